@@ -1,0 +1,1 @@
+"""Floor 1: tiles, memory and running; knows no algorithm."""

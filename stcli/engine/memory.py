@@ -1,0 +1,198 @@
+"""Memory, predicted before the run as a sum of named terms, and refused when it does not fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stcli.engine.tiling import TilePlan, aligned, whole
+from stcli.errors import BudgetError
+from stcli.settings import RunSettings
+
+MB = 1_000_000
+#: Candidate tile sizes are multiples of this, so that cores meet the blocks of common files.
+_STEP = 64
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where tiles may be cut.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns of the raster.
+    halo, align : int
+        As in `TilePlan`.
+    origin : (int, int)
+        As in `TilePlan`.
+    """
+
+    shape: tuple[int, int]
+    halo: int = 0
+    align: int = 1
+    origin: tuple[int, int] = (0, 0)
+
+    def plan(self, tile_size: int) -> TilePlan:
+        """Tiles of a side of `tile_size` pixels, which is a multiple of `align`."""
+        return TilePlan(self.shape, tile_size, self.halo, self.align, self.origin)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a verb needs, in bytes, as its workflow states it.
+
+    Attributes
+    ----------
+    read_pixel, core_pixel : int
+        Bytes a pixel of a tile's read window and of its core, at the peak of its block function.
+    worker : int
+        Bytes a tile in flight needs whatever its size.
+    once : int
+        Bytes needed once: models, the writer, accumulators.
+    """
+
+    read_pixel: int
+    core_pixel: int = 0
+    worker: int = 0
+    once: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A plan that fits: its tiles, its workers and its memory by term in bytes."""
+
+    plan: TilePlan
+    jobs: int
+    terms: dict[str, int]
+    allowed: int
+
+    @property
+    def predicted(self) -> int:
+        """Predicted peak of the process in bytes."""
+        return sum(self.terms.values())
+
+    @property
+    def overcompute(self) -> float:
+        """Pixels read over pixels answered for."""
+        rows, cols = self.plan.shape
+        tiles = self.plan.grid
+        halo = 2 * self.plan.halo
+        read = [
+            size + halo * (n - 1) for size, n in zip((rows, cols), tiles, strict=True)
+        ]  # the outermost halos are clipped
+        return read[0] * read[1] / (rows * cols)
+
+
+def budget(grid: Grid, cost: Cost, settings: RunSettings) -> Budget:
+    """Choose tile size and workers so that the predicted memory fits.
+
+    A tile size of the settings is rounded up to the grid's alignment. Without one, the size that
+    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile.
+
+    Raises
+    ------
+    BudgetError
+        When no choice fits; names the bytes needed, allowed, and the tile size that would fit.
+    """
+    jobs = settings.jobs or processors()
+    allowed = settings.memory or default_memory()
+    if settings.tile_size is None:
+        fitting = [
+            tile
+            for tile in _candidates(grid)
+            if sum(_terms(grid.plan(tile), cost, jobs).values()) <= allowed
+        ]
+        if not fitting and jobs > 1:
+            return budget(grid, cost, RunSettings(None, allowed, jobs - 1))
+        if not fitting:
+            _refuse(grid, cost, jobs, allowed, min(_candidates(grid)))
+        tile_size = min(fitting, key=lambda tile: (_rounds(grid.plan(tile), jobs), tile))
+    else:
+        tile_size = aligned(settings.tile_size or whole(grid.shape, grid.align), grid.align)
+    plan = grid.plan(tile_size)
+    jobs = min(jobs, len(plan))
+    terms = _terms(plan, cost, jobs)
+    if sum(terms.values()) > allowed:
+        _refuse(grid, cost, jobs, allowed, tile_size)
+    return Budget(plan, jobs, terms, allowed)
+
+
+def processors() -> int:
+    """Processors that this process may use: Slurm's word, else the scheduler's."""
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return int(slurm) if slurm.isdigit() and int(slurm) else len(os.sched_getaffinity(0))
+
+
+def default_memory() -> int:
+    """Half of the bytes that the container may use: the smaller of cgroup limit and RAM."""
+    page = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([page, *_cgroup_limits()]) // 2
+
+
+def gdal_cache() -> int:
+    """Bytes of GDAL's block cache: GDAL_CACHEMAX (MB below 100 000) or 64 MB."""
+    text = os.environ.get("GDAL_CACHEMAX", "")
+    if not text.isdigit():
+        return 64 * MB
+    return int(text) * (1 << 20 if int(text) < 100_000 else 1)
+
+
+def resident() -> int:
+    """Resident bytes of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cgroup_limits() -> Iterator[int]:
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            yield int(text)
+
+
+def _terms(plan: TilePlan, cost: Cost, jobs: int) -> dict[str, int]:
+    core = [min(plan.tile_size, size) for size in plan.shape]
+    read = [min(side + 2 * plan.halo, size) for side, size in zip(core, plan.shape, strict=True)]
+    jobs = min(jobs, len(plan))
+    return {
+        "program": resident(),
+        "gdal_cache": gdal_cache(),
+        "read": jobs * read[0] * read[1] * cost.read_pixel,
+        "core": jobs * core[0] * core[1] * cost.core_pixel,
+        "workers": jobs * cost.worker,
+        "once": cost.once,
+    }
+
+
+def _candidates(grid: Grid) -> list[int]:
+    step = aligned(_STEP, grid.align) if grid.align > 1 else _STEP
+    largest = whole(grid.shape, grid.align)
+    sizes = {aligned(size, grid.align) for size in range(step, largest, step)}
+    return sorted(sizes | {largest})
+
+
+def _rounds(plan: TilePlan, jobs: int) -> int:
+    """Pixels that the busiest worker reads: an estimate of the run's length."""
+    side = plan.tile_size + 2 * plan.halo
+    pixels = min(side, plan.shape[0]) * min(side, plan.shape[1])
+    return -(-len(plan) // jobs) * pixels
+
+
+def _refuse(grid: Grid, cost: Cost, jobs: int, allowed: int, tile_size: int) -> None:
+    needed = sum(_terms(grid.plan(tile_size), cost, jobs).values())
+    fits = [
+        tile
+        for tile in _candidates(grid)
+        if sum(_terms(grid.plan(tile), cost, jobs).values()) <= allowed
+    ]
+    hint = f"--tile-size {max(fits)} would fit" if fits else "no tile size fits"
+    raise BudgetError(
+        f"memory: tiles of {tile_size} px with {jobs} jobs need {needed / MB:.0f} MB, "
+        f"{allowed / MB:.0f} MB are allowed; {hint} (--memory raises the budget)."
+    )

@@ -1,0 +1,54 @@
+"""Every error that stcli raises on purpose, each with the exit code it promises.
+
+The message of each is one sentence: the path, what was found, what was wanted, what to do.
+"""
+
+from __future__ import annotations
+
+
+class StcliError(Exception):
+    """An error with a sentence for the user and a promised exit code."""
+
+    exit_code = 1
+
+
+class UsageError(StcliError):
+    """Options that contradict each other or make no sense (exit 2)."""
+
+    exit_code = 2
+
+
+class InputError(StcliError):
+    """An input that cannot be read or cannot be used (exit 3)."""
+
+    exit_code = 3
+
+
+class OutputError(StcliError):
+    """An output that exists already or cannot be written (exit 4)."""
+
+    exit_code = 4
+
+
+class BudgetError(StcliError):
+    """Work that does not fit the memory budget or the device (exit 5)."""
+
+    exit_code = 5
+
+
+class ModelError(StcliError):
+    """A model that does not fit the data, or is damaged (exit 6)."""
+
+    exit_code = 6
+
+
+class CheckError(StcliError):
+    """A check that ran and found the file not valid (exit 7)."""
+
+    exit_code = 7
+
+
+class TilesError(StcliError):
+    """A job of which some tiles failed (exit 8)."""
+
+    exit_code = 8

@@ -1,0 +1,1 @@
+"""Floor 2: the GLocal OBIA-Mamba network, its tokens, training and accuracy."""

@@ -1,0 +1,1 @@
+"""Floor 1: the selective scan, the Mamba block, weights."""

@@ -1,0 +1,1 @@
+"""Floor 1: superpixels; knows no file and no tile."""

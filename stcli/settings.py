@@ -1,0 +1,159 @@
+"""The control panel: one frozen dataclass per algorithm, standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stcli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a job runs; none of it may change a result.
+
+    Attributes
+    ----------
+    tile_size : int or None
+        Side of a tile's core in pixels; 0 for the whole raster as one tile; None lets the
+        planner take the size that finishes first within the memory budget.
+    memory : int or None
+        Memory budget in bytes; None for half of what the container may use.
+    jobs : int or None
+        Tiles in flight at once; None for the processors that this process may use.
+    """
+
+    tile_size: int | None = None
+    memory: int | None = None
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.tile_size is None or self.tile_size >= 0, "--tile-size", self.tile_size, ">= 0")
+        _check(self.memory is None or self.memory > 0, "--memory", self.memory, "> 0")
+        _check(self.jobs is None or self.jobs >= 1, "--jobs", self.jobs, ">= 1")
+
+
+@dataclass(frozen=True)
+class BandScaling:
+    """What maps each band to about [0, 1]: ``(value - low) / (high - low)``.
+
+    Attributes
+    ----------
+    low, high : tuple of float
+        One value a band, in the band's unit; ``high > low``.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SlicSettings:
+    """SLIC superpixels (Achanta et al. 2012, doi:10.1109/TPAMI.2012.120).
+
+    Attributes
+    ----------
+    size : int
+        Mean pixels of a superpixel; the seed lattice has a step of ``round(sqrt(size))`` pixels.
+    compactness : float
+        Weight of position against spectrum: a distance of one lattice step weighs as much as a
+        root-mean-square difference of `compactness` in scaled bands.
+    iterations : int
+        Rounds of assigning pixels and moving centres.
+    min_size : float
+        Segments below this share of `size` are absorbed by a neighbour.
+    """
+
+    size: int = 100
+    compactness: float = 0.1
+    iterations: int = 10
+    min_size: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check(self.size >= 4, "--size", self.size, ">= 4 pixels")
+        _check(self.compactness >= 0, "--compactness", self.compactness, ">= 0")
+        _check(self.iterations >= 1, "--iterations", self.iterations, ">= 1")
+        _check(0 <= self.min_size <= 1, "--min-size", self.min_size, "between 0 and 1")
+
+    @property
+    def step(self) -> int:
+        """Step of the seed lattice in pixels."""
+        return max(2, round(self.size**0.5))
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Widths and windows of the GLocal OBIA-Mamba network.
+
+    Attributes
+    ----------
+    window, margin : int
+        Side of a lattice window and the rim of it that gives context but no result, in pixels.
+    local_width : int
+        Channels of the CNN branch at full resolution.
+    model_width : int
+        Width of a token.
+    state : int
+        States per channel of the selective scan.
+    layers : int
+        Bidirectional Mamba layers.
+    """
+
+    window: int = 256
+    margin: int = 32
+    local_width: int = 24
+    model_width: int = 64
+    state: int = 16
+    layers: int = 2
+
+    @property
+    def stride(self) -> int:
+        """Side of the part of a window that answers for its pixels."""
+        return self.window - 2 * self.margin
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a land-cover model is trained.
+
+    Attributes
+    ----------
+    local_weight, global_weight : float
+        The two losses, L = local_weight * local + global_weight * global
+        (0.7 and 0.3 in Dewis et al. 2025, arXiv:2511.10604).
+    split : str
+        ``"blocks"`` (spatially blocked validation) or ``"random"`` (leaks neighbours).
+    block : float or None
+        Side of a validation block in CRS units; None for an eighth of the raster's longer side.
+    validation : float
+        Share of the blocks (or pixels) that is held out.
+    balance : float
+        Class weights are ``frequency ** -balance``: 0 none, 1 fully balanced.
+    """
+
+    epochs: int = 120
+    patience: int = 30
+    batch: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    local_weight: float = 0.7
+    global_weight: float = 0.3
+    label_smoothing: float = 0.05
+    balance: float = 0.5
+    split: str = "blocks"
+    block: float | None = None
+    validation: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, "--epochs", self.epochs, ">= 1")
+        _check(self.patience >= 1, "--patience", self.patience, ">= 1")
+        _check(self.split in ("blocks", "random"), "--split", self.split, "blocks or random")
+        _check(self.block is None or self.block > 0, "--block", self.block, "> 0")
+        _check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
+        _check(self.local_weight >= 0, "--local-weight", self.local_weight, ">= 0")
+        _check(self.global_weight >= 0, "--global-weight", self.global_weight, ">= 0")
+
+
+def _check(holds: bool, option: str, found: object, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"{option}: found {found}, wanted {wanted}.")
