@@ -1,0 +1,180 @@
+"""The GLocal OBIA-Mamba network: a CNN over pixels, Mamba over superpixels, fused.
+
+After Dewis et al. 2025 (arXiv:2511.10604): superpixels as tokens, two branches, two losses. The
+paper's widths, token features and segmentation are not public; those here are stcli's own.
+
+::
+
+    bands, valid ──► LocalBranch ──► f (pixel) ─────────────┬──► fused ──► pixel logits
+                          │                                 │
+                 mean, deviation a token                  gather
+                          ▼                                 │
+      shape ──► TokenEmbedding ──► BidirectionalMamba × n ──┴──► token logits
+
+Shapes: b windows, h and w pixels, k tokens of all windows end to end, c channels, d token width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
+from stcli.nn.mamba import BidirectionalMamba
+from stcli.settings import NetworkSettings
+
+ARCHITECTURE = "glocal-obia-mamba-1"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch of windows.
+
+    Attributes
+    ----------
+    bands : Tensor of float32 (b, band, h, w)
+        Scaled, 0 where not valid.
+    valid : Tensor of bool (b, h, w)
+    index : Tensor of int64 (b, h, w)
+        Token of each pixel in the packed sequence; k where there is none.
+    shape : Tensor of float32 (k, SHAPE_FEATURES)
+    starts : Tensor of bool (k,)
+        First token of each window.
+    """
+
+    bands: Tensor
+    valid: Tensor
+    index: Tensor
+    shape: Tensor
+    starts: Tensor
+
+
+def pack(tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay the tokens of several windows end to end: `index`, `shape` and `starts` of `Windows`."""
+    total = sum(t.count for t in tokens)
+    starts = torch.zeros(total, dtype=torch.bool)
+    index, first = [], 0
+    for t in tokens:
+        place = torch.from_numpy(t.index)
+        index.append(torch.where(place == t.count, total, place + first))
+        if t.count:
+            starts[first] = True
+        first += t.count
+    shape = torch.cat([torch.from_numpy(t.shape) for t in tokens])
+    return torch.stack(index), shape, starts
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel: no pixel changes another's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (b, c, h, w)."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a residual."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        return x + self.second(F.silu(self.first(self.norm(x))))  # type: ignore[no-any-return]
+
+
+class LocalBranch(nn.Module):
+    """CNN over pixels at full, half and quarter resolution."""
+
+    def __init__(self, bands: int, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(bands + 1, width, 3, padding=1)
+        self.fine = Residual(width)
+        self.to_middle = nn.Conv2d(width, 2 * width, 2, stride=2)
+        self.middle = Residual(2 * width)
+        self.to_coarse = nn.Conv2d(2 * width, 3 * width, 2, stride=2)
+        self.coarse = Residual(3 * width)
+        self.from_coarse = nn.Conv2d(3 * width, 2 * width, 1)
+        self.from_middle = nn.Conv2d(2 * width, width, 1)
+        self.out = ChannelNorm(width)
+
+    def forward(self, bands: Tensor, valid: Tensor) -> Tensor:
+        """Map (b, band, h, w) and (b, h, w) to features (b, c, h, w)."""
+        x = torch.cat([bands, valid[:, None].to(bands.dtype)], dim=1)
+        full = self.fine(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        half = self.middle(self.to_middle(full))
+        quarter = self.coarse(self.to_coarse(half))
+        half = half + _double(self.from_coarse(quarter))
+        return self.out(full + _double(self.from_middle(half)))  # type: ignore[no-any-return]
+
+
+class GLocal(nn.Module):
+    """The whole network.
+
+    Parameters
+    ----------
+    bands, classes : int
+    settings : NetworkSettings
+    """
+
+    def __init__(self, bands: int, classes: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        c, d = settings.local_width, settings.model_width
+        self.local = LocalBranch(bands, c)
+        self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
+        self.mix = nn.ModuleList(
+            BidirectionalMamba(d, settings.state) for _ in range(settings.layers)
+        )
+        self.token_norm = nn.LayerNorm(d)
+        self.token_head = nn.Linear(d, classes)
+        self.from_pixel = nn.Linear(c, d)
+        self.from_token = nn.Linear(d, d)
+        self.head = nn.Linear(d, classes)
+
+    def forward(self, windows: Windows) -> tuple[Tensor, Tensor]:
+        """Classify.
+
+        Returns
+        -------
+        pixel logits : Tensor (b, class, h, w)
+        token logits : Tensor (k, class)
+        """
+        local = self.local(windows.bands, windows.valid).permute(0, 2, 3, 1)
+        pixels = torch.cat([windows.bands.permute(0, 2, 3, 1), local], dim=3)
+        tokens = self._tokens(pixels, windows)
+        fused = self.from_pixel(local) + _gather(self.from_token(tokens), windows.index)
+        logits = self.head(F.silu(fused)).permute(0, 3, 1, 2)
+        return logits, self.token_head(tokens)
+
+    def _tokens(self, pixels: Tensor, windows: Windows) -> Tensor:
+        mean, deviation = _moments(pixels, windows.index, len(windows.shape))
+        t = self.embed(torch.cat([mean, deviation, windows.shape], dim=1))
+        for layer in self.mix:
+            t = layer(t, windows.starts)
+        return self.token_norm(t)  # type: ignore[no-any-return]
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _moments(pixels: Tensor, index: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of pixels (b, h, w, c) a token: each (k, c)."""
+    flat, place = pixels.reshape(-1, pixels.shape[3]), index.reshape(-1)
+    size = torch.bincount(place, minlength=count + 1)[:count, None].clamp(min=1)
+    both = torch.cat([flat, flat * flat], dim=1)
+    sums = torch.zeros(count + 1, both.shape[1]).index_add(0, place, both)[:count] / size
+    mean, square = sums.chunk(2, dim=1)
+    # the floor keeps the root's gradient finite in segments of one value
+    return mean, (square - mean * mean).clamp(min=0).add(1e-5).sqrt()
+
+
+def _gather(tokens: Tensor, index: Tensor) -> Tensor:
+    """Token features (k, d) at pixels (b, h, w): zeros where there is no token."""
+    return F.embedding(index, F.pad(tokens, (0, 0, 0, 1)))

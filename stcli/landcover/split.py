@@ -1,0 +1,90 @@
+"""Which pixels train and which validate: spatial blocks by default.
+
+A random split of pixels puts neighbours on both sides and flatters; blocks do not, and everything
+that looks around a pixel (segments, context) is cut at the blocks' edges by `Split.part`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Random draws of blocks from which the most even one is taken.
+_DRAWS = 256
+
+
+@dataclass(frozen=True)
+class Split:
+    """Held-out blocks of the lattice.
+
+    Attributes
+    ----------
+    side : int
+        Side of a block in pixels.
+    blocks : frozenset of (int, int)
+        Rows and columns of the blocks that validate.
+    """
+
+    side: int
+    blocks: frozenset[tuple[int, int]]
+
+    def part(self, lattice: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Mark the held-out pixels of a rectangle of the lattice."""
+        rows = (np.arange(shape[0]) + lattice[0]) // self.side
+        cols = (np.arange(shape[1]) + lattice[1]) // self.side
+        held = np.zeros(shape, dtype=np.bool_)
+        for row in np.unique(rows):
+            for col in np.unique(cols):
+                if (int(row), int(col)) in self.blocks:
+                    held[np.ix_(rows == row, cols == col)] = True
+        return held
+
+
+def draw_blocks(
+    counts: dict[tuple[int, int], NDArray[np.int64]], share: float, seed: int
+) -> frozenset[tuple[int, int]]:
+    """Draw held-out blocks so that every class is on both sides and shares are even.
+
+    Parameters
+    ----------
+    counts : dict
+        Labelled pixels (class,) of each block that has any.
+    share : float
+        Share of labelled pixels to hold out.
+    seed : int
+
+    Returns
+    -------
+    frozenset of (int, int)
+        Empty when the labels lie in one block.
+    """
+    keys = sorted(counts)
+    table = np.stack([counts[key] for key in keys]).astype(np.float64)
+    table = table[:, table.sum(axis=0) > 0]
+    wanted = table.sum(axis=0) * share
+    generator = np.random.default_rng(seed)
+    best, loss = np.zeros(len(keys), dtype=bool), np.inf
+    for _ in range(_DRAWS if len(keys) > 1 else 0):
+        held = np.zeros(len(keys), dtype=bool)
+        held[generator.permutation(len(keys))[: max(1, round(share * len(keys)))]] = True
+        kept = table[held].sum(axis=0)
+        missing = (kept == 0) | (kept == table.sum(axis=0))
+        unevenness = np.abs(kept / wanted - 1).mean() + 10 * missing.sum()
+        if unevenness < loss:
+            best, loss = held, float(unevenness)
+    return frozenset(key for key, h in zip(keys, best, strict=True) if h)
+
+
+def draw_pixels(lattice: tuple[int, int], shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
+    """Give each pixel a number in [0, 1) that depends on the seed and its lattice position only."""
+    rows = (np.arange(shape[0]) + lattice[0]).astype(np.uint64)[:, None]
+    cols = (np.arange(shape[1]) + lattice[1]).astype(np.uint64)[None, :]
+    with np.errstate(over="ignore"):
+        mixed = rows * np.uint64(0x9E3779B97F4A7C15) ^ cols * np.uint64(0xC2B2AE3D27D4EB4F)
+        mixed ^= np.uint64(seed) * np.uint64(0x165667B19E3779F9)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53

@@ -1,0 +1,264 @@
+"""Training the land-cover network on lattice windows.
+
+L = local_weight · local + global_weight · global (Dewis et al. 2025, arXiv:2511.10604). stcli's
+reading, for the paper does not spell them out: *local* is the cross-entropy of the fused pixel
+logits; *global* is the cross-entropy of a superpixel's logits against the class shares of its
+labelled pixels. Same seed, same machine: same weights, to the byte.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stcli.errors import InputError
+from stcli.landcover.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.network import GLocal, Windows
+from stcli.landcover.prediction import batch
+from stcli.landcover.windows import Window
+from stcli.settings import BandScaling, NetworkSettings, TrainingSettings
+
+#: Share of the old average kept at each step of the averaged weights.
+_AVERAGE = 0.98
+_WARM_UP = 0.05
+_CLIP = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window with its truth.
+
+    Attributes
+    ----------
+    window : Window
+    truth : ndarray of uint8 (row, col)
+        Class from 1; 0 where not labelled.
+    """
+
+    window: Window
+    truth: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to learn.
+
+    Attributes
+    ----------
+    train, validation : sequence of Sample
+    classes : tuple of str
+    scaling : BandScaling
+    step : int
+        Pixels between the superpixels' seeds.
+    """
+
+    train: Sequence[Sample]
+    validation: Sequence[Sample]
+    classes: tuple[str, ...]
+    scaling: BandScaling
+    step: int
+
+
+@dataclass
+class Trained:
+    """The outcome: best weights and the accuracy that made them best."""
+
+    state: dict[str, Tensor]
+    matrix: ConfusionMatrix
+    epoch: int
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def miou(self) -> float:
+        """Mean intersection over union on the validation part."""
+        return float(accuracy(self.matrix).mean_iou)
+
+
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+def train(
+    task: Task,
+    network: NetworkSettings,
+    settings: TrainingSettings,
+    report: Report = lambda epoch, epochs, figures: None,
+) -> Trained:
+    """Train from scratch, keep the averaged weights that validate best, stop early.
+
+    Parameters
+    ----------
+    report : callable
+        ``report(epoch, epochs, figures)`` after each epoch, with ``loss`` and ``mIoU``.
+
+    Raises
+    ------
+    InputError
+        When a side of the split has no labelled pixel.
+    """
+    _check(task)
+    with _Repeatable(settings.seed):
+        model = GLocal(len(task.scaling.low), len(task.classes), network)
+        return _fit(model, task, settings, report)
+
+
+def _fit(model: GLocal, task: Task, settings: TrainingSettings, report: Report) -> Trained:
+    steps = settings.epochs * -(-len(task.train) // settings.batch)
+    optimizer = _optimizer(model, settings)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    average = copy.deepcopy(model).eval()
+    loss_function = _Loss(task, settings)
+    generator = np.random.default_rng(settings.seed)
+    best: Trained | None = None
+    history = []
+    for epoch in range(1, settings.epochs + 1):
+        losses = []
+        for samples in _batches(task.train, settings.batch, generator):
+            loss = loss_function(model, samples)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+            optimizer.step()
+            schedule.step()
+            _follow(average, model, schedule.last_epoch)
+            losses.append(loss.item())
+        matrix = _validate(average, task)
+        history.append({"loss": float(np.mean(losses)), "mIoU": float(accuracy(matrix).mean_iou)})
+        report(epoch, settings.epochs, history[-1])
+        if best is None or history[-1]["mIoU"] > best.miou:
+            best = Trained(copy.deepcopy(average.state_dict()), matrix, epoch)
+        if epoch - best.epoch >= settings.patience:
+            break
+    assert best is not None  # at least one epoch ran
+    best.history = history
+    return best
+
+
+class _Loss:
+    """The two losses, with class weights from the training part."""
+
+    def __init__(self, task: Task, settings: TrainingSettings) -> None:
+        self.task, self.settings = task, settings
+        count = sum(_count(sample.truth, len(task.classes)) for sample in task.train)
+        share = np.maximum(count, 1) / np.sum(count)
+        weight = np.where(count > 0, share**-settings.balance, 0)
+        self.weight = torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
+
+    def __call__(self, model: GLocal, samples: Sequence[Sample]) -> Tensor:
+        windows = batch([s.window for s in samples], self.task.scaling, self.task.step)
+        truth = torch.from_numpy(np.stack([s.truth for s in samples])).long() - 1
+        pixels, tokens = model(windows)
+        local = F.cross_entropy(
+            pixels,
+            truth,
+            weight=self.weight,
+            ignore_index=-1,
+            label_smoothing=self.settings.label_smoothing,
+        )
+        total = self.settings.local_weight * local
+        return total + self.settings.global_weight * self._tokens(tokens, windows, truth)
+
+    def _tokens(self, logits: Tensor, windows: Windows, truth: Tensor) -> Tensor:
+        """Cross-entropy of token logits (k, class) against the shares of labelled pixels."""
+        labelled = (truth >= 0) & (windows.index < len(logits))
+        place = windows.index[labelled] * logits.shape[1] + truth[labelled]
+        shares = torch.bincount(place, minlength=logits.numel()).reshape(logits.shape)
+        known = shares.sum(dim=1) > 0
+        target = shares[known] / shares[known].sum(dim=1, keepdim=True) * self.weight
+        entropy = -(target * F.log_softmax(logits[known], dim=1)).sum()
+        return entropy / target.sum().clamp(min=1e-6)
+
+
+def _validate(model: GLocal, task: Task) -> ConfusionMatrix:
+    matrix = ConfusionMatrix.empty(task.classes)
+    with torch.inference_mode():
+        for sample in task.validation:
+            logits, _ = model(batch([sample.window], task.scaling, task.step))
+            found = logits[0].argmax(dim=0).numpy().astype(np.uint8) + np.uint8(1)
+            matrix = matrix.add(found, sample.truth)
+    return matrix
+
+
+def _batches(
+    samples: Sequence[Sample], size: int, generator: np.random.Generator
+) -> Iterator[list[Sample]]:
+    """Shuffled batches, each window turned and mirrored at random."""
+    order = generator.permutation(len(samples))
+    for first in range(0, len(order), size):
+        yield [turn(samples[i], int(generator.integers(8))) for i in order[first : first + size]]
+
+
+def turn(sample: Sample, way: int) -> Sample:
+    """One of the eight turns and mirrorings of a sample; radiometry stays."""
+
+    def apply(array: NDArray[Any]) -> NDArray[Any]:
+        turned = np.rot90(array, way % 4, axes=(-2, -1))
+        return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
+
+    w = sample.window
+    window = Window(apply(w.values), apply(w.valid), apply(w.segments), w.lattice)
+    return Sample(window, apply(sample.truth))
+
+
+def _optimizer(model: GLocal, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """AdamW; matrices decay, the rest (norms, biases, A_log, D) does not."""
+    decay, free = [], []
+    for name, weight in model.named_parameters():
+        (decay if weight.ndim > 1 and not name.endswith("A_log") else free).append(weight)
+    groups = [{"params": decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine to a hundredth."""
+    warm = max(1, round(_WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, steps - warm))))
+
+
+def _follow(average: GLocal, model: GLocal, step: int) -> None:
+    """Move the averaged weights towards the model's; faster in the first steps."""
+    keep = min(_AVERAGE, step / (step + 10))
+    with torch.no_grad():
+        for old, new in zip(average.parameters(), model.parameters(), strict=True):
+            old.lerp_(new, 1 - keep)
+
+
+def _count(truth: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    return np.bincount(truth.ravel(), minlength=classes + 1)[1 : classes + 1]
+
+
+def _check(task: Task) -> None:
+    for side, samples in (("training", task.train), ("validation", task.validation)):
+        if not any(sample.truth.any() for sample in samples):
+            raise InputError(
+                f"the labels leave no pixel for {side}; label more places, or choose smaller "
+                "blocks with --block."
+            )
+
+
+class _Repeatable:
+    """Fix torch's random numbers and order of sums for a while."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        self.before = torch.are_deterministic_algorithms_enabled()
+        self.random = torch.get_rng_state()
+        torch.use_deterministic_algorithms(True)
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error: object) -> None:
+        torch.use_deterministic_algorithms(self.before)
+        torch.set_rng_state(self.random)
