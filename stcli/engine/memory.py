@@ -77,12 +77,8 @@ class Budget:
     @property
     def overcompute(self) -> float:
         """Pixels read over pixels answered for."""
+        read = [self.plan.read_along(axis) for axis in (0, 1)]
         rows, cols = self.plan.shape
-        tiles = self.plan.grid
-        halo = 2 * self.plan.halo
-        read = [
-            size + halo * (n - 1) for size, n in zip((rows, cols), tiles, strict=True)
-        ]  # the outermost halos are clipped
         return read[0] * read[1] / (rows * cols)
 
 

@@ -95,6 +95,11 @@ class TilePlan(Sequence[Tile]):
     def __iter__(self) -> Iterator[Tile]:
         return (self._tile(i) for i in range(len(self)))
 
+    def read_along(self, axis: int) -> int:
+        """Pixels that all tiles along an axis read, halos counted each time."""
+        spans = (self._span(axis, number) for number in range(self.grid[axis]))
+        return sum(stop - start for _, _, start, stop in spans)
+
     def _start(self, axis: int) -> int:
         """First cut of an axis, at or before its first pixel, on the lattice's multiples."""
         return -(self.origin[axis] % self.align)

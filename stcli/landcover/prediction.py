@@ -83,6 +83,8 @@ class Model:
         ndarray of float32 (class, row, col)
             Over `core`; NaN where not valid.
         """
+        if torch.get_num_threads() != 1:
+            torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
         lattice = tuple(s.start + at for s, at in zip(core, scene.lattice, strict=True))
         shape = tuple(s.stop - s.start for s in core)
         result = np.full((len(self.card.classes), *shape), np.nan, dtype=np.float32)
@@ -147,3 +149,15 @@ def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
     entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=0) / np.log(len(p))
     second, first = np.sort(p, axis=0)[-2:]
     return np.stack([entropy, 1 - (first - second), 1 - first]).astype(np.float32)
+
+
+def window_bytes(settings: NetworkSettings, bands: int, count: int) -> int:
+    """Bytes that the network holds at its peak for one window, by its widest layers.
+
+    At full resolution: bands and stem in float32, a residual's input, norm and two convolutions,
+    token moments of bands and features with their squares, fused features and logits; a third
+    again for half and quarter resolution and the convolutions' own buffers.
+    """
+    c, d = settings.local_width, settings.model_width
+    floats = 2 * (bands + 1) + 6 * c + 4 * (bands + c) + 3 * d + 3 * count
+    return settings.window**2 * 4 * floats * 4 // 3

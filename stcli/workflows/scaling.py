@@ -1,0 +1,84 @@
+"""Band scaling from one pass over the raster: robust percentiles of a regular sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.raster.read import Raster
+from stcli.settings import BandScaling, RunSettings
+from stcli.workflows.job import Progress, plan_pass
+
+#: Pixels of the sample at most; a raster of no more is taken whole.
+SAMPLE = 1 << 20
+PERCENTILES = (2.0, 98.0)
+
+
+def sample_step(shape: tuple[int, int]) -> int:
+    """Rows and columns between sampled pixels."""
+    return max(1, int(np.ceil((shape[0] * shape[1] / SAMPLE) ** 0.5)))
+
+
+def sample_block(
+    block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, step: int
+) -> NDArray[Any]:
+    """Take the valid sampled pixels of a tile's core: (band, pixel).
+
+    Sampled rows and columns are counted from the raster's corner, so the sample is the same for
+    every tiling.
+    """
+    core = where.core
+    rows = slice(where.trim[0].start + -core.row_off % step, where.trim[0].stop, step)
+    cols = slice(where.trim[1].start + -core.col_off % step, where.trim[1].stop, step)
+    return block[:, rows, cols][:, valid[rows, cols]]
+
+
+def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
+    """Turn samples into a scaling: `PERCENTILES` of each band.
+
+    A band of a single value is scaled by 1, so that it weighs nothing.
+
+    Raises
+    ------
+    InputError
+        When no pixel is valid.
+    """
+    parts = [samples[index] for index in sorted(samples)]
+    pixels = np.concatenate(parts, axis=1) if parts else np.empty((0, 0))
+    if pixels.size == 0:
+        raise InputError(f"{path}: no valid pixel found, at least one is wanted.")
+    low, high = np.percentile(pixels.astype(np.float64), PERCENTILES, axis=1)
+    flat = high - low <= np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
+    spread = pixels.astype(np.float64).max(axis=1) - pixels.astype(np.float64).min(axis=1)
+    high = np.where(flat, low + np.where(spread > 0, spread, 1), high)
+    return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> BandScaling:
+    """Measure the scaling of a raster's bands in one pass.
+
+    Raises
+    ------
+    InputError
+        When no pixel is valid.
+    """
+    info = raster.info
+    step = sample_step(info.shape)
+    samples: dict[int, NDArray[Any]] = {}
+
+    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        return sample_block(block, valid, where, step)
+
+    def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+        if result is not None:
+            samples[tile.index] = result
+
+    pixel = info.count * info.dtype.itemsize
+    cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
+    plan_pass(raster, cost, settings).run(function, sink, "scaling", progress)
+    return scaling_of(samples, info.path)
