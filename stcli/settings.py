@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from stcli.errors import UsageError
@@ -77,7 +78,7 @@ class SlicSettings:
     @property
     def step(self) -> int:
         """Step of the seed lattice in pixels."""
-        return max(2, round(self.size**0.5))
+        return max(2, round(math.sqrt(self.size)))
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,10 @@ class Model:
         lattice = tuple(s.start + at for s, at in zip(core, scene.lattice, strict=True))
         shape = tuple(s.stop - s.start for s in core)
         result = np.full((len(self.card.classes), *shape), np.nan, dtype=np.float32)
-        for centre in centres(lattice, shape, self.settings):  # type: ignore[arg-type]
+        for centre in centres(lattice, shape, self.settings):
             window = cut(scene, centre, self.settings)
             if window.valid.any():
-                self._place(window, centre, lattice, result)  # type: ignore[arg-type]
+                self._place(window, centre, lattice, result)
         result[:, ~scene.valid[core]] = np.nan
         return result
 
@@ -113,7 +113,7 @@ class Model:
 
     def _window(self, window: Window) -> NDArray[np.float32]:
         logits, _ = self.network(batch([window], self.scaling, self.slic.step))
-        return torch.softmax(logits[0], dim=0).numpy()  # type: ignore[no-any-return]
+        return torch.softmax(logits[0], dim=0).numpy()
 
 
 def batch(windows: Sequence[Window], scaling: BandScaling, step: int) -> Windows:

@@ -209,13 +209,12 @@ def turn(sample: Sample, way: int) -> Sample:
 
 def _optimizer(model: GLocal, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW; matrices decay, the rest (norms, biases, A_log, D) does not."""
-    decay, free = [], []
+    decay: list[Tensor] = []
+    free: list[Tensor] = []
     for name, weight in model.named_parameters():
         (decay if weight.ndim > 1 and not name.endswith("A_log") else free).append(weight)
-    groups = [{"params": decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    groups: list[dict[str, Any]] = [{"params": decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def _rate(step: int, steps: int) -> float:

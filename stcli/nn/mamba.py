@@ -78,7 +78,8 @@ class Mamba(nn.Module):
         at = torch.arange(len(u))
         since = at - torch.cummax(torch.where(starts, at, 0), dim=0).values
         taps = self.conv1d.weight[:, 0, :]
-        total = u * taps[:, -1] + self.conv1d.bias
+        bias = self.conv1d.bias if self.conv1d.bias is not None else 0.0
+        total = u * taps[:, -1] + bias
         for back in range(1, taps.shape[1]):
             shifted = F.pad(u, (0, 0, back, 0))[: len(u)]
             total = total + shifted * (since >= back)[:, None] * taps[:, -1 - back]

@@ -147,7 +147,11 @@ def _forward_loop(u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-unt
             y[d, step] = total + D[d] * u[d, step]
 
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+_OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "fastmath": {"reassoc", "contract", "nsz"},
+}
 _forward = njit(parallel=True, **_OPTIONS)(_forward_loop)
 _forward_serial = njit(**_OPTIONS)(_forward_loop)
 

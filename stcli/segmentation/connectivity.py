@@ -26,9 +26,7 @@ ROUNDS_ANY = 2
 REACH = 3 * (ROUNDS_LARGE + ROUNDS_ANY) + 2
 
 
-def connect(
-    labels: NDArray[np.int64], smallest: int, island: tuple[int, int]
-) -> NDArray[np.int64]:
+def connect(labels: NDArray[np.int64], smallest: int, island: tuple[int, int]) -> NDArray[np.int64]:
     """Make every label one 4-connected set of at least `smallest` pixels where it can be.
 
     Parameters
@@ -54,7 +52,8 @@ def connect(
         settled = _absorb(parts, settled)
     row, col = np.divmod(start, labels.shape[1])
     final = np.where(settled > 0, settled, island[0] + row * island[1] + col)
-    return np.concatenate([[0], final])[parts]
+    numbers: NDArray[np.int64] = np.concatenate([[0], final])[parts]
+    return numbers
 
 
 def _largest(owner: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 
 A pixel of lattice cell c considers only the centres of the 3x3 cells around c, so a label never
 leaves the 3x3 cells around its own, and an iteration reaches two cells. Nothing is defined by the
-block: cells are cut on the lattice, centres are summed cell by cell in a fixed order, and a centre's
-position is kept as an offset from its own cell, so the same pixels give the same bits in any block
-that holds `halo(settings)` pixels around them.
+block: cells are cut on the lattice, centres are summed cell by cell in a fixed order, and the
+position of a centre is kept as an offset from its own cell, so the same pixels give the same bits
+in any block that holds `halo(settings)` pixels around them.
 
 Source: Achanta et al. 2012, doi:10.1109/TPAMI.2012.120; the distance is
 D² = mean over bands of (x - centre)² + compactness² · (distance / step)².
@@ -252,7 +252,7 @@ def _gather(centres, present, cell, near, which):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def _labels(choice, corner, step, first):  # type: ignore[no-untyped-def]
-    """Number each pixel by its chosen cell in the raster, from 1; 0 for none."""
+    """Label each pixel by its chosen cell in the raster, from 1; 0 for none."""
     labels = np.zeros(choice.shape, dtype=np.int64)
     for row in range(choice.shape[0]):
         for col in range(choice.shape[1]):

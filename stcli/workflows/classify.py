@@ -71,7 +71,7 @@ def classify(
             refuse_output(spec)
         around = model.settings.margin + halo(model.slic)
         work = plan_pass(raster, cost(info, model, specs), settings, around, model.settings.stride)
-        step = _Step(model, label_space(info, model.slic), specs)
+        step = _Step(model, label_space(info, model.slic), products)
         counts = np.zeros(256, dtype=np.int64)
         with create_rasters(specs, info.geobox) as writers:
 
@@ -105,10 +105,9 @@ def matched(inputs: Inputs, model: Model) -> Inputs:
 class _Step:
     """The block function: segment, classify, measure doubt."""
 
-    def __init__(self, model: Model, space: LabelSpace, specs: Sequence[OutputSpec]) -> None:
-        self.model, self.space = model, space
+    def __init__(self, model: Model, space: LabelSpace, products: Products) -> None:
+        self.model, self.space, self.products = model, space, products
         self.values = np.array([0, *(c.value for c in model.card.classes)], dtype=np.uint8)
-        self.wanted = [spec.bands[0].name for spec in specs[1:]]
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
@@ -119,14 +118,14 @@ class _Step:
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
         results: list[NDArray[Any]] = [self.values[classes(chances)][None]]
-        for name in self.wanted:
-            results.append(uncertainty(chances) if name == UNCERTAINTY[0] else chances)
+        if self.products.proba:
+            results.append(chances)
+        if self.products.uncertainty:
+            results.append(uncertainty(chances))
         return results
 
 
-def _write(
-    tile: Tile, results: Sequence[NDArray[Any]], writers: Sequence[RasterWriter]
-) -> None:
+def _write(tile: Tile, results: Sequence[NDArray[Any]], writers: Sequence[RasterWriter]) -> None:
     for writer, result in zip(writers, results, strict=True):
         writer.write(tile.core, result)
 
@@ -143,9 +142,7 @@ def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
     )
 
 
-def _specs(
-    info: RasterInfo, products: Products, card: Card, output: Output
-) -> list[OutputSpec]:
+def _specs(info: RasterInfo, products: Products, card: Card, output: Output) -> list[OutputSpec]:
     """Describe the outputs wanted."""
     tags = output.tags(info, model_sha256=card.sha256)
     common: dict[str, Any] = {

@@ -11,7 +11,8 @@ from stcli import __version__
 from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Tally, run
 from stcli.raster.info import RasterInfo, lattice_origin
-from stcli.raster.read import Raster, Resampling, open_raster
+from stcli.raster.read import Raster, open_raster
+from stcli.raster.stack import Resampling
 from stcli.settings import RunSettings
 
 #: ``progress(stage, done, total)``

@@ -1,0 +1,92 @@
+"""The ``stcli`` command: its verbs, and what an error becomes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from stcli import __version__
+from stcli.cli import assess, classify, info, segment, train
+from stcli.cli.console import print_json
+from stcli.errors import StcliError
+
+app = typer.Typer(
+    help="Turn rasters larger than memory into maps, from a shell.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (info, segment, classify, assess):
+    app.command()(verb.command)
+app.add_typer(train.app, name="train")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"stcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Turn rasters larger than memory into maps, from a shell."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command line and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Without the program's name.
+    """
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(args=list(argv), prog_name="stcli", standalone_mode=False)
+        return int(code or 0)
+    except StcliError as error:
+        return _tell(str(error), error.exit_code, argv)
+    except KeyboardInterrupt:
+        return _tell("interrupted; nothing was written.", 130, argv)
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads; nothing is left to flush
+        return 0
+    except MemoryError:
+        return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
+    except Exception as error:
+        return _unexpected(error, argv)
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def _unexpected(error: Exception, argv: Sequence[str]) -> int:
+    """Tell wrong usage, which typer raises, from a bug."""
+    show = getattr(error, "format_message", None)
+    if show is not None:
+        return _tell(str(show()), 2, argv)
+    if type(error).__name__ == "Abort":
+        return _tell("interrupted; nothing was written.", 130, argv)
+    if {"-v", "--verbose"} & set(argv):
+        traceback.print_exc()
+    return _tell(f"a bug, {type(error).__name__}: {error} (-v shows where).", 1, argv)
+
+
+def _tell(message: str, code: int, argv: Sequence[str]) -> int:
+    if "--json" in argv:
+        print_json({"error": {"message": message, "exit_code": code}}, sys.stderr)
+    else:
+        print(f"stcli: {message}", file=sys.stderr)
+    return code

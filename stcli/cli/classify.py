@@ -1,0 +1,67 @@
+"""``stcli classify``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, percent, print_json, table
+from stcli.settings import RunSettings
+
+
+def command(
+    paths: options.Paths,
+    model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train landcover.")],
+    proba: Annotated[
+        str | None, typer.Option("--proba", help="Also write probabilities, a band a class.")
+    ] = None,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option("--uncertainty", help="Also write entropy, margin and least confidence."),
+    ] = None,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Classify land cover with a trained model: a raster of classes.
+
+    Example: stcli classify scene.tif landcover.tif --model model/
+    """
+    from stcli.workflows.classify import Products, classify
+    from stcli.workflows.job import Inputs, Output
+
+    sources, path = options.inputs_and_output(paths)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = classify(
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Products(path, proba, uncertainty),
+            model,
+            RunSettings(tile_size, memory, jobs),
+            output=Output(overwrite, pairs, tuple(sys.argv)),
+            progress=console.progress,
+        )
+    rows = [("class", "%", "pixels")]
+    for name, share in result.shares.items():
+        rows.append((name, percent(share), str(result.pixels[name])))
+    console.say(f"{path}: classified {result.run['tiles']} tiles in {result.run['seconds']:.1f} s")
+    console.say(table(rows))
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "classify"

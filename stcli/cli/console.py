@@ -1,0 +1,129 @@
+"""Talking: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+#: Seconds between progress lines where there is no terminal.
+_QUIET_STEP = 60.0
+
+
+class Console:
+    """What a command says while it runs.
+
+    Parameters
+    ----------
+    quiet : bool
+        Say nothing but errors.
+    verbose : bool
+        Say more.
+    progress : bool or None
+        Force progress on or off; None for on unless quiet.
+    """
+
+    def __init__(self, quiet: bool = False, verbose: bool = False, progress: bool | None = None):
+        self.quiet = quiet
+        self.shows = progress if progress is not None else not quiet
+        self._bar: Any = None
+        self._stage = ""
+        self._task: Any = None
+        self._spoke = time.monotonic()
+        listen(quiet, verbose)
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Write a line to stderr, unless quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Show how far a stage is: a bar on a terminal, a line a minute otherwise."""
+        if not self.shows:
+            return
+        if _terminal(sys.stderr):
+            self._move(stage, done, total, note)
+        elif time.monotonic() - self._spoke >= _QUIET_STEP:
+            self._spoke = time.monotonic()
+            print(f"stcli: {stage} {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    def epochs(self, epoch: int, epochs: int, figures: dict[str, float]) -> None:
+        """Show how far training is, with its figures."""
+        note = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self.progress("train", epoch, epochs, note)
+
+    def _move(self, stage: str, done: int, total: int, note: str) -> None:
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+        if stage != self._stage:
+            self._stage, self._task = stage, self._bar.add_task(stage, total=total, note="")
+        self._bar.update(self._task, completed=done, total=total, note=note)
+
+
+def print_json(value: dict[str, Any], stream: TextIO | None = None) -> None:
+    """Write one JSON object, to stdout by default."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    print(text, file=stream or sys.stdout, flush=True)
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Lay rows out in columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def percent(share: float | None) -> str:
+    """Format a share of one; a dash where it is not defined."""
+    return "–" if share is None or share != share else f"{100 * share:.1f}"
+
+
+def listen(quiet: bool, verbose: bool) -> None:
+    """Send warnings of stcli to stderr; those of libraries only when verbose."""
+    logging.captureWarnings(True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("stcli: %(levelname)s: %(message)s"))
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
+    for name, threshold in (("stcli", level), ("", level if verbose else logging.CRITICAL)):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(threshold)
+    logging.getLogger("stcli").propagate = False
+    logging.getLogger("numba").setLevel(logging.WARNING)
+
+
+def _bar() -> Any:
+    from rich.console import Console as Rich
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        Elapsed(),
+        Remaining(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Progress(TextColumn("{task.description}"), *columns, console=Rich(stderr=True))
+
+
+def _terminal(stream: TextIO) -> bool:
+    import os
+
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,60 @@
+"""``stcli segment``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.settings import RunSettings, SlicSettings
+
+
+def command(
+    paths: options.Paths,
+    size: options.SegmentSize = SlicSettings.size,
+    compactness: options.Compactness = SlicSettings.compactness,
+    iterations: Annotated[
+        int, typer.Option("--iterations", help="Rounds of moving the centres.")
+    ] = SlicSettings.iterations,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Cut a raster into superpixels (SLIC): a raster of labels.
+
+    Example: stcli segment scene.tif segments.tif --size 100
+    """
+    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.segment import segment
+
+    sources, path = options.inputs_and_output(paths)
+    slic = SlicSettings(size=size, compactness=compactness, iterations=iterations)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = segment(
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            path,
+            slic,
+            RunSettings(tile_size, memory, jobs),
+            output=Output(overwrite, pairs, tuple(sys.argv)),
+            progress=console.progress,
+        )
+    console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "segment"

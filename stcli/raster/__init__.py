@@ -1,0 +1,1 @@
+"""Floor 1: files. Rasters and vectors in, georeferenced rasters out."""

@@ -1,0 +1,239 @@
+"""Find the regular grid of a NetCDF/CF variable: axes, transform, CRS.
+
+Two axes are put in the order that a raster has: rows from north to south (descending y) and
+longitudes within -180 to 180. Both are only views of the stored order: a flip, and a rotation of
+the columns by ``roll``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+
+from stcli.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: How far, in steps, a coordinate may lie from its place on a regular grid.
+SPACING_TOLERANCE = 1e-3
+
+_METRES = {"m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0, "": 1.0}
+_UNITS = _METRES | {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "1": 1.0}
+_DEGREES = re.compile(r"^degrees?(_?(north|east|n|e))?$", re.IGNORECASE)
+_NORTH_EAST = re.compile(r"^degrees?_?(north|east|n|e)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How stored axes become a raster's rows and columns.
+
+    Attributes
+    ----------
+    y, x : str
+        Names of the horizontal dimensions.
+    geobox : GeoBox
+    flip : bool
+        Stored rows run south to north (or are otherwise against the raster's order).
+    roll : int
+        Stored column that becomes column 0; the columns before it follow at the end.
+    note : str
+        What had to be assumed, empty if nothing.
+    """
+
+    y: str
+    x: str
+    geobox: GeoBox
+    flip: bool
+    roll: int
+    note: str
+
+
+def find_grid(dataset: xr.Dataset, path: str) -> Grid:
+    """Find the grid that a dataset's variables share.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Opened undecoded.
+    path : str
+        For messages.
+
+    Raises
+    ------
+    InputError
+        No horizontal axes, 2-D latitudes and longitudes, irregular spacing, unusable units.
+    """
+    y_name, x_name = _horizontal(dataset, path)
+    x, y = _metric(dataset[x_name], path), _metric(dataset[y_name], path)
+    crs, note = _crs(dataset, (y_name, x_name), path)
+    geographic = crs.geographic if crs is not None else _is_degrees(dataset[x_name])
+    x_step, y_step = _step(x), _step(y)
+    if not (x_step or y_step):
+        raise InputError(f"{path}: is one pixel of unknown size; two along an axis are wanted")
+    x_step, y_step = x_step or abs(y_step), y_step or -abs(x_step)  # one column, or one row
+    _refuse_irregular(dataset[x_name], x, x_step, path)
+    _refuse_irregular(dataset[y_name], y, y_step, path)
+    roll = 0
+    if geographic and x_step > 0:
+        x, roll = _wrap(x, x_step)
+    flip = y_step > 0
+    if flip:
+        y, y_step = y[::-1], -y_step
+    transform = Affine(x_step, 0, x[0] - x_step / 2, 0, y_step, y[0] - y_step / 2)
+    transform = _declared(dataset, transform, (len(y), len(x))) if not (flip or roll) else transform
+    geobox = GeoBox((len(y), len(x)), transform, crs)
+    return Grid(y_name, x_name, geobox, flip, roll, note)
+
+
+def _horizontal(dataset: xr.Dataset, path: str) -> tuple[str, str]:
+    """Name the 1-D (y, x) coordinates: by CF attributes, else by their usual names."""
+    import cf_xarray  # noqa: F401  (registers the .cf accessor)
+
+    guessed = dataset.cf.guess_coord_axis()
+    one_d = {str(name) for name in dataset.dims if name in dataset.variables}
+    axes, coordinates = guessed.cf.axes, guessed.cf.coordinates
+    y = [n for n in (*axes.get("Y", ()), *coordinates.get("latitude", ())) if n in one_d]
+    x = [n for n in (*axes.get("X", ()), *coordinates.get("longitude", ())) if n in one_d]
+    if y and x:
+        return str(y[0]), str(x[0])
+    flat = [n for n, v in dataset.variables.items() if v.ndim == 2 and _is_latitude(v.attrs)]
+    if flat:
+        raise InputError(
+            f"{path}: its grid is given by 2-D latitudes and longitudes ({flat[0]}), regular 1-D "
+            "coordinates are wanted; regrid it first, for example with cdo remapbil"
+        )
+    raise InputError(
+        f"{path}: has no horizontal coordinates among {', '.join(map(str, dataset.dims))}; "
+        "1-D x and y, or lon and lat, with CF attributes are wanted"
+    )
+
+
+def _is_latitude(attrs: dict[Any, Any]) -> bool:
+    units = str(attrs.get("units", ""))
+    north = _NORTH_EAST.match(units) and "n" in units.lower().removeprefix("degree")
+    return bool(north) or attrs.get("standard_name") == "latitude"
+
+
+def _is_degrees(coordinate: xr.DataArray) -> bool:
+    return bool(_DEGREES.match(str(coordinate.attrs.get("units", ""))))
+
+
+def _metric(coordinate: xr.DataArray, path: str) -> NDArray[np.float64]:
+    """Return a coordinate in degrees or metres, float64, unpacked."""
+    attrs = coordinate.attrs
+    units = str(attrs.get("units", "")).strip()
+    if not _is_degrees(coordinate) and units not in _UNITS:
+        raise InputError(
+            f"{path}: coordinate {coordinate.name} is in {units!r}; degrees, m or km are wanted"
+        )
+    values = coordinate.values.astype(np.float64)
+    if values.size == 0:
+        raise InputError(f"{path}: coordinate {coordinate.name} is empty, pixels are wanted")
+    if coordinate.dtype == np.float32:
+        values = _unround(values)
+    values = values * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
+    return values * _UNITS.get(units, 1.0)
+
+
+def _unround(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give float32 coordinates back the decimals they were rounded from (0.1f -> 0.1)."""
+    return np.array([float(str(np.float32(v))) for v in values])
+
+
+def _step(values: NDArray[np.float64]) -> float:
+    return float((values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 0.0
+
+
+def _refuse_irregular(
+    coordinate: xr.DataArray, values: NDArray[np.float64], step: float, path: str
+) -> None:
+    if not np.isfinite(values).all() or step == 0:
+        raise InputError(
+            f"{path}: coordinate {coordinate.name} is not finite or does not move; "
+            "evenly spaced numbers are wanted"
+        )
+    off = np.abs(values - (values[0] + step * np.arange(values.size)))
+    worst = float(off.max()) / abs(step)
+    # float32 coordinates cannot be more even than their rounding
+    single = coordinate.dtype == np.float32
+    rounding = 2 * float(np.spacing(np.float32(np.abs(values).max()))) / abs(step) if single else 0
+    if worst > max(SPACING_TOLERANCE, min(rounding, 0.05)):
+        raise InputError(
+            f"{path}: coordinate {coordinate.name} is irregular, up to {worst:.3g} steps off an "
+            "even spacing; an even one is wanted, regrid it first"
+        )
+
+
+def _wrap(lon: NDArray[np.float64], step: float) -> tuple[NDArray[np.float64], int]:
+    """Bring longitudes into -180..180 where the columns stay in order.
+
+    A whole circle is rotated; a part beyond 180 is shifted by 360; a part that crosses 180 is
+    continuous only as it is, and stays.
+    """
+    slack = SPACING_TOLERANCE * step
+    if lon[0] >= 180 - slack:
+        return lon - 360, 0
+    if lon[-1] < 180 + slack or abs(lon.size * step - 360) > step / 2:
+        return lon, 0
+    roll = int(np.argmax(lon >= 180 - slack))
+    return np.concatenate([lon[roll:] - 360, lon[:roll]]), roll
+
+
+def _declared(dataset: xr.Dataset, found: Affine, shape: tuple[int, int]) -> Affine:
+    """Prefer GDAL's ``GeoTransform`` attribute, free of rounding, where coordinates confirm it."""
+    for name in dataset.variables:
+        text = dataset[name].attrs.get("GeoTransform")
+        if isinstance(text, str) and len(text.split()) == 6:
+            declared = Affine.from_gdal(*(float(word) for word in text.split()))
+            corners = [(0, 0), (shape[1], shape[0])]
+            apart = [np.subtract(~found @ (declared @ corner), corner) for corner in corners]
+            if np.abs(apart).max() < SPACING_TOLERANCE:
+                return declared
+    return found
+
+
+def _crs(dataset: xr.Dataset, dims: tuple[str, str], path: str) -> tuple[CRS | None, str]:
+    """Read the CRS from the grid mapping, else from latitude and longitude units."""
+    mapping = _grid_mapping(dataset, dims)
+    if mapping is not None:
+        return _mapped_crs(mapping, path), ""
+    y, x = (dataset[name].attrs for name in dims)
+    named = (y.get("standard_name"), x.get("standard_name")) == ("latitude", "longitude")
+    if named or all(_NORTH_EAST.match(str(a.get("units", ""))) for a in (y, x)):
+        return CRS("EPSG:4326"), "EPSG:4326, from latitude and longitude without a grid_mapping"
+    return None, ""
+
+
+def _grid_mapping(dataset: xr.Dataset, dims: tuple[str, str]) -> dict[str, Any] | None:
+    for variable in dataset.data_vars.values():
+        text = variable.attrs.get("grid_mapping")
+        if text and set(dims) <= set(map(str, variable.dims)):
+            name = str(text).split(":")[0].split()[0]  # the extended form is 'crs: x y'
+            if name in dataset.variables:
+                return dict(dataset[name].attrs)
+    return None
+
+
+def _mapped_crs(attrs: dict[str, Any], path: str) -> CRS | None:
+    import pyproj
+
+    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    if not wkt and "grid_mapping_name" not in attrs:
+        return None
+    try:
+        if wkt:
+            return CRS(str(wkt))
+        return CRS(pyproj.CRS.from_cf(attrs))
+    except (pyproj.exceptions.CRSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: its grid_mapping cannot be understood ({error}); crs_wkt or CF parameters "
+            "are wanted"
+        ) from error

@@ -1,0 +1,194 @@
+"""Read whatever GDAL reads, through rasterio.
+
+GDAL handles must not be shared between threads, so each thread opens its own on first use.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from stcli.errors import InputError
+from stcli.raster.info import BandInfo
+from stcli.raster.source import SourceInfo, assume, unpack
+
+# A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
+# rasterio's warning (one for each thread's handle) would only be noise.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+class GdalSource:
+    """A file opened with GDAL; picklable, one handle a thread."""
+
+    def __init__(self, path: str, assume_crs: str | None = None) -> None:
+        self.path = path
+        self._local = threading.local()
+        self.info = assume(describe(self._handle(), path), assume_crs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "info": self.info}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
+
+    def _handle(self) -> Any:
+        if not hasattr(self._local, "dataset"):
+            self._local.dataset = open_dataset(self.path)
+        return self._local.dataset
+
+    def close(self) -> None:
+        """Close the handles of all threads: dropping the last reference closes them."""
+        self._local = threading.local()
+
+    def read(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands by 1-based numbers; see ``Source.read``.
+
+        Raises
+        ------
+        InputError
+            The file opened but these pixels cannot be read: truncated or damaged.
+        """
+        try:
+            return self._read(window, indexes)
+        except RasterioError as error:
+            raise InputError(
+                f"{self.path}: rows {window.row_off} to {window.row_off + window.height} cannot "
+                f"be read ({reason(error)}); the file is truncated or damaged, fetch it again"
+            ) from error
+
+    def _read(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        dataset = self._handle()
+        bands = [self.info.bands[i - 1] for i in indexes]
+        stored = {band.dtype for band in bands}
+        if len(stored) == 1 and not any(band.packed for band in bands):
+            block = dataset.read(list(indexes), window=window)
+        else:
+            dtype = np.result_type(*(band.block_dtype for band in bands))
+            block = np.empty((len(bands), window.height, window.width), dtype)
+            for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
+                block[k] = unpack(dataset.read(i, window=window), band)
+        return block, self._valid(dataset, window, indexes, block)
+
+    def _valid(
+        self, dataset: Any, window: Window, indexes: tuple[int, ...], block: NDArray[Any]
+    ) -> NDArray[np.bool_]:
+        valid = np.ones(block.shape[1:], bool)
+        alpha_is_data = not set(indexes) <= set(self.info.default)
+        shared = False
+        for i in indexes:
+            rule = self.info.rules[i - 1]
+            if rule == "nodata":
+                valid &= dataset.read_masks(i, window=window) > 0
+            elif not shared and (rule == "mask" or (rule == "alpha" and not alpha_is_data)):
+                shared = True  # one mask serves all bands
+                valid &= dataset.read_masks(i, window=window) > 0
+        if block.dtype.kind == "f":
+            for band in block:
+                valid &= np.isfinite(band)
+        return valid
+
+
+def open_dataset(path: str) -> Any:
+    """Open a file with rasterio; every failure is an ``InputError`` that tells which it was."""
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        local = "://" not in path and not path.startswith("/vsi") and ":" not in path
+        if local and not Path(path).exists():
+            raise InputError(f"{path}: no such file; check the name") from error
+        raise InputError(
+            f"{path}: cannot be read as a raster ({reason(error)}); a whole file in a format "
+            "that GDAL reads is wanted"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """GDAL's own words for an error: rasterio keeps them in the exception's cause."""
+    text = str(error.__cause__ or error)
+    return " ".join(text.split()).rstrip(".")
+
+
+def describe(dataset: Any, path: str) -> SourceInfo:
+    """Read a dataset's facts and refuse what cannot be used.
+
+    Raises
+    ------
+    InputError
+        Complex bands, a container without bands of its own, or ground control points or RPCs
+        in place of an affine transform.
+    """
+    _refuse(dataset, path)
+    count = dataset.count
+    alpha = [i for i in range(1, count + 1) if dataset.colorinterp[i - 1] == ColorInterp.alpha]
+    data = tuple(i for i in range(1, count + 1) if i not in alpha)
+    try:
+        geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs)
+    except Exception as error:  # pyproj may not know what GDAL knows
+        raise InputError(
+            f"{path}: its CRS cannot be understood ({error}); assign a standard one, for example "
+            "with gdal_edit.py -a_srs"
+        ) from error
+    return SourceInfo(
+        path=path,
+        driver=dataset.driver,
+        geobox=geobox,
+        bands=tuple(_band(dataset, path, i) for i in range(1, count + 1)),
+        rules=tuple(_rule(dataset, i) for i in range(1, count + 1)),
+        default=data or tuple(alpha),
+        times=("",) * count,
+        tags={str(k): str(v) for k, v in dataset.tags().items()},
+    )
+
+
+def _refuse(dataset: Any, path: str) -> None:
+    if dataset.count == 0:
+        inside = ", ".join(dataset.subdatasets[:5]) or "nothing"
+        raise InputError(f"{path}: holds no bands of its own but {inside}; name one of them")
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise InputError(
+            f"{path}: bands are {dataset.dtypes[0]}, real numbers are wanted; "
+            "write the amplitude or the phase to a file first"
+        )
+    if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
+        found = f"{len(dataset.gcps[0])} ground control points" if dataset.gcps[0] else "RPCs"
+        raise InputError(
+            f"{path}: has {found} and no affine transform, a georeferenced grid is wanted; "
+            "run gdalwarp on it first"
+        )
+
+
+def _band(dataset: Any, path: str, i: int) -> BandInfo:
+    fallback = Path(path).stem if dataset.count == 1 else f"band {i}"
+    return BandInfo(
+        name=dataset.descriptions[i - 1] or fallback,
+        dtype=dataset.dtypes[i - 1],
+        nodata=dataset.nodatavals[i - 1],
+        scale=float(dataset.scales[i - 1]),
+        offset=float(dataset.offsets[i - 1]),
+        units=dataset.units[i - 1] or None,
+    )
+
+
+def _rule(dataset: Any, i: int) -> str:
+    flags = dataset.mask_flag_enums[i - 1]
+    if MaskFlags.nodata in flags:
+        return "nodata"
+    if MaskFlags.alpha in flags:
+        return "alpha"
+    if MaskFlags.per_dataset in flags:
+        return "mask"
+    return "nan" if dataset.dtypes[i - 1].startswith("float") else "all"

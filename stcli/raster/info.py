@@ -1,0 +1,217 @@
+"""A raster without its pixels: grid, bands, times, and what makes a pixel valid.
+
+Values only: nothing here opens a file. A grid is always an ``odc.geo.geobox.GeoBox``
+(CRS + transform + shape); rows come before columns everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+#: Fractions of a pixel above this round up in :func:`lattice_origin`. It is irrational, so that
+#: no usual registration (corners, centres, thirds, tenths of a pixel) sits on the threshold,
+#: where two crops of one raster could round apart.
+PHASE_THRESHOLD = 1 / math.sqrt(2)
+
+#: Two transforms are one grid when they differ by less than this, in pixels.
+GRID_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class BandInfo:
+    """One band as its file declares it.
+
+    Attributes
+    ----------
+    name : str
+        Description in the file, the file's stem, or ``band N``.
+    dtype : str
+        Data type as stored.
+    nodata : float or None
+        The stored (still packed) value that means "no data".
+    scale, offset : float
+        Unpacked value = stored value * scale + offset.
+    units : str or None
+        Unit of the unpacked value.
+    """
+
+    name: str
+    dtype: str
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    units: str | None = None
+
+    @property
+    def packed(self) -> bool:
+        """Tell whether stored values must be unpacked."""
+        return self.scale != 1.0 or self.offset != 0.0
+
+    @property
+    def block_dtype(self) -> np.dtype[Any]:
+        """Data type of the band's values as read: float32 where the band is packed."""
+        return np.dtype(np.float32 if self.packed else self.dtype)
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """Everything about a raster but its pixels.
+
+    Attributes
+    ----------
+    path : str
+        Where it came from; the sources of a stack joined by ``' + '``.
+    driver : str
+        GDAL's short driver name, or ``netCDF`` when read with xarray.
+    geobox : GeoBox
+        CRS (or None), transform and shape (rows, columns).
+    bands : tuple of BandInfo
+        The selected bands in the order of ``read()``.
+    valid_from : {'nodata', 'mask', 'alpha', 'nan', 'all'}
+        Strongest source of the valid mask among the bands.
+    times : tuple of str
+        ISO times of the bands, each once, in file order; empty without a time axis.
+    tags : dict of str to str
+        Dataset tags (GeoTIFF metadata, NetCDF global attributes).
+    """
+
+    path: str
+    driver: str
+    geobox: GeoBox
+    bands: tuple[BandInfo, ...]
+    valid_from: str
+    times: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.geobox.shape[0]), int(self.geobox.shape[1])
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.bands)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the blocks that ``read()`` gives: one that holds every band."""
+        return np.dtype(np.result_type(*(band.block_dtype for band in self.bands)))
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands in order."""
+        return tuple(band.name for band in self.bands)
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the raster with JSON's types only (NaN nodata becomes ``'nan'``)."""
+        rows, cols = self.shape
+        bounds = self.geobox.boundingbox
+        return {
+            "path": self.path,
+            "driver": self.driver,
+            "size": {"rows": rows, "cols": cols},
+            "crs": crs_text(self.geobox),
+            "transform": [float(v) for v in tuple(self.geobox.transform)[:6]],
+            "bounds": [float(v) for v in (bounds.left, bounds.bottom, bounds.right, bounds.top)],
+            "resolution": list(pixel_size(self.geobox)),
+            "bands": [_band_json(band) for band in self.bands],
+            "dtype": self.dtype.name,
+            "valid_from": self.valid_from,
+            "times": list(self.times),
+            "tags": dict(self.tags),
+        }
+
+
+def _band_json(band: BandInfo) -> dict[str, Any]:
+    special = band.nodata is not None and not math.isfinite(band.nodata)  # JSON knows no NaN
+    return {
+        "name": band.name,
+        "dtype": band.dtype,
+        "nodata": str(band.nodata) if special else band.nodata,
+        "scale": band.scale,
+        "offset": band.offset,
+        "units": band.units,
+    }
+
+
+def crs_text(geobox: GeoBox) -> str | None:
+    """Name a grid's CRS: ``EPSG:n`` where it is exactly that, else WKT, else None."""
+    if geobox.crs is None:
+        return None
+    authority = geobox.crs.proj.to_authority(min_confidence=100)
+    return ":".join(authority) if authority else str(geobox.crs.to_wkt())
+
+
+def pixel_size(geobox: GeoBox) -> tuple[float, float]:
+    """Return a pixel's width and height in CRS units, both positive, also on rotated grids."""
+    t = geobox.transform
+    return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+
+
+def lattice_origin(geobox: GeoBox) -> tuple[int, int]:
+    """Place a raster's first pixel on the pixel lattice anchored at its CRS origin.
+
+    The lattice has the raster's pixel size and orientation and a corner at CRS (0, 0)::
+
+        (col, row) = round(inverse(linear part of the transform) (c, f))
+
+    The raster's sub-pixel phase against that lattice is rounded away: up where the fraction is
+    above 1/√2, else down. All crops of one raster, and neighbouring scenes on the same grid,
+    share their phase, so a crop by (dr, dc) pixels has exactly this origin + (dr, dc).
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        Any affine grid, rotated and south-up ones too; the CRS itself does not matter.
+
+    Returns
+    -------
+    tuple of int
+        (row, col) of the first pixel, of either sign.
+    """
+    t = geobox.transform
+    determinant = t.a * t.e - t.b * t.d
+    col = (t.e * t.c - t.b * t.f) / determinant
+    row = (t.a * t.f - t.d * t.c) / determinant
+    shift = 1 - PHASE_THRESHOLD
+    return math.floor(row + shift), math.floor(col + shift)
+
+
+def grid_difference(a: GeoBox, b: GeoBox) -> str | None:
+    """Say in a few words how two grids differ.
+
+    Returns
+    -------
+    str or None
+        None when CRS and shape are equal and the transforms agree within 1e-6 pixel over the
+        whole grid; else a phrase such as ``'pixels of 10 x 10 and 20 x 20'``.
+    """
+    if a.crs != b.crs:
+        return f"CRS {_crs_name(a)} and {_crs_name(b)}"
+    size_a, size_b = pixel_size(a), pixel_size(b)
+    if not np.allclose(size_a, size_b, rtol=GRID_TOLERANCE, atol=0):
+        return "pixels of {:g} x {:g} and {:g} x {:g}".format(*size_a, *size_b)
+    relative = ~a.transform @ b.transform
+    if max(abs(relative.b), abs(relative.d), abs(relative.a - 1), abs(relative.e - 1)) > 1e-3:
+        return "different orientations"
+    if max(abs(relative.c), abs(relative.f)) > GRID_TOLERANCE:
+        return f"origins {relative.f:.6g} rows and {relative.c:.6g} columns apart"
+    if tuple(a.shape) != tuple(b.shape):
+        return "sizes of {} x {} and {} x {} pixels (rows x columns)".format(*a.shape, *b.shape)
+    rows, cols = a.shape
+    far_col, far_row = relative @ (cols, rows)
+    drift = max(abs(far_col - cols), abs(far_row - rows))
+    return f"transforms {drift:.3g} pixels apart" if drift > GRID_TOLERANCE else None
+
+
+def _crs_name(geobox: GeoBox) -> str:
+    if geobox.crs is None:
+        return "none"
+    text = crs_text(geobox) or ""
+    return text if len(text) < 40 else f"'{geobox.crs.proj.name}'"

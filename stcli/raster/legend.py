@@ -1,0 +1,69 @@
+"""Say in the file what the values of a class raster mean.
+
+A GeoTIFF holds the colour table and, as band tags ``class_1=water``, the names. GDAL, and with
+it QGIS, looks for category names and attribute tables only in the ``.aux.xml`` beside the file
+(GDAL's persistent auxiliary metadata), so both are written there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree as ET
+
+Colour = tuple[int, int, int, int]
+
+# GDALRATFieldType and GDALRATFieldUsage
+_INTEGER, _STRING = 0, 2
+_NAME, _MINMAX, _RED, _GREEN, _BLUE, _ALPHA = 2, 5, 6, 7, 8, 9
+
+
+def class_tags(categories: Sequence[str]) -> dict[str, str]:
+    """Name the classes as band tags: ``{'class_1': 'water', …}``; unused values are left out."""
+    return {f"class_{value}": name for value, name in enumerate(categories) if name}
+
+
+def auxiliary_xml(bands: Sequence[tuple[Sequence[str], Mapping[int, Colour]]]) -> bytes | None:
+    """Write GDAL's ``.aux.xml`` for bands of (category names, colours); None if none has names."""
+    root = ET.Element("PAMDataset")
+    for number, (categories, colours) in enumerate(bands, start=1):
+        if categories:
+            band = ET.SubElement(root, "PAMRasterBand", band=str(number))
+            names = ET.SubElement(band, "CategoryNames")
+            for name in categories:
+                ET.SubElement(names, "Category").text = name
+            band.append(_attribute_table(categories, colours))
+    if len(root) == 0:
+        return None
+    ET.indent(root)
+    text: bytes = ET.tostring(root, encoding="utf-8")
+    return text + b"\n"
+
+
+def _attribute_table(categories: Sequence[str], colours: Mapping[int, Colour]) -> ET.Element:
+    fields = [("Value", _INTEGER, _MINMAX), ("Class", _STRING, _NAME)]
+    if colours:
+        channels = (("Red", _RED), ("Green", _GREEN), ("Blue", _BLUE), ("Alpha", _ALPHA))
+        fields += [(name, _INTEGER, usage) for name, usage in channels]
+    table = ET.Element("GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(fields):
+        definition = ET.SubElement(table, "FieldDefn", index=str(index))
+        ET.SubElement(definition, "Name").text = name
+        ET.SubElement(definition, "Type").text = str(kind)
+        ET.SubElement(definition, "Usage").text = str(usage)
+    named = [(value, name) for value, name in enumerate(categories) if name]
+    for index, (value, name) in enumerate(named):
+        row = ET.SubElement(table, "Row", index=str(index))
+        colour = colours.get(value, (0, 0, 0, 255)) if colours else ()
+        for cell in (value, name, *colour):
+            ET.SubElement(row, "F").text = str(cell)
+    return table
+
+
+def read_class_names(path: str) -> dict[int, str]:
+    """Read the names of a class raster's values from its band tags; empty where it has none."""
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        tags = dataset.tags(1)
+    named = {key.removeprefix("class_"): name for key, name in tags.items()}
+    return {int(value): name for value, name in named.items() if value.isdigit()}

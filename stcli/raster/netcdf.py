@@ -1,0 +1,355 @@
+"""Read NetCDF/CF with xarray: variables and times become bands.
+
+Everything is opened undecoded and decoded here, exactly once: packed integers, ``_Unsigned``,
+``_FillValue``, ``missing_value`` and ``valid_range``; so a NaN fill value on an integer variable,
+which xarray's decoding cannot digest, does no harm. A variable that has both horizontal
+dimensions is a band; with others beside them each combination is one, named ``B04@2020-01-05``
+for a time and ``B04[level=500]`` for anything else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from stcli.errors import InputError
+from stcli.raster.cfgrid import Grid, find_grid
+from stcli.raster.info import BandInfo
+from stcli.raster.source import SourceInfo, assume, unpack
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+logger = logging.getLogger("stcli")
+
+# The HDF5 and NetCDF libraries are not thread-safe: one lock for every file.
+_LOCK = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a variable stores its values.
+
+    Attributes
+    ----------
+    dtype : str
+        Of the stored values, after ``_Unsigned``.
+    missing : tuple of float
+        Stored values that mean "no data".
+    lowest, highest : float
+        Valid range of stored values.
+    scale, offset : float
+    """
+
+    dtype: str
+    missing: tuple[float, ...]
+    lowest: float
+    highest: float
+    scale: float
+    offset: float
+
+    @property
+    def masks(self) -> bool:
+        """Tell whether any stored value is invalid."""
+        return bool(self.missing) or self.lowest > -np.inf or self.highest < np.inf
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One band: its variable, its index along the other dimensions, its name and time."""
+
+    variable: str
+    where: tuple[tuple[str, int], ...]
+    name: str
+    time: str
+    packing: Packing
+    units: str | None
+
+
+class NetcdfSource:
+    """A NetCDF file read with xarray; picklable, read under one lock."""
+
+    def __init__(self, path: str, assume_crs: str | None = None) -> None:
+        self.path = path
+        self._dataset: Any = None
+        try:
+            with _LOCK:
+                self._describe(assume_crs)
+        except BaseException:
+            self.close()
+            raise
+
+    def _describe(self, assume_crs: str | None) -> None:
+        dataset = self._open()
+        grid = find_grid(dataset, self.path)
+        if grid.note and assume_crs:  # the user knows better than a unit
+            box = GeoBox(grid.geobox.shape, grid.geobox.transform, None)
+            grid = replace(grid, geobox=box, note="")
+        self._grid = grid
+        self._layers = _layers(dataset, grid, self.path)
+        self.info = assume(_info(dataset, self.path, grid, self._layers), assume_crs)
+        if grid.note:
+            logger.info("%s: CRS is %s", self.path, grid.note)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_dataset": None}
+
+    def _open(self) -> Any:
+        if self._dataset is None:
+            self._dataset = open_undecoded(self.path)
+        return self._dataset
+
+    def close(self) -> None:
+        """Close the file; a later read opens it anew."""
+        with _LOCK:
+            if self._dataset is not None:
+                self._dataset.close()
+                self._dataset = None
+
+    def read(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands by 1-based numbers; see ``Source.read``.
+
+        Raises
+        ------
+        InputError
+            The file opened but these pixels cannot be read.
+        """
+        bands = [self.info.bands[i - 1] for i in indexes]
+        dtype = np.result_type(*(band.block_dtype for band in bands))
+        block = np.empty((len(bands), window.height, window.width), dtype)
+        valid = np.ones(block.shape[1:], bool)
+        for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
+            layer = self._layers[i - 1]
+            stored = self._stored(layer, window)
+            valid &= _valid(stored, layer.packing)
+            block[k] = unpack(stored, band)
+            if dtype.kind == "f":
+                valid &= np.isfinite(block[k])
+        return block, valid
+
+    def _stored(self, layer: _Layer, window: Window) -> NDArray[Any]:
+        """Read one band's stored values in the raster's order of rows and columns."""
+        grid, (rows, cols) = self._grid, self.info.geobox.shape
+        top, bottom = window.row_off, window.row_off + window.height
+        y = slice(rows - bottom, rows - top) if grid.flip else slice(top, bottom)
+        first = (window.col_off + grid.roll) % cols
+        pieces = [slice(first, min(first + window.width, cols))]
+        if first + window.width > cols:  # over the seam of a rotated circle
+            pieces.append(slice(0, first + window.width - cols))
+        try:
+            with _LOCK:
+                variable = self._open()[layer.variable].isel(dict(layer.where))
+                parts = [
+                    variable.isel({grid.y: y, grid.x: x}).transpose(grid.y, grid.x).values
+                    for x in pieces
+                ]
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{self.path}: {layer.name} cannot be read at rows {top} to {bottom} ({error}); "
+                "the file is truncated or damaged, fetch it again"
+            ) from error
+        stored = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        if stored.dtype != layer.packing.dtype:
+            stored = np.ascontiguousarray(stored).view(layer.packing.dtype)
+        return stored[::-1] if grid.flip else stored
+
+
+def open_undecoded(path: str) -> xr.Dataset:
+    """Open a NetCDF file with xarray and no decoding at all.
+
+    Raises
+    ------
+    InputError
+        No such file, or not a whole NetCDF file.
+    """
+    import xarray as xr
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; check the name")
+    try:
+        return xr.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as NetCDF ({error}); a whole NetCDF or HDF5 file is wanted"
+        ) from error
+
+
+def _info(dataset: xr.Dataset, path: str, grid: Grid, layers: tuple[_Layer, ...]) -> SourceInfo:
+    tags = {str(key): str(value) for key, value in dataset.attrs.items()}
+    if grid.note:
+        tags["stcli_crs"] = grid.note
+    return SourceInfo(
+        path=path,
+        driver="netCDF",
+        geobox=grid.geobox,
+        bands=tuple(_band(layer) for layer in layers),
+        rules=tuple(_rule(layer.packing) for layer in layers),
+        default=tuple(range(1, len(layers) + 1)),
+        times=tuple(layer.time for layer in layers),
+        tags=tags,
+    )
+
+
+def _band(layer: _Layer) -> BandInfo:
+    packing = layer.packing
+    nodata = packing.missing[0] if packing.missing else None
+    return BandInfo(layer.name, packing.dtype, nodata, packing.scale, packing.offset, layer.units)
+
+
+def _rule(packing: Packing) -> str:
+    if packing.masks:
+        return "nodata"
+    return "nan" if np.dtype(packing.dtype).kind == "f" else "all"
+
+
+def _layers(dataset: xr.Dataset, grid: Grid, path: str) -> tuple[_Layer, ...]:
+    """List the bands of every numeric variable that lies on the grid."""
+    layers: list[_Layer] = []
+    for key, variable in dataset.data_vars.items():
+        dims = [str(dim) for dim in variable.dims]
+        if {grid.y, grid.x} <= set(dims) and variable.dtype.kind in "iuf":
+            layers += _layers_of(dataset, str(key), [d for d in dims if d not in (grid.y, grid.x)])
+    if not layers:
+        raise InputError(
+            f"{path}: has no numeric variable over {grid.y} and {grid.x}, one at least is wanted"
+        )
+    return tuple(layers)
+
+
+def _layers_of(dataset: xr.Dataset, key: str, others: list[str]) -> list[_Layer]:
+    variable = dataset[key]
+    packing = packing_of(variable)
+    units = variable.attrs.get("units")
+    labels = {dim: _labels(dataset, dim) for dim in others}
+    layers = []
+    for index in itertools.product(*(range(variable.sizes[dim]) for dim in others)):
+        where = tuple(zip(others, index, strict=True))
+        name, time = key, _scalar_time(dataset, variable)
+        for dim, i in where:
+            label = labels[dim][i]
+            several = variable.sizes[dim] > 1
+            if _is_time(dataset, dim):
+                time, name = label, f"{name}@{label}" if several else name
+            elif several:
+                name = f"{name}[{dim}={label}]"
+        layers.append(_Layer(key, where, name, time, packing, str(units) if units else None))
+    return layers
+
+
+def _is_time(dataset: xr.Dataset, name: str) -> bool:
+    known = name in dataset.variables
+    return known and " since " in str(dataset[name].attrs.get("units", ""))
+
+
+def _scalar_time(dataset: xr.Dataset, variable: xr.DataArray) -> str:
+    """Read the time of a variable whose time is a single number beside it."""
+    for name in str(variable.attrs.get("coordinates", "")).split():
+        if _is_time(dataset, name) and dataset[name].size == 1:
+            return _time_labels(dataset, name)[0]
+    return ""
+
+
+def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
+    if _is_time(dataset, dim):
+        return _time_labels(dataset, dim)
+    if dim in dataset.variables:
+        return [str(value) for value in dataset[dim].values]
+    return [str(i + 1) for i in range(dataset.sizes[dim])]
+
+
+def _time_labels(dataset: xr.Dataset, name: str) -> list[str]:
+    """Write times as ISO dates; with the clock where one date has several times."""
+    import xarray as xr
+
+    try:
+        decoded = xr.decode_cf(dataset[[name]].reset_coords())[name].values.ravel()
+    except (ValueError, OverflowError):  # units xarray does not know, such as 'months since'
+        units = dataset[name].attrs["units"]
+        return [f"{value} {units}" for value in dataset[name].values.ravel()]
+    stamps = [
+        str(np.datetime_as_string(t, unit="s")) if isinstance(t, np.datetime64) else t.isoformat()
+        for t in decoded
+    ]
+    dates = [stamp.split("T")[0] for stamp in stamps]
+    return dates if len(set(dates)) == len(dates) else stamps
+
+
+def packing_of(variable: xr.DataArray) -> Packing:
+    """Read how a variable is packed from its attributes (CF 1.8, section 8.1; NUG conventions)."""
+    attrs, raw = variable.attrs, variable.dtype
+    dtype = raw
+    if raw.kind in "iu" and "_Unsigned" in attrs:
+        unsigned = str(attrs["_Unsigned"]).lower() == "true"
+        dtype = np.dtype(f"{'u' if unsigned else 'i'}{raw.itemsize}")
+    scale, offset = float(attrs.get("scale_factor", 1)), float(attrs.get("add_offset", 0))
+    low, high = _valid_range(attrs, dtype, scale, offset)
+    return Packing(
+        dtype=dtype.name,
+        missing=_missing(attrs, raw, dtype),
+        lowest=low,
+        highest=high,
+        scale=scale,
+        offset=offset,
+    )
+
+
+def _missing(attrs: dict[str, Any], raw: np.dtype[Any], dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Collect the missing values that the stored type can hold; NaN needs no entry."""
+    found: list[float] = []
+    for key in ("_FillValue", "missing_value"):
+        values = np.atleast_1d(attrs.get(key, []))
+        for value in values[np.isfinite(values)] if values.dtype.kind in "iuf" else ():
+            if dtype != raw and np.can_cast(values.dtype, raw):  # -1 as 255 under _Unsigned
+                value = np.asarray(value, raw).view(dtype)
+            stored = value if dtype.kind == "f" else _integer(value, dtype)
+            if stored is not None and float(stored) not in found:
+                found.append(float(stored))
+    return tuple(found)
+
+
+def _integer(value: Any, dtype: np.dtype[Any]) -> float | None:
+    limits = np.iinfo(dtype)
+    fits = float(value).is_integer() and limits.min <= value <= limits.max
+    return float(value) if fits else None
+
+
+def _valid_range(
+    attrs: dict[str, Any], dtype: np.dtype[Any], scale: float, offset: float
+) -> tuple[float, float]:
+    """Return the valid range of stored values.
+
+    A range of a floating type beside packed integers is in unpacked units (NUG), else it is in
+    stored units.
+    """
+    given = np.atleast_1d(attrs.get("valid_range", []))
+    pair = given if given.size == 2 else [attrs.get("valid_min"), attrs.get("valid_max")]
+    low, high = (
+        default if v is None else float(v)
+        for v, default in zip(pair, (-np.inf, np.inf), strict=True)
+    )
+    kinds = {np.asarray(v).dtype.kind for v in pair if v is not None}
+    if dtype.kind in "iu" and "f" in kinds and (scale, offset) != (1.0, 0.0):
+        low, high = sorted(((low - offset) / scale, (high - offset) / scale))
+    return low, high
+
+
+def _valid(stored: NDArray[Any], packing: Packing) -> NDArray[np.bool_]:
+    valid = np.ones(stored.shape, bool)
+    for value in packing.missing:
+        valid &= stored != stored.dtype.type(value)
+    if packing.lowest > -np.inf:
+        valid &= stored >= packing.lowest
+    if packing.highest < np.inf:
+        valid &= stored <= packing.highest
+    return valid

@@ -1,0 +1,140 @@
+"""What to write: the specification of an output, and the creation options that follow from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from rasterio.crs import CRS
+
+from stcli.raster.legend import Colour
+
+STDOUT = ("-", "/vsistdout/")
+BLOCK = 512
+_OVERVIEWS = {"classes": "MODE", "labels": "NEAREST", "continuous": "AVERAGE"}
+_LOSSLESS = {"NONE", "DEFLATE", "ZSTD", "LZW", "LZMA", "PACKBITS"}
+
+
+@dataclass(frozen=True)
+class OutputBand:
+    """One band of an output.
+
+    Attributes
+    ----------
+    name : str
+        The band's description.
+    colors : dict of int to (red, green, blue, alpha), optional
+        Colour table, 0–255; for the only band of an 8- or 16-bit raster.
+    categories : tuple of str, optional
+        ``categories[i]`` names value i; ``''`` for an unused value.
+    """
+
+    name: str
+    colors: dict[int, Colour] | None = None
+    categories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What to write and how.
+
+    Attributes
+    ----------
+    path : str
+        A local file, or ``-`` or ``/vsistdout/`` for stdout.
+    dtype : str
+        Data type of the file and of the blocks.
+    bands : tuple of OutputBand
+    nodata : float, int or None
+        Declared nodata value; ``nan`` is fine for floats. Pixels never written hold it.
+    kind : {'labels', 'classes', 'continuous'}
+        Decides overviews (nearest, mode, average) and predictor (none for 8-bit classes).
+    creation_options : dict
+        GDAL's, values untouched; they override ours.
+    overwrite : bool
+        Replace an existing output.
+    tags : dict
+        Dataset tags; ``AREA_OR_POINT`` is honoured.
+    driver : {'COG', 'GTiff'}
+    """
+
+    path: str
+    dtype: str
+    bands: tuple[OutputBand, ...]
+    nodata: float | int | None
+    kind: Literal["labels", "classes", "continuous"]
+    creation_options: dict[str, str] = field(default_factory=dict)
+    overwrite: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+    driver: Literal["COG", "GTiff"] = "COG"
+
+
+def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
+    """Creation profile of the spool: fast, since it is read once."""
+    crs = None if geobox.crs is None else CRS.from_wkt(geobox.crs.to_wkt())
+    return {
+        "driver": "GTiff",
+        "height": int(geobox.shape[0]),
+        "width": int(geobox.shape[1]),
+        "count": len(spec.bands),
+        "dtype": spec.dtype,
+        "nodata": spec.nodata,
+        "crs": crs,
+        "transform": geobox.transform,
+        "TILED": "YES",
+        "BLOCKXSIZE": BLOCK,
+        "BLOCKYSIZE": BLOCK,
+        "COMPRESS": "ZSTD",
+        "ZSTD_LEVEL": "1",
+        "PREDICTOR": _predictor(spec),
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": _threads(),
+        "SPARSE_OK": "TRUE",
+    }
+
+
+def options(spec: OutputSpec) -> dict[str, str]:
+    """Creation options of the final file, the user's last."""
+    ours = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER", "NUM_THREADS": _threads()}
+    if spec.driver == "COG":
+        named = {"1": "NO", "2": "STANDARD", "3": "FLOATING_POINT"}
+        ours |= {
+            "BLOCKSIZE": str(BLOCK),
+            "LEVEL": "6",
+            "PREDICTOR": named[_predictor(spec)],
+            "OVERVIEW_RESAMPLING": _OVERVIEWS[spec.kind],
+        }
+    else:
+        ours |= {
+            "TILED": "YES",
+            "BLOCKXSIZE": str(BLOCK),
+            "BLOCKYSIZE": str(BLOCK),
+            "ZLEVEL": "6",
+            "PREDICTOR": _predictor(spec),
+        }
+    chosen = {key.upper(): value for key, value in spec.creation_options.items()}
+    if "COMPRESS" in chosen:  # our level and predictor belong to our codec
+        for key in ("LEVEL", "ZLEVEL", "PREDICTOR"):
+            ours.pop(key, None)
+    return ours | chosen
+
+
+def _predictor(spec: OutputSpec) -> str:
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        return "3"
+    return "1" if spec.kind == "classes" and dtype.itemsize == 1 else "2"
+
+
+def _threads() -> str:
+    return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
+
+
+def exact(spec: OutputSpec) -> bool:
+    """Tell whether the final file must hold the very values of the spool, on its grid."""
+    used = options(spec)
+    changing = {"NBITS", "DISCARD_LSB", "TARGET_SRS", "TILING_SCHEME", "RES", "EXTENT"}
+    return used["COMPRESS"].upper() in _LOSSLESS and not changing & set(used)

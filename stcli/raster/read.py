@@ -1,0 +1,307 @@
+"""Open one or several files as one raster and read it window by window.
+
+What is a valid pixel
+---------------------
+A pixel is valid when every selected band is valid there. For each band the first of these that
+its file declares decides, and the ones after it are not looked at (GDAL's own order):
+
+1. a mask band inside the file or in a ``.msk`` sidecar;
+2. the nodata value (in NetCDF: ``_FillValue``, ``missing_value`` and ``valid_range`` together);
+3. an alpha band (0 = invalid).
+
+On top of that NaN and infinity are never valid. Values of invalid pixels are set to 0: no
+sentinel and no NaN ever leaves ``Raster.read``.
+
+An alpha band is a mask, not data. Asked for by number or name it is data, and then masks nothing
+(some four-band aerial photographs call their near-infrared band alpha).
+
+Packed bands (scale and offset) are unpacked to float32, exactly once; the others keep their type.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.errors import InputError
+from stcli.raster.gdalsource import GdalSource
+from stcli.raster.info import BandInfo, RasterInfo
+from stcli.raster.source import RULES, Source
+from stcli.raster.stack import Nesting, Resampling, finest, nest, read_nested
+
+logger = logging.getLogger("stcli")
+
+NETCDF_SUFFIXES = {".nc", ".nc4", ".cdf", ".netcdf"}
+NETCDF_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+HDF5_MAGIC, HDF5_SUFFIXES = b"\x89HDF\r\n\x1a\n", {".h5", ".hdf5"}
+
+
+class Raster:
+    """Several bands on one grid, read by windows.
+
+    Holds paths and plain data: it can be pickled, and read from several threads at once (each
+    has its own GDAL handles; NetCDF is read under a lock). Usable as a context manager; after
+    ``close()`` a read opens the files anew.
+
+    Attributes
+    ----------
+    info : RasterInfo
+        Grid, bands, times and tags.
+    """
+
+    def __init__(
+        self, info: RasterInfo, parts: Sequence[_Part], resampling: Resampling = "nearest"
+    ) -> None:
+        self.info = info
+        self._parts = tuple(parts)
+        self._resampling: Resampling = resampling
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every file handle of every thread."""
+        for source, *_ in self._parts:
+            source.close()
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window.
+
+        Parameters
+        ----------
+        window : Window
+            Whole pixels inside the raster.
+
+        Returns
+        -------
+        block : ndarray, (band, row, col), ``info.dtype``
+            Unpacked values in the order of ``info.bands``; 0 where invalid.
+        valid : ndarray of bool, (row, col)
+            True where every band is valid.
+
+        Raises
+        ------
+        InputError
+            A file cannot be read there.
+        """
+        window = self._checked(window)
+        block = np.empty((self.info.count, window.height, window.width), self.info.dtype)
+        valid = np.ones(block.shape[1:], bool)
+        for source, nesting, indexes, places in self._parts:
+            part, part_valid = read_nested(source, nesting, window, indexes, self._resampling)
+            if places == tuple(range(self.info.count)) and part.dtype == block.dtype:
+                block = part  # the usual single file: no copy
+            else:
+                block[list(places)] = part
+            valid &= part_valid
+        if not valid.all():
+            block[:, ~valid] = 0
+        return block, valid
+
+    def _checked(self, window: Window) -> Window:
+        rows, cols = self.info.shape
+        whole = window.round_offsets().round_lengths()
+        inside = (
+            min(whole.row_off, whole.col_off) >= 0
+            and whole.row_off + whole.height <= rows
+            and whole.col_off + whole.width <= cols
+        )
+        if not inside or min(whole.height, whole.width) < 1:
+            raise ValueError(f"{window} is not inside a raster of {rows} rows and {cols} columns")
+        return Window(int(whole.col_off), int(whole.row_off), int(whole.width), int(whole.height))
+
+
+#: A file, how its grid nests, its band numbers, and their places in the block.
+_Part = tuple[Source, Nesting | None, tuple[int, ...], tuple[int, ...]]
+
+
+def open_raster(
+    sources: str | Sequence[str],
+    *,
+    bands: Sequence[int | str] = (),
+    resampling: Resampling = "nearest",
+    assume_crs: str | None = None,
+) -> Raster:
+    """Open files as one raster on the grid of the finest.
+
+    Parameters
+    ----------
+    sources : str or sequence of str
+        Anything GDAL reads (``/vsi…`` names too), or NetCDF. The bands of several files stack in
+        this order. Files on a coarser grid that nests in the finest are resampled on read.
+    bands : sequence of int or str, optional
+        1-based numbers over all bands of all files, or names; by default all but alpha.
+    resampling : {'nearest', 'bilinear'}
+        For files on a coarser grid.
+    assume_crs : str, optional
+        CRS of the files that have none.
+
+    Returns
+    -------
+    Raster
+
+    Raises
+    ------
+    InputError
+        A file is missing, unreadable or unusable, grids do not nest, or a band is unknown.
+    UsageError
+        ``assume_crs`` is not a CRS.
+    """
+    paths = [sources] if isinstance(sources, str) else [str(path) for path in sources]
+    if not paths:
+        raise InputError("no input was named; give at least one raster")
+    opened = [_open(path, assume_crs) for path in paths]
+    grid = finest(opened)
+    nestings = [nest(grid, source.info) for source in opened]
+    table = [(s, i) for s, source in enumerate(opened) for i in range(1, _count(source) + 1)]
+    names = _names(opened, table)
+    chosen = _choose(bands, opened, table, names)
+    parts = _parts(opened, nestings, [table[c] for c in chosen])
+    if not bands:
+        _tell_alpha(opened)
+    return Raster(
+        _info(opened, grid.path, [(*table[c], names[c]) for c in chosen]), parts, resampling
+    )
+
+
+def require_crs(info: RasterInfo) -> None:
+    """Refuse a raster without a CRS.
+
+    Raises
+    ------
+    InputError
+        Names the file and the option that helps.
+    """
+    if info.geobox.crs is None:
+        raise InputError(
+            f"{info.path}: has no CRS and one is needed; name it with --assume-crs EPSG:n"
+        )
+
+
+def _open(path: str, assume_crs: str | None) -> Source:
+    if not _is_netcdf(path):
+        return GdalSource(path, assume_crs)
+    from stcli.raster.netcdf import NetcdfSource  # xarray takes half a second to import
+
+    return NetcdfSource(path, assume_crs)
+
+
+def _is_netcdf(path: str) -> bool:
+    if path.startswith("/vsi") or "://" in path or not Path(path).is_file():
+        return Path(path).suffix.lower() in NETCDF_SUFFIXES and not path.startswith("/vsi")
+    suffix = Path(path).suffix.lower()
+    try:
+        with Path(path).open("rb") as file:
+            magic = file.read(8)
+    except OSError:
+        return False  # GDAL's open will tell why
+    hdf5 = magic == HDF5_MAGIC and suffix in HDF5_SUFFIXES
+    return suffix in NETCDF_SUFFIXES or magic[:4] in NETCDF_MAGIC or hdf5
+
+
+def _count(source: Source) -> int:
+    return len(source.info.bands)
+
+
+def _names(opened: list[Source], table: list[tuple[int, int]]) -> list[str]:
+    """Name every band once: clashing names get the file's stem, then a running number."""
+    names = [opened[s].info.bands[i - 1].name for s, i in table]
+    clashing = Counter(names)
+    if len(opened) > 1:
+        stems = [Path(opened[s].info.path).stem for s, _ in table]
+        names = [
+            f"{stem}:{name}" if clashing[name] > 1 and stem != name else name
+            for name, stem in zip(names, stems, strict=True)
+        ]
+    total, seen = Counter(names), Counter[str]()
+    for k, name in enumerate(names):
+        seen[name] += 1
+        names[k] = f"{name}#{seen[name]}" if total[name] > 1 else name
+    return names
+
+
+def _choose(
+    bands: Sequence[int | str],
+    opened: list[Source],
+    table: list[tuple[int, int]],
+    names: list[str],
+) -> list[int]:
+    """Turn the asked bands into positions in the table of all bands."""
+    if not bands:
+        return [k for k, (s, i) in enumerate(table) if i in opened[s].info.default]
+    chosen = []
+    for band in bands:
+        if isinstance(band, str) and band in names:
+            chosen.append(names.index(band))
+        elif str(band).isdigit() and 1 <= int(band) <= len(table):
+            chosen.append(int(band) - 1)
+        else:
+            path = " + ".join(source.info.path for source in opened)
+            listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+            raise InputError(
+                f"{path}: has no band {band}; choose among 1 to {len(table)} or {listed}"
+            )
+    return chosen
+
+
+def _parts(
+    opened: list[Source], nestings: list[Nesting | None], chosen: list[tuple[int, int]]
+) -> list[_Part]:
+    parts: list[_Part] = []
+    for s, source in enumerate(opened):
+        places = tuple(k for k, (owner, _) in enumerate(chosen) if owner == s)
+        if places:
+            indexes = tuple(chosen[k][1] for k in places)
+            parts.append((source, nestings[s], indexes, places))
+    return parts
+
+
+def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str]]) -> RasterInfo:
+    grid = next(source.info for source in opened if source.info.path == grid_path)
+    bands: list[BandInfo] = []
+    rules, times = set(), []
+    for s, i, name in chosen:
+        info = opened[s].info
+        band = info.bands[i - 1]
+        bands.append(BandInfo(name, band.dtype, band.nodata, band.scale, band.offset, band.units))
+        rules.add(info.rules[i - 1])
+        if info.times[i - 1]:
+            times.append(info.times[i - 1])
+    return RasterInfo(
+        path=" + ".join(source.info.path for source in opened),
+        driver=grid.driver,
+        geobox=grid.geobox,
+        bands=tuple(bands),
+        valid_from=min(rules, key=RULES.index),
+        times=tuple(dict.fromkeys(times)),
+        tags=dict(grid.tags),
+    )
+
+
+def _tell_alpha(opened: list[Source]) -> None:
+    for source in opened:
+        info = source.info
+        if len(info.default) < len(info.bands):
+            number = next(i for i in range(1, len(info.bands) + 1) if i not in info.default)
+            logger.warning(
+                "%s: band %d is declared alpha and is used as the valid mask; "
+                "if it holds data, name the bands with --bidx",
+                info.path,
+                number,
+            )

@@ -1,0 +1,175 @@
+"""``assess``: a class raster and a reference in; accuracies, and areas when points sampled it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, UsageError
+from stcli.landcover.accuracy import (
+    Accuracy,
+    ConfusionMatrix,
+    StratifiedAccuracy,
+    accuracy,
+    stratified_accuracy,
+)
+from stcli.raster.legend import read_class_names
+from stcli.raster.read import Raster, open_raster
+from stcli.raster.vectors import Labels, read_labels, sample_points
+from stcli.settings import RunSettings
+from stcli.workflows.job import Progress, plan_pass, silent
+from stcli.workflows.truth import LabelSource, class_values, open_class_raster
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What came out.
+
+    Attributes
+    ----------
+    matrix : ConfusionMatrix
+    accuracy : Accuracy
+        Of the pixels compared.
+    stratified : StratifiedAccuracy or None
+        Of the whole map, when the reference is a sample of points.
+    unit : str
+        Of the areas.
+    """
+
+    matrix: ConfusionMatrix
+    accuracy: Accuracy
+    stratified: StratifiedAccuracy | None
+    unit: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for `json.dumps`."""
+        return {
+            "classes": list(self.matrix.classes),
+            "confusion": self.matrix.counts.tolist(),
+            **{"accuracy": self.accuracy.to_json()},
+            "stratified": self.stratified.to_json() if self.stratified else None,
+            "area_unit": self.unit if self.stratified else None,
+        }
+
+
+def assess(
+    path: str,
+    reference: LabelSource,
+    settings: RunSettings,
+    *,
+    progress: Progress = silent,
+) -> Assessment:
+    """Compare a class raster with a reference.
+
+    Parameters
+    ----------
+    path : str
+        Class raster of values 1 to 255.
+    reference : LabelSource
+        A class raster on the same grid, or points with a class column.
+
+    Raises
+    ------
+    InputError
+    """
+    with open_raster(path, bands=(1,)) as raster:
+        if raster.info.dtype.kind not in "iu":
+            raise InputError(f"{path}: {raster.info.dtype} values found, integer classes wanted.")
+        if reference.is_raster:
+            return _with_raster(raster, reference, settings, progress)
+        return _with_points(raster, reference, settings, progress)
+
+
+def _with_raster(
+    raster: Raster, reference: LabelSource, settings: RunSettings, progress: Progress
+) -> Assessment:
+    """Compare pixel by pixel, both rasters streamed by tile."""
+    path = raster.info.path
+    truth = open_class_raster(reference.path, raster.info.geobox, path)
+    seen = {**class_values(raster, settings, progress), **class_values(truth, settings, progress)}
+    names = {**read_class_names(reference.path), **read_class_names(path)}
+    values = sorted(seen)
+    number = np.zeros(256, dtype=np.uint8)
+    number[values] = np.arange(1, len(values) + 1)
+    partial: list[ConfusionMatrix] = []
+    empty = ConfusionMatrix.empty(tuple(names.get(v, str(v)) for v in values))
+
+    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> ConfusionMatrix:
+        other, known = truth.read(where.core)
+        both = valid & known
+        return empty.add(_numbers(block[0], both, number), _numbers(other[0], both, number))
+
+    def sink(tile: Tile, result: ConfusionMatrix | None) -> None:
+        if result is not None:
+            partial[:] = [sum(partial, empty) + result]
+
+    cost = Cost(read_pixel=8 * (raster.info.dtype.itemsize + truth.info.dtype.itemsize) + 40)
+    plan_pass(raster, cost, settings).run(function, sink, "assess", progress)
+    matrix = sum(partial, empty)
+    _refuse_empty(matrix, path, reference.path)
+    return Assessment(matrix, accuracy(matrix), None, "")
+
+
+def _with_points(
+    raster: Raster, reference: LabelSource, settings: RunSettings, progress: Progress
+) -> Assessment:
+    """Compare at points and estimate areas by the strata of the map."""
+    path, geobox = raster.info.path, raster.info.geobox
+    if reference.class_column is None:
+        raise UsageError(f"{reference.path}: --class-column names the column with the class.")
+    mapped = class_values(raster, settings, progress)
+    names = read_class_names(path)
+    title = {value: names.get(value, str(value)) for value in sorted({*mapped, *names})}
+    points = read_labels(
+        reference.path,
+        geobox,
+        class_column=reference.class_column,
+        classes=tuple(title.values()),
+        layer=reference.layer,
+    )
+    values = list(title)
+    matrix = _at_points(raster, points, values)
+    _refuse_empty(matrix, path, reference.path)
+    area, unit = pixel_area(raster)
+    sizes = np.array([mapped.get(value, 0) for value in values])
+    return Assessment(matrix, accuracy(matrix), stratified_accuracy(matrix, sizes, area), unit)
+
+
+def _at_points(raster: Raster, points: Labels, values: list[int]) -> ConfusionMatrix:
+    """Look the map up at each point; points on nodata do not count."""
+    rows, cols, truth = sample_points(points, raster.info.geobox)
+    found = np.zeros(len(rows), dtype=np.int64)
+    number = {value: i for i, value in enumerate(values, start=1)}
+    for i, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
+        block, valid = raster.read(Window(col, row, 1, 1))
+        found[i] = number.get(int(block[0, 0, 0]), 0) if valid[0, 0] else 0
+    return ConfusionMatrix.empty(points.classes).add(found, truth)
+
+
+def pixel_area(raster: Raster) -> tuple[float, str]:
+    """Area of a pixel and its unit: hectares on a metric grid, pixels otherwise."""
+    geobox = raster.info.geobox
+    units = geobox.crs.units if geobox.crs is not None else ("", "")
+    if geobox.crs is not None and geobox.crs.projected and units[0] in ("metre", "m"):
+        return abs(geobox.transform.determinant) / 10_000, "ha"
+    return 1.0, "pixels"
+
+
+def _numbers(
+    block: NDArray[Any], valid: NDArray[np.bool_], number: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Class numbers from 1 of raster values; 0 where not valid or not 1 to 255."""
+    inside = valid & (block >= 0) & (block <= 255)
+    return number[np.where(inside, block, 0).astype(np.uint8)]
+
+
+def _refuse_empty(matrix: ConfusionMatrix, path: str, reference: str) -> None:
+    if not math.fsum(matrix.counts.ravel().tolist()):
+        raise InputError(f"{path}: no pixel is classified both here and in {reference}.")

@@ -1,0 +1,171 @@
+"""Truth on a raster's grid, window by window: drawn labels burnt, or a class raster read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, UsageError
+from stcli.raster.info import grid_difference
+from stcli.raster.legend import read_class_names
+from stcli.raster.read import Raster, open_raster
+from stcli.raster.vectors import Labels, burn, read_labels
+from stcli.settings import RunSettings
+from stcli.workflows.job import Progress, plan_pass
+
+_RASTERS = {".tif", ".tiff", ".vrt", ".nc", ".nc4", ".img", ".jp2", ".png"}
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where truth comes from.
+
+    Attributes
+    ----------
+    path : str
+        Vectors with a class column, or a class raster on the same grid (0 = not labelled).
+    class_column, layer : str or None
+        For vectors.
+    names : dict of int to str
+        For rasters: names of the values; other values stay unlabelled when any is given.
+    """
+
+    path: str
+    class_column: str | None = None
+    layer: str | None = None
+    names: dict[int, str] | None = None
+
+    @property
+    def is_raster(self) -> bool:
+        """Tell a raster from vectors, by its suffix."""
+        return PurePath(self.path).suffix.lower() in _RASTERS
+
+
+class Truth(Protocol):
+    """Class numbers from 1 on a raster's grid; 0 where not labelled."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Value of each class in a class raster."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read a window: (row, col)."""
+
+
+class VectorTruth:
+    """Labels burnt onto the grid."""
+
+    def __init__(self, labels: Labels, geobox: GeoBox) -> None:
+        self.labels, self.geobox = labels, geobox
+        self.classes = labels.classes
+        self.values = tuple(range(1, len(labels.classes) + 1))
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Burn a window."""
+        rows, cols = window.toslices()
+        return burn(self.labels, self.geobox[rows, cols])
+
+
+class RasterTruth:
+    """A class raster, its values numbered from 1 in rising order."""
+
+    def __init__(self, raster: Raster, names: dict[int, str]) -> None:
+        self.raster = raster
+        self.values = tuple(sorted(names))
+        self.classes = tuple(names[value] for value in self.values)
+        self._number = np.zeros(256, dtype=np.uint8)
+        self._number[list(self.values)] = np.arange(1, len(self.values) + 1)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read a window."""
+        block, valid = self.raster.read(window)
+        inside = valid & (block[0] >= 0) & (block[0] <= 255)
+        return self._number[np.where(inside, block[0], 0).astype(np.uint8)]
+
+
+def open_truth(
+    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress
+) -> Truth:
+    """Open truth for a raster.
+
+    Raises
+    ------
+    InputError
+        Vectors: see `read_labels`. Rasters: another grid, no integers, or fewer than two classes.
+    UsageError
+        Vectors without a class column.
+    """
+    if source.is_raster:
+        return _open_raster(source, raster, settings, progress)
+    if source.class_column is None:
+        raise UsageError(f"{source.path}: --class-column names the column with the class.")
+    labels = read_labels(
+        source.path, raster.info.geobox, class_column=source.class_column, layer=source.layer
+    )
+    return VectorTruth(labels, raster.info.geobox)
+
+
+def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
+    """Open a class raster that lies on a given grid.
+
+    Raises
+    ------
+    InputError
+        When it holds no integers, or lies on another grid.
+    """
+    raster = open_raster(path, bands=(1,))
+    if raster.info.dtype.kind not in "iu":
+        raise InputError(f"{path}: {raster.info.dtype} values, a class raster of integers wanted.")
+    difference = grid_difference(raster.info.geobox, like)
+    if difference:
+        raise InputError(
+            f"{path}: not on the grid of {like_path} ({difference}); warp it with gdalwarp first."
+        )
+    return raster
+
+
+def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> dict[int, int]:
+    """Count the pixels of each value from 1 to 255 of a class raster in one pass."""
+    counts = np.zeros(256, dtype=np.int64)
+
+    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
+        found = block[0][where.trim][valid[where.trim]]
+        found = found[(found >= 1) & (found <= 255)]
+        return np.bincount(found.astype(np.int64), minlength=256)
+
+    def sink(tile: Tile, result: NDArray[np.int64] | None) -> None:
+        if result is not None:
+            counts[:] += result
+
+    cost = Cost(read_pixel=2 * raster.info.dtype.itemsize + 10)
+    plan_pass(raster, cost, settings).run(function, sink, "classes", progress)
+    return {value: int(n) for value, n in enumerate(counts) if n}
+
+
+def _open_raster(
+    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress
+) -> RasterTruth:
+    info = raster.info
+    truth = open_class_raster(source.path, info.geobox, info.path)
+    found = class_values(truth, settings, progress)
+    declared = source.names or read_class_names(source.path)
+    wanted = set(source.names) if source.names else set(found)
+    names = {value: declared.get(value, str(value)) for value in found if value in wanted}
+    if len(names) < 2:
+        raise InputError(
+            f"{source.path}: {len(names)} classes found ({', '.join(names.values()) or 'none'}), "
+            "at least two are wanted; 0 and nodata count as not labelled."
+        )
+    return RasterTruth(truth, names)
