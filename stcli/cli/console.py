@@ -99,7 +99,10 @@ def listen(quiet: bool, verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("stcli: %(levelname)s: %(message)s"))
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
-    for name, threshold in (("stcli", level), ("", level if verbose else logging.CRITICAL)):
+    for name, threshold in (
+        ("stcli", level),
+        ("", logging.WARNING if verbose else logging.CRITICAL),
+    ):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(threshold)

@@ -74,7 +74,7 @@ def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
 Paths = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT... OUTPUT",
+        metavar="INPUT OUTPUT",
         help="One raster or several (stacked as bands on the finest grid), then the output.",
         show_default=False,
     ),
@@ -82,7 +82,7 @@ Paths = Annotated[
 Rasters = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT...",
+        metavar="INPUT",
         help="One raster or several (stacked as bands on the finest grid).",
         show_default=False,
     ),

@@ -8,52 +8,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window as Rectangle
 
 from stcli import __version__
-from stcli.engine.memory import MB, Cost, default_memory, resident
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import BudgetError, InputError, OutputError
+from stcli.errors import InputError, OutputError
 from stcli.landcover.accuracy import accuracy
 from stcli.landcover.legend import colors
 from stcli.landcover.network import ARCHITECTURE
-from stcli.landcover.prediction import window_bytes
-from stcli.landcover.split import Split, draw_blocks, draw_pixels
-from stcli.landcover.training import Sample, Task, Trained, train
-from stcli.landcover.windows import Scene, Window, centres, cut, square
+from stcli.landcover.split import Split, draw_blocks
+from stcli.landcover.training import Trained, train
 from stcli.nn.weights import CARD, BandCard, Card, ClassCard, save_weights
 from stcli.raster.info import lattice_origin, pixel_size
 from stcli.raster.read import Raster
-from stcli.segmentation.slic import Block, halo, slic
 from stcli.settings import (
     BandScaling,
-    NetworkSettings,
     RunSettings,
-    SlicSettings,
     TrainingSettings,
 )
 from stcli.workflows.job import Inputs, Progress, fields, plan_pass, silent
+from stcli.workflows.samples import Cutter, Recipe
 from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of
-from stcli.workflows.segment import label_space, slic_bytes
 from stcli.workflows.truth import LabelSource, Truth, open_truth
-
-#: What a window's activations take while training, over what they take while classifying.
-_BACKWARD = 6
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Settings of everything that shapes a model."""
-
-    slic: SlicSettings = field(default_factory=lambda: SlicSettings(iterations=5))
-    network: NetworkSettings = field(default_factory=NetworkSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
 
 
 @dataclass(frozen=True)
@@ -68,10 +50,11 @@ class Model:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What the first pass found."""
+    """What the first pass found: scaling, labelled pixels of each block, labelled windows."""
 
     scaling: BandScaling
     counts: dict[tuple[int, int], NDArray[np.int64]]
+    centres: set[tuple[int, int]]
 
     @property
     def pixels(self) -> NDArray[np.int64]:
@@ -105,11 +88,12 @@ def train_landcover(
     with inputs.open() as raster:
         truth = open_truth(labels, raster, settings, progress)
         side = block_side(raster, recipe.training.block)
-        survey = _survey(raster, truth, side, settings, progress)
+        sides = (side, recipe.network.stride)
+        survey = _survey(raster, truth, sides, settings, progress)
         _check_labels(labels.path, survey, truth)
         split = _split(survey, side, recipe.training, labels.path)
-        cutter = _Cutter(raster, truth, survey.scaling, split, recipe)
-        task = cutter.cut(settings, progress)
+        cutter = Cutter(raster, truth, survey.scaling, split, recipe)
+        task = cutter.cut(len(survey.centres), settings, progress)
         outcome = train(task, recipe.network, recipe.training, figures)
         card = _card(raster, truth, survey, recipe, outcome)
     card = card.model_copy(update={"data": _data(inputs, labels, survey, truth, split, recipe)})
@@ -125,30 +109,36 @@ def block_side(raster: Raster, block: float | None) -> int:
 
 
 def _survey(
-    raster: Raster, truth: Truth, side: int, settings: RunSettings, progress: Progress
+    raster: Raster,
+    truth: Truth,
+    sides: tuple[int, int],
+    settings: RunSettings,
+    progress: Progress,
 ) -> _Survey:
-    """First pass: a sample for the scaling, labelled pixels of each block."""
+    """First pass; `sides` are those of a validation block and of a window's centre."""
     step, classes = sample_step(raster.info.shape), len(truth.classes)
     origin = lattice_origin(raster.info.geobox)
     samples: dict[int, NDArray[Any]] = {}
     counts: dict[tuple[int, int], NDArray[np.int64]] = {}
+    centres: set[tuple[int, int]] = set()
 
     def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
         found = np.where(valid[where.trim], truth.read(where.core), 0)
-        return sample_block(block, valid, where, step), _count_blocks(
-            found, (origin[0] + where.core.row_off, origin[1] + where.core.col_off), side, classes
-        )
+        at = (origin[0] + where.core.row_off, origin[1] + where.core.col_off)
+        tables = [_count_blocks(found, at, side, classes) for side in sides]
+        return sample_block(block, valid, where, step), *tables
 
     def sink(tile: Tile, result: Any) -> None:
         if result is not None:
             samples[tile.index] = result[0]
             for block, count in result[1].items():
                 counts[block] = counts.get(block, 0) + count
+            centres.update(result[2])
 
     pixel = raster.info.count * raster.info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 24, once=SAMPLE * raster.info.count * 24)
     plan_pass(raster, cost, settings).run(function, sink, "survey", progress)
-    return _Survey(scaling_of(samples, raster.info.path), counts)
+    return _Survey(scaling_of(samples, raster.info.path), counts, centres)
 
 
 def _count_blocks(
@@ -186,116 +176,6 @@ def _split(survey: _Survey, side: int, settings: TrainingSettings, path: str) ->
             "choose a smaller --block."
         )
     return Split(side, held)
-
-
-class _Cutter:
-    """Second pass: the windows of both sides of the split."""
-
-    def __init__(
-        self,
-        raster: Raster,
-        truth: Truth,
-        scaling: BandScaling,
-        split: Split | None,
-        recipe: Recipe,
-    ) -> None:
-        self.raster, self.truth, self.scaling = raster, truth, scaling
-        self.split, self.recipe = split, recipe
-        self.space = label_space(raster.info, recipe.slic)
-
-    def cut(self, settings: RunSettings, progress: Progress) -> Task:
-        """Cut all windows that hold labels."""
-        recipe, info = self.recipe, self.raster.info
-        found: dict[tuple[bool, tuple[int, int]], Sample] = {}
-        allowed = settings.memory or default_memory()
-        pixels = recipe.network.window**2
-        sample = pixels * (info.count * info.dtype.itemsize + 1 + self.space.dtype.itemsize + 1)
-        loop = (
-            _BACKWARD
-            * recipe.training.batch
-            * window_bytes(recipe.network, info.count, len(self.truth.classes))
-        )
-
-        def sink(tile: Tile, result: Any) -> None:
-            found.update(result or {})
-            needed = resident() + loop
-            if needed > allowed:
-                raise BudgetError(
-                    f"memory: {len(found)} windows of {sample / MB:.1f} MB and training on "
-                    f"{recipe.training.batch} of them need {needed / MB:.0f} MB, "
-                    f"{allowed / MB:.0f} MB are allowed; label fewer places or raise --memory."
-                )
-
-        around = recipe.network.margin + halo(recipe.slic)
-        work = plan_pass(
-            self.raster,
-            Cost(slic_bytes(info) + 24, core_pixel=4 * sample // pixels),
-            settings,
-            around,
-            recipe.network.stride,
-        )
-        work.run(self._windows, sink, "windows", progress)
-        sides: tuple[list[Sample], list[Sample]] = ([], [])
-        for held, centre in sorted(found):
-            sides[held].append(found[held, centre])
-        return Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step)
-
-    def _windows(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> dict[tuple[bool, tuple[int, int]], Sample]:
-        truth = np.where(valid, self.truth.read(where.read), 0).astype(np.uint8)
-        found: dict[tuple[bool, tuple[int, int]], Sample] = {}
-        if not truth.any():
-            return found
-        for held in (False, True):
-            seen, known = self._side(held, valid, truth, where)
-            if known.any():
-                scene = self._scene(block, seen, where)
-                found.update(self._samples(held, scene, known, where))
-        return found
-
-    def _side(
-        self, held: bool, valid: NDArray[np.bool_], truth: NDArray[np.uint8], where: Tile
-    ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-        """Pixels that a side may see, and its truth."""
-        if self.split is None:
-            settings = self.recipe.training
-            chance = draw_pixels(where.lattice, valid.shape, settings.seed)
-            return valid, np.where((chance < settings.validation) == held, truth, 0)
-        seen = valid & (self.split.part(where.lattice, valid.shape) == held)
-        return seen, np.where(seen, truth, 0)
-
-    def _scene(self, block: NDArray[Any], seen: NDArray[np.bool_], where: Tile) -> Scene:
-        part = Block(block, seen, where.lattice)
-        segments = slic(part, self.scaling, self.recipe.slic, self.space)
-        return Scene(np.where(seen, block, 0), seen, segments, where.lattice)
-
-    def _samples(
-        self, held: bool, scene: Scene, truth: NDArray[np.uint8], where: Tile
-    ) -> dict[tuple[bool, tuple[int, int]], Sample]:
-        network, found = self.recipe.network, {}
-        core: Rectangle = where.core
-        corner = [s.start + at for s, at in zip(where.trim, where.lattice, strict=True)]
-        for centre in centres((corner[0], corner[1]), (core.height, core.width), network):
-            window = cut(scene, centre, network)
-            known = self._truth(truth, window, scene.lattice, held)
-            if known.any():
-                found[held, centre] = Sample(window, known)
-        return found
-
-    def _truth(
-        self, truth: NDArray[np.uint8], window: Window, lattice: tuple[int, int], held: bool
-    ) -> NDArray[np.uint8]:
-        """Truth of a window; of held-out windows the centre alone, so that it counts once."""
-        network = self.recipe.network
-        at = (window.lattice[0] - lattice[0], window.lattice[1] - lattice[1])
-        known = square(truth, at, network.window)
-        if held and network.margin:
-            inner = slice(network.margin, -network.margin)
-            centre = np.zeros_like(known)
-            centre[inner, inner] = known[inner, inner]
-            return centre
-        return known
 
 
 def _card(raster: Raster, truth: Truth, survey: _Survey, recipe: Recipe, outcome: Trained) -> Card:

@@ -1,0 +1,148 @@
+"""The windows that a model is trained and validated on, cut by a pass through the engine.
+
+Validation is guarded: segments and windows of a side see only that side's pixels, so no label
+leaks across the split through a superpixel or through context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window as Rectangle
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.landcover.prediction import window_bytes
+from stcli.landcover.split import Split, draw_pixels
+from stcli.landcover.training import Sample, Task
+from stcli.landcover.windows import Scene, centres, cut, square
+from stcli.raster.read import Raster
+from stcli.segmentation.slic import Block, halo, slic
+from stcli.settings import (
+    BandScaling,
+    NetworkSettings,
+    RunSettings,
+    SlicSettings,
+    TrainingSettings,
+)
+from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.segment import label_space, slic_bytes
+from stcli.workflows.truth import Truth
+
+#: What a window's activations take while training, over what they take while classifying.
+_BACKWARD = 6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of everything that shapes a model."""
+
+    slic: SlicSettings = field(default_factory=lambda: SlicSettings(iterations=5))
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+class Cutter:
+    """Second pass: the windows of both sides of the split."""
+
+    def __init__(
+        self,
+        raster: Raster,
+        truth: Truth,
+        scaling: BandScaling,
+        split: Split | None,
+        recipe: Recipe,
+    ) -> None:
+        self.raster, self.truth, self.scaling = raster, truth, scaling
+        self.split, self.recipe = split, recipe
+        self.space = label_space(raster.info, recipe.slic)
+
+    def cut(self, centres_labelled: int, settings: RunSettings, progress: Progress) -> Task:
+        """Cut all windows whose centre holds labels.
+
+        Raises
+        ------
+        BudgetError
+            When the windows and a training step on some of them do not fit together.
+        """
+        recipe, info = self.recipe, self.raster.info
+        found: dict[tuple[bool, tuple[int, int]], Sample] = {}
+        step = window_bytes(recipe.network, info.count, len(self.truth.classes))
+        # a centre gives a window to each side of the split at most
+        kept = 2 * centres_labelled * self.sample_bytes()
+        once = kept + _BACKWARD * recipe.training.batch * step
+
+        def sink(tile: Tile, result: Any) -> None:
+            found.update(result or {})
+
+        around = recipe.network.margin + halo(recipe.slic)
+        cost = Cost(slic_bytes(info) + 24, core_pixel=24, once=once)
+        work = plan_pass(self.raster, cost, settings, around, recipe.network.stride)
+        work.run(self._windows, sink, "windows", progress)
+        sides: tuple[list[Sample], list[Sample]] = ([], [])
+        for held, centre in sorted(found):
+            sides[held].append(found[held, centre])
+        return Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step)
+
+    def sample_bytes(self) -> int:
+        """Bytes of a window with its valid mask, segments and truth."""
+        info = self.raster.info
+        pixel = info.count * info.dtype.itemsize + 1 + self.space.dtype.itemsize + 1
+        return self.recipe.network.window**2 * pixel
+
+    def _windows(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> dict[tuple[bool, tuple[int, int]], Sample]:
+        truth = np.where(valid, self.truth.read(where.read), 0).astype(np.uint8)
+        found: dict[tuple[bool, tuple[int, int]], Sample] = {}
+        if not truth.any():
+            return found
+        for held in (False, True):
+            seen, known = self._side(held, valid, truth, where)
+            if known.any():
+                scene = self._scene(block, seen, where)
+                found.update(self._samples(held, scene, known, where))
+        return found
+
+    def _side(
+        self, held: bool, valid: NDArray[np.bool_], truth: NDArray[np.uint8], where: Tile
+    ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+        """Pixels that a side may see, and its truth."""
+        if self.split is None:
+            settings = self.recipe.training
+            chance = draw_pixels(where.lattice, valid.shape, settings.seed)
+            return valid, np.where((chance < settings.validation) == held, truth, 0)
+        seen = valid & (self.split.part(where.lattice, valid.shape) == held)
+        return seen, np.where(seen, truth, 0)
+
+    def _scene(self, block: NDArray[Any], seen: NDArray[np.bool_], where: Tile) -> Scene:
+        part = Block(block, seen, where.lattice)
+        segments = slic(part, self.scaling, self.recipe.slic, self.space)
+        return Scene(np.where(seen, block, 0), seen, segments, where.lattice)
+
+    def _samples(
+        self, held: bool, scene: Scene, truth: NDArray[np.uint8], where: Tile
+    ) -> dict[tuple[bool, tuple[int, int]], Sample]:
+        network, found = self.recipe.network, {}
+        core: Rectangle = where.core
+        corner = [s.start + at for s, at in zip(where.trim, where.lattice, strict=True)]
+        for centre in centres((corner[0], corner[1]), (core.height, core.width), network):
+            window = cut(scene, centre, network)
+            at = [w - c for w, c in zip(window.lattice, scene.lattice, strict=True)]
+            known = square(truth, (at[0], at[1]), network.window)
+            inside = _centre(known, network.margin)
+            if inside.any():
+                # held-out windows overlap: their rims would count twice
+                found[held, centre] = Sample(window, inside if held else known)
+        return found
+
+
+def _centre(truth: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
+    """Truth of a window's centre alone."""
+    inside = np.zeros_like(truth)
+    inner = slice(margin, truth.shape[0] - margin)
+    inside[inner, inner] = truth[inner, inner]
+    return inside

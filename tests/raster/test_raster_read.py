@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import logging
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from conftest import coordinates
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from stcli.errors import InputError, UsageError
+from stcli.raster.read import open_raster, require_crs
+
+
+def whole(raster):
+    return raster.read(Window(0, 0, *raster.info.shape[::-1]))
+
+
+def test_windows_give_the_pixels_of_their_place(tif, grid):
+    path = tif("a.tif", coordinates(50, 70), grid())
+    with open_raster(path) as raster:
+        block, valid = raster.read(Window(7, 3, 20, 10))
+    assert block.dtype == np.int32
+    assert block.shape == (2, 10, 20)
+    assert valid.all()
+    np.testing.assert_array_equal(block, coordinates(50, 70)[:, 3:13, 7:27])
+    assert raster.info.band_names == ("band 1", "band 2")
+    assert raster.info.geobox == grid()
+    assert raster.info.valid_from == "all"
+
+
+def test_a_window_outside_is_a_programming_error(tif, grid):
+    raster = open_raster(tif("a.tif", coordinates(5, 7), grid(5, 7)))
+    for window in (Window(-1, 0, 2, 2), Window(6, 0, 2, 2), Window(0, 0, 0, 2)):
+        with pytest.raises(ValueError, match="not inside"):
+            raster.read(window)
+
+
+def test_nodata_is_invalid_and_reads_as_zero(tif, grid):
+    array = coordinates(5, 7)
+    array[0, 2, 3] = array[1, 4, 4] = -9
+    raster = open_raster(tif("a.tif", array, grid(5, 7), nodata=-9))
+    block, valid = whole(raster)
+    assert raster.info.valid_from == "nodata"
+    assert sorted(zip(*np.nonzero(~valid), strict=True)) == [(2, 3), (4, 4)]
+    assert (block[:, ~valid] == 0).all()
+    assert (block[:, valid] == array[:, valid]).all()
+
+
+@pytest.mark.parametrize("nodata", [None, float("nan"), -1.0])
+def test_nan_and_infinity_never_leave_read(tif, grid, nodata):
+    array = coordinates(5, 7, "float32")
+    array[0, 1, 1], array[1, 2, 2], array[0, 3, 3] = np.nan, np.inf, -np.inf
+    raster = open_raster(tif("a.tif", array, grid(5, 7), nodata=nodata))
+    block, valid = whole(raster)
+    assert raster.info.valid_from == ("nan" if nodata is None else "nodata")
+    assert sorted(zip(*np.nonzero(~valid), strict=True)) == [(1, 1), (2, 2), (3, 3)]
+    assert np.isfinite(block).all()
+
+
+def test_a_mask_band_goes_before_nodata(tif, grid):
+    array = coordinates(5, 7)
+    path = tif("a.tif", array, grid(5, 7), nodata=1)  # the first row and column say nodata
+    mask = np.full((5, 7), 255, np.uint8)
+    mask[4, 6] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    raster = open_raster(path)
+    np.testing.assert_array_equal(whole(raster)[1], mask > 0)
+    assert raster.info.valid_from == "mask"
+
+
+def test_a_mask_band_alone(tif, grid):
+    path = tif("a.tif", coordinates(5, 7), grid(5, 7))
+    mask = np.full((5, 7), 255, np.uint8)
+    mask[4, 6] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    raster = open_raster(path)
+    np.testing.assert_array_equal(whole(raster)[1], mask > 0)
+    assert raster.info.valid_from == "mask"
+
+
+def rgba(tif, grid):
+    array = np.full((4, 5, 7), 9, np.uint8)
+    array[3, 2, 2] = 0
+    path = tif("rgba.tif", array, grid(5, 7), photometric="RGB", alpha="YES")
+    with rasterio.open(path) as dataset:
+        assert dataset.colorinterp[3] == ColorInterp.alpha
+    return path
+
+
+def test_alpha_is_a_mask_and_no_data_band(tif, grid, caplog):
+    with caplog.at_level(logging.WARNING, "stcli"):
+        raster = open_raster(rgba(tif, grid))
+    assert "band 4 is declared alpha" in caplog.text
+    assert raster.info.count == 3
+    assert raster.info.valid_from == "alpha"
+    assert np.argwhere(~whole(raster)[1]).tolist() == [[2, 2]]
+
+
+def test_alpha_asked_for_is_data_and_masks_nothing(tif, grid, caplog):
+    raster = open_raster(rgba(tif, grid), bands=(1, 4))
+    block, valid = whole(raster)
+    assert valid.all()
+    assert block[1, 2, 2] == 0
+    assert block[0, 2, 2] == 9
+    assert not caplog.text
+
+
+def test_packed_bands_are_unpacked_once(tif, grid):
+    path = tif("a.tif", coordinates(5, 7, "uint16"), grid(5, 7), nodata=3)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.1, 1.0), (-2.0, 0.0)
+        dataset.units = ("K", "")
+    raster = open_raster(path)
+    block, valid = whole(raster)
+    stored = coordinates(5, 7, "uint16")
+    assert block.dtype == raster.info.dtype == np.float32
+    np.testing.assert_array_equal(valid, (stored != 3).all(0))
+    np.testing.assert_allclose(block[0][valid], (stored[0] * 0.1 - 2)[valid], rtol=1e-6)
+    np.testing.assert_array_equal(block[1][valid], stored[1][valid])
+    assert raster.info.bands[0].units == "K"
+    assert open_raster(path, bands=(2,)).info.dtype == np.uint16
+
+
+def test_bands_by_number_and_name(tif, grid):
+    path = tif("a.tif", coordinates(5, 7), grid(5, 7))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = ("rows", "cols")
+    for bands in ((2, 1), ("cols", "rows"), ("2", "1")):
+        raster = open_raster(path, bands=bands)
+        assert raster.info.band_names == ("cols", "rows")
+        np.testing.assert_array_equal(whole(raster)[0], coordinates(5, 7)[::-1])
+    for wrong in (3, 0, "x"):
+        with pytest.raises(InputError, match=r"has no band .* choose among 1 to 2 or rows, cols"):
+            open_raster(path, bands=(wrong,))
+
+
+def test_files_on_one_grid_stack(tif, grid):
+    array = coordinates(5, 7)
+    paths = [tif("B02.tif", array[:1], grid(5, 7)), tif("B03.tif", array[1:], grid(5, 7))]
+    raster = open_raster(paths)
+    assert raster.info.band_names == ("B02", "B03")
+    assert raster.info.path == " + ".join(paths)
+    np.testing.assert_array_equal(whole(raster)[0], array)
+    np.testing.assert_array_equal(whole(open_raster(paths, bands=("B03",)))[0], array[1:])
+
+
+def test_clashing_names_get_their_stem(tif, grid):
+    array = coordinates(5, 7)
+    paths = [tif("a.tif", array, grid(5, 7)), tif("b.tif", array, grid(5, 7))]
+    names = open_raster(paths).info.band_names
+    assert names == ("a:band 1", "a:band 2", "b:band 1", "b:band 2")
+    assert open_raster([paths[0], paths[0]]).info.band_names[0] == "a:band 1#1"
+
+
+def test_every_thread_reads_the_same_and_pickles_read_too(tif, grid):
+    array = coordinates(200, 300)
+    raster = open_raster(tif("a.tif", array, grid(200, 300), tiled=True, compress="deflate"))
+    raster = pickle.loads(pickle.dumps(raster))
+    windows = [Window(c, r, 30, 20) for r in range(0, 200, 20) for c in range(0, 300, 30)]
+    with ThreadPoolExecutor(8) as pool:
+        for window, (block, valid) in zip(windows, pool.map(raster.read, windows), strict=True):
+            np.testing.assert_array_equal(block, array[(slice(None), *window.toslices())])
+            assert valid.all()
+
+
+def handles(path: str) -> int:
+    links = Path("/proc/self/fd")
+    if not links.exists():
+        pytest.skip("/proc/self/fd is absent")
+    return sum(1 for link in links.iterdir() if link.is_symlink() and str(link.resolve()) == path)
+
+
+def test_close_lets_go_of_the_handles_of_all_threads(tif, grid):
+    path = str(Path(tif("a.tif", coordinates(50, 70), grid())).resolve())
+    raster = open_raster(path)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: raster.read(Window(0, 0, 9, 9)), range(8)))
+        assert handles(path) >= 2
+        raster.close()
+        assert handles(path) == 0
+    assert raster.read(Window(0, 0, 1, 1))[0].tolist() == [[[1]], [[1]]]
+
+
+@pytest.mark.parametrize("turn", [Affine.rotation(30), Affine.scale(1, -1)])
+def test_rotated_and_south_up_grids_are_read_as_they_are(tif, grid, turn):
+    geobox = GeoBox((5, 7), grid(5, 7).transform @ turn, "EPSG:32618")
+    raster = open_raster(tif("a.tif", coordinates(5, 7), geobox))
+    assert raster.info.geobox.transform.almost_equals(geobox.transform, 1e-9)
+    np.testing.assert_array_equal(whole(raster)[0], coordinates(5, 7))
+
+
+def test_no_crs_is_read_but_refused_where_one_is_needed(tif):
+    geobox = GeoBox((5, 7), Affine.identity(), None)
+    path = tif("a.tif", coordinates(5, 7), geobox)
+    raster = open_raster(path)
+    assert raster.info.geobox.crs is None
+    with pytest.raises(InputError, match=r"a\.tif: has no CRS .*--assume-crs"):
+        require_crs(raster.info)
+    info = open_raster(path, assume_crs="EPSG:32618").info
+    require_crs(info)
+    assert info.geobox.crs == "EPSG:32618"
+
+
+def test_assumed_crs_must_be_one_and_must_not_contradict(tif, grid):
+    path = tif("a.tif", coordinates(5, 7), grid(5, 7))
+    assert open_raster(path, assume_crs="EPSG:32618").info.geobox.crs == "EPSG:32618"
+    with pytest.raises(InputError, match="has the CRS EPSG:32618"):
+        open_raster(path, assume_crs="EPSG:4326")
+    with pytest.raises(UsageError, match="not a CRS"):
+        open_raster(path, assume_crs="nonsense")
+
+
+def test_missing_file_and_unreadable_file_have_their_own_words(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.tif: no such file"):
+        open_raster(str(tmp_path / "gone.tif"))
+    (tmp_path / "text.tif").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.tif: cannot be read as a raster"):
+        open_raster(str(tmp_path / "text.tif"))
+    (tmp_path / "empty.tif").touch()
+    with pytest.raises(InputError, match=r"empty\.tif: cannot be read as a raster"):
+        open_raster(str(tmp_path / "empty.tif"))
+    with pytest.raises(InputError, match="no input"):
+        open_raster([])
+
+
+def test_a_truncated_file_fails_by_name_at_read(tif, grid):
+    rng = np.random.default_rng(0)
+    array = rng.integers(0, 60000, (1, 512, 512)).astype("uint16")
+    path = Path(tif("a.tif", array, grid(512, 512), tiled=True, compress="deflate"))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"a\.tif: .*truncated|a\.tif: cannot be read"):
+        whole(open_raster(str(path)))
+
+
+def test_complex_bands_are_refused(tif, grid):
+    path = tif("c.tif", np.ones((1, 5, 7), "complex64"), grid(5, 7))
+    with pytest.raises(InputError, match=r"c\.tif: bands are complex64"):
+        open_raster(path)
+
+
+def test_ground_control_points_alone_are_refused(tmp_path):
+    path = str(tmp_path / "g.tif")
+    points = [GroundControlPoint(r, c, 10 + c, 50 - r) for r, c in ((0, 0), (0, 6), (4, 0))]
+    with rasterio.open(
+        path, "w", driver="GTiff", width=7, height=5, count=1, dtype="uint8"
+    ) as dataset:
+        dataset.gcps = (points, rasterio.CRS.from_epsg(4326))
+    with pytest.raises(InputError, match=r"g\.tif: has 3 ground control points .*gdalwarp"):
+        open_raster(path)
+
+
+def test_vsi_names_pass_through(tif, grid, tmp_path):
+    import zipfile
+
+    path = tif("a.tif", coordinates(5, 7), grid(5, 7))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(path, "a.tif")
+    raster = open_raster(f"/vsizip/{tmp_path}/a.zip/a.tif")
+    np.testing.assert_array_equal(whole(raster)[0], coordinates(5, 7))
+
+
+def test_a_geotiff_needs_neither_xarray_nor_geopandas():
+    code = (
+        "import sys, stcli.raster.read, stcli.raster.write, stcli.raster.vectors;"
+        "print([m for m in ('xarray', 'geopandas', 'netCDF4') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.real
+def test_a_real_ground_control_point_scene_is_refused(real):
+    with pytest.raises(InputError, match="210 ground control points"):
+        open_raster(str(next(real("s1-chips").glob("*.tiff"))))
+
+
+@pytest.mark.real
+def test_a_real_four_band_photograph(real, caplog):
+    path = str(real("chesapeake-naip-lc") / "train_image.tif")
+    assert open_raster(path).info.count == 3
+    assert "alpha" in caplog.text
+    assert open_raster(path, bands=(1, 2, 3, 4)).info.count == 4
