@@ -107,7 +107,6 @@ def listen(quiet: bool, verbose: bool) -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(threshold)
     logging.getLogger("stcli").propagate = False
-    logging.getLogger("numba").setLevel(logging.WARNING)
 
 
 def _bar() -> Any:

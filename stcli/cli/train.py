@@ -75,7 +75,8 @@ def landcover(
     Example: stcli train landcover scene.tif --labels labels.gpkg --class-column class -o model/
     """
     from stcli.workflows.job import Inputs
-    from stcli.workflows.train_landcover import Recipe, train_landcover
+    from stcli.workflows.samples import Recipe
+    from stcli.workflows.train_landcover import train_landcover
     from stcli.workflows.truth import LabelSource
 
     recipe = Recipe(
