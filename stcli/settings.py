@@ -71,7 +71,8 @@ class SlicSettings:
 
     def __post_init__(self) -> None:
         _check(self.size >= 4, "--size", self.size, ">= 4 pixels")
-        _check(self.compactness >= 0, "--compactness", self.compactness, ">= 0")
+        finite = 0 <= self.compactness < math.inf
+        _check(finite, "--compactness", self.compactness, ">= 0 and finite")
         _check(self.iterations >= 1, "--iterations", self.iterations, ">= 1")
         _check(0 <= self.min_size <= 1, "--min-size", self.min_size, "between 0 and 1")
 
@@ -105,6 +106,12 @@ class NetworkSettings:
     model_width: int = 64
     state: int = 16
     layers: int = 2
+
+    def __post_init__(self) -> None:
+        _check(self.margin >= 0, "margin", self.margin, ">= 0 pixels")
+        whole = self.window > 0 and self.window % 4 == 0
+        _check(whole, "window", self.window, "a multiple of 4 pixels")
+        _check(self.stride > 0, "window", self.window, f"more than two margins of {self.margin}")
 
     @property
     def stride(self) -> int:
@@ -149,10 +156,15 @@ class TrainingSettings:
         _check(self.epochs >= 1, "--epochs", self.epochs, ">= 1")
         _check(self.patience >= 1, "--patience", self.patience, ">= 1")
         _check(self.split in ("blocks", "random"), "--split", self.split, "blocks or random")
-        _check(self.block is None or self.block > 0, "--block", self.block, "> 0")
+        side = self.block is None or 0 < self.block < math.inf
+        _check(side, "--block", self.block, "> 0 and finite")
         _check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
-        _check(self.local_weight >= 0, "--local-weight", self.local_weight, ">= 0")
-        _check(self.global_weight >= 0, "--global-weight", self.global_weight, ">= 0")
+        weights = (self.local_weight, self.global_weight)
+        for option, weight in zip(("--local-weight", "--global-weight"), weights, strict=True):
+            _check(0 <= weight < math.inf, option, weight, ">= 0 and finite")
+        _check(sum(weights) > 0, "--local-weight and --global-weight", "0 twice", "one above 0")
+        _check(0 <= self.balance < math.inf, "--balance", self.balance, ">= 0 and finite")
+        _check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
 
 
 def _check(holds: bool, option: str, found: object, wanted: str) -> None:

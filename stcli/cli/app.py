@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, classify, info, segment, train
+from stcli.cli import assess, classify, doctor, info, segment, train
 from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess):
+for verb in (info, segment, classify, assess, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     """
     command: Any = typer.main.get_command(app)
     try:
-        code = command.main(args=list(argv), prog_name="stcli", standalone_mode=False)
+        code = command.main(list(argv), "stcli", standalone_mode=False, obj=("stcli", *argv))
         return int(code or 0)
     except StcliError as error:
         return _tell(str(error), error.exit_code, argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from stcli.settings import RunSettings
 
 
 def command(
+    context: typer.Context,
     paths: options.Paths,
     model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train landcover.")],
     proba: Annotated[
@@ -45,6 +45,7 @@ def command(
     from stcli.workflows.job import Inputs, Output
 
     sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path, proba, uncertainty), json)
     pairs = options.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = classify(
@@ -52,7 +53,7 @@ def command(
             Products(path, proba, uncertainty),
             model,
             RunSettings(tile_size, memory, jobs),
-            output=Output(overwrite, pairs, tuple(sys.argv)),
+            output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )
     rows = [("class", "%", "pixels")]

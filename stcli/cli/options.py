@@ -32,14 +32,24 @@ def parse_jobs(text: str) -> int | None:
 
 
 def parse_bands(texts: list[str] | None) -> tuple[int | str, ...]:
-    """Read band numbers, ranges ``1..3`` and names, apart or joined by commas."""
+    """Read band numbers, ranges ``1..3`` and names, apart or joined by commas.
+
+    Raises
+    ------
+    UsageError
+        Nothing is named, or a range runs backwards: none of it may come to mean all bands.
+    """
     bands: list[int | str] = []
     for text in (part for given in texts or [] for part in given.split(",") if part):
         span = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+        if span and int(span[1]) > int(span[2]):
+            raise UsageError(f"--bidx: '{text}' found, a rising range such as 1..3 wanted.")
         if span:
             bands.extend(range(int(span[1]), int(span[2]) + 1))
         else:
             bands.append(int(text) if text.isdigit() else text)
+    if texts and not bands:
+        raise UsageError(f"--bidx: '{','.join(texts)}' found, a band's number or name wanted.")
     return tuple(bands)
 
 
@@ -69,6 +79,12 @@ def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
     if len(paths) < 2:
         raise UsageError("INPUT and OUTPUT are wanted: one input or more, then the output.")
     return tuple(paths[:-1]), paths[-1]
+
+
+def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
+    """Refuse a raster and JSON on one stdout."""
+    if json and {"-", "/vsistdout/"} & set(outputs):
+        raise UsageError("--json: stdout takes the raster already, name a file for one of them.")
 
 
 Paths = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from stcli.settings import RunSettings, SlicSettings
 
 
 def command(
+    context: typer.Context,
     paths: options.Paths,
     size: options.SegmentSize = SlicSettings.size,
     compactness: options.Compactness = SlicSettings.compactness,
@@ -41,6 +41,7 @@ def command(
     from stcli.workflows.segment import segment
 
     sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
     slic = SlicSettings(size=size, compactness=compactness, iterations=iterations)
     pairs = options.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
@@ -49,7 +50,7 @@ def command(
             path,
             slic,
             RunSettings(tile_size, memory, jobs),
-            output=Output(overwrite, pairs, tuple(sys.argv)),
+            output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")

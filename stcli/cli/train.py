@@ -112,6 +112,7 @@ def landcover(
             {
                 "output": str(folder),
                 "seconds": model.seconds,
+                "run": model.run,
                 "card": model.card.model_dump(by_alias=True),
             }
         )

@@ -96,24 +96,18 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings) -> Budget:
     jobs = settings.jobs or processors()
     allowed = settings.memory or default_memory()
     if settings.tile_size is None:
-        fitting = [
-            tile
-            for tile in _candidates(grid)
-            if sum(_terms(grid.plan(tile), cost, jobs).values()) <= allowed
-        ]
-        if not fitting and jobs > 1:
-            return budget(grid, cost, RunSettings(None, allowed, jobs - 1))
-        if not fitting:
-            _refuse(grid, cost, jobs, allowed, min(_candidates(grid)))
-        tile_size = min(fitting, key=lambda tile: (_rounds(grid.plan(tile), jobs), tile))
+        workers = _fitting(grid, cost, jobs, allowed)
+        if not workers:
+            _refuse(grid, cost, 1, allowed, min(_candidates(grid)))
+        tile_size = min(workers, key=lambda tile: (_rounds(grid.plan(tile), workers[tile]), tile))
+        jobs = workers[tile_size]
     else:
         tile_size = aligned(settings.tile_size or whole(grid.shape, grid.align), grid.align)
     plan = grid.plan(tile_size)
-    jobs = min(jobs, len(plan))
     terms = _terms(plan, cost, jobs)
-    if sum(terms.values()) > allowed:
+    if settings.tile_size is not None and sum(terms.values()) > allowed:
         _refuse(grid, cost, jobs, allowed, tile_size)
-    return Budget(plan, jobs, terms, allowed)
+    return Budget(plan, min(jobs, len(plan)), terms, allowed)
 
 
 def processors() -> int:
@@ -153,17 +147,37 @@ def _cgroup_limits() -> Iterator[int]:
 
 
 def _terms(plan: TilePlan, cost: Cost, jobs: int) -> dict[str, int]:
-    core = [min(plan.tile_size, size) for size in plan.shape]
-    read = [min(side + 2 * plan.halo, size) for side, size in zip(core, plan.shape, strict=True)]
+    read, core = _pixels(plan)
     jobs = min(jobs, len(plan))
     return {
         "program": resident(),
         "gdal_cache": gdal_cache(),
-        "read": jobs * read[0] * read[1] * cost.read_pixel,
-        "core": jobs * core[0] * core[1] * cost.core_pixel,
+        "read": jobs * read * cost.read_pixel,
+        "core": jobs * core * cost.core_pixel,
         "workers": jobs * cost.worker,
         "once": cost.once,
     }
+
+
+def _pixels(plan: TilePlan) -> tuple[int, int]:
+    """Pixels that a tile reads and answers for, at most."""
+    core = [min(plan.tile_size, size) for size in plan.shape]
+    read = [min(side + 2 * plan.halo, size) for side, size in zip(core, plan.shape, strict=True)]
+    return read[0] * read[1], core[0] * core[1]
+
+
+def _fitting(grid: Grid, cost: Cost, jobs: int, allowed: int) -> dict[int, int]:
+    """Tile sizes that fit, each with the most workers, `jobs` or fewer, that fit with it."""
+    spare = allowed - resident() - gdal_cache() - cost.once
+    workers = {}
+    for tile in _candidates(grid):
+        plan = grid.plan(tile)
+        read, core = _pixels(plan)
+        one = read * cost.read_pixel + core * cost.core_pixel + cost.worker
+        most = min(jobs, len(plan), spare // max(one, 1))
+        if most > 0:
+            workers[tile] = most
+    return workers
 
 
 def _candidates(grid: Grid) -> list[int]:
@@ -182,11 +196,8 @@ def _rounds(plan: TilePlan, jobs: int) -> int:
 
 def _refuse(grid: Grid, cost: Cost, jobs: int, allowed: int, tile_size: int) -> None:
     needed = sum(_terms(grid.plan(tile_size), cost, jobs).values())
-    fits = [
-        tile
-        for tile in _candidates(grid)
-        if sum(_terms(grid.plan(tile), cost, jobs).values()) <= allowed
-    ]
+    workers = _fitting(grid, cost, jobs, allowed)
+    fits = [tile for tile, most in workers.items() if most == min(jobs, len(grid.plan(tile)))]
     hint = f"--tile-size {max(fits)} would fit" if fits else "no tile size fits"
     raise BudgetError(
         f"memory: tiles of {tile_size} px with {jobs} jobs need {needed / MB:.0f} MB, "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -95,13 +96,17 @@ def serial(tiles: Iterable[Tile], work: Callable[[Tile], None]) -> None:
 
 
 def threads(tiles: Iterable[Tile], work: Callable[[Tile], None], jobs: int) -> None:
-    """Work on tiles in dask's threads, a bounded graph at a time."""
+    """Work on tiles in dask's threads, a bounded graph at a time.
+
+    An error surfaces after the tiles in flight have ended: none works on closed files.
+    """
     from dask.threaded import get
 
     queue = iter(tiles)
-    while batch := list(islice(queue, jobs * _BATCH)):
-        graph = {("tile", tile.index): (work, tile) for tile in batch}
-        get(graph, list(graph), num_workers=jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        while batch := list(islice(queue, jobs * _BATCH)):
+            graph = {("tile", tile.index): (work, tile) for tile in batch}
+            get(graph, list(graph), pool=pool)
 
 
 class _Counter:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.errors import ModelError
+from stcli.errors import ModelError, UsageError
 from stcli.landcover.network import ARCHITECTURE, GLocal, Windows, pack
 from stcli.landcover.windows import Scene, Window, centres, cut
 from stcli.nn.weights import Card, load_card, load_weights
@@ -48,7 +48,7 @@ class Model:
             self.slic = SlicSettings(**self.card.segmentation)
             self.network = GLocal(len(self.card.bands), len(self.card.classes), self.settings)
             self.network.load_state_dict(load_weights(folder, self.card), strict=True)
-        except (TypeError, RuntimeError) as error:
+        except (TypeError, RuntimeError, UsageError) as error:
             raise ModelError(f"{folder}: weights and card do not fit together.") from error
         self.network.eval()
 
@@ -148,16 +148,19 @@ def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
     p = probabilities.astype(np.float32)
     entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=0) / np.log(len(p))
     second, first = np.sort(p, axis=0)[-2:]
-    return np.stack([entropy, 1 - (first - second), 1 - first]).astype(np.float32)
+    doubt = np.stack([entropy, 1 - (first - second), 1 - first]).astype(np.float32)
+    return np.clip(doubt, 0, 1)  # rounding alone goes beyond
 
 
-def window_bytes(settings: NetworkSettings, bands: int, count: int) -> int:
+def window_bytes(settings: NetworkSettings, bands: int, count: int, tokens: int = 0) -> int:
     """Bytes that the network holds at its peak for one window, by its widest layers.
 
     At full resolution: bands and stem in float32, a residual's input, norm and two convolutions,
     token moments of bands and features with their squares, fused features and logits; a third
-    again for half and quarter resolution and the convolutions' own buffers.
+    again for half and quarter resolution and the convolutions' own buffers. A token takes ten
+    inner widths of the scan and its moments.
     """
     c, d = settings.local_width, settings.model_width
     floats = 2 * (bands + 1) + 6 * c + 4 * (bands + c) + 3 * d + 3 * count
-    return settings.window**2 * 4 * floats * 4 // 3
+    token = 4 * (10 * 2 * d + 4 * (bands + c))
+    return settings.window**2 * 4 * floats * 4 // 3 + tokens * token

@@ -65,10 +65,11 @@ def draw_blocks(
     table = table[:, table.sum(axis=0) > 0]
     wanted = table.sum(axis=0) * share
     generator = np.random.default_rng(seed)
+    number = min(len(keys) - 1, max(1, round(share * len(keys))))
     best, loss = np.zeros(len(keys), dtype=bool), np.inf
     for _ in range(_DRAWS if len(keys) > 1 else 0):
         held = np.zeros(len(keys), dtype=bool)
-        held[generator.permutation(len(keys))[: max(1, round(share * len(keys)))]] = True
+        held[generator.permutation(len(keys))[:number]] = True
         kept = table[held].sum(axis=0)
         missing = (kept == 0) | (kept == table.sum(axis=0))
         unevenness = np.abs(kept / wanted - 1).mean() + 10 * missing.sum()

@@ -141,6 +141,29 @@ def _fit(model: GLocal, task: Task, settings: TrainingSettings, report: Report) 
     return best
 
 
+def step_bytes(network: NetworkSettings, bands: int, classes: int, tokens: int) -> int:
+    """Bytes of a window in a training step at its peak: what backward needs of forward.
+
+    Of c local channels and token width d, in float32 a pixel at full resolution: the stem's input;
+    11 c of the local branch (five arrays each at full, half and quarter resolution, three sums);
+    bands and features, joined to their squares; twice d of the fused features; logits and their
+    logarithms. Two gradients of d and of the logits pass while all that is kept. A token keeps 15
+    inner widths (2 d) for each direction of each layer, ten more are in flight. A third more lies
+    unused between blocks: the allocator keeps what a step frees, and the next fits it imperfectly.
+    """
+    c, d = network.local_width, network.model_width
+    pixel = bands + 1 + 11 * c + 3 * (bands + c) + 2 * d + 3 * classes + 2 * (d + classes)
+    token = 2 * d * (15 * 2 * network.layers + 10)
+    return 4 * (network.window**2 * pixel + tokens * token) * 4 // 3
+
+
+def model_bytes(network: NetworkSettings, bands: int, classes: int) -> int:
+    """Bytes of the weights while training: model, average, best, gradient, moments, temporaries."""
+    with torch.device("meta"):
+        model = GLocal(bands, classes, network)
+    return 8 * 4 * sum(weight.numel() for weight in model.parameters())
+
+
 class _Loss:
     """The two losses, with class weights from the training part."""
 

@@ -67,6 +67,11 @@ class Window:
         return tokenise(self.segments, self.lattice, step)
 
 
+def most_tokens(settings: NetworkSettings, step: int) -> int:
+    """Tokens of a window at most, islands in nodata apart: the lattice cells that it touches."""
+    return (settings.window // step + 2) ** 2
+
+
 def centres(
     lattice: tuple[int, int], shape: tuple[int, int], settings: NetworkSettings
 ) -> Iterator[tuple[int, int]]:

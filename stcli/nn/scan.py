@@ -1,38 +1,106 @@
-"""The selective scan (Mamba-1), forward and backward, on a CPU.
+"""The selective scan: its equations, and which kernel runs them.
 
-Letters (Gu and Dao 2023, arXiv:2312.00752): b batch, l length, d channels, n states,
-Δ step, A decay, B input, C output, D skip, u input, h state, y output. For each channel::
+Letters (Gu and Dao 2023, arXiv:2312.00752; Dao and Gu 2024, arXiv:2405.21060): b batch, l length,
+d channels, n states, Δ step, A decay, B input, C output, D skip, u input, h state, y output; and
+for Mamba-2 h heads of p channels each, which share Δ and a scalar A, g groups of B and C.
+
+Mamba-1, for each channel::
 
     h_l = exp(Δ_l A) h_{l-1} + Δ_l B_l u_l        y_l = C_l · h_l + D u_l
 
-B is discretised by Euler (Δ B), as in the official kernels. Sequences of different lengths lie end
-to end along l; `starts` marks where each begins, and the state before it is zero there.
+B is discretised by Euler (Δ B), as in the official kernels. Mamba-2 (SSD) is the same recurrence
+with one A for all states of a head, so one kernel serves both: A of shape (d, n), or (d, 1).
 
-`scan_reference` reads like the equation. `selective_scan` is a fused kernel that never holds a
-(d, l, n) array: the forward pass keeps the state every `CHUNK` steps, the backward pass recomputes
-the steps between from it.
+Sequences of different lengths lie end to end along l; `starts` marks where each begins, and the
+state before it is zero there.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numba import njit, prange
-from numpy.typing import NDArray
 from torch import Tensor
 
-CHUNK = 64
-#: Channel groups whose gradients of B and C are summed apart, then in this fixed order.
-_GROUPS = 8
-_LOG2E = math.log2(math.e)
+from stcli.errors import BudgetError, UsageError
+
+Matrices = tuple[Tensor, Tensor, Tensor, Tensor]
+Scan = Callable[[Tensor, Tensor, Matrices, Tensor], Tensor]
+
+BACKENDS = ("cpu", "cuda", "reference")
+_INSTALL = "pip install --no-build-isolation '.[cuda]' on a machine with an NVIDIA GPU"
 
 
-def scan_reference(
-    u: Tensor, delta: Tensor, matrices: tuple[Tensor, Tensor, Tensor, Tensor], starts: Tensor
-) -> Tensor:
+@dataclass(frozen=True)
+class Backend:
+    """What runs the scan, chosen once and reported.
+
+    Attributes
+    ----------
+    name : str
+        One of `BACKENDS`.
+    reason : str
+        Why it was chosen.
+    scan : callable
+        Parameters and result as `scan_reference`.
+    """
+
+    name: str
+    reason: str
+    scan: Scan
+
+
+def choose(name: str | None = None, device: str = "cpu") -> Backend:
+    """Choose what runs the scan.
+
+    Parameters
+    ----------
+    name : str, optional
+        One of `BACKENDS` to force it; by default what suits the device.
+    device : str
+        ``"cpu"`` or ``"cuda"``, where the tensors will be.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name, or a kernel that does not run on the device.
+    BudgetError
+        When the CUDA kernels are asked for and are not there; says how to get them.
+    """
+    if name is not None and name not in BACKENDS:
+        raise UsageError(f"--scan: '{name}' found, {', '.join(BACKENDS)} wanted.")
+    if name == "reference":
+        return Backend("reference", "asked for", scan_reference)
+    if name == "cuda" or (name is None and device == "cuda"):
+        missing = cuda_missing()
+        if missing and name == "cuda":
+            raise BudgetError(f"--scan cuda: {missing}; {_INSTALL}.")
+        if missing:
+            return Backend("reference", f"on cuda, and {missing}", scan_reference)
+        from stcli.nn.scan_cuda import cuda_scan
+
+        return Backend("cuda", "asked for" if name else "a CUDA device is used", cuda_scan)
+    if device != "cpu":
+        raise UsageError(f"--scan cpu: does not run on --device {device}.")
+    from stcli.nn.scan_cpu import cpu_scan
+
+    return Backend("cpu", "asked for" if name else "the device is the CPU", cpu_scan)
+
+
+def cuda_missing() -> str:
+    """Say what the official CUDA kernels lack here; empty when they can run."""
+    if not torch.cuda.is_available():
+        return "no CUDA device is found"
+    if importlib.util.find_spec("mamba_ssm") is None:
+        return "the package mamba-ssm is not installed"
+    if importlib.util.find_spec("selective_scan_cuda") is None:
+        return "mamba-ssm is installed without its kernels"
+    return ""
+
+
+def scan_reference(u: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor) -> Tensor:
     """Scan step by step in torch: slow, plain, differentiable.
 
     Parameters
@@ -40,7 +108,7 @@ def scan_reference(
     u, delta : Tensor (d, l)
         Input and positive step.
     matrices : (A, B, C, D)
-        Shapes (d, n), (l, n), (l, n), (d,).
+        Shapes (d, n) or (d, 1), (l, n), (l, n), (d,).
     starts : Tensor of bool (l,)
         True at the first step of each sequence.
 
@@ -49,156 +117,60 @@ def scan_reference(
     Tensor (d, l)
     """
     A, B, C, D = matrices
-    h = torch.zeros_like(A)
+    zero = u.new_zeros(len(u), B.shape[1])
+    h = zero
     y = []
     for step in range(u.shape[1]):
-        if starts[step]:
-            h = torch.zeros_like(A)
         Δ = delta[:, step, None]
-        h = torch.exp(Δ * A) * h + Δ * B[step] * u[:, step, None]
+        h = torch.exp(Δ * A) * (zero if starts[step] else h) + Δ * B[step] * u[:, step, None]
         y.append(h @ C[step])
     return torch.stack(y, dim=1) + D[:, None] * u
 
 
-def selective_scan(
-    u: Tensor, delta: Tensor, matrices: tuple[Tensor, Tensor, Tensor, Tensor], starts: Tensor
-) -> Tensor:
-    """Scan with the fused CPU kernel; parameters and result as `scan_reference`.
+def ssd_reference(x: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor) -> Tensor:
+    """Scan heads step by step in torch (Mamba-2): slow, plain, differentiable.
 
-    The dtype is that of `u`: float32 (exponential by polynomial, relative error below 3e-7) or
-    float64 (the C library's exponential).
+    Parameters
+    ----------
+    x : Tensor (l, h, p)
+    delta : Tensor (l, h)
+        Positive step of each head.
+    matrices : (A, B, C, D)
+        Shapes (h,), (l, g, n), (l, g, n), (h,).
+    starts : Tensor of bool (l,)
+
+    Returns
+    -------
+    Tensor (l, h, p)
     """
-    return _SelectiveScan.apply(u, delta, *matrices, starts)  # type: ignore[no-any-return, no-untyped-call]
+    A, B, C, D = matrices
+    each = x.shape[1] // B.shape[1]
+    B, C = B.repeat_interleave(each, dim=1), C.repeat_interleave(each, dim=1)
+    h = x.new_zeros(x.shape[1], x.shape[2], B.shape[2])
+    y = []
+    for step in range(len(x)):
+        decay = torch.exp(delta[step] * A) * (~starts[step]).to(x.dtype)
+        fed = (delta[step, :, None] * x[step])[:, :, None] * B[step][:, None, :]
+        h = decay[:, None, None] * h + fed
+        y.append((h * C[step][:, None, :]).sum(dim=2))
+    return torch.stack(y) + D[:, None] * x
 
 
-class _SelectiveScan(torch.autograd.Function):
-    """Joins the numba kernels to autograd."""
+def ssd_scan(x: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor, scan: Scan) -> Tensor:
+    """Scan heads (Mamba-2) with a kernel for channels; parameters as `ssd_reference`.
 
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, delta: Tensor, *rest: Tensor) -> Tensor:
-        A, B, C, D, starts = rest
-        arrays = [_array(t) for t in (u, delta, A, B, C, D)]
-        flags = starts.numpy()
-        y = np.empty_like(arrays[0])
-        chunks = -(-u.shape[1] // CHUNK)
-        keep = np.empty((u.shape[0], chunks, A.shape[1]), dtype=y.dtype)
-        kernel = _forward if torch.get_num_threads() > 1 else _forward_serial
-        kernel(*arrays, flags, y, keep)
-        ctx.save_for_backward(u, delta, A, B, C, D, starts)
-        ctx.keep = keep
-        return torch.from_numpy(y)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, starts = ctx.saved_tensors
-        arrays = [_array(t) for t in tensors]
-        u, A, B = arrays[0], arrays[2], arrays[3]
-        groups = min(_GROUPS, len(u))
-        out = [np.empty_like(u), np.empty_like(u), np.empty_like(A)]
-        shared = [np.zeros((groups, *B.shape), dtype=u.dtype) for _ in range(2)]
-        du_skip = np.empty(len(u), dtype=u.dtype)
-        dy = _array(gradients[0])
-        _backward(*arrays, starts.numpy(), ctx.keep, dy, *out, *shared, du_skip)
-        dB, dC = (part.sum(axis=0) for part in shared)
-        results = (out[0], out[1], out[2], dB, dC, du_skip)
-        return (*(torch.from_numpy(a) for a in results), None)
+    A head's channels share its Δ and A; groups of B and C are scanned one after the other.
+    """
+    A, B, C, D = matrices
+    length, heads, width = x.shape
+    groups = B.shape[1]
+    u = x.permute(1, 2, 0).reshape(groups, -1, length)
+    Δ = delta.T.repeat_interleave(width, dim=0).reshape(groups, -1, length)
+    a, d = (t.repeat_interleave(width).reshape(groups, -1) for t in (A, D))
+    y = [scan(u[g], Δ[g], (a[g][:, None], B[:, g], C[:, g], d[g]), starts) for g in range(groups)]
+    return torch.cat(y).reshape(heads, width, length).permute(2, 0, 1)
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return np.ascontiguousarray(tensor.detach().numpy())
-
-
-@njit(inline="always")
-def _exp(x, exact):  # type: ignore[no-untyped-def]
-    """Exponential of x <= 0: exact, or 2^k times a polynomial (degree 6 on [-1/2, 1/2])."""
-    if exact:
-        return math.exp(x)
-    t = max(x, np.float32(-87.0)) * np.float32(_LOG2E)
-    whole = np.float32(math.floor(t + np.float32(0.5)))
-    f = t - whole
-    p = np.float32(1.5403530e-4)
-    p = p * f + np.float32(1.3333558e-3)
-    p = p * f + np.float32(9.6181291e-3)
-    p = p * f + np.float32(5.5504109e-2)
-    p = p * f + np.float32(2.4022651e-1)
-    p = p * f + np.float32(6.9314718e-1)
-    p = p * f + np.float32(1.0)
-    bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
-    return p * bits.view(np.float32)
-
-
-def _forward_loop(u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
-    channels, length = u.shape
-    states = A.shape[1]
-    exact = u.itemsize == 8
-    for d in prange(channels):
-        h = np.zeros(states, dtype=u.dtype)
-        for step in range(length):
-            if step % CHUNK == 0:
-                keep[d, step // CHUNK] = h
-            if starts[step]:
-                h[:] = 0
-            Δ = delta[d, step]
-            Δu = Δ * u[d, step]
-            total = u.dtype.type(0)
-            for n in range(states):
-                h[n] = _exp(Δ * A[d, n], exact) * h[n] + Δu * B[step, n]
-                total += C[step, n] * h[n]
-            y[d, step] = total + D[d] * u[d, step]
-
-
-_OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "fastmath": {"reassoc", "contract", "nsz"},
-}
-_forward = njit(parallel=True, **_OPTIONS)(_forward_loop)
-_forward_serial = njit(**_OPTIONS)(_forward_loop)
-
-
-@njit(parallel=True, **_OPTIONS)
-def _backward(u, delta, A, B, C, D, starts, keep, dy, du, dΔ, dA, dB, dC, dD):  # type: ignore[no-untyped-def]
-    channels, length = u.shape
-    states = A.shape[1]
-    exact = u.itemsize == 8
-    groups = dB.shape[0]
-    for group in prange(groups):
-        h = np.empty((CHUNK + 1, states), dtype=u.dtype)
-        decay = np.empty((CHUNK, states), dtype=u.dtype)
-        g = np.empty(states, dtype=u.dtype)
-        for d in range(group * channels // groups, (group + 1) * channels // groups):
-            g[:] = 0
-            dA[d, :] = 0
-            skip = u.dtype.type(0)
-            for chunk in range((length - 1) // CHUNK, -1, -1):
-                first = chunk * CHUNK
-                last = min(first + CHUNK, length)
-                h[0] = keep[d, chunk]
-                for step in range(first, last):
-                    i = step - first
-                    Δ = delta[d, step]
-                    Δu = Δ * u[d, step]
-                    fresh = starts[step]
-                    for n in range(states):
-                        a = _exp(Δ * A[d, n], exact)
-                        decay[i, n] = u.dtype.type(0) if fresh else a
-                        h[i + 1, n] = decay[i, n] * h[i, n] + Δu * B[step, n]
-                for step in range(last - 1, first - 1, -1):
-                    i = step - first
-                    Δ = delta[d, step]
-                    gradient = dy[d, step]
-                    to_Δ = u.dtype.type(0)
-                    to_u = u.dtype.type(0)
-                    for n in range(states):
-                        g[n] += C[step, n] * gradient
-                        dC[group, step, n] += gradient * h[i + 1, n]
-                        dB[group, step, n] += g[n] * Δ * u[d, step]
-                        to_u += g[n] * B[step, n]
-                        kept = g[n] * decay[i, n] * h[i, n]
-                        to_Δ += kept * A[d, n]
-                        dA[d, n] += kept * Δ
-                        g[n] *= decay[i, n]
-                    dΔ[d, step] = to_Δ + to_u * u[d, step]
-                    du[d, step] = to_u * Δ + D[d] * gradient
-                    skip += gradient * u[d, step]
-            dD[d] = skip
+def selective_scan(u: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor) -> Tensor:
+    """Scan on the CPU with the fused kernel; parameters and result as `scan_reference`."""
+    return choose("cpu").scan(u, delta, matrices, starts)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,8 +80,13 @@ class Card(_Record):
     sha256: str = ""
 
 
-def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> None:
+def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:
     """Write weights and card; the card last, so that a folder with a card is complete.
+
+    Returns
+    -------
+    Card
+        As written: with the checksum of the weights.
 
     Raises
     ------
@@ -91,12 +98,16 @@ def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> None:
     content = save({name: tensor.contiguous() for name, tensor in sorted(state.items())})
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
     text = json.dumps(card.model_dump(by_alias=True), indent=2, ensure_ascii=False) + "\n"
+    fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / WEIGHTS, content)
         _replace(folder / CARD, text.encode())
     except OSError as error:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
         raise OutputError(f"{folder}: the model cannot be written ({error.strerror}).") from error
+    return card
 
 
 def load_card(folder: Path) -> Card:
@@ -129,6 +140,7 @@ def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
     ModelError
         When the file is missing, or is not the one that the card describes.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     path = folder / WEIGHTS
@@ -142,14 +154,20 @@ def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
             f"{path}: checksum {found[:12]}… found, the card wants {card.sha256[:12]}…; "
             "the weights are damaged or belong to another card."
         )
-    return load(content)
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ModelError(f"{path}: no safetensors file ({error}).") from error
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it."""
+    """Write a file under a temporary name, flush it to the disk and rename it."""
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

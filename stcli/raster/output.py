@@ -59,6 +59,8 @@ class OutputSpec:
     tags : dict
         Dataset tags; ``AREA_OR_POINT`` is honoured.
     driver : {'COG', 'GTiff'}
+    threads : int or None
+        Threads that finish the file, unless GDAL_NUM_THREADS says otherwise; None for all.
     """
 
     path: str
@@ -70,6 +72,7 @@ class OutputSpec:
     overwrite: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     driver: Literal["COG", "GTiff"] = "COG"
+    threads: int | None = None
 
 
 def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
@@ -91,14 +94,14 @@ def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
         "ZSTD_LEVEL": "1",
         "PREDICTOR": _predictor(spec),
         "BIGTIFF": "IF_SAFER",
-        "NUM_THREADS": _threads(),
+        "NUM_THREADS": "1",  # tiles are at work beside it
         "SPARSE_OK": "TRUE",
     }
 
 
 def options(spec: OutputSpec) -> dict[str, str]:
     """Creation options of the final file, the user's last."""
-    ours = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER", "NUM_THREADS": _threads()}
+    ours = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER", "NUM_THREADS": _threads(spec)}
     if spec.driver == "COG":
         named = {"1": "NO", "2": "STANDARD", "3": "FLOATING_POINT"}
         ours |= {
@@ -129,8 +132,8 @@ def _predictor(spec: OutputSpec) -> str:
     return "1" if spec.kind == "classes" and dtype.itemsize == 1 else "2"
 
 
-def _threads() -> str:
-    return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
+def _threads(spec: OutputSpec) -> str:
+    return os.environ.get("GDAL_NUM_THREADS", str(spec.threads or "ALL_CPUS"))
 
 
 def exact(spec: OutputSpec) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +95,7 @@ def _with_raster(
     seen = {**class_values(raster, settings, progress), **class_values(truth, settings, progress)}
     names = {**read_class_names(reference.path), **read_class_names(path)}
     values = sorted(seen)
+    _refuse_empty(len(values), path, reference.path)
     number = np.zeros(256, dtype=np.uint8)
     number[values] = np.arange(1, len(values) + 1)
     partial: list[ConfusionMatrix] = []
@@ -113,7 +113,7 @@ def _with_raster(
     cost = Cost(read_pixel=8 * (raster.info.dtype.itemsize + truth.info.dtype.itemsize) + 40)
     plan_pass(raster, cost, settings).run(function, sink, "assess", progress)
     matrix = sum(partial, empty)
-    _refuse_empty(matrix, path, reference.path)
+    _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     return Assessment(matrix, accuracy(matrix), None, "")
 
 
@@ -127,6 +127,7 @@ def _with_points(
     mapped = class_values(raster, settings, progress)
     names = read_class_names(path)
     title = {value: names.get(value, str(value)) for value in sorted({*mapped, *names})}
+    _refuse_empty(len(mapped), path, reference.path)
     points = read_labels(
         reference.path,
         geobox,
@@ -136,7 +137,7 @@ def _with_points(
     )
     values = list(title)
     matrix = _at_points(raster, points, values)
-    _refuse_empty(matrix, path, reference.path)
+    _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     area, unit = pixel_area(raster)
     sizes = np.array([mapped.get(value, 0) for value in values])
     return Assessment(matrix, accuracy(matrix), stratified_accuracy(matrix, sizes, area), unit)
@@ -170,6 +171,6 @@ def _numbers(
     return number[np.where(inside, block, 0).astype(np.uint8)]
 
 
-def _refuse_empty(matrix: ConfusionMatrix, path: str, reference: str) -> None:
-    if not math.fsum(matrix.counts.ravel().tolist()):
+def _refuse_empty(found: int, path: str, reference: str) -> None:
+    if not found:
         raise InputError(f"{path}: no pixel is classified both here and in {reference}.")

@@ -13,16 +13,25 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
+from stcli.errors import InputError
 from stcli.landcover.legend import rgba
 from stcli.landcover.prediction import UNCERTAINTY, Model, classes, uncertainty, window_bytes
-from stcli.landcover.windows import Scene
+from stcli.landcover.windows import Scene, most_tokens
 from stcli.nn.weights import Card
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import RasterWriter, create_rasters, refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings
-from stcli.workflows.job import Inputs, Output, Progress, plan_pass, report, silent
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
 from stcli.workflows.segment import WRITER, label_space, slic_bytes
 
 
@@ -33,6 +42,11 @@ class Products:
     classes: str
     proba: str | None = None
     uncertainty: str | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Those that are wanted."""
+        return tuple(p for p in (self.classes, self.proba, self.uncertainty) if p is not None)
 
 
 @dataclass(frozen=True)
@@ -59,9 +73,10 @@ def classify(
 
     Raises
     ------
-    InputError, OutputError, BudgetError, ModelError
+    UsageError, InputError, OutputError, BudgetError, ModelError
     """
     begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, products.paths)
     model = Model(model_folder)
     with matched(inputs, model).open() as raster:
         info = raster.info
@@ -81,6 +96,8 @@ def classify(
                     counts[:] += np.bincount(results[0].ravel(), minlength=256)
 
             tally = work.run(step, sink, "classify", progress)
+            if tally.empty == tally.tiles:
+                raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     found = {c.name: int(counts[c.value]) for c in model.card.classes}
     total = max(1, sum(found.values()))
     return Classified(
@@ -118,9 +135,9 @@ class _Step:
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
         results: list[NDArray[Any]] = [self.values[classes(chances)][None]]
-        if self.products.proba:
+        if self.products.proba is not None:
             results.append(chances)
-        if self.products.uncertainty:
+        if self.products.uncertainty is not None:
             results.append(uncertainty(chances))
         return results
 
@@ -133,11 +150,12 @@ def _write(tile: Tile, results: Sequence[NDArray[Any]], writers: Sequence[Raster
 def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
     """Bytes that a tile needs: SLIC over what is read, the outputs and their temporaries."""
     outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
+    tokens = most_tokens(model.settings, model.slic.step)
     core = 2 * outputs + 3 * 4 * len(model.card.classes) + 16
     return Cost(
         slic_bytes(info) + 4,
         core,
-        worker=window_bytes(model.settings, info.count, len(model.card.classes)),
+        worker=window_bytes(model.settings, info.count, len(model.card.classes), tokens),
         once=WRITER * len(specs),
     )
 
@@ -161,7 +179,7 @@ def _specs(info: RasterInfo, products: Products, card: Card, output: Output) -> 
         (products.uncertainty, list(UNCERTAINTY)),
     )
     for path, titles in floats:
-        if path:
+        if path is not None:
             bands = tuple(OutputBand(title) for title in titles)
             specs.append(OutputSpec(path, "float32", bands, np.nan, "continuous", **common))
     return specs

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stcli import __version__
 from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Tally, run
+from stcli.errors import UsageError
 from stcli.raster.info import RasterInfo, lattice_origin
+from stcli.raster.output import STDOUT
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
 from stcli.settings import RunSettings
@@ -76,7 +80,7 @@ class Output:
         """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input."""
         tags = {
             "STCLI_VERSION": __version__,
-            "STCLI_COMMAND": " ".join(self.argv),
+            "STCLI_COMMAND": shlex.join(self.argv),
             "STCLI_INPUT": info.path,
         }
         for name, value in settings.items():
@@ -84,6 +88,35 @@ class Output:
         if "AREA_OR_POINT" in info.tags:
             tags["AREA_OR_POINT"] = info.tags["AREA_OR_POINT"]
         return {name: value for name, value in tags.items() if value}
+
+
+def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Refuse an output that is an input, and two outputs in one place.
+
+    Raises
+    ------
+    UsageError
+    """
+    read = {_place(path): path for path in inputs}
+    written: dict[object, str] = {}
+    for path in outputs:
+        place = _place(path)
+        if place in read:
+            raise UsageError(f"{path}: is an input and an output too, another output is wanted.")
+        if place in written:
+            raise UsageError(f"{path}: two outputs go there, one for each is wanted.")
+        written[place] = path
+
+
+def _place(path: str) -> object:
+    """Name a place alike for all names of one file: by inode, or by where it would be made."""
+    if path in STDOUT:
+        return STDOUT
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return str(Path(path).resolve())
+    return found.st_dev, found.st_ino
 
 
 @dataclass(frozen=True)

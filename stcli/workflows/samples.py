@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as Rectangle
 
-from stcli.engine.memory import Cost
+from stcli.engine.memory import MB, Budget, Cost
+from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
-from stcli.landcover.prediction import window_bytes
 from stcli.landcover.split import Split, draw_pixels
-from stcli.landcover.training import Sample, Task
-from stcli.landcover.windows import Scene, centres, cut, square
+from stcli.landcover.training import Sample, Task, model_bytes, step_bytes
+from stcli.landcover.windows import Scene, centres, cut, most_tokens, square
 from stcli.raster.read import Raster
 from stcli.segmentation.slic import Block, halo, slic
 from stcli.settings import (
@@ -32,8 +32,8 @@ from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.segment import label_space, slic_bytes
 from stcli.workflows.truth import Truth
 
-#: What a window's activations take while training, over what they take while classifying.
-_BACKWARD = 6
+#: Bytes of the kernels that torch and numba load at the first training step, as measured.
+_KERNELS = 160 * MB
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,12 @@ class Cutter:
         self.split, self.recipe = split, recipe
         self.space = label_space(raster.info, recipe.slic)
 
-    def cut(self, centres_labelled: int, settings: RunSettings, progress: Progress) -> Task:
+    def cut(
+        self, centres_labelled: int, settings: RunSettings, progress: Progress
+    ) -> tuple[Task, Budget, Tally]:
         """Cut all windows whose centre holds labels.
+
+        The budget is that of the whole training.
 
         Raises
         ------
@@ -70,10 +74,9 @@ class Cutter:
         """
         recipe, info = self.recipe, self.raster.info
         found: dict[tuple[bool, tuple[int, int]], Sample] = {}
-        step = window_bytes(recipe.network, info.count, len(self.truth.classes))
         # a centre gives a window to each side of the split at most
         kept = 2 * centres_labelled * self.sample_bytes()
-        once = kept + _BACKWARD * recipe.training.batch * step
+        once = kept + self.training_bytes(centres_labelled)
 
         def sink(tile: Tile, result: Any) -> None:
             found.update(result or {})
@@ -81,17 +84,25 @@ class Cutter:
         around = recipe.network.margin + halo(recipe.slic)
         cost = Cost(slic_bytes(info) + 24, core_pixel=24, once=once)
         work = plan_pass(self.raster, cost, settings, around, recipe.network.stride)
-        work.run(self._windows, sink, "windows", progress)
+        tally = work.run(self._windows, sink, "windows", progress)
         sides: tuple[list[Sample], list[Sample]] = ([], [])
         for held, centre in sorted(found):
             sides[held].append(found[held, centre])
-        return Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step)
+        task = Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step)
+        return task, work.budget, tally
 
     def sample_bytes(self) -> int:
         """Bytes of a window with its valid mask, segments and truth."""
         info = self.raster.info
         pixel = info.count * info.dtype.itemsize + 1 + self.space.dtype.itemsize + 1
         return self.recipe.network.window**2 * pixel
+
+    def training_bytes(self, windows: int) -> int:
+        """Bytes that training takes beside the windows themselves."""
+        network, slic_settings = self.recipe.network, self.recipe.slic
+        shape = (network, self.raster.info.count, len(self.truth.classes))
+        step = step_bytes(*shape, most_tokens(network, slic_settings.step))
+        return _KERNELS + model_bytes(*shape) + min(self.recipe.training.batch, windows) * step
 
     def _windows(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile

@@ -16,7 +16,16 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import create_raster, refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings, SlicSettings
-from stcli.workflows.job import Inputs, Output, Progress, fields, plan_pass, report, silent
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
 from stcli.workflows.scaling import band_scaling
 
 #: Bytes of the COG driver's buffers while the output is finished.
@@ -51,9 +60,10 @@ def segment(
 
     Raises
     ------
-    InputError, OutputError, BudgetError
+    UsageError, InputError, OutputError, BudgetError
     """
     begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         space = label_space(raster.info, slic_settings)
         spec = OutputSpec(

@@ -6,6 +6,7 @@ cutting of windows. Validation is guarded: segments and windows see only their o
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from stcli.settings import (
     RunSettings,
     TrainingSettings,
 )
-from stcli.workflows.job import Inputs, Progress, fields, plan_pass, silent
+from stcli.workflows.job import Inputs, Progress, fields, plan_pass, report, silent
 from stcli.workflows.samples import Cutter, Recipe
 from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of
 from stcli.workflows.truth import LabelSource, Truth, open_truth
@@ -40,12 +41,13 @@ from stcli.workflows.truth import LabelSource, Truth, open_truth
 
 @dataclass(frozen=True)
 class Model:
-    """What came out: the folder, its card, the epoch that validated best."""
+    """What came out: the folder, its card, the epoch that validated best, and how it ran."""
 
     folder: Path
     card: Card
     epoch: int
     seconds: float
+    run: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,10 @@ def train_landcover(
 
     Raises
     ------
-    InputError, OutputError, BudgetError
+    UsageError, InputError, OutputError, BudgetError
     """
     begun = time.perf_counter()
-    if (folder / CARD).exists() and not overwrite:
-        raise OutputError(f"{folder}: a model exists; --overwrite replaces it.")
+    refuse_folder(folder, overwrite)
     with inputs.open() as raster:
         truth = open_truth(labels, raster, settings, progress)
         side = block_side(raster, recipe.training.block)
@@ -93,12 +94,31 @@ def train_landcover(
         _check_labels(labels.path, survey, truth)
         split = _split(survey, side, recipe.training, labels.path)
         cutter = Cutter(raster, truth, survey.scaling, split, recipe)
-        task = cutter.cut(len(survey.centres), settings, progress)
+        task, budget, tally = cutter.cut(len(survey.centres), settings, progress)
         outcome = train(task, recipe.network, recipe.training, figures)
         card = _card(raster, truth, survey, recipe, outcome)
     card = card.model_copy(update={"data": _data(inputs, labels, survey, truth, split, recipe)})
-    save_weights(folder, outcome.state, card)
-    return Model(folder, card, outcome.epoch, time.perf_counter() - begun)
+    card = save_weights(folder, outcome.state, card)
+    seconds = time.perf_counter() - begun
+    return Model(folder, card, outcome.epoch, seconds, report(budget, tally, seconds))
+
+
+def refuse_folder(folder: Path, overwrite: bool) -> None:
+    """Refuse a model folder that cannot be written, before any work.
+
+    Raises
+    ------
+    OutputError
+    """
+    if (folder / CARD).exists() and not overwrite:
+        raise OutputError(f"{folder}: a model exists; --overwrite replaces it.")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, a folder is wanted; give another name.")
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder}: there is no directory {folder.parent}; create it first.")
+    place = folder if folder.exists() else folder.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: the directory {place} is not writable.")
 
 
 def block_side(raster: Raster, block: float | None) -> int:

@@ -165,7 +165,7 @@ def _open_raster(
     names = {value: declared.get(value, str(value)) for value in found if value in wanted}
     if len(names) < 2:
         raise InputError(
-            f"{source.path}: {len(names)} classes found ({', '.join(names.values()) or 'none'}), "
-            "at least two are wanted; 0 and nodata count as not labelled."
+            f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least two "
+            "are wanted, 0 and nodata count as not labelled."
         )
     return RasterTruth(truth, names)

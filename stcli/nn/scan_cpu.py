@@ -1,0 +1,280 @@
+"""The selective scan on a CPU: fused kernels that never hold a (d, l, n) array.
+
+Letters as in `stcli.nn.scan`. Channels are shared out in groups, groups over threads. A thread
+walks along the sequence in spans and takes all its channels through a span before the next, so
+that the span's rows of B and C stay in cache however long the sequence is. The forward pass keeps
+the state every `CHUNK` steps; the backward pass recomputes the steps between from it.
+
+Kernels take the number of states as the length of a tuple, which is a constant of its type: loops
+over states then unroll into vector instructions. A kernel is compiled at its first use and kept
+on disk.
+
+No result depends on the number of threads: a channel is summed by one thread in one order, and
+the gradients of B and C are summed over a fixed number of groups in a fixed order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: Steps between kept states, and steps that all channels of a group take before the next.
+CHUNK = 64
+_SPAN = 256
+_GROUPS = 8
+_LOG2E = math.log2(math.e)
+_OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz"},
+}
+
+
+def cpu_scan(
+    u: Tensor, delta: Tensor, matrices: tuple[Tensor, Tensor, Tensor, Tensor], starts: Tensor
+) -> Tensor:
+    """Scan with the fused kernels; parameters and result as `stcli.nn.scan.scan_reference`.
+
+    float32 (exponential by polynomial, relative error below 3e-7) or float64 (the C library's).
+    """
+    return _Scan.apply(u, delta, *matrices, starts)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Scan(torch.autograd.Function):
+    """Joins the kernels to autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, delta: Tensor, *rest: Tensor) -> Tensor:
+        A, B, C, D, starts = rest
+        arrays = [_array(t) for t in (u, delta, A.expand(-1, B.shape[1]), B, C, D)]
+        y = np.empty_like(arrays[0])
+        chunks = -(-u.shape[1] // CHUNK) if any(ctx.needs_input_grad) else 0
+        keep = np.empty((len(y), chunks, B.shape[1]), dtype=y.dtype)
+        run = _forward if torch.get_num_threads() > 1 else _forward_serial
+        run((0,) * B.shape[1], *arrays, starts.numpy(), y, keep)
+        ctx.save_for_backward(u, delta, A, B, C, D, starts)
+        ctx.keep = keep
+        return torch.from_numpy(y)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        u, delta, A, B, C, D, starts = ctx.saved_tensors
+        arrays = [_array(t) for t in (u, delta, A.expand(-1, B.shape[1]), B, C, D)]
+        run = _backward if torch.get_num_threads() > 1 else _backward_serial
+        own, shared = _empty_gradients(arrays)
+        inputs = (*arrays, starts.numpy(), ctx.keep, _array(gradients[0]))
+        run((0,) * B.shape[1], inputs, (*own, *shared))
+        du, dΔ, dA, dD = own
+        if A.shape[1] == 1:
+            dA = dA.sum(axis=1, keepdims=True)
+        dB, dC = (part.sum(axis=0) for part in shared)
+        return (*(torch.from_numpy(a) for a in (du, dΔ, dA, dB, dC, dD)), None)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def _empty_gradients(arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Arrays for the gradients of u, Δ, A and D, and of B and C for each group of channels."""
+    u, _, A, B, _, D = arrays
+    groups = min(_GROUPS, len(u))
+    own = [np.empty_like(u), np.empty_like(u), np.zeros_like(A), np.zeros_like(D)]
+    return own, [np.zeros((groups, *B.shape), dtype=u.dtype) for _ in range(2)]
+
+
+@njit(inline="always")
+def _exp(x, exact):  # type: ignore[no-untyped-def]
+    """Exponential of x <= 0: the C library's, or 2^k times a polynomial of degree 6.
+
+    NumPy's floor becomes one vector instruction; that of math, through an integer, does not.
+    """
+    if exact:
+        return math.exp(x)
+    t = max(x, np.float32(-87.0)) * np.float32(_LOG2E)
+    whole = np.floor(t + np.float32(0.5))
+    f = t - whole
+    p = np.float32(1.5403530e-4)
+    p = p * f + np.float32(1.3333558e-3)
+    p = p * f + np.float32(9.6181291e-3)
+    p = p * f + np.float32(5.5504109e-2)
+    p = p * f + np.float32(2.4022651e-1)
+    p = p * f + np.float32(6.9314718e-1)
+    p = p * f + np.float32(1.0)
+    bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return p * bits.view(np.float32)
+
+
+@njit(**_OPTIONS)
+def _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
+    """Scan the channels of a group."""
+    states = len(width)
+    exact = u.itemsize == 8
+    channels, length = u.shape
+    groups = min(_GROUPS, channels)
+    low, high = group * channels // groups, (group + 1) * channels // groups
+    state = np.zeros((high - low, states), dtype=u.dtype)
+    for first in range(0, length, _SPAN):
+        for d in range(low, high):
+            h = np.empty(states, dtype=u.dtype)
+            h[:] = state[d - low]
+            for step in range(first, min(first + _SPAN, length)):
+                if keep.shape[1] and step % CHUNK == 0:
+                    keep[d, step // CHUNK] = h
+                if starts[step]:
+                    h[:] = 0
+                Δ = delta[d, step]
+                Δu = Δ * u[d, step]
+                total = u.dtype.type(0)
+                for n in range(states):
+                    h[n] = _exp(Δ * A[d, n], exact) * h[n] + Δu * B[step, n]
+                    total += C[step, n] * h[n]
+                y[d, step] = total + D[d] * u[d, step]
+            state[d - low] = h
+
+
+@njit(**_OPTIONS)
+def _backward_group(group, width, inputs, gradients):  # type: ignore[no-untyped-def]
+    """Go back through the chunks of a group's channels."""
+    u, delta, A, B, C, D, starts, keep, dy = inputs
+    du, dΔ, dA, dD, dB, dC = gradients
+    channels, length = u.shape
+    groups = len(dB)
+    low, high = group * channels // groups, (group + 1) * channels // groups
+    states = len(width)
+    g = np.zeros((high - low, states), dtype=u.dtype)
+    h = np.empty((CHUNK + 1, states), dtype=u.dtype)
+    decay = np.empty((CHUNK + 1, states), dtype=u.dtype)
+    slope = np.empty((CHUNK + 1, states), dtype=u.dtype)
+    for chunk in range((length - 1) // CHUNK, -1, -1):
+        span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, length))
+        for d in range(low, high):
+            row = (u[d, span], delta[d, span], dy[d, span])
+            h[0] = keep[d, chunk]
+            _recompute(width, row, A[d], B[span], starts[span], h, decay)
+            _chain(width, row, C[span], decay, slope, g[d - low])
+            _to_row(width, row, (du[d, span], dΔ[d, span]), A[d], B[span], (h, decay, slope))
+            _to_input(width, row, slope, dB[group, span])
+            _to_output(width, row, h, dC[group, span])
+            _to_decay(width, row, (h, decay, slope), dA[d])
+            for step in range(span.start, span.stop):
+                du[d, step] += D[d] * dy[d, step]
+                dD[d] += dy[d, step] * u[d, step]
+
+
+# The steps of the backward pass through a chunk. Each writes one array, so that its loops over
+# states become vector instructions: the compiler cannot know that two arrays do not overlap.
+
+
+@njit(**_OPTIONS)
+def _recompute(width, row, A, B, starts, h, decay):  # type: ignore[no-untyped-def]
+    """Fill each step's decay (0 at a start) and the state after it; row 0 of h is given."""
+    u, delta, _ = row
+    exact = u.itemsize == 8
+    for step in range(len(u)):
+        Δ = delta[step]
+        Δu = Δ * u[step]
+        kept = u.dtype.type(0) if starts[step] else u.dtype.type(1)
+        for n in range(len(width)):
+            decay[step, n] = kept * _exp(Δ * A[n], exact)
+        for n in range(len(width)):
+            h[step + 1, n] = decay[step, n] * h[step, n] + Δu * B[step, n]
+
+
+@njit(**_OPTIONS)
+def _chain(width, row, C, decay, slope, g):  # type: ignore[no-untyped-def]
+    """Fill the gradient of the state after each step, the last first; g passes on to before."""
+    dy = row[2]
+    last = len(dy)
+    for n in range(len(width)):
+        slope[last, n] = g[n]
+        decay[last, n] = 1
+    for step in range(last - 1, -1, -1):
+        gradient = dy[step]
+        for n in range(len(width)):
+            slope[step, n] = slope[step + 1, n] * decay[step + 1, n] + C[step, n] * gradient
+    for n in range(len(width)):
+        g[n] = slope[0, n] * decay[0, n]
+
+
+@njit(**_OPTIONS)
+def _to_row(width, row, out, A, B, filled):  # type: ignore[no-untyped-def]
+    """Gradients of u (without the skip) and of Δ."""
+    u, delta, _ = row
+    du, dΔ = out
+    h, decay, slope = filled
+    for step in range(len(u)):
+        to_u = u.dtype.type(0)
+        to_Δ = u.dtype.type(0)
+        for n in range(len(width)):
+            to_u += slope[step, n] * B[step, n]
+            to_Δ += slope[step, n] * decay[step, n] * h[step, n] * A[n]
+        dΔ[step] = to_Δ + to_u * u[step]
+        du[step] = to_u * delta[step]
+
+
+@njit(**_OPTIONS)
+def _to_decay(width, row, filled, dA):  # type: ignore[no-untyped-def]
+    """Add to the gradient of A."""
+    delta = row[1]
+    h, decay, slope = filled
+    total = np.zeros(len(width), dtype=delta.dtype)
+    for step in range(len(delta)):
+        Δ = delta[step]
+        for n in range(len(width)):
+            total[n] += slope[step, n] * decay[step, n] * h[step, n] * Δ
+    for n in range(len(width)):
+        dA[n] += total[n]
+
+
+@njit(**_OPTIONS)
+def _to_input(width, row, slope, dB):  # type: ignore[no-untyped-def]
+    """Add to the gradient of B."""
+    u, delta, _ = row
+    for step in range(len(u)):
+        Δu = delta[step] * u[step]
+        for n in range(len(width)):
+            dB[step, n] += slope[step, n] * Δu
+
+
+@njit(**_OPTIONS)
+def _to_output(width, row, h, dC):  # type: ignore[no-untyped-def]
+    """Add to the gradient of C."""
+    dy = row[2]
+    for step in range(len(dy)):
+        gradient = dy[step]
+        for n in range(len(width)):
+            dC[step, n] += h[step + 1, n] * gradient
+
+
+# Threaded and serial kernels are functions apart, not one compiled twice: numba's cache on disk
+# knows a function by its name and would take the one for the other.
+@njit(parallel=True, **_OPTIONS)
+def _forward(width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
+    for group in prange(min(_GROUPS, len(u))):
+        _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep)
+
+
+@njit(**_OPTIONS)
+def _forward_serial(width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
+    for group in range(min(_GROUPS, len(u))):
+        _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep)
+
+
+@njit(parallel=True, **_OPTIONS)
+def _backward(width, inputs, gradients):  # type: ignore[no-untyped-def]
+    for group in prange(len(gradients[4])):
+        _backward_group(group, width, inputs, gradients)
+
+
+@njit(**_OPTIONS)
+def _backward_serial(width, inputs, gradients):  # type: ignore[no-untyped-def]
+    for group in range(len(gradients[4])):
+        _backward_group(group, width, inputs, gradients)

@@ -1,0 +1,268 @@
+"""Memory is promised before the run: terms, refusals, and the choice of tiles and workers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from stcli.engine import memory
+from stcli.engine.memory import MB, Cost, Grid, budget, gdal_cache, processors
+from stcli.errors import BudgetError
+from stcli.settings import RunSettings
+
+PROGRAM = 100 * MB
+CACHE = 10 << 20
+
+
+@pytest.fixture(autouse=True)
+def fixed_process(monkeypatch):
+    """A process of 100 MB with a GDAL cache of 10 MiB on four processors."""
+    monkeypatch.setattr(memory, "resident", lambda: PROGRAM)
+    monkeypatch.setenv("GDAL_CACHEMAX", "10")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+
+
+def needed(grid: Grid, cost: Cost, tile_size: int, jobs: int) -> int:
+    """Peak of a tiling, from its largest tiles: an oracle that looks at every tile."""
+    plan = grid.plan(tile_size)
+    read = max(t.read.width for t in plan) * max(t.read.height for t in plan)
+    core = max(t.core.width for t in plan) * max(t.core.height for t in plan)
+    tile = read * cost.read_pixel + core * cost.core_pixel + cost.worker
+    return PROGRAM + CACHE + min(jobs, len(plan)) * tile + cost.once
+
+
+# --- the sum ------------------------------------------------------------------------------------
+
+
+def test_predicted_is_the_sum_of_named_terms():
+    cost = Cost(read_pixel=7, core_pixel=3, worker=1000, once=50_000)
+    found = budget(Grid((1000, 1000), halo=10), cost, RunSettings(200, 10**9, 3))
+    assert found.terms == {
+        "program": PROGRAM,
+        "gdal_cache": CACHE,
+        "read": 3 * 220 * 220 * 7,
+        "core": 3 * 200 * 200 * 3,
+        "workers": 3 * 1000,
+        "once": 50_000,
+    }
+    assert found.predicted == sum(found.terms.values())
+    assert found.allowed == 10**9
+
+
+@given(
+    st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    st.integers(0, 40),
+    st.sampled_from([1, 3, 32, 50]),
+    st.integers(-100, 100),
+    st.integers(1, 5),
+    st.integers(0, 500),
+)
+@settings(max_examples=60, deadline=None)
+def test_predicted_is_never_below_what_the_largest_tiles_need(shape, halo, align, at, jobs, tile):
+    cost = Cost(read_pixel=11, core_pixel=5, worker=777)
+    grid = Grid(shape, halo, align, (at, -at))
+    found = budget(grid, cost, RunSettings(tile, 10**10, jobs))
+    assert found.predicted >= needed(grid, cost, found.plan.tile_size, found.jobs)
+
+
+def test_overcompute_is_pixels_read_over_pixels_answered_for():
+    found = budget(Grid((100, 90), halo=7), Cost(1), RunSettings(32, 10**9, 1))
+    read = sum(t.read.width * t.read.height for t in found.plan)
+    assert found.overcompute == read / 9000
+    assert budget(Grid((100, 90)), Cost(1), RunSettings(32, 10**9, 1)).overcompute == 1
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+def refusal(grid: Grid, cost: Cost, wanted: RunSettings) -> tuple[float, float, int | None]:
+    with pytest.raises(BudgetError) as caught:
+        budget(grid, cost, wanted)
+    assert caught.value.exit_code == 5
+    text = str(caught.value)
+    megabytes = [int(n) for n in re.findall(r"(\d+) MB", text)]
+    hint = re.search(r"--tile-size (\d+) would fit", text)
+    assert hint or "no tile size fits" in text
+    return megabytes[0], megabytes[1], int(hint[1]) if hint else None
+
+
+@pytest.mark.parametrize("tile_size", [0, 900, 1200])
+def test_a_refusal_names_needed_allowed_and_a_size_that_fits(tile_size):
+    grid, cost = Grid((3000, 3000), halo=20), Cost(read_pixel=50, core_pixel=10)
+    allowed = PROGRAM + CACHE + 100 * MB
+    wanted = RunSettings(tile_size, allowed, 4)
+    found_needed, found_allowed, hint = refusal(grid, cost, wanted)
+    exact = needed(grid, cost, tile_size or 3000, 4)  # three tiles a side: one is not clipped
+    assert found_needed == round(exact / MB)
+    assert found_allowed == round(allowed / MB)
+    assert hint is not None
+    fitting = budget(grid, cost, RunSettings(hint, allowed, 4))
+    assert fitting.predicted <= allowed
+    assert fitting.plan.tile_size == hint
+
+
+@given(
+    st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    st.integers(0, 60),
+    st.sampled_from([1, 48, 64, 100]),
+    st.integers(1, 6),
+    st.integers(0, 800),
+    st.integers(1, 40),
+)
+@settings(max_examples=100, deadline=None)
+def test_whatever_size_a_refusal_proposes_then_fits(shape, halo, align, jobs, tile, spare):
+    grid, cost = Grid(shape, halo, align), Cost(read_pixel=60, core_pixel=20, worker=MB)
+    allowed = PROGRAM + CACHE + spare * MB
+    try:
+        budget(grid, cost, RunSettings(tile, allowed, jobs))
+    except BudgetError as error:
+        hint = re.search(r"--tile-size (\d+) would fit", str(error))
+        if hint:
+            assert budget(grid, cost, RunSettings(int(hint[1]), allowed, jobs)).jobs <= jobs
+    else:
+        assume(False)
+
+
+def test_a_budget_below_the_program_itself_fits_no_size():
+    for tile_size in (None, 64):
+        wanted = RunSettings(tile_size, PROGRAM, 2)
+        assert refusal(Grid((500, 500)), Cost(1), wanted)[2] is None
+
+
+# --- choices ------------------------------------------------------------------------------------
+
+
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    st.integers(0, 60),
+    st.sampled_from([1, 48, 64, 100]),
+    st.integers(1, 6),
+    st.integers(4, 300),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_planned_tile_fits_and_is_aligned(shape, halo, align, jobs, spare):
+    grid, cost = Grid(shape, halo, align, (7, -7)), Cost(read_pixel=60, core_pixel=20, worker=MB)
+    allowed = PROGRAM + CACHE + spare * MB
+    found = budget(grid, cost, RunSettings(None, allowed, jobs))
+    assert found.predicted <= allowed
+    assert found.plan.tile_size % align == 0
+    assert (found.plan.halo, found.plan.align, found.plan.origin) == (halo, align, (7, -7))
+    assert 1 <= found.jobs <= min(jobs, len(found.plan))
+
+
+def test_more_memory_gives_larger_tiles_and_less_overcompute():
+    grid, cost = Grid((4000, 4000), halo=100), Cost(read_pixel=100)
+    budgets = [budget(grid, cost, RunSettings(None, PROGRAM + CACHE + n * MB, 1)) for n in (9, 90)]
+    assert budgets[0].plan.tile_size < budgets[1].plan.tile_size
+    assert budgets[0].overcompute > budgets[1].overcompute
+
+
+def test_an_explicit_tile_size_is_rounded_up_to_align():
+    grid = Grid((1000, 1000), align=48)
+    assert budget(grid, Cost(1), RunSettings(100, 10**9, 1)).plan.tile_size == 144
+    assert budget(grid, Cost(1), RunSettings(96, 10**9, 1)).plan.tile_size == 96
+
+
+def test_tile_size_zero_is_the_whole_raster_in_one_tile():
+    found = budget(Grid((300, 200), align=64, origin=(13, -5)), Cost(1), RunSettings(0, 10**9, 4))
+    assert (len(found.plan), found.jobs) == (1, 1)
+
+
+def test_jobs_are_reduced_when_the_budget_requires():
+    cost = Cost(read_pixel=1, worker=30 * MB)
+    allowed = PROGRAM + CACHE + 100 * MB
+    found = budget(Grid((2000, 2000)), cost, RunSettings(None, allowed, 8))
+    assert found.jobs == 3
+    assert found.predicted <= allowed
+
+
+def test_the_planner_takes_what_finishes_first_over_tiles_and_workers():
+    """Pixels that the busiest worker reads are fewest, among all tiles and workers that fit."""
+    grid, cost = Grid((700, 500), halo=20), Cost(read_pixel=40, worker=8 * MB)
+    for spare in (12, 30, 60, 200):
+        allowed = PROGRAM + CACHE + spare * MB
+
+        def length(tile: int, jobs: int) -> int:
+            side = min(tile + 40, 700), min(tile + 40, 500)
+            return -(-len(grid.plan(tile)) // jobs) * side[0] * side[1]
+
+        best = min(
+            length(tile, jobs)
+            for tile in (*range(64, 700, 64), 700)
+            for jobs in range(1, 7)
+            if needed(grid, cost, tile, jobs) <= allowed
+        )
+        found = budget(grid, cost, RunSettings(None, allowed, 6))
+        # the planner predicts whole halos where the oracle clips them: a fifth at most here
+        assert length(found.plan.tile_size, found.jobs) <= 1.2 * best
+
+
+def test_default_jobs_are_the_processors():
+    assert budget(Grid((2000, 2000)), Cost(1), RunSettings(64, 10**9)).jobs == 4
+
+
+# --- the machine --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (None, 64 * MB),
+        ("", 64 * MB),
+        ("512", 512 << 20),
+        ("99999", 99_999 << 20),
+        ("100000", 100_000),
+        ("268435456", 268_435_456),
+        ("0", 0),
+    ],
+)
+def test_gdal_cachemax_is_read_as_gdal_reads_it(monkeypatch, text, wanted):
+    if text is None:
+        monkeypatch.delenv("GDAL_CACHEMAX")
+    else:
+        monkeypatch.setenv("GDAL_CACHEMAX", text)
+    assert gdal_cache() == wanted
+
+
+def test_slurm_says_how_many_processors(monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    assert processors() == 3
+    for nonsense in ("", "0", "many", "-2"):
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", nonsense)
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 5, 6, 7})
+        assert processors() == 5
+
+
+def test_default_memory_is_half_of_the_smaller_of_ram_and_cgroup(monkeypatch):
+    ram = memory.default_memory.__globals__["os"].sysconf
+    total = ram("SC_PAGE_SIZE") * ram("SC_PHYS_PAGES")
+    monkeypatch.setattr(memory, "_cgroup_limits", lambda: iter([10**6, 10**7]))
+    assert memory.default_memory() == 5 * 10**5
+    monkeypatch.setattr(memory, "_cgroup_limits", lambda: iter([]))
+    assert memory.default_memory() == total // 2
+
+
+def test_a_cgroup_without_a_limit_is_no_limit(monkeypatch):
+    texts = {"/sys/fs/cgroup/memory.max": "max\n"}
+
+    def read(path: Path) -> str:
+        if str(path) not in texts:
+            raise FileNotFoundError
+        return texts[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert list(memory._cgroup_limits()) == []
+    texts["/sys/fs/cgroup/memory.max"] = "4096\n"
+    assert list(memory._cgroup_limits()) == [4096]
+
+
+def test_resident_grows_with_what_is_held(monkeypatch):
+    monkeypatch.undo()
+    before = memory.resident()
+    held = np.ones(64 * MB // 8)
+    assert memory.resident() - before > 0.9 * held.nbytes
