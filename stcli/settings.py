@@ -21,11 +21,17 @@ class RunSettings:
         Memory budget in bytes; None for half of what the container may use.
     jobs : int or None
         Tiles in flight at once; None for the processors that this process may use.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks run.
+    scan : str or None
+        ``"cpu"``, ``"cuda"`` or ``"reference"`` to force what runs the selective scan.
     """
 
     tile_size: int | None = None
     memory: int | None = None
     jobs: int | None = None
+    device: str = "auto"
+    scan: str | None = None
 
     def __post_init__(self) -> None:
         _check(self.tile_size is None or self.tile_size >= 0, "--tile-size", self.tile_size, ">= 0")

@@ -32,6 +32,8 @@ def command(
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    scan: options.Scan = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -52,14 +54,17 @@ def command(
             Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
             Products(path, proba, uncertainty),
             model,
-            RunSettings(tile_size, memory, jobs),
+            RunSettings(tile_size, memory, jobs, device, scan),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )
     rows = [("class", "%", "pixels")]
     for name, share in result.shares.items():
         rows.append((name, percent(share), str(result.pixels[name])))
-    console.say(f"{path}: classified {result.run['tiles']} tiles in {result.run['seconds']:.1f} s")
+    run = result.run
+    console.say(f"{path}: classified {run['tiles']} tiles in {run['seconds']:.1f} s")
+    if verbose:
+        console.say(f"scan: {run['scan']} on {run['device']}, because {run['scan_reason']}")
     console.say(table(rows))
     if json:
         print_json(asdict(result))

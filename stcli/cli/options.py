@@ -138,6 +138,13 @@ Jobs = Annotated[
         "-j", "--jobs", metavar="N", parser=parse_jobs, help="Tiles at once, or ALL_CPUS (default)."
     ),
 ]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where networks run.")
+]
+Scan = Annotated[
+    Literal["cpu", "cuda", "reference"] | None,
+    typer.Option("--scan", help="What runs the selective scan. Default: suits the device."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]

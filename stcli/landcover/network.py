@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
 from stcli.nn.mamba import BidirectionalMamba
+from stcli.nn.scan import Backend
 from stcli.settings import NetworkSettings
 
 ARCHITECTURE = "glocal-obia-mamba-1"
@@ -50,6 +51,16 @@ class Windows:
     index: Tensor
     shape: Tensor
     starts: Tensor
+
+    def to(self, device: str) -> Windows:
+        """Move all tensors to a device."""
+        return Windows(
+            self.bands.to(device),
+            self.valid.to(device),
+            self.index.to(device),
+            self.shape.to(device),
+            self.starts.to(device),
+        )
 
 
 def pack(tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,15 +132,19 @@ class GLocal(nn.Module):
     ----------
     bands, classes : int
     settings : NetworkSettings
+    backend : Backend, optional
+        What runs the scan; by default the CPU's kernel.
     """
 
-    def __init__(self, bands: int, classes: int, settings: NetworkSettings) -> None:
+    def __init__(
+        self, bands: int, classes: int, settings: NetworkSettings, backend: Backend | None = None
+    ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
         self.local = LocalBranch(bands, c)
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
         self.mix = nn.ModuleList(
-            BidirectionalMamba(d, settings.state) for _ in range(settings.layers)
+            BidirectionalMamba(d, settings.state, backend) for _ in range(settings.layers)
         )
         self.token_norm = nn.LayerNorm(d)
         self.token_head = nn.Linear(d, classes)
@@ -169,7 +184,7 @@ def _moments(pixels: Tensor, index: Tensor, count: int) -> tuple[Tensor, Tensor]
     flat, place = pixels.reshape(-1, pixels.shape[3]), index.reshape(-1)
     size = torch.bincount(place, minlength=count + 1)[:count, None].clamp(min=1)
     both = torch.cat([flat, flat * flat], dim=1)
-    sums = torch.zeros(count + 1, both.shape[1]).index_add(0, place, both)[:count] / size
+    sums = both.new_zeros(count + 1, both.shape[1]).index_add(0, place, both)[:count] / size
     mean, square = sums.chunk(2, dim=1)
     # the floor keeps the root's gradient finite in segments of one value
     return mean, (square - mean * mean).clamp(min=0).add(1e-5).sqrt()

@@ -14,6 +14,7 @@ from torch import Tensor
 from stcli.errors import ModelError, UsageError
 from stcli.landcover.network import ARCHITECTURE, GLocal, Windows, pack
 from stcli.landcover.windows import Scene, Window, centres, cut
+from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
@@ -28,6 +29,8 @@ class Model:
     ----------
     folder : Path
         As written by ``stcli train landcover``.
+    where : Compute, optional
+        Device and scan; by default the CPU and its kernel.
 
     Raises
     ------
@@ -35,8 +38,9 @@ class Model:
         When the folder holds no such model, or a damaged one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, where: Compute | None = None) -> None:
         self.folder = folder
+        self.where = where or compute("cpu")
         self.card: Card = load_card(folder)
         if self.card.architecture != ARCHITECTURE:
             raise ModelError(
@@ -46,11 +50,13 @@ class Model:
         try:
             self.settings = NetworkSettings(**self.card.network)
             self.slic = SlicSettings(**self.card.segmentation)
-            self.network = GLocal(len(self.card.bands), len(self.card.classes), self.settings)
+            self.network = GLocal(
+                len(self.card.bands), len(self.card.classes), self.settings, self.where.scan
+            )
             self.network.load_state_dict(load_weights(folder, self.card), strict=True)
         except (TypeError, RuntimeError, UsageError) as error:
             raise ModelError(f"{folder}: weights and card do not fit together.") from error
-        self.network.eval()
+        self.network.eval().to(self.where.device)
 
     @property
     def scaling(self) -> BandScaling:
@@ -112,8 +118,9 @@ class Model:
         result[(slice(None), *into)] = chances[(slice(None), *out)]
 
     def _window(self, window: Window) -> NDArray[np.float32]:
-        logits, _ = self.network(batch([window], self.scaling, self.slic.step))
-        return torch.softmax(logits[0], dim=0).numpy()
+        windows = batch([window], self.scaling, self.slic.step)
+        logits, _ = self.network(windows.to(self.where.device))
+        return torch.softmax(logits[0], dim=0).cpu().numpy()
 
 
 def batch(windows: Sequence[Window], scaling: BandScaling, step: int) -> Windows:

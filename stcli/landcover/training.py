@@ -24,6 +24,7 @@ from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.network import GLocal, Windows
 from stcli.landcover.prediction import batch
 from stcli.landcover.windows import Window
+from stcli.nn.device import Compute, compute
 from stcli.settings import BandScaling, NetworkSettings, TrainingSettings
 
 #: Share of the old average kept at each step of the averaged weights.
@@ -58,6 +59,8 @@ class Task:
     scaling : BandScaling
     step : int
         Pixels between the superpixels' seeds.
+    where : Compute
+        Device and scan.
     """
 
     train: Sequence[Sample]
@@ -65,6 +68,12 @@ class Task:
     classes: tuple[str, ...]
     scaling: BandScaling
     step: int
+    where: Compute = field(default_factory=lambda: compute("cpu"))
+
+    def batch(self, samples: Sequence[Sample]) -> Windows:
+        """Make the network's input of samples, on the device."""
+        windows = batch([sample.window for sample in samples], self.scaling, self.step)
+        return windows.to(self.where.device)
 
 
 @dataclass
@@ -105,8 +114,8 @@ def train(
     """
     _check(task)
     with _Repeatable(settings.seed):
-        model = GLocal(len(task.scaling.low), len(task.classes), network)
-        return _fit(model, task, settings, report)
+        model = GLocal(len(task.scaling.low), len(task.classes), network, task.where.scan)
+        return _fit(model.to(task.where.device), task, settings, report)
 
 
 def _fit(model: GLocal, task: Task, settings: TrainingSettings, report: Report) -> Trained:
@@ -133,7 +142,8 @@ def _fit(model: GLocal, task: Task, settings: TrainingSettings, report: Report) 
         history.append({"loss": float(np.mean(losses)), "mIoU": float(accuracy(matrix).mean_iou)})
         report(epoch, settings.epochs, history[-1])
         if best is None or history[-1]["mIoU"] > best.miou:
-            best = Trained(copy.deepcopy(average.state_dict()), matrix, epoch)
+            state = {name: weight.cpu().clone() for name, weight in average.state_dict().items()}
+            best = Trained(state, matrix, epoch)
         if epoch - best.epoch >= settings.patience:
             break
     assert best is not None  # at least one epoch ran
@@ -172,11 +182,13 @@ class _Loss:
         count = sum(_count(sample.truth, len(task.classes)) for sample in task.train)
         share = np.maximum(count, 1) / np.sum(count)
         weight = np.where(count > 0, share**-settings.balance, 0)
-        self.weight = torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
+        even = torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
+        self.weight = even.to(task.where.device)
 
     def __call__(self, model: GLocal, samples: Sequence[Sample]) -> Tensor:
-        windows = batch([s.window for s in samples], self.task.scaling, self.task.step)
+        windows = self.task.batch(samples)
         truth = torch.from_numpy(np.stack([s.truth for s in samples])).long() - 1
+        truth = truth.to(self.task.where.device)
         pixels, tokens = model(windows)
         local = F.cross_entropy(
             pixels,
@@ -185,6 +197,8 @@ class _Loss:
             ignore_index=-1,
             label_smoothing=self.settings.label_smoothing,
         )
+        if not (truth >= 0).any():
+            local = torch.zeros_like(local)  # a mean over no pixel is NaN
         total = self.settings.local_weight * local
         return total + self.settings.global_weight * self._tokens(tokens, windows, truth)
 
@@ -203,8 +217,8 @@ def _validate(model: GLocal, task: Task) -> ConfusionMatrix:
     matrix = ConfusionMatrix.empty(task.classes)
     with torch.inference_mode():
         for sample in task.validation:
-            logits, _ = model(batch([sample.window], task.scaling, task.step))
-            found = logits[0].argmax(dim=0).numpy().astype(np.uint8) + np.uint8(1)
+            logits, _ = model(task.batch([sample]))
+            found = logits[0].argmax(dim=0).cpu().numpy().astype(np.uint8) + np.uint8(1)
             matrix = matrix.add(found, sample.truth)
     return matrix
 

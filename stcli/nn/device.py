@@ -1,19 +1,64 @@
-"""What torch finds on this machine, for `doctor` and for errors."""
+"""Which device runs the networks, and what torch finds on this machine."""
 
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-from stcli.nn.scan import choose, cuda_missing
+from stcli.errors import BudgetError, UsageError
+from stcli.nn.scan import Backend, choose, cuda_missing
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def resolve(device: str) -> str:
+    """Choose the device: ``auto`` takes CUDA where there is one.
+
+    Raises
+    ------
+    UsageError
+        For a name that is none.
+    BudgetError
+        When CUDA is asked for and there is none.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"--device: '{device}' found, {', '.join(DEVICES)} wanted.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BudgetError("--device cuda: no CUDA device is found; stcli doctor tells more.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where a network runs and what runs its scan, resolved once."""
+
+    device: str
+    scan: Backend
+
+    def to_json(self) -> dict[str, str]:
+        """Say what was chosen and why."""
+        return {
+            "device": self.device,
+            "scan": self.scan.name,
+            "scan_reason": self.scan.reason,
+        }
+
+
+def compute(device: str = "auto", scan: str | None = None) -> Compute:
+    """Resolve a device and a scan; see `resolve` and `choose` for the errors."""
+    where = resolve("cpu" if scan == "cpu" and device == "auto" else device)
+    return Compute(where, choose(scan, where))
 
 
 def describe() -> dict[str, Any]:
     """Describe torch, CUDA and the kernels, and which scan would run and why."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve("auto")
     backend = choose(device=device)
     return {
         "torch": torch.__version__,

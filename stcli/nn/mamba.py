@@ -221,6 +221,8 @@ class BidirectionalMamba(nn.Module):
 
     def forward(self, x: Tensor, starts: Tensor) -> Tensor:
         """Mix packed sequences (length, d_model), each in both directions."""
+        if not len(x):
+            return x
         t = self.norm(x)[None]
         ends = torch.cat([starts[1:], starts.new_ones(1)])
         against = self.against(t.flip(1), ends.flip(0)).flip(1)

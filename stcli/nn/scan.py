@@ -77,6 +77,8 @@ def choose(name: str | None = None, device: str = "cpu") -> Backend:
         missing = cuda_missing()
         if missing and name == "cuda":
             raise BudgetError(f"--scan cuda: {missing}; {_INSTALL}.")
+        if device != "cuda":
+            raise UsageError(f"--scan cuda: does not run on --device {device}.")
         if missing:
             return Backend("reference", f"on cuda, and {missing}", scan_reference)
         from stcli.nn.scan_cuda import cuda_scan

@@ -140,7 +140,11 @@ def _with_points(
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     area, unit = pixel_area(raster)
     sizes = np.array([mapped.get(value, 0) for value in values])
-    return Assessment(matrix, accuracy(matrix), stratified_accuracy(matrix, sizes, area), unit)
+    try:
+        stratified = stratified_accuracy(matrix, sizes, area)
+    except InputError as error:  # it knows the counts, not the file
+        raise InputError(f"{reference.path}: {error}.") from error
+    return Assessment(matrix, accuracy(matrix), stratified, unit)
 
 
 def _at_points(raster: Raster, points: Labels, values: list[int]) -> ConfusionMatrix:

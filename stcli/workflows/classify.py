@@ -17,6 +17,7 @@ from stcli.errors import InputError
 from stcli.landcover.legend import rgba
 from stcli.landcover.prediction import UNCERTAINTY, Model, classes, uncertainty, window_bytes
 from stcli.landcover.windows import Scene, most_tokens
+from stcli.nn.device import compute
 from stcli.nn.weights import Card
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
@@ -77,7 +78,7 @@ def classify(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
-    model = Model(model_folder)
+    model = Model(model_folder, compute(settings.device, settings.scan))
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names)
@@ -105,7 +106,7 @@ def classify(
         {name: n / total for name, n in found.items()},
         found,
         abs(info.geobox.transform.determinant),
-        report(work.budget, tally, time.perf_counter() - begun),
+        report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json(),
     )
 
 

@@ -19,6 +19,7 @@ from stcli.engine.tiling import Tile
 from stcli.landcover.split import Split, draw_pixels
 from stcli.landcover.training import Sample, Task, model_bytes, step_bytes
 from stcli.landcover.windows import Scene, centres, cut, most_tokens, square
+from stcli.nn.device import compute
 from stcli.raster.read import Raster
 from stcli.segmentation.slic import Block, halo, slic
 from stcli.settings import (
@@ -88,7 +89,8 @@ class Cutter:
         sides: tuple[list[Sample], list[Sample]] = ([], [])
         for held, centre in sorted(found):
             sides[held].append(found[held, centre])
-        task = Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step)
+        where = compute(settings.device, settings.scan)
+        task = Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step, where)
         return task, work.budget, tally
 
     def sample_bytes(self) -> int:

@@ -97,10 +97,11 @@ def train_landcover(
         task, budget, tally = cutter.cut(len(survey.centres), settings, progress)
         outcome = train(task, recipe.network, recipe.training, figures)
         card = _card(raster, truth, survey, recipe, outcome)
+        ran = report(budget, tally, 0) | task.where.to_json()
     card = card.model_copy(update={"data": _data(inputs, labels, survey, truth, split, recipe)})
     card = save_weights(folder, outcome.state, card)
     seconds = time.perf_counter() - begun
-    return Model(folder, card, outcome.epoch, seconds, report(budget, tally, seconds))
+    return Model(folder, card, outcome.epoch, seconds, ran | {"seconds": round(seconds, 3)})
 
 
 def refuse_folder(folder: Path, overwrite: bool) -> None:
