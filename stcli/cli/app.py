@@ -14,6 +14,8 @@ from stcli.cli import assess, classify, doctor, info, segment, train
 from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     help="Turn rasters larger than memory into maps, from a shell.",
     no_args_is_help=True,
@@ -53,13 +55,14 @@ def main(argv: Sequence[str]) -> int:
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(list(argv), "stcli", standalone_mode=False, obj=("stcli", *argv))
+        if code == _INTERRUPTED:  # typer's own answer to an interrupt
+            raise KeyboardInterrupt
         return int(code or 0)
     except StcliError as error:
         return _tell(str(error), error.exit_code, argv)
     except KeyboardInterrupt:
-        return _tell("interrupted; nothing was written.", 130, argv)
-    except BrokenPipeError:
-        sys.stdout = None  # nobody reads; nothing is left to flush
+        return _tell("interrupted; nothing was written.", _INTERRUPTED, argv)
+    except SystemExit:  # typer's own answer to a reader that left; it has silenced stdout
         return 0
     except MemoryError:
         return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
@@ -78,7 +81,7 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if show is not None:
         return _tell(str(show()), 2, argv)
     if type(error).__name__ == "Abort":
-        return _tell("interrupted; nothing was written.", 130, argv)
+        return _tell("interrupted; nothing was written.", _INTERRUPTED, argv)
     if {"-v", "--verbose"} & set(argv):
         traceback.print_exc()
     return _tell(f"a bug, {type(error).__name__}: {error} (-v shows where).", 1, argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,16 +119,26 @@ def processors() -> int:
 
 def default_memory() -> int:
     """Half of the bytes that the container may use: the smaller of cgroup limit and RAM."""
-    page = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([page, *_cgroup_limits()]) // 2
+    return min([_machine_memory(), *_cgroup_limits()]) // 2
 
 
 def gdal_cache() -> int:
-    """Bytes of GDAL's block cache: GDAL_CACHEMAX (MB below 100 000) or 64 MB."""
-    text = os.environ.get("GDAL_CACHEMAX", "")
+    """Bytes of GDAL's block cache: GDAL_CACHEMAX as GDAL reads it, or 64 MB.
+
+    A number is megabytes below 100 000, else bytes; a percentage is of the machine's memory.
+    """
+    text = os.environ.get("GDAL_CACHEMAX", "").strip()
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):
+        return round(float(match[1]) / 100 * _machine_memory())
+    if match := re.fullmatch(r"(\d+)\s*MB", text, re.IGNORECASE):
+        return int(match[1]) << 20
     if not text.isdigit():
         return 64 * MB
     return int(text) * (1 << 20 if int(text) < 100_000 else 1)
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def resident() -> int:

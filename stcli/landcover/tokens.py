@@ -54,9 +54,10 @@ def tokenise(labels: NDArray[Any], lattice: tuple[int, int], step: int) -> Token
     Tokens
     """
     rows, cols = np.nonzero(labels)
-    found, inverse = np.unique(labels[rows, cols], return_inverse=True)
+    found, first, inverse = np.unique(labels[rows, cols], return_index=True, return_inverse=True)
     size = np.bincount(inverse, minlength=len(found))
-    order, rank = _serpentine(inverse, (rows + lattice[0], cols + lattice[1]), size, step)
+    at = (rows + lattice[0], cols + lattice[1])
+    order, rank = _serpentine(inverse, at, size, (step, first))
     index = np.full(labels.shape, len(found), dtype=np.int64)
     index[rows, cols] = rank[inverse]
     shape = _shape(inverse, (rows, cols), size, step)
@@ -67,16 +68,20 @@ def _serpentine(
     inverse: NDArray[np.int64],
     at: tuple[NDArray[np.int64], NDArray[np.int64]],
     size: NDArray[np.int64],
-    step: int,
+    keys: tuple[int, NDArray[np.int64]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Order tokens along the serpentine; return the order and each token's rank in it."""
+    """Order tokens along the serpentine; return the order and each token's rank in it.
+
+    `keys` are the lattice's step and each token's first pixel, which decides within a cell.
+    """
+    step, first = keys
     cells = []
     for axis in at:
         total = np.zeros(len(size), dtype=np.int64)
         np.add.at(total, inverse, axis)  # integers: exact whatever the window
         cells.append(total // np.maximum(size, 1) // step)
     row, col = cells
-    order = np.lexsort((np.where(row % 2, -col, col), row))
+    order = np.lexsort((first, np.where(row % 2, -col, col), row))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     return order, rank

@@ -1,15 +1,20 @@
 """Connected segments, by a rule that reaches a fixed number of lattice cells.
 
 A label's pixels may fall apart into several 4-connected components. The largest is the label's
-*main* component. Main components of the smallest size or more are settled first; then, in rounds,
-a component that touches settled ones takes the label with which it shares the longest border (the
-lower label on a tie). After `ROUNDS_LARGE` such rounds the main components that are left settle as
-they are, and `ROUNDS_ANY` more rounds follow. What is still untouched, an island in nodata mostly,
-is a segment with a number of its own.
+*main* component. The rule:
+
+1. Main components of the smallest size or more are settled.
+2. A component that touches settled ones takes the label with which it shares the longest border
+   (the lower label on a tie). This keeps a small segment in one piece.
+3. The main components that are left settle as they are.
+4. Settled segments grow into what is left, one pixel a step, for `GROWTH` lattice steps; a pixel
+   that several reach at once takes the lowest label.
+5. What is still untouched, an island in nodata mostly, is a segment with a number of its own.
 
 Reach: a component lies in the 3x3 cells around its label's cell, so within 2 cells of any pixel of
-it, and so do all components of that label; the pixels that it touches lie within 3. A round
-therefore looks 3 cells further, and knowing what is settled before the first takes 2.
+it, and so do all components of that label; the pixels that it touches lie within 3. Knowing what
+is settled in 1 takes 2 cells, the round of 2 looks 3 further, growing `GROWTH` more, and an
+island's pixels, a part of one component, lie within 2 of each other.
 """
 
 from __future__ import annotations
@@ -20,13 +25,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-ROUNDS_LARGE = 1
-ROUNDS_ANY = 2
-#: Lattice cells that the fragment rule looks around a pixel.
-REACH = 3 * (ROUNDS_LARGE + ROUNDS_ANY) + 2
+GROWTH = 2
+#: Lattice cells that the rule looks around a pixel.
+REACH = 2 + 3 + GROWTH + 2
 
 
-def connect(labels: NDArray[np.int64], smallest: int, island: tuple[int, int]) -> NDArray[np.int64]:
+def connect(
+    labels: NDArray[np.int64], smallest: int, step: int, island: tuple[int, int]
+) -> NDArray[np.int64]:
     """Make every label one 4-connected set of at least `smallest` pixels where it can be.
 
     Parameters
@@ -35,6 +41,8 @@ def connect(labels: NDArray[np.int64], smallest: int, island: tuple[int, int]) -
         0 for none.
     smallest : int
         Pixels below which a segment is absorbed.
+    step : int
+        Pixels between the lattice's seeds.
     island : (int, int)
         Number of an island whose first pixel is the block's first, and what a row adds to it.
 
@@ -42,18 +50,25 @@ def connect(labels: NDArray[np.int64], smallest: int, island: tuple[int, int]) -
     -------
     ndarray of int64 (row, col)
     """
-    parts, owner, size, start = _components(labels)
+    parts, owner, size, _ = _components(labels)
     largest = _largest(owner, size)
-    settled = np.where(largest & (size >= smallest), owner, 0)
-    for _ in range(ROUNDS_LARGE):
-        settled = _absorb(parts, settled)
+    settled = _absorb(parts, np.where(largest & (size >= smallest), owner, 0))
     settled = np.where((settled == 0) & largest, owner, settled)
-    for _ in range(ROUNDS_ANY):
-        settled = _absorb(parts, settled)
-    row, col = np.divmod(start, labels.shape[1])
-    final = np.where(settled > 0, settled, island[0] + row * island[1] + col)
-    numbers: NDArray[np.int64] = np.concatenate([[0], final])[parts]
-    return numbers
+    final: NDArray[np.int64] = np.concatenate([[0], settled])[parts]
+    if (settled == 0).any():
+        _grow(final, labels, GROWTH * step)
+        _number_islands(final, np.where((final == 0) & (labels > 0), parts, 0), island)
+    return final
+
+
+def _number_islands(
+    final: NDArray[np.int64], left: NDArray[np.int64], island: tuple[int, int]
+) -> None:
+    """Number the components of what is left by their first pixels."""
+    parts, _, _, start = _components(left)
+    row, col = np.divmod(start, left.shape[1])
+    inside = parts > 0
+    final[inside] = (island[0] + row * island[1] + col)[parts[inside] - 1]
 
 
 def _largest(owner: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -138,3 +153,36 @@ def _borders(parts, settled):  # type: ignore[no-untyped-def]
                     fragment.append(np.int64(loose - 1))
                     label.append(settled[kept - 1])
     return np.array(fragment[1:]), np.array(label[1:])
+
+
+@njit(cache=True, nogil=True)
+def _grow(final, labels, steps):  # type: ignore[no-untyped-def]
+    """Grow settled labels into the pixels of `labels` that have none, a pixel a step, in place."""
+    height, width = final.shape
+    reached = np.zeros((height, width), dtype=np.int32)  # the step at which a pixel was reached
+    edge = [np.int64(0) for _ in range(0)]
+    for row in range(height):
+        for col in range(width):
+            for side in range(4):
+                r = row + (side == 0) - (side == 1)
+                c = col + (side == 2) - (side == 3)
+                inside = final[row, col] != 0 and 0 <= r < height and 0 <= c < width
+                if inside and labels[r, c] != 0 and final[r, c] == 0:
+                    edge.append(np.int64(row * width + col))
+                    break
+    for step in range(1, steps + 1):
+        grown = [np.int64(0) for _ in range(0)]
+        for at in edge:
+            row, col = at // width, at % width
+            for side in range(4):
+                r = row + (side == 0) - (side == 1)
+                c = col + (side == 2) - (side == 3)
+                if not (0 <= r < height and 0 <= c < width) or labels[r, c] == 0:
+                    continue
+                if final[r, c] == 0:
+                    final[r, c] = final[row, col]
+                    reached[r, c] = step
+                    grown.append(r * width + c)
+                elif reached[r, c] == step:
+                    final[r, c] = min(final[r, c], final[row, col])
+        edge = grown

@@ -114,7 +114,7 @@ def slic(
     at = [b - o for b, o in zip(block.lattice, space.origin, strict=True)]
     island = space.cells[0] * cell_cols + 1 + at[0] * space.shape[1] + at[1]
     smallest = int(np.ceil(settings.min_size * settings.size))
-    return connect(labels, smallest, (island, space.shape[1])).astype(space.dtype)
+    return connect(labels, smallest, step, (island, space.shape[1])).astype(space.dtype)
 
 
 def scaled(

@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from stcli.segmentation.connectivity import connect
+from stcli.segmentation.connectivity import GROWTH, connect
 
 ISLAND = 1000
+STEP = 2
 
 
-def connected(rows: list[str], smallest: int = 0) -> list[str]:
+def connected(rows: list[str], smallest: int = 0, step: int = 1) -> list[str]:
     """Labels 1 to 9 as digits, 0 as a point; islands as letters by their number."""
     labels = np.array([[int(c) if c != "." else 0 for c in row] for row in rows], dtype=np.int64)
-    result = connect(labels, smallest, (ISLAND, labels.shape[1]))
+    result = connect(labels, smallest, step, (ISLAND, labels.shape[1]))
     islands = np.unique(result[result >= ISLAND]).tolist()
     names = {n: "abcdefgh"[i] for i, n in enumerate(islands)}
     return ["".join(names.get(int(n), str(n) if n else ".") for n in row) for row in result]
@@ -67,7 +68,7 @@ def test_islands_are_numbered_by_their_first_pixel():
     labels = np.zeros((4, 6), dtype=np.int64)
     labels[0, 0] = labels[0, 1] = 5  # the largest keeps 5
     labels[0, 3] = labels[2, 2] = labels[3, 5] = 5
-    result = connect(labels, 0, (ISLAND, 100))
+    result = connect(labels, 0, STEP, (ISLAND, 100))
     assert result[0, 0] == result[0, 1] == 5
     assert (result[0, 3], result[2, 2], result[3, 5]) == (1003, 1202, 1305)
 
@@ -82,12 +83,18 @@ def test_a_chain_of_small_segments_is_absorbed_one_a_round():
     assert connected(["111123"], 2) == ["111113"]
 
 
-def test_a_chain_of_fragments_is_absorbed_in_three_rounds_and_no_more():
+def test_settled_segments_grow_so_many_steps_and_no_more():
     # fragments of 9, 8, 7, 6 (whose largest lie elsewhere), each touching only the one before
     rows = ["11119876", "........", "99.88.77", "99.88.77", "66......", "66......"]
-    result = connected(rows)
-    assert result[0] == "1111111a"
-    assert result[1:] == rows[1:]
+    assert connected(rows, step=1)[0] == "1111111a"  # 9 is absorbed whole, then two steps
+    assert connected(rows, step=2)[0] == "11111111"
+    assert connected(rows, step=1)[1:] == rows[1:]
+
+
+def test_a_pixel_reached_by_two_at_once_takes_the_lower_label():
+    # 5 goes to 2 and to 1 by the round; 9, which touched neither, is then reached by both
+    assert connected(["2259511", ".......", "555.99."])[0] == "2221111"
+    assert connected(["1159522", ".......", "555.99."])[0] == "1111222"
 
 
 # --- an oracle ----------------------------------------------------------------------------------
@@ -122,13 +129,23 @@ def brute_force(labels: np.ndarray, smallest: int) -> np.ndarray:
     for part in parts:
         if part[2] and not part[3]:
             part[3] = part[1]
-    absorb()
-    absorb()
     result = np.zeros_like(labels)
     for pixels, _, _, name in parts:
-        first = min(pixels)
         for pixel in pixels:
-            result[pixel] = name or ISLAND + first[0] * labels.shape[1] + first[1]
+            result[pixel] = name
+    for _ in range(GROWTH * STEP):
+        before = np.pad(result, 1)
+        for r, c in np.argwhere((labels > 0) & (result == 0)).tolist():
+            near = [before[r, c + 1], before[r + 2, c + 1], before[r + 1, c], before[r + 1, c + 2]]
+            result[r, c] = min((n for n in near if n), default=0)
+    for pixels, *_ in parts:
+        left = np.zeros(labels.shape, dtype=bool)
+        for pixel in pixels:
+            left[pixel] = result[pixel] == 0
+        marks, count = ndimage.label(left)
+        for n in range(1, count + 1):
+            first = np.argwhere(marks == n)[0]
+            result[marks == n] = ISLAND + first[0] * labels.shape[1] + first[1]
     return result
 
 
@@ -142,7 +159,7 @@ def brute_force(labels: np.ndarray, smallest: int) -> np.ndarray:
 )
 @settings(max_examples=400, deadline=None)
 def test_connect_is_the_rule_and_makes_connected_labels(labels, smallest):
-    result = connect(labels, smallest, (ISLAND, labels.shape[1]))
+    result = connect(labels, smallest, STEP, (ISLAND, labels.shape[1]))
     assert np.array_equal(result, brute_force(labels, smallest))
     assert np.array_equal(result == 0, labels == 0)
     for value in np.unique(result[result > 0]):

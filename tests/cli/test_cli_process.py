@@ -1,0 +1,184 @@
+"""The command as a process: killed, interrupted, piped; and how soon its help is there."""
+
+from __future__ import annotations
+
+import inspect
+import resource
+import signal
+import subprocess
+import time
+
+import pytest
+import rasterio
+import typer
+from cliworld import ROOT, command, good, read, save, spawn
+from cliworld import scene as crop
+from rasterio.windows import Window
+
+from stcli.cli.app import app
+
+VERBS = [[], ["info"], ["segment"], ["classify"], ["assess"], ["train"], ["train", "landcover"]]
+#: Seconds of processor time in which help must be there.
+SOON = 0.3
+
+#: Slows each tile down, so that a run is surely caught in its middle.
+SLOW = """
+import time
+import stcli.raster.write as w
+write = w.RasterWriter.write
+def slowly(self, window, block):
+    write(self, window, block)
+    time.sleep(0.3)
+w.RasterWriter.write = slowly
+"""
+
+
+def start(scene, out):
+    """Start a slow run and wait until its spool is there."""
+    argv = command("segment", scene, out, "--tile-size", "50", "-j", "2", prelude=SLOW)
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 60
+    while not list(out.parent.glob(f".{out.name}.stcli-*/spool.tif")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert process.poll() is None
+    return process
+
+
+def test_a_kill_leaves_no_output_and_the_next_run_succeeds(scene, tmp_path):
+    out = tmp_path / "o.tif"
+    process = start(scene, out)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL
+    assert not out.exists()
+    assert all(path.name.startswith(".o.tif.stcli-") for path in tmp_path.iterdir())
+    good("segment", scene, out, "-q")
+    assert read(out).min() > 0
+
+
+def test_a_kill_leaves_the_old_output_as_it_was(scene, tmp_path):
+    out = tmp_path / "o.tif"
+    good("segment", scene, out, "-q", "--size", 400)
+    before = out.read_bytes()
+    argv = command("segment", scene, out, "--overwrite", "--tile-size", "50", prelude=SLOW)
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob(".o.tif.stcli-*/spool.tif")) and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait(30) == -signal.SIGKILL
+    assert out.read_bytes() == before
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing(scene, tmp_path):
+    process = start(scene, tmp_path / "o.tif")
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told.strip().splitlines()[-1] == "stcli: interrupted; nothing was written."
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reader", ["head -c 10", "true"])
+def test_a_reader_that_leaves_is_no_error(reader, tmp_path):
+    array, profile = crop(Window(0, 0, 16, 16))
+    # more text than a pipe holds, so that the writer meets the closed end
+    path = save(tmp_path / "a.tif", array, profile)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(NOTE="long " * 40_000)
+    argv = " ".join(f"'{word}'" for word in command("info", path))
+    script = f"{argv} | {reader}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (b'{"path": "' if reader != "true" else b"")
+
+
+def test_a_raster_goes_through_a_pipe(scene, tmp_path):
+    done = spawn("segment", scene, "-", "-q", text=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (tmp_path / "piped.tif").write_bytes(done.stdout)
+    good("segment", scene, tmp_path / "o.tif", "-q")
+    assert (read(tmp_path / "piped.tif") == read(tmp_path / "o.tif")).all()
+
+
+def processor_seconds(argv):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb) or "stcli")
+def test_help_is_there_soon(verb):
+    best = min(processor_seconds(command(*verb, "--help")) for _ in range(5))
+    print("help", " ".join(verb) or "stcli", f"{best:.3f} s")
+    assert best < SOON
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb) or "stcli")
+def test_help_loads_no_heavy_package(verb):
+    heavy = "{'torch', 'dask', 'xarray', 'rasterio', 'numpy', 'numba', 'geopandas'}"
+    tell = f"""
+import atexit
+atexit.register(lambda: print(*({heavy} & set(sys.modules)), file=sys.stderr))
+"""
+    done = spawn(*verb, "--help", prelude=tell)
+    assert done.returncode == 0
+    assert done.stderr.strip() == ""
+    assert "Usage: stcli" in done.stdout
+
+
+def verbs(node=None, path=()):
+    """Every verb's command object by its words."""
+    node = node or typer.main.get_command(app)
+    if not hasattr(node, "commands"):
+        return {path: node}
+    found = {}
+    for name, child in node.commands.items():
+        found |= verbs(child, (*path, name))
+    return found
+
+
+#: Options whose default differs between verbs by design.
+DIFFERING: dict[str, str] = {}
+
+
+def test_an_option_means_the_same_everywhere():
+    seen: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {}
+    shared = set()
+    for verb, node in verbs().items():
+        for option in node.params:
+            if option.param_type_name != "option" or option.name == "help":
+                continue
+            facts = {
+                "words": (tuple(option.opts), tuple(option.secondary_opts)),
+                "help": option.help,
+                "type": repr(option.type_descriptor.annotation),
+                "metavar": option.metavar,
+                "multiple": option.multiple,
+                "required": option.required,
+                "default": option.default,
+            }
+            for word in option.opts:
+                first, known = seen.setdefault(word, (verb, facts))
+                shared |= {word} if first != verb else set()
+                differ = {key for key in facts if facts[key] != known[key]}
+                differ -= {"default"} if word in DIFFERING else set()
+                assert not differ, f"{word}: {first} and {verb} differ in {differ}"
+    assert {"--tile-size", "--memory", "--jobs", "--json", "--quiet", "--overwrite"} <= shared
+    assert {"--size", "--compactness", "--bidx", "--class-column", "--layer"} <= shared
+
+
+def test_every_verb_has_help_and_an_example():
+    for verb, node in verbs().items():
+        text = inspect.cleandoc(node.help)
+        assert f"Example: stcli {' '.join(verb)}" in text
+        assert all(option.help for option in node.params if option.name != "help")
+
+
+def test_version_is_data():
+    done = spawn("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("stcli ")

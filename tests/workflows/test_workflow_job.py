@@ -1,0 +1,128 @@
+"""What the workflows share: places that clash, samples that no tiling moves, truth on the grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.windows import Window
+
+from stcli.engine.tiling import TilePlan
+from stcli.errors import InputError, OutputError, UsageError
+from stcli.settings import BandScaling, NetworkSettings, RunSettings, SlicSettings
+from stcli.workflows.assess import assess
+from stcli.workflows.job import Inputs, Output, refuse_clash, silent
+from stcli.workflows.scaling import band_scaling, sample_block, sample_step, scaling_of
+from stcli.workflows.segment import segment
+from stcli.workflows.train_landcover import block_side, refuse_folder
+from stcli.workflows.truth import LabelSource, open_truth
+
+ROOT = Path(__file__).parents[2]
+SCENE = str(ROOT / "sample_data" / "scene.tif")
+LABELS = str(ROOT / "sample_data" / "labels.gpkg")
+
+
+def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.tif").write_bytes(b"")
+    Path("link.tif").symlink_to("a.tif")
+    Path("hard.tif").hardlink_to("a.tif")
+    for name in ("a.tif", "./a.tif", "link.tif", "hard.tif", str(tmp_path / "a.tif")):
+        with pytest.raises(UsageError, match="is an input and an output too"):
+            refuse_clash(["b.tif", "a.tif"], [name])
+    for one, other in (("o.tif", "./o.tif"), ("-", "/vsistdout/"), ("link.tif", "hard.tif")):
+        with pytest.raises(UsageError, match="two outputs go there"):
+            refuse_clash([], [one, other])
+    refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "-"])
+
+
+def test_a_clash_is_refused_before_the_input_is_touched(tmp_path):
+    scene = tmp_path / "a.tif"
+    scene.write_bytes(Path(SCENE).read_bytes())
+    with pytest.raises(UsageError):
+        segment(
+            Inputs((str(scene),)), str(scene), SlicSettings(), RunSettings(), output=Output(True)
+        )
+    assert scene.read_bytes() == Path(SCENE).read_bytes()
+
+
+@pytest.mark.parametrize("step", [1, 3, 7])
+@pytest.mark.parametrize("tile_size", [5, 16, 64])
+def test_a_sample_is_the_same_for_every_tiling(step, tile_size):
+    rng = np.random.default_rng(0)
+    block = rng.integers(0, 1000, (2, 45, 61))
+    valid = rng.random((45, 61)) > 0.3
+    found = []
+    for tile in TilePlan((45, 61), tile_size, halo=4):
+        rows, cols = tile.read.toslices()
+        found.append(sample_block(block[:, rows, cols], valid[rows, cols], tile, step))
+    wanted = block[:, ::step, ::step][:, valid[::step, ::step]]
+    together = np.concatenate(found, axis=1)
+    assert np.array_equal(together[:, np.lexsort(together)], wanted[:, np.lexsort(wanted)])
+
+
+def test_the_sample_stays_below_its_limit():
+    assert sample_step((1024, 1024)) == 1
+    assert sample_step((1025, 1024)) == 2
+    assert (100_000 / sample_step((100_000, 100_000))) ** 2 <= 1 << 20
+
+
+def test_band_scaling_is_percentiles_and_no_tiling_moves_it():
+    with Inputs((SCENE,)).open() as raster:
+        found = [
+            band_scaling(raster, RunSettings(tile_size=size, jobs=jobs), silent)
+            for size, jobs in ((0, 1), (100, 1), (100, 4))
+        ]
+        block, _ = raster.read(Window(0, 0, 701, 683))
+    assert found[0] == found[1] == found[2]
+    low, high = np.percentile(block.reshape(4, -1), (2, 98), axis=1)
+    assert found[0] == BandScaling(tuple(low), tuple(high))
+
+
+def test_a_flat_band_weighs_nothing_and_no_pixel_is_refused():
+    scaling = scaling_of({0: np.full((1, 50), 7.0)}, "a.tif")
+    assert scaling == BandScaling((7.0,), (8.0,))
+    with pytest.raises(InputError, match=r"a\.tif: no valid pixel found"):
+        scaling_of({}, "a.tif")
+
+
+def test_truth_of_a_window_is_cut_from_truth_of_the_whole():
+    with Inputs((SCENE,)).open() as raster:
+        truth = open_truth(LabelSource(LABELS, "class"), raster, RunSettings(), silent)
+        whole = truth.read(Window(0, 0, 701, 683))
+        part = truth.read(Window(211, 97, 150, 201))
+    assert truth.classes == ("bare soil", "built-up", "cropland", "forest", "water", "wetland")
+    assert np.bincount(whole.ravel()).tolist()[1:] == [7842, 1668, 8079, 7818, 3954, 4239]
+    assert np.array_equal(part, whole[97:298, 211:361])
+
+
+def test_a_block_of_validation_is_given_in_units_of_the_crs():
+    with Inputs((SCENE,)).open() as raster:
+        assert block_side(raster, 500.0) == 50
+        assert block_side(raster, None) == 701 // 8
+        assert block_side(raster, 0.1) == 1
+
+
+def test_a_model_folder_is_refused_before_any_work(tmp_path):
+    refuse_folder(tmp_path / "new", False)
+    refuse_folder(tmp_path, False)
+    (tmp_path / "card.json").write_text("{}")
+    refuse_folder(tmp_path, True)
+    with pytest.raises(OutputError, match="a model exists"):
+        refuse_folder(tmp_path, False)
+    with pytest.raises(OutputError, match="is a file"):
+        refuse_folder(tmp_path / "card.json", True)
+    with pytest.raises(OutputError, match="there is no directory"):
+        refuse_folder(tmp_path / "a" / "b", True)
+
+
+def test_a_scene_is_no_class_raster_to_assess():
+    with pytest.raises(InputError, match="no pixel is classified"):
+        assess(SCENE, LabelSource(SCENE), RunSettings(jobs=1))
+
+
+@pytest.mark.parametrize(("window", "margin"), [(0, 0), (30, 4), (16, 8), (64, -1)])
+def test_windows_that_answer_for_no_pixel_are_refused(window, margin):
+    with pytest.raises(UsageError, match="wanted"):
+        NetworkSettings(window=window, margin=margin)
