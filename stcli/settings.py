@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from stcli.errors import UsageError
 
 
+def _check(holds: bool, option: str, found: object, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"{option}: found {found}, wanted {wanted}.")
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How a job runs; none of it may change a result.
@@ -86,6 +91,10 @@ class SlicSettings:
     def step(self) -> int:
         """Step of the seed lattice in pixels."""
         return max(2, round(math.sqrt(self.size)))
+
+
+#: Superpixels for land cover: half the rounds, and so about half the halo to read.
+LANDCOVER_SLIC = SlicSettings(iterations=5)
 
 
 @dataclass(frozen=True)
@@ -171,8 +180,3 @@ class TrainingSettings:
         _check(sum(weights) > 0, "--local-weight and --global-weight", "0 twice", "one above 0")
         _check(0 <= self.balance < math.inf, "--balance", self.balance, ">= 0 and finite")
         _check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
-
-
-def _check(holds: bool, option: str, found: object, wanted: str) -> None:
-    if not holds:
-        raise UsageError(f"{option}: found {found}, wanted {wanted}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from stcli.cli import options
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, print_json
-from stcli.settings import RunSettings, SlicSettings, TrainingSettings
+from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
 
 app = typer.Typer(help="Train models on your own data.", no_args_is_help=True)
 
@@ -82,7 +83,7 @@ def landcover(
     from stcli.workflows.truth import LabelSource
 
     recipe = Recipe(
-        slic=SlicSettings(size=size, compactness=compactness, iterations=5),
+        slic=replace(LANDCOVER_SLIC, size=size, compactness=compactness),
         training=TrainingSettings(
             epochs=epochs,
             patience=patience,

@@ -210,6 +210,8 @@ def _refuse(grid: Grid, cost: Cost, jobs: int, allowed: int, tile_size: int) -> 
     workers = _fitting(grid, cost, jobs, allowed)
     fits = [tile for tile, most in workers.items() if most == min(jobs, len(grid.plan(tile)))]
     hint = f"--tile-size {max(fits)} would fit" if fits else "no tile size fits"
+    if not fits and workers:
+        hint = f"--jobs {max(workers.values())} would fit with smaller tiles"
     raise BudgetError(
         f"memory: tiles of {tile_size} px with {jobs} jobs need {needed / MB:.0f} MB, "
         f"{allowed / MB:.0f} MB are allowed; {hint} (--memory raises the budget)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,25 @@ class Model:
         bands = self.card.bands
         return BandScaling(tuple(b.low for b in bands), tuple(b.high for b in bands))
 
-    def check_bands(self, path: str, names: Sequence[str]) -> None:
+    def check_bands(self, path: str, names: Sequence[str], *, chosen: bool = False) -> None:
         """Refuse a raster whose bands are not the model's.
+
+        Bands that the user chose one by one may bear other names, if none of them is the name of
+        another of the model's bands; a warning says which was taken for which.
 
         Raises
         ------
         ModelError
         """
         wanted = [band.name for band in self.card.bands]
-        if list(names) != wanted:
+        if list(names) == wanted:
+            return
+        pairs = list(zip(names, wanted, strict=False))
+        mixed = any(a != b and a in wanted for a, b in pairs)
+        if chosen and len(names) == len(wanted) and not mixed:
+            taken = ", ".join(f"{a} as {b}" for a, b in pairs)
+            logging.getLogger("stcli").warning("%s: taking %s", path, taken)
+        else:
             raise ModelError(
                 f"{path}: {len(names)} bands ({', '.join(names)}), the model {self.folder} wants "
                 f"{len(wanted)} ({', '.join(wanted)}); choose and order them with -b."

@@ -180,20 +180,6 @@ def open_raster(
     )
 
 
-def require_crs(info: RasterInfo) -> None:
-    """Refuse a raster without a CRS.
-
-    Raises
-    ------
-    InputError
-        Names the file and the option that helps.
-    """
-    if info.geobox.crs is None:
-        raise InputError(
-            f"{info.path}: has no CRS and one is needed; name it with --assume-crs EPSG:n"
-        )
-
-
 def _open(path: str, assume_crs: str | None) -> Source:
     if not _is_netcdf(path):
         return GdalSource(path, assume_crs)

@@ -64,7 +64,7 @@ def connect(
 def _number_islands(
     final: NDArray[np.int64], left: NDArray[np.int64], island: tuple[int, int]
 ) -> None:
-    """Number the components of what is left by their first pixels."""
+    """Give each component of what is left the number of its first pixel."""
     parts, _, _, start = _components(left)
     row, col = np.divmod(start, left.shape[1])
     inside = parts > 0

@@ -81,7 +81,7 @@ def classify(
     model = Model(model_folder, compute(settings.device, settings.scan))
     with matched(inputs, model).open() as raster:
         info = raster.info
-        model.check_bands(info.path, info.band_names)
+        model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
         specs = _specs(info, products, model.card, output)
         for spec in specs:
             refuse_output(spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -156,7 +157,13 @@ def plan_pass(
     """
     info = raster.info
     grid = Grid(info.shape, halo, align, lattice_origin(info.geobox))
-    return Pass(raster, budget(grid, cost, settings))
+    chosen = budget(grid, cost, settings)
+    if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
+        logging.getLogger("stcli").warning(
+            "--tile-size %d: rounded up to %d, a multiple of %d",
+            *(settings.tile_size, chosen.plan.tile_size, align),
+        )
+    return Pass(raster, chosen)
 
 
 def report(budget: Budget, tally: Tally, seconds: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from stcli.nn.device import compute
 from stcli.raster.read import Raster
 from stcli.segmentation.slic import Block, halo, slic
 from stcli.settings import (
+    LANDCOVER_SLIC,
     BandScaling,
     NetworkSettings,
     RunSettings,
@@ -41,7 +42,7 @@ _KERNELS = 160 * MB
 class Recipe:
     """Settings of everything that shapes a model."""
 
-    slic: SlicSettings = field(default_factory=lambda: SlicSettings(iterations=5))
+    slic: SlicSettings = LANDCOVER_SLIC
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 

@@ -273,6 +273,16 @@ def test_bands_are_found_by_name_in_any_order_and_number(scene, model, tmp_path)
     assert "B02, B03, B04, B08" in asked.err
 
 
+def test_unnamed_bands_are_taken_where_they_are_chosen_one_by_one(scene, model, tmp_path):
+    path = save(tmp_path / "a.tif", ARRAY, PROFILE, names=())
+    assert call("classify", path, tmp_path / "no.tif", "--model", model).code == 6
+    asked = call("classify", path, tmp_path / "b.tif", "--model", model, "-b", "1..4")
+    assert asked.code == 0
+    assert "band 1 as B02" in asked.err
+    good("classify", scene, tmp_path / "right.tif", "--model", model, "-q")
+    assert np.array_equal(read(tmp_path / "right.tif"), read(tmp_path / "b.tif"))
+
+
 def test_bands_are_chosen_by_number_name_and_range(scene, tmp_path):
     for i, bands in enumerate((("-b", "2..3"), ("-b", "B03,B04"), ("-b", "2", "--bidx", "B04"))):
         good("segment", scene, tmp_path / f"{i}.tif", *bands, "-q")

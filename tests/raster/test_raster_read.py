@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
-from stcli.raster.read import open_raster, require_crs
+from stcli.raster.read import open_raster
 
 
 def whole(raster):
@@ -201,15 +201,12 @@ def test_rotated_and_south_up_grids_are_read_as_they_are(tif, grid, turn):
     np.testing.assert_array_equal(whole(raster)[0], coordinates(5, 7))
 
 
-def test_no_crs_is_read_but_refused_where_one_is_needed(tif):
+def test_no_crs_is_read_as_none_and_can_be_assumed(tif):
     geobox = GeoBox((5, 7), Affine.identity(), None)
     path = tif("a.tif", coordinates(5, 7), geobox)
     raster = open_raster(path)
     assert raster.info.geobox.crs is None
-    with pytest.raises(InputError, match=r"a\.tif: has no CRS .*--assume-crs"):
-        require_crs(raster.info)
     info = open_raster(path, assume_crs="EPSG:32618").info
-    require_crs(info)
     assert info.geobox.crs == "EPSG:32618"
 
 
