@@ -1,0 +1,32 @@
+"""``stcli doctor``: findings, fixes, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+from stcli.cli.app import main
+
+
+def test_a_machine_that_can_run_the_main_job_is_healthy(capsys):
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"]
+    names = {finding["name"] for finding in found["findings"]}
+    assert {"Python", "GDAL", "PROJ", "torch", "numba", "CUDA", "mamba-ssm", "scan"} <= names
+    assert main(["doctor"]) == 0
+    assert "because" in capsys.readouterr().out
+
+
+def test_what_is_broken_is_named_with_its_fix(capsys, monkeypatch):
+    from stcli.workflows import doctor
+
+    def _gdal():
+        raise ImportError("libgdal.so is missing")
+
+    monkeypatch.setattr(doctor, "_gdal", _gdal)
+    assert main(["doctor", "--json"]) == 7
+    said = capsys.readouterr()
+    broken = [f for f in json.loads(said.out)["findings"] if f["fix"] and f["needed"]]
+    assert [f["name"] for f in broken] == ["gdal"]
+    assert "libgdal.so" in broken[0]["found"]
+    assert "doctor" in said.err

@@ -1,0 +1,72 @@
+"""Which kernel runs the scan: chosen once, forced, refused; and the CUDA path by a stand-in."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+import torch
+
+from stcli.errors import BudgetError, UsageError
+from stcli.nn import device as devices
+from stcli.nn import scan
+from stcli.nn.scan import choose, scan_reference
+
+
+def test_the_cpu_takes_the_kernel_and_says_why():
+    found = choose()
+    assert (found.name, found.reason) == ("cpu", "the device is the CPU")
+    assert choose("cpu").reason == "asked for"
+    assert choose("reference").scan is scan_reference
+
+
+def test_what_is_not_there_is_refused_with_the_way_to_get_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BudgetError, match=r"--scan cuda: no CUDA device.*pip install"):
+        choose("cuda")
+    with pytest.raises(BudgetError, match="--device cuda: no CUDA device"):
+        devices.compute("cuda")
+    with pytest.raises(UsageError, match="--scan: 'triton'"):
+        choose("triton")
+    with pytest.raises(UsageError, match="--device: 'tpu'"):
+        devices.compute("tpu")
+    assert devices.compute("auto").to_json()["device"] == "cpu"
+
+
+def test_a_gpu_without_the_kernels_takes_the_reference_and_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(scan.importlib.util, "find_spec", lambda name: None)
+    found = choose(device="cuda")
+    assert found.name == "reference"
+    assert "mamba-ssm is not installed" in found.reason
+    with pytest.raises(UsageError, match="does not run on --device cuda"):
+        choose("cpu", device="cuda")
+
+
+def official(u, delta, A, B, C, D):
+    """Do what selective_scan_fn does, by the plain loop: (b, d, l), B and C (b, n, l)."""
+    starts = torch.zeros(u.shape[2], dtype=torch.bool)
+    starts[0] = True
+    rows = zip(u, delta, B, C, strict=True)
+    return torch.stack([scan_reference(x, y, (A, b.T, c.T, D), starts) for x, y, b, c in rows])
+
+
+@pytest.mark.parametrize("states", [1, 5])
+def test_the_cuda_path_packs_sequences_into_a_batch(monkeypatch, states):
+    module = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
+    module.selective_scan_fn = official
+    for name in ("mamba_ssm", "mamba_ssm.ops"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delitem(sys.modules, "stcli.nn.scan_cuda", raising=False)
+    from stcli.nn.scan_cuda import cuda_scan
+
+    torch.manual_seed(0)
+    u, delta = torch.randn(3, 21), torch.rand(3, 21)
+    matrices = (-torch.rand(3, states), torch.randn(21, 5), torch.randn(21, 5), torch.randn(3))
+    starts = torch.zeros(21, dtype=torch.bool)
+    starts[[0, 4, 5, 13]] = True
+    wanted = scan_reference(u, delta, matrices, starts)
+    torch.testing.assert_close(cuda_scan(u, delta, matrices, starts), wanted)
+    monkeypatch.delitem(sys.modules, "stcli.nn.scan_cuda")
