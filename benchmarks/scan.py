@@ -195,9 +195,9 @@ def growth(quick: bool) -> None:
     lengths = (1 << 10, 1 << 13, 1 << 16) if quick else (1 << 10, 1 << 13, 1 << 16, 1 << 20)
     rates = []
     for length in lengths:
-        data = inputs(64, length)
+        data = inputs(256, length)
         (seconds,) = in_turn([no_grad(SCAN, *data)], 15 if length < 1 << 15 else 3)
-        rates.append(seconds / length / 64 * 1e9)
+        rates.append(seconds / length / 256 * 1e9)
     print("ns a step and channel:", [f"{rate:.2f}" for rate in rates])
     bar("growth_spread", max(rates) / min(rates) - 1, "<=", 0.15)
     u, delta, matrices, starts = inputs(4, lengths[-1])

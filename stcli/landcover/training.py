@@ -113,7 +113,7 @@ def train(
         When a side of the split has no labelled pixel.
     """
     _check(task)
-    with _Repeatable(settings.seed):
+    with _Repeatable(settings.seed, task.where.threads):
         model = GLocal(len(task.scaling.low), len(task.classes), network, task.where.scan)
         return _fit(model.to(task.where.device), task, settings, report)
 
@@ -284,17 +284,19 @@ def _check(task: Task) -> None:
 
 
 class _Repeatable:
-    """Fix torch's random numbers and order of sums for a while."""
+    """Fix torch's random numbers, order of sums and threads for a while."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, threads: int | None) -> None:
+        self.seed, self.threads = seed, threads
 
     def __enter__(self) -> None:
         self.before = torch.are_deterministic_algorithms_enabled()
-        self.random = torch.get_rng_state()
+        self.random, self.were = torch.get_rng_state(), torch.get_num_threads()
+        torch.set_num_threads(self.threads or self.were)
         torch.use_deterministic_algorithms(True)
         torch.manual_seed(self.seed)
 
     def __exit__(self, *error: object) -> None:
         torch.use_deterministic_algorithms(self.before)
         torch.set_rng_state(self.random)
+        torch.set_num_threads(self.were)

@@ -36,10 +36,20 @@ def resolve(device: str) -> str:
 
 @dataclass(frozen=True)
 class Compute:
-    """Where a network runs and what runs its scan, resolved once."""
+    """Where a network runs and what runs its scan, resolved once.
+
+    Attributes
+    ----------
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    scan : Backend
+    threads : int or None
+        Threads of training; None for torch's own choice.
+    """
 
     device: str
     scan: Backend
+    threads: int | None = None
 
     def to_json(self) -> dict[str, str]:
         """Say what was chosen and why."""
@@ -50,10 +60,10 @@ class Compute:
         }
 
 
-def compute(device: str = "auto", scan: str | None = None) -> Compute:
+def compute(device: str = "auto", scan: str | None = None, threads: int | None = None) -> Compute:
     """Resolve a device and a scan; see `resolve` and `choose` for the errors."""
     where = resolve("cpu" if scan == "cpu" and device == "auto" else device)
-    return Compute(where, choose(scan, where))
+    return Compute(where, choose(scan, where), threads)
 
 
 def describe() -> dict[str, Any]:

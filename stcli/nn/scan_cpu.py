@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import config, njit, prange, set_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -54,11 +54,11 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, delta: Tensor, *rest: Tensor) -> Tensor:
         A, B, C, D, starts = rest
-        arrays = [_array(t) for t in (u, delta, A.expand(-1, B.shape[1]), B, C, D)]
+        arrays = [_array(t) for t in (u, delta, A, B, C, D)]
         y = np.empty_like(arrays[0])
         chunks = -(-u.shape[1] // CHUNK) if any(ctx.needs_input_grad) else 0
         keep = np.empty((len(y), chunks, B.shape[1]), dtype=y.dtype)
-        run = _forward if torch.get_num_threads() > 1 else _forward_serial
+        run = _forward if _threads() > 1 else _forward_serial
         run((0,) * B.shape[1], *arrays, starts.numpy(), y, keep)
         ctx.save_for_backward(u, delta, A, B, C, D, starts)
         ctx.keep = keep
@@ -67,8 +67,8 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         u, delta, A, B, C, D, starts = ctx.saved_tensors
-        arrays = [_array(t) for t in (u, delta, A.expand(-1, B.shape[1]), B, C, D)]
-        run = _backward if torch.get_num_threads() > 1 else _backward_serial
+        arrays = [_array(t) for t in (u, delta, A, B, C, D)]
+        run = _backward if _threads() > 1 else _backward_serial
         own, shared = _empty_gradients(arrays)
         inputs = (*arrays, starts.numpy(), ctx.keep, _array(gradients[0]))
         run((0,) * B.shape[1], inputs, (*own, *shared))
@@ -79,6 +79,13 @@ class _Scan(torch.autograd.Function):
         return (*(torch.from_numpy(a) for a in (du, dΔ, dA, dB, dC, dD)), None)
 
 
+def _threads() -> int:
+    """Threads that torch may use; numba is held to as many."""
+    threads = min(torch.get_num_threads(), int(config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    set_num_threads(threads)
+    return threads
+
+
 def _array(tensor: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.detach().numpy())
 
@@ -87,7 +94,8 @@ def _empty_gradients(arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], li
     """Arrays for the gradients of u, Δ, A and D, and of B and C for each group of channels."""
     u, _, A, B, _, D = arrays
     groups = min(_GROUPS, len(u))
-    own = [np.empty_like(u), np.empty_like(u), np.zeros_like(A), np.zeros_like(D)]
+    decays = np.zeros((len(A), B.shape[1]), dtype=u.dtype)
+    own = [np.empty_like(u), np.empty_like(u), decays, np.zeros_like(D)]
     return own, [np.zeros((groups, *B.shape), dtype=u.dtype) for _ in range(2)]
 
 
@@ -118,6 +126,7 @@ def _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep):  # type
     """Scan the channels of a group."""
     states = len(width)
     exact = u.itemsize == 8
+    shared = A.shape[1] == 1  # one decay for all states: Mamba-2
     channels, length = u.shape
     groups = min(_GROUPS, channels)
     low, high = group * channels // groups, (group + 1) * channels // groups
@@ -134,9 +143,15 @@ def _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep):  # type
                 Δ = delta[d, step]
                 Δu = Δ * u[d, step]
                 total = u.dtype.type(0)
-                for n in range(states):
-                    h[n] = _exp(Δ * A[d, n], exact) * h[n] + Δu * B[step, n]
-                    total += C[step, n] * h[n]
+                if shared:
+                    a = _exp(Δ * A[d, 0], exact)
+                    for n in range(states):
+                        h[n] = a * h[n] + Δu * B[step, n]
+                        total += C[step, n] * h[n]
+                else:
+                    for n in range(states):
+                        h[n] = _exp(Δ * A[d, n], exact) * h[n] + Δu * B[step, n]
+                        total += C[step, n] * h[n]
                 y[d, step] = total + D[d] * u[d, step]
             state[d - low] = h
 
@@ -183,8 +198,11 @@ def _recompute(width, row, A, B, starts, h, decay):  # type: ignore[no-untyped-d
         Δ = delta[step]
         Δu = Δ * u[step]
         kept = u.dtype.type(0) if starts[step] else u.dtype.type(1)
-        for n in range(len(width)):
-            decay[step, n] = kept * _exp(Δ * A[n], exact)
+        if len(A) == 1:
+            decay[step] = kept * _exp(Δ * A[0], exact)
+        else:
+            for n in range(len(width)):
+                decay[step, n] = kept * _exp(Δ * A[n], exact)
         for n in range(len(width)):
             h[step + 1, n] = decay[step, n] * h[step, n] + Δu * B[step, n]
 
@@ -211,12 +229,14 @@ def _to_row(width, row, out, A, B, filled):  # type: ignore[no-untyped-def]
     u, delta, _ = row
     du, dΔ = out
     h, decay, slope = filled
+    full = np.empty(len(width), dtype=u.dtype)
+    full[:] = A  # a single value is spread over the states
     for step in range(len(u)):
         to_u = u.dtype.type(0)
         to_Δ = u.dtype.type(0)
         for n in range(len(width)):
             to_u += slope[step, n] * B[step, n]
-            to_Δ += slope[step, n] * decay[step, n] * h[step, n] * A[n]
+            to_Δ += slope[step, n] * decay[step, n] * h[step, n] * full[n]
         dΔ[step] = to_Δ + to_u * u[step]
         du[step] = to_u * delta[step]
 

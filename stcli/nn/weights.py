@@ -52,7 +52,8 @@ class Card(_Record):
     bands, classes : tuple
         In the order of the network's input and output.
     segmentation, network, training : dict
-        Fields of `SlicSettings`, `NetworkSettings`, `TrainingSettings` that made the weights.
+        Fields of `SlicSettings`, `NetworkSettings`, `TrainingSettings` that made the weights;
+        and the device and scan that trained them.
     data : dict
         What it was trained on: inputs, labels, their checksums, the split.
     metrics : dict

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost
+from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.landcover.legend import rgba
@@ -82,7 +82,7 @@ def classify(
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
-        specs = _specs(info, products, model.card, output)
+        specs = _specs(info, products, model.card, output, settings.jobs or processors())
         for spec in specs:
             refuse_output(spec)
         around = model.settings.margin + halo(model.slic)
@@ -161,13 +161,16 @@ def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
     )
 
 
-def _specs(info: RasterInfo, products: Products, card: Card, output: Output) -> list[OutputSpec]:
+def _specs(
+    info: RasterInfo, products: Products, card: Card, output: Output, threads: int
+) -> list[OutputSpec]:
     """Describe the outputs wanted."""
     tags = output.tags(info, model_sha256=card.sha256)
     common: dict[str, Any] = {
         "creation_options": output.creation_options,
         "overwrite": output.overwrite,
         "tags": tags,
+        "threads": threads,
     }
     names = [""] * (max(c.value for c in card.classes) + 1)
     for c in card.classes:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as Rectangle
 
-from stcli.engine.memory import MB, Budget, Cost
+from stcli.engine.memory import MB, Budget, Cost, processors
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.landcover.split import Split, draw_pixels
@@ -90,7 +90,7 @@ class Cutter:
         sides: tuple[list[Sample], list[Sample]] = ([], [])
         for held, centre in sorted(found):
             sides[held].append(found[held, centre])
-        where = compute(settings.device, settings.scan)
+        where = compute(settings.device, settings.scan, settings.jobs or processors())
         task = Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step, where)
         return task, work.budget, tally
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import MB, Cost
+from stcli.engine.memory import MB, Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
@@ -75,6 +75,7 @@ def segment(
             creation_options=output.creation_options,
             overwrite=output.overwrite,
             tags=output.tags(raster.info, slic=fields(slic_settings)),
+            threads=settings.jobs or processors(),
         )
         refuse_output(spec)
         scaling = band_scaling(raster, settings, progress)

@@ -96,9 +96,11 @@ def train_landcover(
         cutter = Cutter(raster, truth, survey.scaling, split, recipe)
         task, budget, tally = cutter.cut(len(survey.centres), settings, progress)
         outcome = train(task, recipe.network, recipe.training, figures)
+        where = task.where.to_json()
         card = _card(raster, truth, survey, recipe, outcome)
-        ran = report(budget, tally, 0) | task.where.to_json()
-    card = card.model_copy(update={"data": _data(inputs, labels, survey, truth, split, recipe)})
+        ran = report(budget, tally, 0) | where
+    data = _data(inputs, labels, survey, truth, split, recipe)
+    card = card.model_copy(update={"data": data, "training": card.training | where})
     card = save_weights(folder, outcome.state, card)
     seconds = time.perf_counter() - begun
     return Model(folder, card, outcome.epoch, seconds, ran | {"seconds": round(seconds, 3)})
