@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
 _INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     help="Turn rasters larger than memory into maps, from a shell.",
@@ -82,6 +84,9 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
         return _tell(str(show()), 2, argv)
     if type(error).__name__ == "Abort":
         return _tell("interrupted; nothing was written.", _INTERRUPTED, argv)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        place = error.filename or "a file of the program's own, such as its cache of kernels"
+        return _tell(f"{place}: no space is left to write it; free some, then run again.", 4, argv)
     if {"-v", "--verbose"} & set(argv):
         traceback.print_exc()
     return _tell(f"a bug, {type(error).__name__}: {error} (-v shows where).", 1, argv)

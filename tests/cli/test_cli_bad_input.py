@@ -272,6 +272,9 @@ def test_a_file_size_limit_leaves_nothing(scene, model, tmp_path):
         ("segment", scene, tmp_path / "o.tif"),
         ("classify", scene, tmp_path / "o.tif", "--model", model, "--proba", tmp_path / "p.tif"),
     ):
+        good(*argv, "-q")  # compiles and caches the kernels, which are files too
+        for path in tmp_path.iterdir():
+            path.unlink()
         done = spawn(*argv, "-q", prelude=f"{limit}\n{ignore}")
         assert done.returncode == 4, done.stderr
         assert "tif: " in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 from stcli.cli.app import main
@@ -30,3 +31,14 @@ def test_what_is_broken_is_named_with_its_fix(capsys, monkeypatch):
     assert [f["name"] for f in broken] == ["gdal"]
     assert "libgdal.so" in broken[0]["found"]
     assert "doctor" in said.err
+
+
+def test_a_disk_without_space_for_our_own_files_is_no_bug(capsys, monkeypatch):
+    from stcli.workflows import doctor
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/kernel.nbc")
+
+    monkeypatch.setattr(doctor, "doctor", full)
+    assert main(["doctor"]) == 4
+    assert capsys.readouterr().err.startswith("stcli: /cache/kernel.nbc: no space is left")
