@@ -17,7 +17,16 @@ from rasterio.windows import Window
 
 from stcli.cli.app import app
 
-VERBS = [[], ["info"], ["doctor"], ["segment"], ["classify"], ["assess"], ["train"], ["train", "landcover"]]
+VERBS = [
+    [],
+    ["info"],
+    ["doctor"],
+    ["segment"],
+    ["classify"],
+    ["assess"],
+    ["train"],
+    ["train", "landcover"],
+]
 #: Seconds of processor time in which help must be there.
 SOON = 0.3
 
