@@ -125,35 +125,69 @@ def _exp(x, exact):  # type: ignore[no-untyped-def]
 def _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
     """Scan the channels of a group."""
     states = len(width)
-    exact = u.itemsize == 8
-    shared = A.shape[1] == 1  # one decay for all states: Mamba-2
     channels, length = u.shape
     groups = min(_GROUPS, channels)
     low, high = group * channels // groups, (group + 1) * channels // groups
     state = np.zeros((high - low, states), dtype=u.dtype)
+    nothing = keep[0, :0]
     for first in range(0, length, _SPAN):
+        span = slice(first, min(first + _SPAN, length))
         for d in range(low, high):
-            h = np.empty(states, dtype=u.dtype)
-            h[:] = state[d - low]
-            for step in range(first, min(first + _SPAN, length)):
-                if keep.shape[1] and step % CHUNK == 0:
-                    keep[d, step // CHUNK] = h
-                if starts[step]:
-                    h[:] = 0
-                Δ = delta[d, step]
-                Δu = Δ * u[d, step]
-                total = u.dtype.type(0)
-                if shared:
-                    a = _exp(Δ * A[d, 0], exact)
-                    for n in range(states):
-                        h[n] = a * h[n] + Δu * B[step, n]
-                        total += C[step, n] * h[n]
-                else:
-                    for n in range(states):
-                        h[n] = _exp(Δ * A[d, n], exact) * h[n] + Δu * B[step, n]
-                        total += C[step, n] * h[n]
-                y[d, step] = total + D[d] * u[d, step]
-            state[d - low] = h
+            kept = keep[d, first // CHUNK :] if keep.shape[1] else nothing
+            row = (u[d, span], delta[d, span], starts[span])
+            if A.shape[1] == 1:  # one decay for all states: Mamba-2
+                _advance_shared(
+                    width, row, A[d, 0], B[span], C[span], state[d - low], y[d, span], kept
+                )
+            else:
+                _advance(width, row, A[d], B[span], C[span], state[d - low], y[d, span], kept)
+            for step in range(span.start, span.stop):
+                y[d, step] += D[d] * u[d, step]
+
+
+@njit(**_OPTIONS)
+def _advance(width, row, A, B, C, state, y, kept):  # type: ignore[no-untyped-def]
+    """Take a channel through a span, from `state` to `state`."""
+    u, delta, starts = row
+    exact = u.itemsize == 8
+    h = np.empty(len(width), dtype=u.dtype)
+    h[:] = state
+    for step in range(len(u)):
+        if len(kept) and step % CHUNK == 0:
+            kept[step // CHUNK] = h
+        if starts[step]:
+            h[:] = 0
+        Δ = delta[step]
+        Δu = Δ * u[step]
+        total = u.dtype.type(0)
+        for n in range(len(width)):
+            h[n] = _exp(Δ * A[n], exact) * h[n] + Δu * B[step, n]
+            total += C[step, n] * h[n]
+        y[step] = total
+    state[:] = h
+
+
+@njit(**_OPTIONS)
+def _advance_shared(width, row, A, B, C, state, y, kept):  # type: ignore[no-untyped-def]
+    """Take a channel through a span with one decay for all states."""
+    u, delta, starts = row
+    exact = u.itemsize == 8
+    h = np.empty(len(width), dtype=u.dtype)
+    h[:] = state
+    for step in range(len(u)):
+        if len(kept) and step % CHUNK == 0:
+            kept[step // CHUNK] = h
+        if starts[step]:
+            h[:] = 0
+        Δ = delta[step]
+        Δu = Δ * u[step]
+        a = _exp(Δ * A, exact)
+        total = u.dtype.type(0)
+        for n in range(len(width)):
+            h[n] = a * h[n] + Δu * B[step, n]
+            total += C[step, n] * h[n]
+        y[step] = total
+    state[:] = h
 
 
 @njit(**_OPTIONS)
