@@ -46,16 +46,17 @@ def inputs(d: int, length: int, n: int = 16) -> tuple[Tensor, Tensor, Any, Tenso
 
 
 def official(u: Tensor, delta: Tensor, matrices: Any, starts: Tensor) -> Tensor:
-    """Scan by the official reference's algorithm."""
+    """Scan by the official reference's algorithm and einsums, batch of one."""
     A, B, C, D = matrices
-    decay = torch.exp(torch.einsum("dl,dn->dln", delta, A))
-    fed = torch.einsum("dl,ln,dl->dln", delta, B, u)
-    h = u.new_zeros(len(u), A.shape[1])
+    u, delta, B, C = u[None], delta[None], B.T[None], C.T[None]
+    decay = torch.exp(torch.einsum("bdl,dn->bdln", delta, A))
+    fed = torch.einsum("bdl,bnl,bdl->bdln", delta, B, u)
+    h = A.new_zeros(1, *A.shape)
     y = []
-    for step in range(u.shape[1]):
-        h = decay[:, step] * h + fed[:, step]
-        y.append(torch.einsum("dn,n->d", h, C[step]))
-    return torch.stack(y, dim=1) + u * D[:, None]
+    for step in range(u.shape[2]):
+        h = decay[:, :, step] * h + fed[:, :, step]
+        y.append(torch.einsum("bdn,bn->bd", h, C[:, :, step]))
+    return (torch.stack(y, dim=2) + u * D[:, None])[0]
 
 
 def mambapy(u: Tensor, delta: Tensor, matrices: Any, starts: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class _Scan(torch.autograd.Function):
         run = _backward if _threads() > 1 else _backward_serial
         own, shared = _empty_gradients(arrays)
         inputs = (*arrays, starts.numpy(), ctx.keep, _array(gradients[0]))
-        run((0,) * B.shape[1], inputs, (*own, *shared))
+        run((0,) * B.shape[1], inputs, (*own, *(part.reshape(len(part), -1) for part in shared)))
         du, dΔ, dA, dD = own
         if A.shape[1] == 1:
             dA = dA.sum(axis=1, keepdims=True)
@@ -192,121 +192,134 @@ def _advance_shared(width, row, A, B, C, state, y, kept):  # type: ignore[no-unt
 
 @njit(**_OPTIONS)
 def _backward_group(group, width, inputs, gradients):  # type: ignore[no-untyped-def]
-    """Go back through the chunks of a group's channels."""
+    """Go back through the chunks of a group's channels; gradients of B and C lie flat."""
     u, delta, A, B, C, D, starts, keep, dy = inputs
     du, dΔ, dA, dD, dB, dC = gradients
     channels, length = u.shape
-    groups = len(dB)
+    groups, states = len(dB), len(width)
     low, high = group * channels // groups, (group + 1) * channels // groups
-    states = len(width)
     g = np.zeros((high - low, states), dtype=u.dtype)
     h = np.empty((CHUNK + 1, states), dtype=u.dtype)
     decay = np.empty((CHUNK + 1, states), dtype=u.dtype)
     slope = np.empty((CHUNK + 1, states), dtype=u.dtype)
+    spread = np.empty((CHUNK + 1, states), dtype=u.dtype)
     for chunk in range((length - 1) // CHUNK, -1, -1):
         span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, length))
+        flat = slice(span.start * states, span.stop * states)
+        count = flat.stop - flat.start
         for d in range(low, high):
             row = (u[d, span], delta[d, span], dy[d, span])
             h[0] = keep[d, chunk]
-            _recompute(width, row, A[d], B[span], starts[span], h, decay)
-            _chain(width, row, C[span], decay, slope, g[d - low])
-            _to_row(width, row, (du[d, span], dΔ[d, span]), A[d], B[span], (h, decay, slope))
-            _to_input(width, row, slope, dB[group, span])
-            _to_output(width, row, h, dC[group, span])
-            _to_decay(width, row, (h, decay, slope), dA[d])
+            _decays(width, row[1], A[d], starts[span], decay)
+            _states(width, row, B[span], decay, h)
+            _chain(width, row[2], C[span], decay, slope, g[d - low])
+            _spread(row[2], spread)
+            _add_products(count, h.ravel()[states:], spread.ravel(), dC[group, flat])
+            _spread(row[0] * row[1], spread)
+            _add_products(count, slope.ravel(), spread.ravel(), dB[group, flat])
+            _dots(width, slope, B[span], du[d, span])
+            _multiply(count, slope.ravel(), decay.ravel(), h.ravel())
+            _weigh(width, slope, A[d], dΔ[d, span])
+            _add_weighed(width, slope, row[1], dA[d])
             for step in range(span.start, span.stop):
-                du[d, step] += D[d] * dy[d, step]
+                dΔ[d, step] += du[d, step] * u[d, step]
+                du[d, step] = du[d, step] * delta[d, step] + D[d] * dy[d, step]
                 dD[d] += dy[d, step] * u[d, step]
 
 
-# The steps of the backward pass through a chunk. Each writes one array, so that its loops over
-# states become vector instructions: the compiler cannot know that two arrays do not overlap.
+# The steps of the backward pass through a chunk. Each is small, with few arrays: the compiler,
+# which cannot know that two arrays do not overlap, then tests for it once and vectorises.
 
 
 @njit(**_OPTIONS)
-def _recompute(width, row, A, B, starts, h, decay):  # type: ignore[no-untyped-def]
-    """Fill each step's decay (0 at a start) and the state after it; row 0 of h is given."""
-    u, delta, _ = row
-    exact = u.itemsize == 8
-    for step in range(len(u)):
+def _decays(width, delta, A, starts, decay):  # type: ignore[no-untyped-def]
+    """Fill each step's decay, 0 at a start."""
+    exact = decay.itemsize == 8
+    for step in range(len(delta)):
         Δ = delta[step]
-        Δu = Δ * u[step]
-        kept = u.dtype.type(0) if starts[step] else u.dtype.type(1)
         if len(A) == 1:
-            decay[step] = kept * _exp(Δ * A[0], exact)
+            decay[step] = _exp(Δ * A[0], exact)
         else:
             for n in range(len(width)):
-                decay[step, n] = kept * _exp(Δ * A[n], exact)
+                decay[step, n] = _exp(Δ * A[n], exact)
+        if starts[step]:
+            decay[step] = 0
+
+
+@njit(**_OPTIONS)
+def _states(width, row, B, decay, h):  # type: ignore[no-untyped-def]
+    """Fill the states after each step; row 0 of h is given."""
+    u, delta, _ = row
+    for step in range(len(u)):
+        Δu = delta[step] * u[step]
         for n in range(len(width)):
             h[step + 1, n] = decay[step, n] * h[step, n] + Δu * B[step, n]
 
 
 @njit(**_OPTIONS)
-def _chain(width, row, C, decay, slope, g):  # type: ignore[no-untyped-def]
+def _chain(width, dy, C, decay, slope, g):  # type: ignore[no-untyped-def]
     """Fill the gradient of the state after each step, the last first; g passes on to before."""
-    dy = row[2]
     last = len(dy)
-    for n in range(len(width)):
-        slope[last, n] = g[n]
-        decay[last, n] = 1
+    slope[last] = g
+    decay[last] = 1
     for step in range(last - 1, -1, -1):
         gradient = dy[step]
         for n in range(len(width)):
             slope[step, n] = slope[step + 1, n] * decay[step + 1, n] + C[step, n] * gradient
+    g[:] = slope[0] * decay[0]
+
+
+@njit(**_OPTIONS)
+def _spread(row, out):  # type: ignore[no-untyped-def]
+    """Write each step's value to all its states."""
+    for step in range(len(row)):
+        out[step] = row[step]
+
+
+@njit(**_OPTIONS)
+def _add_products(count, x, y, total):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        total[i] += x[i] * y[i]
+
+
+@njit(**_OPTIONS)
+def _multiply(count, total, x, y):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        total[i] *= x[i] * y[i]
+
+
+@njit(**_OPTIONS)
+def _dots(width, x, y, out):  # type: ignore[no-untyped-def]
+    """Sum the products of two arrays (step, n) over n."""
+    for step in range(len(out)):
+        total = x.dtype.type(0)
+        for n in range(len(width)):
+            total += x[step, n] * y[step, n]
+        out[step] = total
+
+
+@njit(**_OPTIONS)
+def _weigh(width, x, A, out):  # type: ignore[no-untyped-def]
+    """Sum each row of (step, n), weighed by A, which may be one value for all n."""
+    weight = np.empty(len(width), dtype=x.dtype)
+    weight[:] = A
+    for step in range(len(out)):
+        total = x.dtype.type(0)
+        for n in range(len(width)):
+            total += x[step, n] * weight[n]
+        out[step] = total
+
+
+@njit(**_OPTIONS)
+def _add_weighed(width, x, row, total):  # type: ignore[no-untyped-def]
+    """Add the rows of (step, n), each weighed by its step's value, to (n,)."""
+    here = np.zeros(len(width), dtype=x.dtype)
+    for step in range(len(row)):
+        weight = row[step]
+        for n in range(len(width)):
+            here[n] += x[step, n] * weight
     for n in range(len(width)):
-        g[n] = slope[0, n] * decay[0, n]
-
-
-@njit(**_OPTIONS)
-def _to_row(width, row, out, A, B, filled):  # type: ignore[no-untyped-def]
-    """Gradients of u (without the skip) and of Δ."""
-    u, delta, _ = row
-    du, dΔ = out
-    h, decay, slope = filled
-    full = np.empty(len(width), dtype=u.dtype)
-    full[:] = A  # a single value is spread over the states
-    for step in range(len(u)):
-        to_u = u.dtype.type(0)
-        to_Δ = u.dtype.type(0)
-        for n in range(len(width)):
-            to_u += slope[step, n] * B[step, n]
-            to_Δ += slope[step, n] * decay[step, n] * h[step, n] * full[n]
-        dΔ[step] = to_Δ + to_u * u[step]
-        du[step] = to_u * delta[step]
-
-
-@njit(**_OPTIONS)
-def _to_decay(width, row, filled, dA):  # type: ignore[no-untyped-def]
-    """Add to the gradient of A."""
-    delta = row[1]
-    h, decay, slope = filled
-    total = np.zeros(len(width), dtype=delta.dtype)
-    for step in range(len(delta)):
-        Δ = delta[step]
-        for n in range(len(width)):
-            total[n] += slope[step, n] * decay[step, n] * h[step, n] * Δ
-    for n in range(len(width)):
-        dA[n] += total[n]
-
-
-@njit(**_OPTIONS)
-def _to_input(width, row, slope, dB):  # type: ignore[no-untyped-def]
-    """Add to the gradient of B."""
-    u, delta, _ = row
-    for step in range(len(u)):
-        Δu = delta[step] * u[step]
-        for n in range(len(width)):
-            dB[step, n] += slope[step, n] * Δu
-
-
-@njit(**_OPTIONS)
-def _to_output(width, row, h, dC):  # type: ignore[no-untyped-def]
-    """Add to the gradient of C."""
-    dy = row[2]
-    for step in range(len(dy)):
-        gradient = dy[step]
-        for n in range(len(width)):
-            dC[step, n] += h[step + 1, n] * gradient
+        total[n] += here[n]
 
 
 # Threaded and serial kernels are functions apart, not one compiled twice: numba's cache on disk
