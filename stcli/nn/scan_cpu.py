@@ -81,8 +81,12 @@ class _Scan(torch.autograd.Function):
 
 def _threads() -> int:
     """Threads that torch may use; numba is held to as many."""
-    threads = min(torch.get_num_threads(), int(config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    set_num_threads(threads)
+    allowed = torch.get_num_threads()
+    threads = min(allowed, int(config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    if threads > 1:
+        set_num_threads(threads)
+        if torch.get_num_threads() != allowed:
+            torch.set_num_threads(allowed)  # numba's pool sets OpenMP's number as it starts
     return threads
 
 

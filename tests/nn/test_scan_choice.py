@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 
@@ -70,3 +71,20 @@ def test_the_cuda_path_packs_sequences_into_a_batch(monkeypatch, states):
     wanted = scan_reference(u, delta, matrices, starts)
     torch.testing.assert_close(cuda_scan(u, delta, matrices, starts), wanted)
     monkeypatch.delitem(sys.modules, "stcli.nn.scan_cuda")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_scan_leaves_the_number_of_torch_threads_alone(threads):
+    """In a process of its own, where numba's pool has not started yet."""
+    code = f"""
+import torch
+torch.set_num_threads({threads})
+from stcli.nn.scan import choose
+u = torch.randn(8, 20)
+matrices = (-torch.rand(8, 4), torch.randn(20, 4), torch.randn(20, 4), torch.ones(8))
+for _ in range(2):
+    choose().scan(u, u.abs(), matrices, torch.arange(20) == 0)
+    print(torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [str(threads)] * 2
