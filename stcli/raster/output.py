@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 from rasterio.crs import CRS
 
 from stcli.raster.legend import Colour
@@ -15,6 +16,14 @@ from stcli.raster.legend import Colour
 STDOUT = ("-", "/vsistdout/")
 BLOCK = 512
 _OVERVIEWS = {"classes": "MODE", "labels": "NEAREST", "continuous": "AVERAGE"}
+#: Of what is read once and then removed.
+_CODEC = {
+    "TILED": "YES",
+    "COMPRESS": "ZSTD",
+    "ZSTD_LEVEL": "1",
+    "BIGTIFF": "IF_SAFER",
+    "NUM_THREADS": "1",  # tiles are at work beside it
+}
 _LOSSLESS = {"NONE", "DEFLATE", "ZSTD", "LZW", "LZMA", "PACKBITS"}
 
 
@@ -87,15 +96,32 @@ def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
         "nodata": spec.nodata,
         "crs": crs,
         "transform": geobox.transform,
-        "TILED": "YES",
+        **_CODEC,
         "BLOCKXSIZE": BLOCK,
         "BLOCKYSIZE": BLOCK,
-        "COMPRESS": "ZSTD",
-        "ZSTD_LEVEL": "1",
         "PREDICTOR": _predictor(spec),
-        "BIGTIFF": "IF_SAFER",
-        "NUM_THREADS": "1",  # tiles are at work beside it
         "SPARSE_OK": "TRUE",
+    }
+
+
+def part_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Creation profile of a part (band, row, col): as the spool, without a place on Earth.
+
+    The grid is that of the raster and is written once; a transform that is not the identity
+    spares a warning for each part.
+    """
+    sides = {"BLOCKYSIZE": shape[1], "BLOCKXSIZE": shape[2]}
+    blocks = {name: min(BLOCK, -(-side // 16) * 16) for name, side in sides.items()}
+    return {
+        "driver": "GTiff",
+        "count": shape[0],
+        "height": shape[1],
+        "width": shape[2],
+        "dtype": spec.dtype,
+        "transform": Affine(1, 0, 0, 0, -1, 0),
+        **_CODEC,
+        "PREDICTOR": _predictor(spec),
+        **blocks,
     }
 
 
