@@ -49,7 +49,8 @@ def cluster(tiles: Iterable[Tile], job: Job, take: Take, how: Workers) -> list[F
     UsageError
         No scheduler answers, no worker comes, or stcli is not the same there.
     """
-    with connected(how) as client, _sent(client, job) as (name, finish):
+    here = how.address == "local"
+    with connected(how) as client, _sent(client, job, here) as (name, finish):
         return _Rounds(client, name).run(
             iter(tiles), lambda tile, got: take(tile, finish(tile, got))
         )
@@ -95,11 +96,11 @@ def _settings() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _sent(client: Any, job: Job) -> Iterator[tuple[str, Callable[[Tile, Any], Any]]]:
+def _sent(client: Any, job: Job, here: bool) -> Iterator[tuple[str, Callable[[Tile, Any], Any]]]:
     """Send the steps of a tile to all workers; yield their name and what is left to do here."""
     name = f"stcli-{uuid.uuid4().hex}"
     _refuse_others(client)
-    there = job.store is None or _seen(client, job.store)
+    there = job.store is None or here or getattr(job.store, "anywhere", False)
     work = job.work if there else replace(job.work, store=None)
     try:
         client.register_plugin(_Kept(work), name)
@@ -109,9 +110,10 @@ def _sent(client: Any, job: Job) -> Iterator[tuple[str, Callable[[Tile, Any], An
         ) from error
 
     def finish(tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
-        if there or job.store is None:
-            return got
-        return job.store(tile, got[0]), got[1]
+        result, empty = got
+        if not (there or empty or job.store is None):
+            result = job.store(tile, result)
+        return result, empty
 
     try:
         yield name, finish
@@ -138,12 +140,6 @@ def _refuse_others(client: Any) -> None:
 def version() -> str:
     """Tell the version of stcli on a worker."""
     return __version__
-
-
-def _seen(client: Any, store: Any) -> bool:
-    """Ask every worker whether it sees the place that a store writes to."""
-    seen = getattr(store, "seen", None)
-    return seen is None or all(client.run(seen).values())
 
 
 class _Kept(distributed.WorkerPlugin):

@@ -58,7 +58,7 @@ def run(job: Job, jobs: int | Workers = 1) -> Tally:
     Returns
     -------
     Tally
-        Of the whole plan, what was done before included.
+        Of the tiles that were run.
 
     Raises
     ------
@@ -164,7 +164,7 @@ class _Ledger:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.done, self.empty = job.before.tiles, job.before.empty
+        self.done = self.empty = 0
         self._work, self._total = job.work, len(job.plan)
         self._lock = threading.Lock()
         self._closed = False
@@ -189,4 +189,4 @@ class _Ledger:
             self.job.sink(tile, answer)
             self.done += 1
             self.empty += empty
-            self.job.progress(self.done, self._total)
+            self.job.progress(self.job.done + self.done, self._total)

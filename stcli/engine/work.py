@@ -37,9 +37,17 @@ class BlockFunction(Protocol):
         """Answer for ``where.core``."""
 
 
-#: ``store(tile, result) -> answer``: puts a result where it stays, from any thread, and says
-#: about it what the sink must know. The result of a tile without a valid pixel is None.
-Store = Callable[[Tile, Any], Any]
+class Store(Protocol):
+    """Puts the result of a tile where it stays; any thread may call it, it can be pickled.
+
+    A store with an attribute ``anywhere`` that is true writes to a place that all workers of a
+    cluster see; any other is called in the client when the workers are on other machines.
+    """
+
+    def __call__(self, tile: Tile, result: Any) -> Any:
+        """Store a tile's result; return the answer, what the sink must know about it."""
+
+
 Sink = Callable[[Tile, Any], None]
 Progress = Callable[[int, int], None]
 
@@ -69,11 +77,12 @@ class Job:
     progress : callable
         ``progress(done, total)`` in tiles.
     store : callable or None
-        ``store(tile, result)``, called where the tile runs, several at once.
+        ``store(tile, result)``, called where the tile runs, several at once, for tiles with a
+        valid pixel.
     tiles : iterable of Tile or None
         Those of the plan that are to be done; None for all. Drawn as they are needed.
-    before : Tally
-        What was done of the plan already.
+    done : int
+        Tiles that were done already; progress counts on from there.
     """
 
     plan: TilePlan
@@ -83,7 +92,7 @@ class Job:
     progress: Progress = lambda done, total: None
     store: Store | None = None
     tiles: Iterable[Tile] | None = None
-    before: Tally = Tally(0, 0)
+    done: int = 0
 
     @property
     def work(self) -> Work:
@@ -125,7 +134,9 @@ class Work:
         empty = not valid[tile.trim].any()
         result = None if empty else self.function(block, valid, tile)
         del block, valid  # what is stored may take as much again
-        return (result if self.store is None else self.store(tile, result)), empty
+        if not empty and self.store is not None:
+            result = self.store(tile, result)
+        return result, empty
 
 
 #: A tile that failed, and how.

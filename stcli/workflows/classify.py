@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
+from stcli.errors import InputError, ModelError
 from stcli.landcover.legend import rgba
 from stcli.landcover.prediction import UNCERTAINTY, Model, classes, uncertainty, window_bytes
 from stcli.landcover.windows import Scene, most_tokens
@@ -87,7 +87,7 @@ def classify(
             refuse_output(spec)
         around = model.settings.margin + halo(model.slic)
         work = plan_pass(raster, cost(info, model, specs), settings, around, model.settings.stride)
-        step = _Step(model, label_space(info, model.slic), products)
+        step = ClassifyStep(model, label_space(info, model.slic), products)
         counts = np.zeros(256, dtype=np.int64)
         with create_rasters(specs, info.geobox) as writers:
 
@@ -120,16 +120,27 @@ def matched(inputs: Inputs, model: Model) -> Inputs:
     return replace(inputs, bands=wanted) if has_all else inputs
 
 
-class _Step:
-    """The block function: segment, classify, measure doubt."""
+class ClassifyStep:
+    """The block function: segment, classify, measure doubt.
+
+    Returns the wanted ones of classes (1, row, col) uint8, probabilities (class, row, col) and
+    uncertainty (3, row, col) float32, over a tile's core. Pickled, it is the model's folder and
+    checksum: whoever unpickles it loads the model once.
+    """
 
     def __init__(self, model: Model, space: LabelSpace, products: Products) -> None:
         self.model, self.space, self.products = model, space, products
         self.values = np.array([0, *(c.value for c in model.card.classes)], dtype=np.uint8)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        where = self.model.where
+        model = (self.model.folder.resolve(), self.model.card.sha256, where.device, where.scan.name)
+        return _loaded_step, (*model, self.space, self.products)
+
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
+        """Classify a block."""
         model = self.model
         part = Block(block, valid, where.lattice)
         segments = slic(part, model.scaling, model.slic, self.space)
@@ -141,6 +152,15 @@ class _Step:
         if self.products.uncertainty is not None:
             results.append(uncertainty(chances))
         return results
+
+
+def _loaded_step(
+    folder: Path, checksum: str, device: str, scan: str, space: LabelSpace, products: Products
+) -> ClassifyStep:
+    model = Model(folder, compute(device, scan))
+    if model.card.sha256 != checksum:
+        raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
+    return ClassifyStep(model, space, products)
 
 
 def _write(tile: Tile, results: Sequence[NDArray[Any]], writers: Sequence[RasterWriter]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,17 @@ def sample_block(
     return block[:, rows, cols][:, valid[rows, cols]]
 
 
+@dataclass(frozen=True)
+class SampleStep:
+    """The block function: `sample_block` with its step."""
+
+    step: int
+
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        """Sample a block."""
+        return sample_block(block, valid, where, self.step)
+
+
 def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
     """Turn samples into a scaling: `PERCENTILES` of each band.
 
@@ -71,14 +83,11 @@ def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> B
     step = sample_step(info.shape)
     samples: dict[int, NDArray[Any]] = {}
 
-    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        return sample_block(block, valid, where, step)
-
     def sink(tile: Tile, result: NDArray[Any] | None) -> None:
         if result is not None:
             samples[tile.index] = result
 
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
-    plan_pass(raster, cost, settings).run(function, sink, "scaling", progress)
+    plan_pass(raster, cost, settings).run(SampleStep(step), sink, "scaling", progress)
     return scaling_of(samples, info.path)

@@ -15,7 +15,7 @@ from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import create_raster, refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
-from stcli.settings import RunSettings, SlicSettings
+from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -83,19 +83,32 @@ def segment(
         cost = Cost(slic_bytes(raster.info), core_pixel=24, once=WRITER + cells)
         work = plan_pass(raster, cost, settings, halo(slic_settings))
         found = _Found(cells)
+        step = SegmentStep(scaling, slic_settings, space)
         with create_raster(spec, raster.info.geobox) as writer:
 
-            def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
-                labels = slic(Block(block, valid, where.lattice), scaling, slic_settings, space)
-                return labels[where.trim].copy()
+            def sink(tile: Tile, results: list[NDArray[Any]] | None) -> None:
+                if results is not None:
+                    found.add(results[0])
+                    writer.write(tile.core, results[0])
 
-            def sink(tile: Tile, labels: NDArray[Any] | None) -> None:
-                if labels is not None:
-                    found.add(labels)
-                    writer.write(tile.core, labels[None])
-
-            tally = work.run(function, sink, "segment", progress)
+            tally = work.run(step, sink, "segment", progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
+
+
+@dataclass(frozen=True)
+class SegmentStep:
+    """The block function: labels of a tile's core, (1, row, col) in a list of one."""
+
+    scaling: BandScaling
+    settings: SlicSettings
+    space: LabelSpace
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Segment a block."""
+        labels = slic(Block(block, valid, where.lattice), self.scaling, self.settings, self.space)
+        return [labels[where.trim].copy()[None]]
 
 
 def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
