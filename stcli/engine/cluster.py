@@ -20,13 +20,17 @@ import dask
 import distributed
 
 from stcli import __version__
+from stcli.engine.memory import Place, default_memory, gdal_cache, resident
 from stcli.engine.processes import ONE_THREAD
 from stcli.engine.tiling import Tile
 from stcli.engine.work import ATTEMPTS, Failure, Job, Work, Workers
 from stcli.errors import UsageError
+from stcli.settings import RunSettings
 
 #: Tiles submitted for each thread of the workers: one at work, the next ones at hand.
 _AHEAD = 3
+#: Share of a worker's memory limit that tiles may take: dask spills and pauses above.
+_USABLE = 0.6
 #: Seconds for a scheduler to answer, and for its first worker to come.
 _ANSWER, _FIRST_WORKER = 10, 120
 #: Seconds between questions how many workers there are.
@@ -73,6 +77,20 @@ def connected(how: Workers) -> Iterator[Any]:
                 "wanted local, or the address of one that runs, such as tcp://host:8786"
             ) from error
         yield client
+
+
+def place(settings: RunSettings) -> Place:
+    """Ask a scheduler what the smallest of its workers may use for tiles.
+
+    A worker's tiles share the memory that dask lets it use before it pauses, or `--memory`.
+    """
+    with connected(Workers("cluster", 1, settings.scheduler)) as client:
+        found = list(client.scheduler_info()["workers"].values())
+        programs = client.run(resident).values()
+    threads = max(worker["nthreads"] for worker in found)
+    limits = [worker["memory_limit"] * _USABLE for worker in found if worker["memory_limit"]]
+    allowed = settings.memory or round(min(limits, default=default_memory()))
+    return Place(threads, allowed, max(programs), gdal_cache(), waiting=_AHEAD)
 
 
 def _local(jobs: int) -> Any:

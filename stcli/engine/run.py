@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from stcli.engine.memory import Place, here
 from stcli.engine.tiling import Tile
 from stcli.engine.work import (
     BlockFunction,
@@ -25,6 +26,7 @@ from stcli.engine.work import (
     Workers,
 )
 from stcli.errors import TilesError
+from stcli.settings import RunSettings
 
 __all__ = [
     "BlockFunction",
@@ -37,6 +39,7 @@ __all__ = [
     "Workers",
     "run",
     "serial",
+    "there",
     "threads",
 ]
 
@@ -107,6 +110,21 @@ def threads(tiles: Iterable[Tile], work: Callable[[Tile], None], jobs: int) -> N
         raise
     if team.error is not None:
         raise team.error
+
+
+def there(settings: RunSettings) -> Place:
+    """Place where the tiles of a run would be, as the settings say.
+
+    Raises
+    ------
+    UsageError
+        A scheduler that does not answer.
+    """
+    if "://" not in settings.scheduler:
+        return here(settings)
+    from stcli.engine.cluster import place
+
+    return place(settings)
 
 
 def refuse_failed(failed: list[Failure]) -> None:
