@@ -8,8 +8,11 @@ its tiles go to another.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -65,6 +68,8 @@ def connected(how: Workers) -> Iterator[Any]:
     """Connect to a scheduler, or start one with `how.jobs` single-threaded workers."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_settings()))
+        heard = max(logging.getLogger().level, logging.WARNING)
+        logging.getLogger("distributed").setLevel(heard)  # it speaks of all it does
         where: Any = how.address
         if how.address == "local":
             where = stack.enter_context(_local(how.jobs))
@@ -98,7 +103,7 @@ def _local(jobs: int) -> Any:
         n_workers=jobs,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address=":0",
         memory_limit=0,  # the plan has seen to it
         silence_logs=50,
     )
@@ -121,7 +126,7 @@ def _sent(client: Any, job: Job, here: bool) -> Iterator[tuple[str, Callable[[Ti
     there = job.store is None or here or getattr(job.store, "anywhere", False)
     work = job.work if there else replace(job.work, store=None)
     try:
-        client.register_plugin(_Kept(work), name)
+        client.register_plugin(_Kept(work, here), name)
     except Exception as error:
         raise UsageError(
             f"--scheduler: this step cannot be sent to the workers ({error}); threads are wanted"
@@ -163,8 +168,13 @@ def version() -> str:
 class _Kept(distributed.WorkerPlugin):
     """The steps of a tile, kept by each worker."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, work: Work, here: bool) -> None:
+        self.work, self.here = work, here
+
+    def setup(self, worker: Any) -> None:
+        """Leave Ctrl-C to the client where it reaches the workers too."""
+        if self.here and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def do(name: str, tile: Tile) -> tuple[Any, bool]:

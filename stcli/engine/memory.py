@@ -16,6 +16,10 @@ MB = 1_000_000
 #: Candidate tile sizes are multiples of this, and large ones of whole blocks, so that cores meet
 #: the blocks of common files and of outputs.
 _STEP, _BLOCK = 64, 512
+#: A tile's own cost, in pixels: scheduling, a part of the output.
+_TILE = 1 << 14
+#: A smaller tile is taken that makes the run this much longer at most: it takes less memory.
+_NEAR = 1.02
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,8 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
     """Choose tile size and workers so that the predicted memory fits.
 
     A tile size of the settings is rounded up to the grid's alignment. Without one, the size that
-    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile.
+    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile; or
+    a smaller one that takes as good as no longer.
 
     Raises
     ------
@@ -152,7 +157,9 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
         workers = _fitting(grid, cost, place)
         if not workers:
             _refuse(grid, cost, replace(place, jobs=1), min(_candidates(grid)))
-        tile_size = min(workers, key=lambda tile: (_rounds(grid.plan(tile), workers[tile]), tile))
+        lengths = {tile: _length(grid.plan(tile), most) for tile, most in workers.items()}
+        near = _NEAR * min(lengths.values())
+        tile_size = min(tile for tile, length in lengths.items() if length <= near)
         jobs = workers[tile_size]
     else:
         tile_size = aligned(settings.tile_size or whole(grid.shape, grid.align), grid.align)
@@ -257,11 +264,11 @@ def _candidates(grid: Grid) -> list[int]:
     return sorted({aligned(size, grid.align) for size in sizes} | {largest})
 
 
-def _rounds(plan: TilePlan, jobs: int) -> int:
-    """Pixels that the busiest worker reads: an estimate of the run's length."""
+def _length(plan: TilePlan, jobs: int) -> int:
+    """Pixels that the busiest worker reads, tiles weighed: an estimate of the run's length."""
     side = plan.tile_size + 2 * plan.halo
     pixels = min(side, plan.shape[0]) * min(side, plan.shape[1])
-    return -(-len(plan) // jobs) * pixels
+    return -(-len(plan) // jobs) * (pixels + _TILE)
 
 
 def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
-from stcli.raster.info import lattice_origin
+from stcli.raster.info import RasterInfo, lattice_origin
+from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 
@@ -96,18 +100,48 @@ def plan_pass(
     return Pass(raster, chosen, settings.scheduler)
 
 
-def describe(stage: str, work: Pass) -> dict[str, Any]:
-    """Say what a pass would be, for people and machines."""
+def planned(
+    passes: Mapping[str, Pass], specs: Sequence[OutputSpec], info: RasterInfo
+) -> dict[str, Any]:
+    """Say what a command would do, for people and machines.
+
+    Returns
+    -------
+    dict
+        ``tasks`` in all; ``passes``, each with tiles, halo, workers and bytes by term; and
+        ``outputs``, each with its shape (band, row, col) and bytes before compression.
+    """
+    return {
+        "dry_run": True,
+        "tasks": sum(len(work.budget.plan) for work in passes.values()),
+        "passes": [_describe(stage, work) for stage, work in passes.items()],
+        "outputs": [_size(spec, info) for spec in specs],
+    }
+
+
+def _describe(stage: str, work: Pass) -> dict[str, Any]:
     chosen = work.budget
     return {
         "stage": stage,
         "tiles": len(chosen.plan),
-        "tile_size": chosen.plan.tile_size,
-        "halo": chosen.plan.halo,
-        "overcompute": round(chosen.overcompute, 3),
+        **_chosen(chosen),
         "scheduler": work.scheduler,
-        "jobs": chosen.jobs,
-        "memory": {"predicted": chosen.predicted, "allowed": chosen.allowed, **chosen.terms},
+    }
+
+
+def _size(spec: OutputSpec, info: RasterInfo) -> dict[str, Any]:
+    shape = (len(spec.bands), *info.shape)
+    size = math.prod(shape) * np.dtype(spec.dtype).itemsize
+    return {"path": spec.path, "dtype": spec.dtype, "shape": list(shape), "bytes": size}
+
+
+def _chosen(budget: Budget) -> dict[str, Any]:
+    return {
+        "tile_size": budget.plan.tile_size,
+        "halo": budget.plan.halo,
+        "jobs": budget.jobs,
+        "overcompute": round(budget.overcompute, 3),
+        "memory": {"predicted": budget.predicted, "allowed": budget.allowed, **budget.terms},
     }
 
 
@@ -116,10 +150,6 @@ def report(budget: Budget, tally: Tally, seconds: float) -> dict[str, Any]:
     return {
         "tiles": tally.tiles,
         "empty_tiles": tally.empty,
-        "tile_size": budget.plan.tile_size,
-        "halo": budget.plan.halo,
-        "jobs": budget.jobs,
-        "overcompute": round(budget.overcompute, 3),
-        "memory": {"predicted": budget.predicted, "allowed": budget.allowed, **budget.terms},
+        **_chosen(budget),
         "seconds": round(seconds, 3),
     }

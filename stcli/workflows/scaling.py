@@ -13,7 +13,7 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings
-from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.job import Pass, Progress, plan_pass
 
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
@@ -87,7 +87,13 @@ def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> B
         if result is not None:
             samples[tile.index] = result
 
+    plan_scaling(raster, settings).run(SampleStep(step), sink, "scaling", progress)
+    return scaling_of(samples, info.path)
+
+
+def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
+    """Plan the pass that measures the scaling."""
+    info = raster.info
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
-    plan_pass(raster, cost, settings).run(SampleStep(step), sink, "scaling", progress)
-    return scaling_of(samples, info.path)
+    return plan_pass(raster, cost, settings)

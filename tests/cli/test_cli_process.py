@@ -85,7 +85,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(scene, tmp_path):
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert told.strip().splitlines()[-1] == "stcli: interrupted; nothing was written."
+    assert told.strip().splitlines()[-1] == "stcli: interrupted; no output was written."
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
 
