@@ -154,7 +154,7 @@ class Journal:
         with self._path.open("rb") as file:
             for line in file:
                 match = _LINE.fullmatch(line.rstrip(b"\n"))
-                if match and line.endswith(b"\n") and int(match[1]) < len(self._state):
+                if match and int(match[1]) < len(self._state):
                     self._note(int(match[1]), None if match[2][:1] == b"-" else int(match[2], 16))
 
     def _note(self, index: int, checksum: int | None) -> None:

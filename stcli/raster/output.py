@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 
 from stcli.raster.legend import Colour
 
+Driver = Literal["COG", "GTiff", "Zarr"]
 STDOUT = ("-", "/vsistdout/")
 BLOCK = 512
 _OVERVIEWS = {"classes": "MODE", "labels": "NEAREST", "continuous": "AVERAGE"}
@@ -67,7 +68,7 @@ class OutputSpec:
         Replace an existing output.
     tags : dict
         Dataset tags; ``AREA_OR_POINT`` is honoured.
-    driver : {'COG', 'GTiff'}
+    driver : {'COG', 'GTiff', 'Zarr'}
     threads : int or None
         Threads that finish the file, unless GDAL_NUM_THREADS says otherwise; None for all.
     """
@@ -80,7 +81,7 @@ class OutputSpec:
     creation_options: dict[str, str] = field(default_factory=dict)
     overwrite: bool = False
     tags: dict[str, str] = field(default_factory=dict)
-    driver: Literal["COG", "GTiff"] = "COG"
+    driver: Driver = "COG"
     threads: int | None = None
 
 
@@ -167,3 +168,27 @@ def exact(spec: OutputSpec) -> bool:
     used = options(spec)
     changing = {"NBITS", "DISCARD_LSB", "TARGET_SRS", "TILING_SCHEME", "RES", "EXTENT"}
     return used["COMPRESS"].upper() in _LOSSLESS and not changing & set(used)
+
+
+def describe(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
+    """Say in plain facts what an output is and where its pixels are; `described` reads it."""
+    crs = None if geobox.crs is None else geobox.crs.to_wkt()
+    return {
+        "spec": asdict(spec),
+        "geobox": {"shape": list(geobox.shape), "transform": geobox.transform[:6], "crs": crs},
+    }
+
+
+def described(facts: dict[str, Any]) -> tuple[OutputSpec, GeoBox]:
+    """Read what `describe` said; raises KeyError, TypeError or ValueError for other facts."""
+    bands = tuple(
+        OutputBand(
+            band["name"],
+            band["colors"] and {int(k): tuple(v) for k, v in band["colors"].items()},
+            band["categories"] and tuple(band["categories"]),
+        )
+        for band in facts["spec"]["bands"]
+    )
+    where = facts["geobox"]
+    grid = GeoBox(tuple(where["shape"]), Affine(*where["transform"]), where["crs"])
+    return OutputSpec(**{**facts["spec"], "bands": bands}), grid

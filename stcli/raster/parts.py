@@ -11,10 +11,13 @@ the square root of their number.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
+import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
@@ -29,7 +32,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
-from stcli.raster.publish import checksum, label, reported
+from stcli.raster.publish import checksum, finish, label, reported
 
 #: Parts in one directory.
 _FOLDER = 1000
@@ -45,6 +48,10 @@ class Placed(Protocol):
     @property
     def core(self) -> Window:
         """Where its pixels lie in the raster."""
+
+
+#: Gives stored tiles, each with the checksum of its pixels.
+Stored = Callable[[], Iterator[tuple[Placed, int]]]
 
 
 class Parts:
@@ -106,6 +113,31 @@ class Parts:
         except (RasterioError, OSError):
             return None
         return block if checksum(block) == known else None
+
+    def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> None:
+        """Copy the parts into the finished file, read that back, and flush it to the disk.
+
+        Parameters
+        ----------
+        final : Path
+            In a directory of its own; the VRTs go there too.
+        stored : callable
+            Gives tiles and the checksums of their pixels, by rising number, each time anew.
+        threads : int
+            Of decoding; the copy's are the specification's.
+
+        Raises
+        ------
+        OSError
+            What is read back differs from what was saved.
+        """
+
+        def matches(path: Path) -> bool:
+            return _matches(path, stored(), threads)
+
+        with rasterio.Env(VRT_NUM_THREADS=str(threads)):
+            source = self.mosaic(final.parent, geobox, (tile for tile, _ in stored()))
+            finish(self.spec, source, final, matches, keep=True)
 
     def mosaic(self, folder: Path, geobox: GeoBox, tiles: Iterable[Placed]) -> Path:
         """Lay parts out as a VRT with the output's grid, labels and nodata.
@@ -188,3 +220,20 @@ def _source(
     place = {"xOff": str(int(window.col_off)), "yOff": str(int(window.row_off))}
     ElementTree.SubElement(source, "DstRect", {**place, **size})
     return source
+
+
+def _matches(path: Path, stored: Iterator[tuple[Placed, int]], threads: int) -> bool:
+    """Read every stored tile's window from a file, a few at once, and compare its checksum."""
+    own = threading.local()
+
+    def same(pair: tuple[Placed, int]) -> bool:
+        if not hasattr(own, "dataset"):
+            own.dataset = rasterio.open(path)
+            opened.callback(own.dataset.close)
+        return checksum(own.dataset.read(window=pair[0].core)) == pair[1]
+
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(threads) as pool:
+        while batch := list(itertools.islice(stored, 16 * threads)):
+            if not all(pool.map(same, batch)):
+                return False
+    return True
