@@ -40,6 +40,7 @@ OWNERS = {
     "xarray": {"raster"},
     "pyogrio": {"raster"},
     "geopandas": {"raster"},
+    "zarr": {"raster"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -28,6 +28,8 @@ class Folder:
     ----------
     spec : OutputSpec
         An output on stdout has a folder of its own in ``CPL_TMPDIR``, which no later run finds.
+    shard : bool
+        The output is a directory: the job itself, when it is done.
 
     Raises
     ------
@@ -35,8 +37,9 @@ class Folder:
         The output cannot be written; see `refuse_output`.
     """
 
-    def __init__(self, spec: OutputSpec) -> None:
+    def __init__(self, spec: OutputSpec, shard: bool = False) -> None:
         self.spec = spec
+        self._directory = ("job.json",) if shard else None
         target = Path(spec.path)
         self.lasting = spec.path not in STDOUT
         if self.lasting:
@@ -50,7 +53,8 @@ class Folder:
 
     def refuse(self) -> None:
         """Refuse an output that cannot be written, or exists and is not this job's own."""
-        refuse_output(replace(self.spec, overwrite=True) if self._published() else self.spec)
+        mine = replace(self.spec, overwrite=True) if self._published() else self.spec
+        refuse_output(mine, self._directory)
 
     def empty(self) -> None:
         """Forget the job; what says so first, so that a kill meanwhile leaves no half of it."""
@@ -60,30 +64,25 @@ class Folder:
     def tidy(self) -> None:
         """Remove what a killed run left half done, and make the folders."""
         shutil.rmtree(self.final.parent, ignore_errors=True)
-        for draft in self.job.rglob("*.tmp"):
-            draft.unlink(missing_ok=True)
+        for pattern in ("*.tmp", "*.partial"):  # ours, and zarr's
+            for draft in self.job.rglob(pattern):
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
         for folder in (self.job, self.final.parent):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def publish(self) -> None:
-        """Put the finished file under the output's name."""
+    def publish(self, finished: Path) -> None:
+        """Put a finished file or directory under the output's name."""
         self.refuse()  # another program may have been quicker
         if self.lasting:
-            found = self.final.stat()
+            found = finished.stat()
             self._marker.write_text(f"{found.st_dev} {found.st_ino}")
-        publish(self.spec, self.final)
+        publish(self.spec, finished)
 
-    def publish_job(self) -> None:
-        """Put the job itself, flushed to the disk, under the output's name as a directory."""
-        self.refuse()
-        for path in self.job.rglob("*"):
+    def flush_job(self) -> Path:
+        """Flush the job itself to the disk; it is what a shard ends as."""
+        for path in (*self.job.rglob("*"), self.job):
             sync(path)
-        sync(self.job)
-        target = Path(self.spec.path)
-        if target.is_dir():
-            shutil.rmtree(target)
-        self.job.rename(target)
-        sync(target.parent)
+        return self.job
 
     def remove(self) -> None:
         """Remove all but the lock, which its holder removes last."""

@@ -114,8 +114,14 @@ class Parts:
             return None
         return block if checksum(block) == known else None
 
-    def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> None:
+    def prepare(self, geobox: GeoBox) -> None:
+        """Make ready for the first part."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:
         """Copy the parts into the finished file, read that back, and flush it to the disk.
+
+        Returns where the finished file is.
 
         Parameters
         ----------
@@ -138,6 +144,7 @@ class Parts:
         with rasterio.Env(VRT_NUM_THREADS=str(threads)):
             source = self.mosaic(final.parent, geobox, (tile for tile, _ in stored()))
             finish(self.spec, source, final, matches, keep=True)
+        return final
 
     def mosaic(self, folder: Path, geobox: GeoBox, tiles: Iterable[Placed]) -> Path:
         """Lay parts out as a VRT with the output's grid, labels and nodata.

@@ -20,27 +20,43 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from stcli.errors import OutputError
+from stcli.raster.copying import copy_windows
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import auxiliary_xml, class_tags
 from stcli.raster.output import STDOUT, OutputSpec, exact, options
 
+_GRID = ("width", "height", "count", "dtype", "nodata", "crs", "transform")
 # SystemError is what rasterio raises where GDAL failed and left no reason (a file size limit).
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
 
-def refuse_output(spec: OutputSpec) -> None:
+#: What a Zarr's directory has.
+ZARR = (".zgroup", "zarr.json")
+
+
+def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) -> None:
     """Refuse an output that cannot be written, before any work.
+
+    Parameters
+    ----------
+    directory : tuple of str, optional
+        One of these is in a directory that may be overwritten; by default none for a file, and
+        what is in a Zarr for a Zarr.
 
     Raises
     ------
     OutputError
     """
+    if directory is None:
+        directory = ZARR if spec.driver == "Zarr" else ()
     if spec.path in STDOUT:
+        if spec.driver == "Zarr":
+            raise OutputError(f"{spec.path}: a Zarr is a directory, which no pipe takes; name one")
         return
     path = Path(spec.path)
     if spec.path.startswith("/vsi"):
         raise OutputError(f"{spec.path}: cannot be written in place; name a local file or -")
-    if path.is_dir():
+    if path.is_dir() and not any((path / name).exists() for name in directory):
         raise OutputError(f"{spec.path}: is a directory, a file name is wanted")
     if path.exists() and not spec.overwrite:
         raise OutputError(f"{spec.path}: exists already; give --overwrite or another name")
@@ -68,7 +84,7 @@ def finish(
     same = exact(spec)
     if not same and not matches(source):
         raise OSError("the blocks read back differ from those written")
-    rasterio.shutil.copy(source, final, driver=spec.driver, **options(spec))
+    _copy(spec, source, final)
     if not keep:
         source.unlink()
     if same and not matches(final):
@@ -83,6 +99,18 @@ def finish(
             sync(file)
 
 
+def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
+    """Copy by GDAL, or faster where the format takes windows one after the other."""
+    if spec.driver != "GTiff":
+        rasterio.shutil.copy(source, final, driver=spec.driver, **options(spec))
+        return
+    with rasterio.open(source) as dataset:
+        grid = {name: dataset.profile[name] for name in _GRID}
+    with rasterio.open(final, "w", driver=spec.driver, **grid, **options(spec)) as target:
+        label(target, spec)
+        copy_windows(source, target, spec.threads or os.cpu_count() or 1)
+
+
 def publish(spec: OutputSpec, final: Path) -> None:
     """Put a finished file, and first its sidecar, under the output's name."""
     if spec.path in STDOUT:
@@ -91,6 +119,9 @@ def publish(spec: OutputSpec, final: Path) -> None:
         sys.stdout.buffer.flush()
         return
     target = Path(spec.path)
+    if final.is_dir():
+        _replace_directory(target, final)
+        return
     existed = target.exists()
     for suffix in (".ovr", ".msk", ".aux.xml"):  # those of an overwritten file
         target.with_name(target.name + suffix).unlink(missing_ok=True)
@@ -103,6 +134,24 @@ def publish(spec: OutputSpec, final: Path) -> None:
             sidecar(target).unlink(missing_ok=True)
         raise
     sync(target.parent)
+
+
+def _replace_directory(target: Path, final: Path) -> None:
+    """Rename a directory over what is there; that is moved aside first, and then removed."""
+    old = final.with_name(final.name + ".old")
+    if target.exists():
+        target.rename(old)
+    try:
+        final.rename(target)
+    except BaseException:
+        if old.exists():
+            old.rename(target)
+        raise
+    sync(target.parent)
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink(missing_ok=True)
 
 
 def checksum(block: NDArray[Any]) -> int:

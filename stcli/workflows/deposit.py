@@ -10,12 +10,13 @@ from odc.geo.geobox import GeoBox
 
 from stcli.engine.journal import Header, Journal, read_header, write_header
 from stcli.engine.lock import Lock
-from stcli.engine.tiling import Tile
+from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import UsageError
 from stcli.raster.folder import Folder
 from stcli.raster.output import STDOUT, OutputSpec, describe
 from stcli.raster.parts import Parts
 from stcli.raster.publish import reported
+from stcli.raster.zarrstore import ZarrFromParts, ZarrStore, refuse_rotated, zarr_options
 
 logger = logging.getLogger("stcli")
 
@@ -50,11 +51,20 @@ class Deposit:
         path = spec.path if shard is None else shard_path(spec.path, shard)
         if shard is not None and spec.path in STDOUT:
             raise UsageError("--shard: parts cannot go to stdout, name a file.")
-        self.folder = Folder(replace(spec, path=path))
+        if spec.driver == "Zarr":
+            zarr_options(spec)
+            refuse_rotated(spec, geobox)
+        self.folder = Folder(replace(spec, path=path), shard is not None)
         self.lock = Lock(self.folder.lock, path)
         self.kept = read_header(self.folder.job)
         self.parts = Parts(self.folder.job / "parts", spec, self.shape)
+        self._finished = self.folder.final
         self.journal: Journal | None = None
+
+    @property
+    def chunk(self) -> int:
+        """Pixels whose multiples tiles are best cut at."""
+        return zarr_options(self.spec)["side"] if self.spec.driver == "Zarr" else 1
 
     def begin(self, header: Header) -> Journal:
         """Open the journal; tiles of another job are dropped first, and that is said."""
@@ -69,6 +79,8 @@ class Deposit:
             if self.kept is None:
                 self.folder.empty()
             self.folder.tidy()
+            self.parts = _parts_of(self.parts, header, self.shard is not None)
+            self.parts.prepare(self.geobox)
             write_header(self.folder.job, replace(header, about=describe(self.spec, self.geobox)))
             self.journal = Journal(self.folder.job, header)
         return self.journal
@@ -81,10 +93,12 @@ class Deposit:
 
     def finish(self, threads: int) -> None:
         """Make the finished file of the parts; with a shard the parts are all there is."""
-        if self.journal is None or self.shard is not None:
-            return
         with reported(self.spec, self.shape):
-            self.parts.assemble(self.folder.final, self.geobox, self._stored, threads)
+            if self.shard is not None:
+                self._finished = self.folder.flush_job()
+            else:
+                final = self.folder.final
+                self._finished = self.parts.assemble(final, self.geobox, self._stored, threads)
 
     def _stored(self) -> Iterator[tuple[Tile, int]]:
         """Tiles that have a part, with the checksums of their pixels."""
@@ -97,10 +111,7 @@ class Deposit:
     def publish(self) -> None:
         """Put the output under its name."""
         with reported(self.spec, self.shape):
-            if self.shard is None:
-                self.folder.publish()
-            else:
-                self.folder.publish_job()
+            self.folder.publish(self._finished)
 
     def close(self, keep: bool) -> None:
         """Let go of the output; what a later run may continue stays if `keep`."""
@@ -115,3 +126,20 @@ class Deposit:
 def shard_path(path: str, shard: tuple[int, int]) -> str:
     """Directory of a shard's parts: ``NAME.shard-2-of-8``."""
     return f"{path}.shard-{shard[0]}-of-{shard[1]}"
+
+
+def _parts_of(parts: Parts, header: Header, shard: bool) -> Parts:
+    """Choose how tiles are stored: a Zarr's in place, where each chunk belongs to one tile."""
+    if parts.spec.driver != "Zarr" or shard:
+        return parts
+    side = zarr_options(parts.spec)["side"]
+    kind = ZarrStore if meets(header.plan, side) else ZarrFromParts
+    return kind(parts.folder, parts.spec, parts.shape)
+
+
+def meets(plan: TilePlan, side: int) -> bool:
+    """Tell whether all tiles are cut at multiples of `side` pixels from the raster's corner."""
+    rows, cols = plan.grid
+    second = [plan[min(cols, len(plan) - 1)].core.row_off, plan[min(1, cols - 1)].core.col_off]
+    inner = all(start % side == 0 for start in second)
+    return inner and (max(rows, cols) <= 2 or plan.tile_size % side == 0)

@@ -114,9 +114,16 @@ class Product:
         See `stcli.workflows.job.plan_pass`.
         """
         kept = self._kept_tile_size()
-        if kept is None or settings.tile_size is not None:
-            return plan_pass(raster, cost, settings, halo, align)
         free = plan_pass(raster, cost, settings, halo, align)
+        if settings.tile_size is not None:
+            return free
+        if kept is None:
+            side = max(deposit.chunk for deposit in self.deposits)
+            tile_size = free.budget.plan.tile_size // side * side
+            if align > 1 or tile_size in (0, free.budget.plan.tile_size):
+                return free
+            asked = replace(settings, tile_size=tile_size, jobs=free.budget.jobs)
+            return plan_pass(raster, cost, asked, halo, align)
         for jobs in range(settings.jobs or free.budget.jobs, 0, -1):
             with contextlib.suppress(BudgetError):
                 asked = replace(settings, tile_size=kept, jobs=jobs)
