@@ -97,14 +97,19 @@ class Journal:
         The job's folder.
     header : Header
         The job; only lines of the same tiles may be in the folder (see `read_header`).
+    readonly : bool
+        Only look.
     """
 
-    def __init__(self, folder: Path, header: Header) -> None:
+    def __init__(self, folder: Path, header: Header, readonly: bool = False) -> None:
         self.header = header
         self._path = folder / "journal"
         self._state = np.zeros(len(header.plan), np.uint8)
         self._checksums = np.zeros(len(header.plan), np.uint32)
         self._read()
+        self._descriptor = -1
+        if readonly:
+            return
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.write(self._descriptor, b"\n")  # ends a torn line
 

@@ -64,19 +64,29 @@ class Parts:
     spec : OutputSpec
     shape : (int, int)
         Rows and columns of the output.
+    shards : tuple of Path
+        Where parts are read from if not there: tile k from number k modulo their count.
     """
 
     #: Whether parts are for whoever shares the file system: workers of a cluster too.
     anywhere = False
 
-    def __init__(self, folder: Path, spec: OutputSpec, shape: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: OutputSpec,
+        shape: tuple[int, int],
+        shards: tuple[Path, ...] = (),
+    ) -> None:
         self.folder = folder
         self.spec = spec
         self.shape = shape
+        self.shards = shards or (folder,)
 
     def path(self, index: int) -> Path:
         """Where the part of a tile lies."""
-        return self.folder / f"{index // _FOLDER:06d}" / f"{index:09d}.tif"
+        folder = self.shards[index % len(self.shards)]
+        return folder / f"{index // _FOLDER:06d}" / f"{index:09d}.tif"
 
     def save(self, tile: Placed, block: NDArray[Any]) -> int:
         """Store a tile's block (band, row, col); return the checksum of its pixels.
