@@ -13,6 +13,10 @@ def _check(holds: bool, option: str, found: object, wanted: str) -> None:
         raise UsageError(f"{option}: found {found}, wanted {wanted}.")
 
 
+#: Who may work on tiles; the address of a cluster's scheduler beside them.
+SCHEDULERS = ("threads", "processes", "serial", "local")
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How a job runs; none of it may change a result.
@@ -30,6 +34,9 @@ class RunSettings:
         ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks run.
     scan : str or None
         ``"cpu"``, ``"cuda"`` or ``"reference"`` to force what runs the selective scan.
+    scheduler : str
+        Who works on tiles: ``"threads"``, ``"processes"``, ``"serial"``, ``"local"`` (a
+        ``dask.distributed`` cluster on this machine), or the address of such a scheduler.
     """
 
     tile_size: int | None = None
@@ -37,11 +44,15 @@ class RunSettings:
     jobs: int | None = None
     device: str = "auto"
     scan: str | None = None
+    scheduler: str = "threads"
 
     def __post_init__(self) -> None:
         _check(self.tile_size is None or self.tile_size >= 0, "--tile-size", self.tile_size, ">= 0")
         _check(self.memory is None or self.memory > 0, "--memory", self.memory, "> 0")
         _check(self.jobs is None or self.jobs >= 1, "--jobs", self.jobs, ">= 1")
+        known = self.scheduler in SCHEDULERS or "://" in self.scheduler
+        wanted = f"{', '.join(SCHEDULERS)} or an address such as tcp://host:8786"
+        _check(known, "--scheduler", self.scheduler, wanted)
 
 
 @dataclass(frozen=True)

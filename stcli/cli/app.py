@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, classify, doctor, info, segment, train
+from stcli.cli import assess, classify, doctor, info, merge, segment, signals, train
 from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, doctor):
+for verb in (info, segment, classify, assess, merge, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     except StcliError as error:
         return _tell(str(error), error.exit_code, argv)
     except KeyboardInterrupt:
-        return _tell("interrupted; nothing was written.", _INTERRUPTED, argv)
+        return _tell("interrupted; no output was written.", signals.code(), argv)
     except SystemExit:  # typer's own answer to a reader that left; it has silenced stdout
         return 0
     except MemoryError:
@@ -74,7 +74,11 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> None:
     """Run the command line of this process."""
-    sys.exit(main(sys.argv[1:]))
+    signals.watch()
+    code = main(sys.argv[1:])
+    if code == signals.code():
+        signals.leave(code)
+    sys.exit(code)
 
 
 def _unexpected(error: Exception, argv: Sequence[str]) -> int:
@@ -83,7 +87,7 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if show is not None:
         return _tell(str(show()), 2, argv)
     if type(error).__name__ == "Abort":
-        return _tell("interrupted; nothing was written.", _INTERRUPTED, argv)
+        return _tell("interrupted; no output was written.", signals.code(), argv)
     if isinstance(error, OSError) and error.errno in _FULL:
         place = error.filename or "a file of the program's own, such as its cache of kernels"
         return _tell(f"{place}: no space is left to write it; free some, then run again.", 4, argv)

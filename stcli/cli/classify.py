@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stcli.cli import options
-from stcli.cli.console import Console, percent, print_json, table
+from stcli.cli.console import Console, percent, print_json, print_plan, table
 from stcli.settings import RunSettings
 
 
@@ -29,9 +29,15 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     device: options.Device = "auto",
     scan: options.Scan = None,
     json: options.Json = False,
@@ -43,21 +49,21 @@ def command(
 
     Example: stcli classify scene.tif landcover.tif --model model/
     """
-    from stcli.workflows.classify import Products, classify
+    from stcli.workflows.classify import Products, classify, plan_classify
     from stcli.workflows.job import Inputs, Output
 
     sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path, proba, uncertainty), json)
+    options.refuse_mixed((path, proba, uncertainty), json and not dry_run)
+    inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
+    products = Products(path, proba, uncertainty)
+    how = RunSettings(tile_size, memory, jobs, device, scan, scheduler)
+    part = options.parse_shard(shard, tile_size)
     pairs = options.parse_pairs(co, "--co")
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     with Console(quiet, verbose, progress) as console:
-        result = classify(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
-            Products(path, proba, uncertainty),
-            model,
-            RunSettings(tile_size, memory, jobs, device, scan),
-            output=Output(overwrite, pairs, context.obj),
-            progress=console.progress,
-        )
+        if dry_run:
+            return print_plan(plan_classify(inputs, products, model, how, output=output), json)
+        result = classify(inputs, products, model, how, output=output, progress=console.progress)
     rows = [("class", "%", "pixels")]
     for name, share in result.shares.items():
         rows.append((name, percent(share), str(result.pixels[name])))

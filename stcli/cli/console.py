@@ -77,6 +77,26 @@ def print_json(value: dict[str, Any], stream: TextIO | None = None) -> None:
     print(text, file=stream or sys.stdout, flush=True)
 
 
+def print_plan(plan: dict[str, Any], as_json: bool) -> None:
+    """Write what a command would do to stdout: as JSON, or for people."""
+    if as_json:
+        return print_json(plan)
+    for work in plan["passes"]:
+        terms = dict(work["memory"])
+        predicted, allowed = (terms.pop(name) / 1e6 for name in ("predicted", "allowed"))
+        print(
+            f"{work['stage']}: {work['tiles']} tiles of {work['tile_size']} px, halo "
+            f"{work['halo']} px ({work['overcompute']:g} pixels read for each), {work['jobs']} at "
+            f"once by {work['scheduler']}; {predicted:.0f} MB of {allowed:.0f} MB allowed"
+        )
+        parts = (f"{name} {size / 1e6:.0f}" for name, size in terms.items() if size)
+        print(f"  MB: {', '.join(parts)}")
+    for made in plan["outputs"]:
+        shape = " x ".join(map(str, made["shape"]))
+        size = f"{made['bytes'] / 1e6:,.0f} MB before compression"
+        print(f"{made['path']}: {shape} {made['dtype']}, {size}", flush=True)
+
+
 def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Lay rows out in columns: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -64,6 +64,24 @@ def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
+def parse_shard(text: str | None, tile_size: int | None) -> tuple[int, int] | None:
+    """Read ``3/8``.
+
+    Raises
+    ------
+    UsageError
+        It is no shard, or no tile size is given: each shard would plan its own tiles.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard: '{text}' found, i/N wanted, with i from 1 to N.")
+    if not tile_size:
+        raise UsageError("--shard: give --tile-size too, so that all shards cut the same tiles.")
+    return int(match[1]), int(match[2])
+
+
 def parse_names(texts: list[str] | None) -> dict[int, str] | None:
     """Read ``1=water,2=forest``."""
     parts = [part for text in texts or [] for part in text.split(",") if part]
@@ -167,5 +185,44 @@ ClassNames = Annotated[
         "--class-names",
         metavar="V=NAME,...",
         help="Names of the values of a class raster; other values stay unlabelled.",
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler",
+        metavar="WHO",
+        help="threads, processes, serial, local (a dask cluster on this machine), or the address "
+        "of a dask scheduler, such as tcp://host:8786.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Plan tiles and memory, say so, and do nothing.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume",
+        help="Take up the finished tiles of a run of this command that ended early, or drop them.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="i/N",
+        help="Do only shard i of N (1 to N), into OUTPUT.shard-i-of-N; stcli merge joins them. "
+        "Wants --tile-size.",
+    ),
+]
+Format = Annotated[
+    Literal["COG", "GTiff", "Zarr"], typer.Option("--of", help="Format of the outputs.")
+]
+Fingerprint = Annotated[
+    Literal["stat", "full"],
+    typer.Option(
+        "--fingerprint",
+        help="What tells a changed input before finished tiles are taken up: size, time and "
+        "header, or the full content.",
     ),
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stcli.cli import options
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import RunSettings, SlicSettings
 
 
@@ -25,9 +25,15 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -38,21 +44,20 @@ def command(
     Example: stcli segment scene.tif segments.tif --size 100
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.segment import segment
+    from stcli.workflows.segment import plan_segment, segment
 
     sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
+    options.refuse_mixed((path,), json and not dry_run)
     slic = SlicSettings(size=size, compactness=compactness, iterations=iterations)
+    inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
+    run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
+    part = options.parse_shard(shard, tile_size)
     pairs = options.parse_pairs(co, "--co")
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     with Console(quiet, verbose, progress) as console:
-        result = segment(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
-            path,
-            slic,
-            RunSettings(tile_size, memory, jobs),
-            output=Output(overwrite, pairs, context.obj),
-            progress=console.progress,
-        )
+        if dry_run:
+            return print_plan(plan_segment(inputs, path, slic, run, output=output), json)
+        result = segment(inputs, path, slic, run, output=output, progress=console.progress)
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stcli.engine.tiling import TilePlan, aligned, whole
@@ -13,8 +13,13 @@ from stcli.errors import BudgetError
 from stcli.settings import RunSettings
 
 MB = 1_000_000
-#: Candidate tile sizes are multiples of this, so that cores meet the blocks of common files.
-_STEP = 64
+#: Candidate tile sizes are multiples of this, and large ones of whole blocks, so that cores meet
+#: the blocks of common files and of outputs.
+_STEP, _BLOCK = 64, 512
+#: A tile's own cost, in pixels: scheduling, a part of the output.
+_TILE = 1 << 14
+#: A smaller tile is taken that makes the run this much longer at most: it takes less memory.
+_NEAR = 1.02
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,33 @@ class Cost:
     worker : int
         Bytes a tile in flight needs whatever its size.
     once : int
-        Bytes needed once: models, the writer, accumulators.
+        Bytes needed once: accumulators, what is kept of all tiles.
+    torch : int
+        Bytes that torch holds for a tile in flight: a network's window.
+    writer : int
+        Bytes of the drivers' buffers while outputs are finished.
     """
 
     read_pixel: int
     core_pixel: int = 0
     worker: int = 0
     once: int = 0
+    torch: int = 0
+    writer: int = 0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A plan that fits: its tiles, its workers and its memory by term in bytes."""
+    """A plan that fits: its tiles, its workers and its memory by term in bytes.
+
+    Attributes
+    ----------
+    plan : TilePlan
+    jobs : int
+        Tiles at work at once; in a cluster of other machines', in each worker.
+    terms : dict of str to int
+    allowed : int
+    """
 
     plan: TilePlan
     jobs: int
@@ -72,7 +92,7 @@ class Budget:
 
     @property
     def predicted(self) -> int:
-        """Predicted peak of the process in bytes."""
+        """Predicted peak in bytes of all processes here; of a worker, where those are elsewhere."""
         return sum(self.terms.values())
 
     @property
@@ -83,32 +103,71 @@ class Budget:
         return read[0] * read[1] / (rows * cols)
 
 
-def budget(grid: Grid, cost: Cost, settings: RunSettings) -> Budget:
+@dataclass(frozen=True)
+class Place:
+    """Where tiles run, as far as memory goes.
+
+    Attributes
+    ----------
+    jobs : int
+        Tiles at once, at most.
+    allowed : int
+        Bytes.
+    each : bool
+        Each tile at once has a process of its own, with program and GDAL's cache.
+    program, cache : int
+        Bytes of a process before it works, and of GDAL's block cache in it.
+    each : bool
+        Each tile at once has a process of its own beside this one.
+    waiting : int
+        Finished results that may wait beside each tile at work for a writer elsewhere.
+    """
+
+    jobs: int
+    allowed: int
+    program: int
+    cache: int
+    each: bool = False
+    waiting: int = 0
+
+
+def here(settings: RunSettings) -> Place:
+    """Place of a run on this machine."""
+    jobs = 1 if settings.scheduler == "serial" else settings.jobs or processors()
+    allowed = settings.memory or default_memory()
+    each = settings.scheduler in ("processes", "local")
+    return Place(jobs, allowed, resident(), gdal_cache(), each)
+
+
+def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = None) -> Budget:
     """Choose tile size and workers so that the predicted memory fits.
 
     A tile size of the settings is rounded up to the grid's alignment. Without one, the size that
-    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile.
+    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile; or
+    a smaller one that takes as good as no longer.
 
     Raises
     ------
     BudgetError
         When no choice fits; names the bytes needed, allowed, and the tile size that would fit.
     """
-    jobs = settings.jobs or processors()
-    allowed = settings.memory or default_memory()
+    place = place or here(settings)
+    jobs = place.jobs
     if settings.tile_size is None:
-        workers = _fitting(grid, cost, jobs, allowed)
+        workers = _fitting(grid, cost, place)
         if not workers:
-            _refuse(grid, cost, 1, allowed, min(_candidates(grid)))
-        tile_size = min(workers, key=lambda tile: (_rounds(grid.plan(tile), workers[tile]), tile))
+            _refuse(grid, cost, replace(place, jobs=1), min(_candidates(grid)))
+        lengths = {tile: _length(grid.plan(tile), most) for tile, most in workers.items()}
+        near = _NEAR * min(lengths.values())
+        tile_size = min(tile for tile, length in lengths.items() if length <= near)
         jobs = workers[tile_size]
     else:
         tile_size = aligned(settings.tile_size or whole(grid.shape, grid.align), grid.align)
     plan = grid.plan(tile_size)
-    terms = _terms(plan, cost, jobs)
-    if settings.tile_size is not None and sum(terms.values()) > allowed:
-        _refuse(grid, cost, jobs, allowed, tile_size)
-    return Budget(plan, min(jobs, len(plan)), terms, allowed)
+    terms = _terms(plan, cost, replace(place, jobs=jobs))
+    if settings.tile_size is not None and sum(terms.values()) > place.allowed:
+        _refuse(grid, cost, place, tile_size)
+    return Budget(plan, min(jobs, len(plan)), terms, place.allowed)
 
 
 def processors() -> int:
@@ -157,17 +216,25 @@ def _cgroup_limits() -> Iterator[int]:
             yield int(text)
 
 
-def _terms(plan: TilePlan, cost: Cost, jobs: int) -> dict[str, int]:
+def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:
+    """Bytes by name; those of other schedulers only where they are not nothing."""
     read, core = _pixels(plan)
-    jobs = min(jobs, len(plan))
-    return {
-        "program": resident(),
-        "gdal_cache": gdal_cache(),
+    jobs = min(place.jobs, len(plan))
+    terms = {
+        "program": place.program,
+        "gdal_cache": place.cache,
         "read": jobs * read * cost.read_pixel,
         "core": jobs * core * cost.core_pixel,
         "workers": jobs * cost.worker,
+        "torch": jobs * cost.torch,
+        "writer": cost.writer,
         "once": cost.once,
     }
+    if place.each:
+        terms |= {"worker_programs": jobs * place.program, "worker_caches": jobs * place.cache}
+    if place.waiting:
+        terms["waiting"] = place.waiting * jobs * core * cost.core_pixel
+    return terms
 
 
 def _pixels(plan: TilePlan) -> tuple[int, int]:
@@ -177,42 +244,42 @@ def _pixels(plan: TilePlan) -> tuple[int, int]:
     return read[0] * read[1], core[0] * core[1]
 
 
-def _fitting(grid: Grid, cost: Cost, jobs: int, allowed: int) -> dict[int, int]:
-    """Tile sizes that fit, each with the most workers, `jobs` or fewer, that fit with it."""
-    spare = allowed - resident() - gdal_cache() - cost.once
+def _fitting(grid: Grid, cost: Cost, place: Place) -> dict[int, int]:
+    """Tile sizes that fit, each with the most workers, the place's or fewer, that fit with it."""
+    none = replace(place, jobs=0)
+    fixed = sum(_terms(grid.plan(_STEP * grid.align), cost, none).values())
     workers = {}
     for tile in _candidates(grid):
         plan = grid.plan(tile)
-        read, core = _pixels(plan)
-        one = read * cost.read_pixel + core * cost.core_pixel + cost.worker
-        most = min(jobs, len(plan), spare // max(one, 1))
+        one = sum(_terms(plan, cost, replace(place, jobs=1)).values()) - fixed
+        most = min(place.jobs, len(plan), (place.allowed - fixed) // max(one, 1))
         if most > 0:
             workers[tile] = most
     return workers
 
 
 def _candidates(grid: Grid) -> list[int]:
-    step = aligned(_STEP, grid.align) if grid.align > 1 else _STEP
     largest = whole(grid.shape, grid.align)
-    sizes = {aligned(size, grid.align) for size in range(step, largest, step)}
-    return sorted(sizes | {largest})
+    sizes = {*range(_STEP, min(_BLOCK, largest), _STEP), *range(_BLOCK, largest, _BLOCK)}
+    return sorted({aligned(size, grid.align) for size in sizes} | {largest})
 
 
-def _rounds(plan: TilePlan, jobs: int) -> int:
-    """Pixels that the busiest worker reads: an estimate of the run's length."""
+def _length(plan: TilePlan, jobs: int) -> int:
+    """Pixels that the busiest worker reads, tiles weighed: an estimate of the run's length."""
     side = plan.tile_size + 2 * plan.halo
     pixels = min(side, plan.shape[0]) * min(side, plan.shape[1])
-    return -(-len(plan) // jobs) * pixels
+    return -(-len(plan) // jobs) * (pixels + _TILE)
 
 
-def _refuse(grid: Grid, cost: Cost, jobs: int, allowed: int, tile_size: int) -> None:
-    needed = sum(_terms(grid.plan(tile_size), cost, jobs).values())
-    workers = _fitting(grid, cost, jobs, allowed)
+def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:
+    needed = sum(_terms(grid.plan(tile_size), cost, place).values())
+    workers = _fitting(grid, cost, place)
+    jobs = place.jobs
     fits = [tile for tile, most in workers.items() if most == min(jobs, len(grid.plan(tile)))]
     hint = f"--tile-size {max(fits)} would fit" if fits else "no tile size fits"
     if not fits and workers:
         hint = f"--jobs {max(workers.values())} would fit with smaller tiles"
     raise BudgetError(
         f"memory: tiles of {tile_size} px with {jobs} jobs need {needed / MB:.0f} MB, "
-        f"{allowed / MB:.0f} MB are allowed; {hint} (--memory raises the budget)."
+        f"{place.allowed / MB:.0f} MB are allowed; {hint} (--memory raises the budget)."
     )

@@ -14,27 +14,30 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
-from stcli.raster.gdalsource import reason
-from stcli.raster.legend import auxiliary_xml, class_tags
-from stcli.raster.output import STDOUT, OutputBand, OutputSpec, exact, options, profile
+from stcli.raster.output import STDOUT, OutputBand, OutputSpec, profile
+from stcli.raster.parts import check_block
+from stcli.raster.publish import (
+    GDAL_ERRORS,
+    checksum,
+    finish,
+    label,
+    publish,
+    refuse_output,
+    reported,
+    unwritable,
+)
 
 __all__ = [
     "OutputBand",
@@ -44,9 +47,6 @@ __all__ = [
     "create_rasters",
     "refuse_output",
 ]
-
-# SystemError is what rasterio raises where GDAL failed and left no reason (a file size limit).
-_GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
 
 class RasterWriter:
@@ -77,26 +77,21 @@ class RasterWriter:
         ValueError
             The block is not of the output's dtype, bands and the window's size.
         """
+        check_block(self._spec, window, block)
         where = int(window.col_off), int(window.row_off), int(window.width), int(window.height)
-        shape = (len(self._spec.bands), where[3], where[2])
-        if block.shape != shape or block.dtype != np.dtype(self._spec.dtype):
-            raise ValueError(
-                f"{self._spec.path}: a block of {block.shape} {block.dtype} was handed in, "
-                f"{shape} {self._spec.dtype} is wanted"
-            )
         with self._lock:
             try:
                 self._dataset.write(block, window=Window(*where))
-            except _GDAL_ERRORS as error:
-                raise _unwritable(self._spec, self._dataset.shape, error) from error
-            self._written[where] = _checksum(block)
+            except GDAL_ERRORS as error:
+                raise unwritable(self._spec, self._dataset.shape, error) from error
+            self._written[where] = checksum(block)
 
     def matches(self, path: Path) -> bool:
         """Read every written window back from a file and compare it."""
         with rasterio.open(path) as dataset:
             return all(
-                _checksum(dataset.read(window=Window(*where))) == checksum
-                for where, checksum in self._written.items()
+                checksum(dataset.read(window=Window(*where))) == known
+                for where, known in self._written.items()
             )
 
 
@@ -146,28 +141,6 @@ def create_rasters(
             draft.publish()
 
 
-def refuse_output(spec: OutputSpec) -> None:
-    """Refuse an output that cannot be written, before any work.
-
-    Raises
-    ------
-    OutputError
-    """
-    if spec.path in STDOUT:
-        return
-    path = Path(spec.path)
-    if spec.path.startswith("/vsi"):
-        raise OutputError(f"{spec.path}: cannot be written in place; name a local file or -")
-    if path.is_dir():
-        raise OutputError(f"{spec.path}: is a directory, a file name is wanted")
-    if path.exists() and not spec.overwrite:
-        raise OutputError(f"{spec.path}: exists already; give --overwrite or another name")
-    if not path.parent.is_dir():
-        raise OutputError(f"{spec.path}: there is no directory {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{spec.path}: the directory {path.parent} is not writable")
-
-
 class _Draft:
     """One output on its way: the hidden directory, the spool, the final file."""
 
@@ -179,9 +152,9 @@ class _Draft:
         self.final = self.folder / ("final.tif" if spec.path in STDOUT else Path(spec.path).name)
         self.dataset: Any = None
         try:
-            with _reported(spec, self.shape):
+            with reported(spec, self.shape):
                 self.dataset = rasterio.open(self.spool, "w", **profile(spec, geobox))
-                _label(self.dataset, spec)
+                label(self.dataset, spec)
         except BaseException:
             self.discard()
             raise
@@ -189,50 +162,19 @@ class _Draft:
 
     def finish(self) -> None:
         """Turn the spool into the final file, read it back, and flush it to the disk."""
-        with _reported(self.spec, self.shape):
+        with reported(self.spec, self.shape):
             self.dataset.close()
-            same = exact(self.spec)
-            if not same and not self.writer.matches(self.spool):
-                raise OSError("the blocks read back differ from those written")
-            how = options(self.spec)
-            rasterio.shutil.copy(self.spool, self.final, driver=self.spec.driver, **how)
-            self.spool.unlink()
-            if same and not self.writer.matches(self.final):
-                raise OSError("the blocks read back differ from those written")
-            if not same:
-                _read_through(self.final)
-            legend = auxiliary_xml([(b.categories or (), b.colors or {}) for b in self.spec.bands])
-            if legend is not None:
-                _sidecar(self.final).write_bytes(legend)
-            for file in self.folder.iterdir():
-                _sync(file)
+            finish(self.spec, self.spool, self.final, self.writer.matches)
 
     def publish(self) -> None:
-        """Put the finished file, and first its sidecar, under the output's name."""
-        if self.spec.path in STDOUT:
-            with self.final.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        target = Path(self.spec.path)
+        """Put the finished file under the output's name."""
         refuse_output(self.spec)  # another process may have been quicker
-        existed = target.exists()
-        with _reported(self.spec, self.shape):
-            for suffix in (".ovr", ".msk", ".aux.xml"):  # those of an overwritten file
-                target.with_name(target.name + suffix).unlink(missing_ok=True)
-            try:
-                if _sidecar(self.final).exists():
-                    _sidecar(self.final).replace(_sidecar(target))
-                self.final.replace(target)
-            except BaseException:
-                if not existed:
-                    _sidecar(target).unlink(missing_ok=True)
-                raise
-            _sync(target.parent)
+        with reported(self.spec, self.shape):
+            publish(self.spec, self.final)
 
     def discard(self) -> None:
         """Remove the hidden directory with all that is in it."""
-        with contextlib.suppress(*_GDAL_ERRORS):
+        with contextlib.suppress(*GDAL_ERRORS):
             if self.dataset is not None:
                 self.dataset.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -249,58 +191,3 @@ def _folder(spec: OutputSpec) -> Path:
             f"{spec.path}: nothing can be written beside it ({error.strerror}); "
             "choose another directory"
         ) from error
-
-
-def _checksum(block: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(block).data)
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".aux.xml")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_through(path: Path) -> None:
-    with rasterio.open(path) as dataset:
-        for _, window in dataset.block_windows(1):
-            dataset.read(window=window)
-
-
-def _label(dataset: Any, spec: OutputSpec) -> None:
-    dataset.update_tags(**spec.tags)
-    for number, band in enumerate(spec.bands, start=1):
-        dataset.set_band_description(number, band.name)
-        if band.colors:
-            dataset.write_colormap(number, band.colors)
-        if band.categories:
-            dataset.update_tags(number, **class_tags(band.categories))
-
-
-@contextlib.contextmanager
-def _reported(spec: OutputSpec, shape: tuple[int, int]) -> Iterator[None]:
-    try:
-        yield
-    except _GDAL_ERRORS as error:
-        raise _unwritable(spec, shape, error) from error
-
-
-def _unwritable(spec: OutputSpec, shape: tuple[int, int], error: BaseException) -> OutputError:
-    """Name the file, GDAL's reason, and how much room there is and might be needed."""
-    folder = os.environ.get("CPL_TMPDIR", tempfile.gettempdir())
-    if spec.path not in STDOUT:
-        folder = str(Path(spec.path).parent)
-    free = shutil.disk_usage(folder).free
-    wanted = shape[0] * shape[1] * len(spec.bands) * np.dtype(spec.dtype).itemsize
-    why = "the disk is full" if free < wanted else "it cannot be written"
-    cause = "no reason was given" if isinstance(error, SystemError) else reason(error)
-    return OutputError(
-        f"{spec.path}: {why} ({cause}): {free:,} bytes are free in {folder} and up to "
-        f"{wanted:,} are needed before compression; make room or write elsewhere"
-    )

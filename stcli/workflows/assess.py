@@ -86,6 +86,33 @@ def assess(
         return _with_points(raster, reference, settings, progress)
 
 
+@dataclass(frozen=True)
+class CompareStep:
+    """The block function: a tile's confusion matrix.
+
+    Attributes
+    ----------
+    truth : Raster
+    number : ndarray of uint8 (256,)
+        Class number from 1 of each value.
+    empty : ConfusionMatrix
+    """
+
+    truth: Raster
+    number: NDArray[np.uint8]
+    empty: ConfusionMatrix
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> ConfusionMatrix:
+        """Compare a block with the reference."""
+        other, known = self.truth.read(where.core)
+        both = valid & known
+        return self.empty.add(
+            _numbers(block[0], both, self.number), _numbers(other[0], both, self.number)
+        )
+
+
 def _with_raster(
     raster: Raster, reference: LabelSource, settings: RunSettings, progress: Progress
 ) -> Assessment:
@@ -101,17 +128,14 @@ def _with_raster(
     partial: list[ConfusionMatrix] = []
     empty = ConfusionMatrix.empty(tuple(names.get(v, str(v)) for v in values))
 
-    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> ConfusionMatrix:
-        other, known = truth.read(where.core)
-        both = valid & known
-        return empty.add(_numbers(block[0], both, number), _numbers(other[0], both, number))
-
     def sink(tile: Tile, result: ConfusionMatrix | None) -> None:
         if result is not None:
             partial[:] = [sum(partial, empty) + result]
 
     cost = Cost(read_pixel=8 * (raster.info.dtype.itemsize + truth.info.dtype.itemsize) + 40)
-    plan_pass(raster, cost, settings).run(function, sink, "assess", progress)
+    plan_pass(raster, cost, settings).run(
+        CompareStep(truth, number, empty), sink, "assess", progress
+    )
     matrix = sum(partial, empty)
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     return Assessment(matrix, accuracy(matrix), None, "")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
+from stcli.errors import InputError, ModelError
 from stcli.landcover.legend import rgba
 from stcli.landcover.prediction import UNCERTAINTY, Model, classes, uncertainty, window_bytes
 from stcli.landcover.windows import Scene, most_tokens
@@ -21,7 +21,7 @@ from stcli.nn.device import compute
 from stcli.nn.weights import Card
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.write import RasterWriter, create_rasters, refuse_output
+from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
@@ -33,6 +33,8 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.passes import planned
+from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.segment import WRITER, label_space, slic_bytes
 
 
@@ -83,31 +85,57 @@ def classify(
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
         specs = _specs(info, products, model.card, output, settings.jobs or processors())
-        for spec in specs:
-            refuse_output(spec)
-        around = model.settings.margin + halo(model.slic)
-        work = plan_pass(raster, cost(info, model, specs), settings, around, model.settings.stride)
-        step = _Step(model, label_space(info, model.slic), products)
-        counts = np.zeros(256, dtype=np.int64)
-        with create_rasters(specs, info.geobox) as writers:
-
-            def sink(tile: Tile, results: Sequence[NDArray[Any]] | None) -> None:
-                if results is not None:
-                    _write(tile, results, writers)
-                    counts[:] += np.bincount(results[0].ravel(), minlength=256)
-
-            tally = work.run(step, sink, "classify", progress)
-            if tally.empty == tally.tiles:
+        step = Step(
+            ClassifyStep(model, label_space(info, model.slic), products), _counts, "classify"
+        )
+        found = _Counted()
+        with resumable(specs, info.geobox, output) as product:
+            product.identify(**_identity(inputs, model, output))
+            work = product.plan(raster, cost(info, model, specs), settings, *_reach(model))
+            tally = product.run(work, step, found.take, progress)
+            if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
-    found = {c.name: int(counts[c.value]) for c in model.card.classes}
-    total = max(1, sum(found.values()))
+    pixels = {c.name: int(found.counts[c.value]) for c in model.card.classes}
+    total = max(1, sum(pixels.values()))
     return Classified(
         products.classes,
-        {name: n / total for name, n in found.items()},
-        found,
+        {name: n / total for name, n in pixels.items()},
+        pixels,
         abs(info.geobox.transform.determinant),
         report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json(),
     )
+
+
+def plan_classify(
+    inputs: Inputs,
+    products: Products,
+    model_folder: Path,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `classify` would do: its pass, memory by term, outputs. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    refuse_clash(inputs.paths, products.paths)
+    model = Model(model_folder, compute(settings.device, settings.scan))
+    with matched(inputs, model).open() as raster:
+        info = raster.info
+        model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
+        threads = settings.jobs or processors()
+        specs = _specs(info, products, model.card, output or Output(), threads)
+        for spec in specs:
+            refuse_output(spec)
+        work = plan_pass(raster, cost(info, model, specs), settings, *_reach(model))
+    return planned({"classify": work}, specs, info)
+
+
+def _reach(model: Model) -> tuple[int, int]:
+    """Halo that a tile needs, and what its cores are aligned to."""
+    return model.settings.margin + halo(model.slic), model.settings.stride
 
 
 def matched(inputs: Inputs, model: Model) -> Inputs:
@@ -120,16 +148,27 @@ def matched(inputs: Inputs, model: Model) -> Inputs:
     return replace(inputs, bands=wanted) if has_all else inputs
 
 
-class _Step:
-    """The block function: segment, classify, measure doubt."""
+class ClassifyStep:
+    """The block function: segment, classify, measure doubt.
+
+    Returns the wanted ones of classes (1, row, col) uint8, probabilities (class, row, col) and
+    uncertainty (3, row, col) float32, over a tile's core. Pickled, it is the model's folder and
+    checksum: whoever unpickles it loads the model once.
+    """
 
     def __init__(self, model: Model, space: LabelSpace, products: Products) -> None:
         self.model, self.space, self.products = model, space, products
         self.values = np.array([0, *(c.value for c in model.card.classes)], dtype=np.uint8)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        where = self.model.where
+        model = (self.model.folder.resolve(), self.model.card.sha256, where.device, where.scan.name)
+        return _loaded_step, (*model, self.space, self.products)
+
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
+        """Classify a block."""
         model = self.model
         part = Block(block, valid, where.lattice)
         segments = slic(part, model.scaling, model.slic, self.space)
@@ -143,9 +182,37 @@ class _Step:
         return results
 
 
-def _write(tile: Tile, results: Sequence[NDArray[Any]], writers: Sequence[RasterWriter]) -> None:
-    for writer, result in zip(writers, results, strict=True):
-        writer.write(tile.core, result)
+def _loaded_step(
+    folder: Path, checksum: str, device: str, scan: str, space: LabelSpace, products: Products
+) -> ClassifyStep:
+    model = Model(folder, compute(device, scan))
+    if model.card.sha256 != checksum:
+        raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
+    return ClassifyStep(model, space, products)
+
+
+class _Counted:
+    """Pixels of each class value in all tiles."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(256, dtype=np.int64)
+
+    def take(self, tile: Tile, counts: NDArray[Any] | None) -> None:
+        """Add a tile's."""
+        if counts is not None:
+            self.counts += counts
+
+
+def _counts(blocks: Blocks) -> NDArray[Any]:
+    """Count the pixels of each class value in a tile."""
+    return np.bincount(blocks[0].ravel(), minlength=256)
+
+
+def _identity(inputs: Inputs, model: Model, output: Output) -> dict[str, Any]:
+    """All that can change the result; the networks' floats depend on what they run on."""
+    where = model.where.to_json()
+    ran = {"device": where["device"], "scan": where["scan"]}
+    return output.identity(inputs, verb="classify", model=model.card.sha256, **ran)
 
 
 def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
@@ -156,8 +223,8 @@ def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
     return Cost(
         slic_bytes(info) + 4,
         core,
-        worker=window_bytes(model.settings, info.count, len(model.card.classes), tokens),
-        once=WRITER * len(specs),
+        torch=window_bytes(model.settings, info.count, len(model.card.classes), tokens),
+        writer=WRITER * len(specs),
     )
 
 
@@ -170,6 +237,7 @@ def _specs(
         "creation_options": output.creation_options,
         "overwrite": output.overwrite,
         "tags": tags,
+        "driver": output.driver,
         "threads": threads,
     }
     names = [""] * (max(c.value for c in card.classes) + 1)

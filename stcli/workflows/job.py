@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stcli import __version__
-from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
-from stcli.engine.run import BlockFunction, Job, Sink, Source, Tally, run
 from stcli.errors import UsageError
-from stcli.raster.info import RasterInfo, lattice_origin
-from stcli.raster.output import STDOUT
+from stcli.raster.identity import Fingerprint, identify
+from stcli.raster.info import RasterInfo
+from stcli.raster.output import STDOUT, Driver
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
-from stcli.settings import RunSettings
+from stcli.workflows.passes import Pass, Progress, plan_pass, report
 
-#: ``progress(stage, done, total)``
-Progress = Callable[[str, int, int], None]
+__all__ = [
+    "Inputs",
+    "Output",
+    "Pass",
+    "Progress",
+    "fields",
+    "plan_pass",
+    "refuse_clash",
+    "report",
+    "silent",
+]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -71,17 +77,45 @@ class Output:
         GDAL's, values untouched.
     argv : tuple of str
         The command, for the provenance in the file.
+    driver : str
+        ``"COG"``, ``"GTiff"`` or ``"Zarr"``.
+    resume : bool
+        Take up the finished tiles of a run that ended early.
+    shard : (int, int) or None
+        Do only the tiles of this shard of so many, into a directory of parts.
+    fingerprint : str
+        ``"stat"`` or ``"full"``; see `stcli.raster.identity.identify`.
     """
 
     overwrite: bool = False
     creation_options: dict[str, str] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
+    driver: Driver = "COG"
+    resume: bool = True
+    shard: tuple[int, int] | None = None
+    fingerprint: Fingerprint = "stat"
+
+    def identity(self, inputs: Inputs, **settings: Any) -> dict[str, Any]:
+        """All that can change a result, in plain facts, for the journal's fingerprint.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        **settings
+            Of the verb: what it is, its settings, its model's hash.
+        """
+        return {
+            **settings,
+            "version": __version__,
+            "inputs": identify(inputs.paths, self.fingerprint),
+            "chosen": [list(inputs.bands), inputs.resampling, inputs.assume_crs],
+        }
 
     def tags(self, info: RasterInfo, **settings: Any) -> dict[str, str]:
         """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input."""
         tags = {
             "STCLI_VERSION": __version__,
-            "STCLI_COMMAND": shlex.join(self.argv),
+            "STCLI_COMMAND": shlex.join(_lasting(self.argv)),
             "STCLI_INPUT": info.path,
         }
         for name, value in settings.items():
@@ -89,6 +123,18 @@ class Output:
         if "AREA_OR_POINT" in info.tags:
             tags["AREA_OR_POINT"] = info.tags["AREA_OR_POINT"]
         return {name: value for name, value in tags.items() if value}
+
+
+def _lasting(argv: Sequence[str]) -> list[str]:
+    """Leave out the words that say how this run takes part in making the output."""
+    words = iter(argv)
+    kept = []
+    for word in words:
+        if word == "--shard":
+            next(words, None)
+        elif not word.startswith("--shard=") and word not in ("--resume", "--no-resume"):
+            kept.append(word)
+    return kept
 
 
 def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -118,66 +164,6 @@ def _place(path: str) -> object:
     except OSError:
         return str(Path(path).resolve())
     return found.st_dev, found.st_ino
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A budgeted pass over a raster, ready to run.
-
-    Attributes
-    ----------
-    source : Source
-    budget : Budget
-    """
-
-    source: Source
-    budget: Budget
-
-    def run(self, function: BlockFunction, sink: Sink, stage: str, progress: Progress) -> Tally:
-        """Run a block function over all tiles; see `stcli.engine.run`."""
-        os.environ.setdefault("GDAL_CACHEMAX", str(gdal_cache()))  # GDAL reads it at first use
-        job = Job(
-            self.budget.plan,
-            self.source,
-            function,
-            sink,
-            lambda done, total: progress(stage, done, total),
-        )
-        return run(job, self.budget.jobs)
-
-
-def plan_pass(
-    raster: Raster, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
-) -> Pass:
-    """Choose tiles for a raster within the memory budget.
-
-    Raises
-    ------
-    BudgetError
-    """
-    info = raster.info
-    grid = Grid(info.shape, halo, align, lattice_origin(info.geobox))
-    chosen = budget(grid, cost, settings)
-    if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
-        logging.getLogger("stcli").warning(
-            "--tile-size %d: rounded up to %d, a multiple of %d",
-            *(settings.tile_size, chosen.plan.tile_size, align),
-        )
-    return Pass(raster, chosen)
-
-
-def report(budget: Budget, tally: Tally, seconds: float) -> dict[str, Any]:
-    """Say what ran, for people and machines."""
-    return {
-        "tiles": tally.tiles,
-        "empty_tiles": tally.empty,
-        "tile_size": budget.plan.tile_size,
-        "halo": budget.plan.halo,
-        "jobs": budget.jobs,
-        "overcompute": round(budget.overcompute, 3),
-        "memory": {"predicted": budget.predicted, "allowed": budget.allowed, **budget.terms},
-        "seconds": round(seconds, 3),
-    }
 
 
 def fields(settings: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings
-from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.job import Pass, Progress, plan_pass
 
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
@@ -36,6 +37,17 @@ def sample_block(
     rows = slice(where.trim[0].start + -core.row_off % step, where.trim[0].stop, step)
     cols = slice(where.trim[1].start + -core.col_off % step, where.trim[1].stop, step)
     return block[:, rows, cols][:, valid[rows, cols]]
+
+
+@dataclass(frozen=True)
+class SampleStep:
+    """The block function: `sample_block` with its step."""
+
+    step: int
+
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        """Sample a block."""
+        return sample_block(block, valid, where, self.step)
 
 
 def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
@@ -71,14 +83,17 @@ def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> B
     step = sample_step(info.shape)
     samples: dict[int, NDArray[Any]] = {}
 
-    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        return sample_block(block, valid, where, step)
-
     def sink(tile: Tile, result: NDArray[Any] | None) -> None:
         if result is not None:
             samples[tile.index] = result
 
+    plan_scaling(raster, settings).run(SampleStep(step), sink, "scaling", progress)
+    return scaling_of(samples, info.path)
+
+
+def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
+    """Plan the pass that measures the scaling."""
+    info = raster.info
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
-    plan_pass(raster, cost, settings).run(function, sink, "scaling", progress)
-    return scaling_of(samples, info.path)
+    return plan_pass(raster, cost, settings)

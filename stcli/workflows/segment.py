@@ -13,9 +13,9 @@ from stcli.engine.memory import MB, Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.write import create_raster, refuse_output
+from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
-from stcli.settings import RunSettings, SlicSettings
+from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -26,7 +26,9 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.scaling import band_scaling
+from stcli.workflows.passes import planned
+from stcli.workflows.produce import Blocks, Step, resumable
+from stcli.workflows.scaling import band_scaling, plan_scaling
 
 #: Bytes of the COG driver's buffers while the output is finished.
 WRITER = 96 * MB
@@ -66,36 +68,93 @@ def segment(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         space = label_space(raster.info, slic_settings)
-        spec = OutputSpec(
-            path=path,
-            dtype=space.dtype.name,
-            bands=(OutputBand("segment"),),
-            nodata=0,
-            kind="labels",
-            creation_options=output.creation_options,
-            overwrite=output.overwrite,
-            tags=output.tags(raster.info, slic=fields(slic_settings)),
-            threads=settings.jobs or processors(),
-        )
-        refuse_output(spec)
-        scaling = band_scaling(raster, settings, progress)
-        cells = space.cells[0] * space.cells[1]
-        cost = Cost(slic_bytes(raster.info), core_pixel=24, once=WRITER + cells)
-        work = plan_pass(raster, cost, settings, halo(slic_settings))
-        found = _Found(cells)
-        with create_raster(spec, raster.info.geobox) as writer:
-
-            def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
-                labels = slic(Block(block, valid, where.lattice), scaling, slic_settings, space)
-                return labels[where.trim].copy()
-
-            def sink(tile: Tile, labels: NDArray[Any] | None) -> None:
-                if labels is not None:
-                    found.add(labels)
-                    writer.write(tile.core, labels[None])
-
-            tally = work.run(function, sink, "segment", progress)
+        spec = _spec(raster.info, path, slic_settings, settings, output)
+        cost, found = _cost(raster.info, space), _Found(_cells(space))
+        with resumable((spec,), raster.info.geobox, output) as product:
+            scaling = band_scaling(raster, settings, progress)
+            used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
+            product.identify(**output.identity(inputs, verb="segment", **used))
+            work = product.plan(raster, cost, settings, halo(slic_settings))
+            step = Step(SegmentStep(scaling, slic_settings, space), distinct, "segment")
+            tally = product.run(work, step, found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
+
+
+def plan_segment(
+    inputs: Inputs,
+    path: str,
+    slic_settings: SlicSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `segment` would do: passes, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    output = output or Output()
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        spec = _spec(info, path, slic_settings, settings, output)
+        refuse_output(spec)
+        cost = _cost(info, label_space(info, slic_settings))
+        passes = {
+            "scaling": plan_scaling(raster, settings),
+            "segment": plan_pass(raster, cost, settings, halo(slic_settings)),
+        }
+    return planned(passes, (spec,), info)
+
+
+def _spec(
+    info: RasterInfo, path: str, slic_settings: SlicSettings, settings: RunSettings, output: Output
+) -> OutputSpec:
+    """Describe the output."""
+    return OutputSpec(
+        path=path,
+        dtype=label_space(info, slic_settings).dtype.name,
+        bands=(OutputBand("segment"),),
+        nodata=0,
+        kind="labels",
+        creation_options=output.creation_options,
+        overwrite=output.overwrite,
+        tags=output.tags(info, slic=fields(slic_settings)),
+        driver=output.driver,
+        threads=settings.jobs or processors(),
+    )
+
+
+def _cells(space: LabelSpace) -> int:
+    return space.cells[0] * space.cells[1]
+
+
+def _cost(info: RasterInfo, space: LabelSpace) -> Cost:
+    """Bytes that a tile needs, the writer's, and those that count labels."""
+    return Cost(slic_bytes(info), core_pixel=24, once=_cells(space), writer=WRITER)
+
+
+@dataclass(frozen=True)
+class SegmentStep:
+    """The block function: labels of a tile's core, (1, row, col) in a list of one."""
+
+    scaling: BandScaling
+    settings: SlicSettings
+    space: LabelSpace
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Segment a block."""
+        labels = slic(Block(block, valid, where.lattice), self.scaling, self.settings, self.space)
+        return [labels[where.trim].copy()[None]]
+
+
+def distinct(blocks: Blocks) -> NDArray[Any]:
+    """List a block's labels, each once."""
+    labels: NDArray[Any] = np.unique(blocks[0])
+    return labels
 
 
 def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
@@ -121,11 +180,12 @@ class _Found:
         self.seen = np.zeros(cells + 1, dtype=np.bool_)
         self.islands: set[int] = set()
 
-    def add(self, labels: NDArray[Any]) -> None:
-        distinct = np.unique(labels)
-        low = distinct < len(self.seen)
-        self.seen[distinct[low]] = True
-        self.islands.update(int(label) for label in distinct[~low])
+    def take(self, tile: Tile, labels: NDArray[Any] | None) -> None:
+        """Count a tile's distinct labels."""
+        if labels is not None:
+            low = labels < len(self.seen)
+            self.seen[labels[low]] = True
+            self.islands.update(int(label) for label in labels[~low])
 
     @property
     def count(self) -> int:

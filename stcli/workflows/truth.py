@@ -136,21 +136,23 @@ def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
     return raster
 
 
+def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
+    """Count the pixels of a tile's core by value: (256,), of which 1 to 255 count."""
+    found = block[0][where.trim][valid[where.trim]]
+    found = found[(found >= 1) & (found <= 255)]
+    return np.bincount(found.astype(np.int64), minlength=256)
+
+
 def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> dict[int, int]:
     """Count the pixels of each value from 1 to 255 of a class raster in one pass."""
     counts = np.zeros(256, dtype=np.int64)
-
-    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
-        found = block[0][where.trim][valid[where.trim]]
-        found = found[(found >= 1) & (found <= 255)]
-        return np.bincount(found.astype(np.int64), minlength=256)
 
     def sink(tile: Tile, result: NDArray[np.int64] | None) -> None:
         if result is not None:
             counts[:] += result
 
     cost = Cost(read_pixel=2 * raster.info.dtype.itemsize + 10)
-    plan_pass(raster, cost, settings).run(function, sink, "classes", progress)
+    plan_pass(raster, cost, settings).run(count_values, sink, "classes", progress)
     return {value: int(n) for value, n in enumerate(counts) if n}
 
 

@@ -33,21 +33,23 @@ SOON = 0.3
 #: Slows each tile down, so that a run is surely caught in its middle.
 SLOW = """
 import time
-import stcli.raster.write as w
-write = w.RasterWriter.write
-def slowly(self, window, block):
-    write(self, window, block)
-    time.sleep(0.3)
-w.RasterWriter.write = slowly
+from stcli.raster.parts import Parts
+save = Parts.save
+def slowly(self, tile, block):
+    try:
+        return save(self, tile, block)
+    finally:
+        time.sleep(0.3)
+Parts.save = slowly
 """
 
 
 def start(scene, out):
-    """Start a slow run and wait until its spool is there."""
+    """Start a slow run and wait until its first part is there."""
     argv = command("segment", scene, out, "--tile-size", "50", "-j", "2", prelude=SLOW)
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 60
-    while not list(out.parent.glob(f".{out.name}.stcli-*/spool.tif")):
+    while not list(out.parent.glob(f".{out.name}.stcli/job/parts/*/*.tif")):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -62,9 +64,10 @@ def test_a_kill_leaves_no_output_and_the_next_run_succeeds(scene, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait(30) == -signal.SIGKILL
     assert not out.exists()
-    assert all(path.name.startswith(".o.tif.stcli-") for path in tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]
     good("segment", scene, out, "-q")
     assert read(out).min() > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["o.tif"]
 
 
 def test_a_kill_leaves_the_old_output_as_it_was(scene, tmp_path):
@@ -73,21 +76,23 @@ def test_a_kill_leaves_the_old_output_as_it_was(scene, tmp_path):
     before = out.read_bytes()
     argv = command("segment", scene, out, "--overwrite", "--tile-size", "50", prelude=SLOW)
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob(".o.tif.stcli-*/spool.tif")) and process.poll() is None:
+    parts = ".o.tif.stcli/job/parts/*/*.tif"
+    while not list(tmp_path.glob(parts)) and process.poll() is None:
         time.sleep(0.02)
     process.kill()
     assert process.wait(30) == -signal.SIGKILL
     assert out.read_bytes() == before
 
 
-def test_an_interrupt_ends_with_130_and_leaves_nothing(scene, tmp_path):
+def test_an_interrupt_ends_with_130_and_leaves_parts_only(scene, tmp_path):
     process = start(scene, tmp_path / "o.tif")
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert told.strip().splitlines()[-1] == "stcli: interrupted; nothing was written."
+    assert told.strip().splitlines()[-1] == "stcli: interrupted; no output was written."
     assert "Traceback" not in told
-    assert list(tmp_path.iterdir()) == []
+    assert "tiles are kept; the same command continues" in told
+    assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]
 
 
 @pytest.mark.parametrize("reader", ["head -c 10", "true"])

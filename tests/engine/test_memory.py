@@ -40,7 +40,7 @@ def needed(grid: Grid, cost: Cost, tile_size: int, jobs: int) -> int:
 
 
 def test_predicted_is_the_sum_of_named_terms():
-    cost = Cost(read_pixel=7, core_pixel=3, worker=1000, once=50_000)
+    cost = Cost(read_pixel=7, core_pixel=3, worker=1000, once=50_000, torch=600, writer=70_000)
     found = budget(Grid((1000, 1000), halo=10), cost, RunSettings(200, 10**9, 3))
     assert found.terms == {
         "program": PROGRAM,
@@ -48,6 +48,8 @@ def test_predicted_is_the_sum_of_named_terms():
         "read": 3 * 220 * 220 * 7,
         "core": 3 * 200 * 200 * 3,
         "workers": 3 * 1000,
+        "torch": 3 * 600,
+        "writer": 70_000,
         "once": 50_000,
     }
     assert found.predicted == sum(found.terms.values())

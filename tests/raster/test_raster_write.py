@@ -79,7 +79,7 @@ def test_what_is_written_is_read_and_the_file_is_a_valid_cog(tmp_path, grid, kin
         np.testing.assert_array_equal(dataset.read(), array)
         assert dataset.descriptions == tuple(band.name for band in spec.bands)
         assert dataset.tags()["TOOL"] == "stcli"
-        assert dataset.compression.name == "deflate"
+        assert dataset.compression.name == "zstd"
         assert dataset.block_shapes[0] == (512, 512)
         assert bool(dataset.overviews(1)) == (max(shape) > 512)
         nodata = dataset.nodata

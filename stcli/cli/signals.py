@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM: an orderly stop, and an end within five seconds whatever is running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+#: Seconds after a signal in which everything may still be put in order.
+LIMIT = 4.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []
+
+
+def watch() -> None:
+    """Answer the first signal with `KeyboardInterrupt`, and end the process `LIMIT` seconds later.
+
+    Python hears a signal only between two of its own steps; a kernel or a driver may be at work
+    for longer. The operating system writes the signal's number to a pipe at once, and a thread of
+    its own waits there.
+    """
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    threading.Thread(target=_insist, args=(ours,), daemon=True).start()
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+    signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+
+
+def code() -> int:
+    """Exit code of an interrupted command: 130, or 143 when it was terminated."""
+    return 128 + (_received[0] if _received else signal.SIGINT)
+
+
+def leave(code: int) -> None:
+    """End the process at once: a tile still at work in a thread must not hold it up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    if len(_received) == 1:  # what puts things in order is not interrupted again
+        raise KeyboardInterrupt
+
+
+def _insist(pipe: int) -> None:
+    number = 0
+    while number not in _SIGNALS:
+        number = os.read(pipe, 1)[0]
+    time.sleep(LIMIT)
+    print("stcli: interrupted in the middle of a step; no output was written.", file=sys.stderr)
+    leave(128 + number)

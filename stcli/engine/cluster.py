@@ -1,0 +1,239 @@
+"""Workers of ``dask.distributed``, on this machine or elsewhere, that work on tiles.
+
+Tiles are submitted in bounded numbers, one task each; the steps of a tile are sent to each
+worker once, and to workers that join later. A worker that dies is the scheduler's to replace, and
+its tiles go to another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import dask
+import distributed
+
+from stcli import __version__
+from stcli.engine.memory import Place, default_memory, gdal_cache, resident
+from stcli.engine.processes import ONE_THREAD
+from stcli.engine.tiling import Tile
+from stcli.engine.work import ATTEMPTS, Failure, Job, Work, Workers
+from stcli.errors import UsageError
+from stcli.settings import RunSettings
+
+#: Tiles submitted for each thread of the workers: one at work, the next ones at hand.
+_AHEAD = 3
+#: Share of a worker's memory limit that tiles may take: dask spills and pauses above.
+_USABLE = 0.6
+#: Seconds for a scheduler to answer, and for its first worker to come.
+_ANSWER, _FIRST_WORKER = 10, 120
+#: Seconds between questions how many workers there are.
+_ASK = 2.0
+Take = Callable[[Tile, Any], None]
+#: Its functions bear no types.
+_dask: Any = distributed
+
+
+def cluster(tiles: Iterable[Tile], job: Job, take: Take, how: Workers) -> list[Failure]:
+    """Work on tiles in a cluster.
+
+    Returns
+    -------
+    list of (Tile, str)
+        Tiles that killed one worker after another.
+
+    Raises
+    ------
+    UsageError
+        No scheduler answers, no worker comes, or stcli is not the same there.
+    """
+    here = how.address == "local"
+    with connected(how) as client, _sent(client, job, here) as (name, finish):
+        return _Rounds(client, name).run(
+            iter(tiles), lambda tile, got: take(tile, finish(tile, got))
+        )
+
+
+@contextlib.contextmanager
+def connected(how: Workers) -> Iterator[Any]:
+    """Connect to a scheduler, or start one with `how.jobs` single-threaded workers."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(_settings()))
+        heard = max(logging.getLogger().level, logging.WARNING)
+        logging.getLogger("distributed").setLevel(heard)  # it speaks of all it does
+        where: Any = how.address
+        if how.address == "local":
+            where = stack.enter_context(_local(how.jobs))
+        try:
+            client = stack.enter_context(_dask.Client(where, timeout=_ANSWER, set_as_default=False))
+            client.wait_for_workers(1, timeout=_FIRST_WORKER)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise UsageError(
+                f"--scheduler {how.address}: no scheduler with workers answers ({error}); "
+                "wanted local, or the address of one that runs, such as tcp://host:8786"
+            ) from error
+        yield client
+
+
+def place(settings: RunSettings) -> Place:
+    """Ask a scheduler what the smallest of its workers may use for tiles.
+
+    A worker's tiles share the memory that dask lets it use before it pauses, or `--memory`.
+    """
+    with connected(Workers("cluster", 1, settings.scheduler)) as client:
+        found = list(client.scheduler_info()["workers"].values())
+        programs = client.run(resident).values()
+    threads = max(worker["nthreads"] for worker in found)
+    limits = [worker["memory_limit"] * _USABLE for worker in found if worker["memory_limit"]]
+    allowed = settings.memory or round(min(limits, default=default_memory()))
+    return Place(threads, allowed, max(programs), gdal_cache(), waiting=_AHEAD)
+
+
+def _local(jobs: int) -> Any:
+    return _dask.LocalCluster(
+        n_workers=jobs,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=":0",
+        memory_limit=0,  # the plan has seen to it
+        silence_logs=50,
+    )
+
+
+def _settings() -> dict[str, Any]:
+    held = ONE_THREAD | {"GDAL_CACHEMAX": os.environ.get("GDAL_CACHEMAX", "")}
+    return {
+        "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+        "distributed.nanny.environ": {name: text for name, text in held.items() if text},
+        "distributed.comm.timeouts.connect": f"{_ANSWER}s",
+    }
+
+
+@contextlib.contextmanager
+def _sent(client: Any, job: Job, here: bool) -> Iterator[tuple[str, Callable[[Tile, Any], Any]]]:
+    """Send the steps of a tile to all workers; yield their name and what is left to do here."""
+    name = f"stcli-{uuid.uuid4().hex}"
+    _refuse_others(client)
+    there = job.store is None or here or getattr(job.store, "anywhere", False)
+    work = job.work if there else replace(job.work, store=None)
+    try:
+        client.register_plugin(_Kept(work, here), name)
+    except Exception as error:
+        raise UsageError(
+            f"--scheduler: this step cannot be sent to the workers ({error}); threads are wanted"
+        ) from error
+
+    def finish(tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
+        result, empty = got
+        if not (there or empty or job.store is None):
+            result = job.store(tile, result)
+        return result, empty
+
+    try:
+        yield name, finish
+    finally:
+        with contextlib.suppress(OSError, TimeoutError):
+            client.unregister_worker_plugin(name)
+
+
+def _refuse_others(client: Any) -> None:
+    """Refuse workers without this version of stcli."""
+    try:
+        found = client.run(version)
+    except Exception as error:
+        raise UsageError(
+            f"--scheduler: stcli does not run on the workers ({error}); install {__version__} there"
+        ) from error
+    for worker, other in found.items():
+        if other != __version__:
+            raise UsageError(
+                f"--scheduler: the worker {worker} has stcli {other}, {__version__} is wanted there"
+            )
+
+
+def version() -> str:
+    """Tell the version of stcli on a worker."""
+    return __version__
+
+
+class _Kept(distributed.WorkerPlugin):
+    """The steps of a tile, kept by each worker."""
+
+    def __init__(self, work: Work, here: bool) -> None:
+        self.work, self.here = work, here
+
+    def setup(self, worker: Any) -> None:
+        """Leave Ctrl-C to the client where it reaches the workers too."""
+        if self.here and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def do(name: str, tile: Tile) -> tuple[Any, bool]:
+    """Do a tile on a worker."""
+    kept: _Kept = _dask.get_worker().plugins[name]
+    return kept.work(tile)
+
+
+class _Rounds:
+    """Submit tiles as others end, and no more than the workers need."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client, self.name = client, name
+        self.running = _dask.as_completed(loop=client.loop, with_results=True, raise_errors=False)
+        self.tiles: dict[str, Tile] = {}
+        self.failed: list[Failure] = []
+        self._again: dict[int, int] = {}
+        self._threads, self._asked = 0, -math.inf
+
+    def run(self, tiles: Iterator[Tile], take: Take) -> list[Failure]:
+        """Run all tiles."""
+        self._submit(tiles)
+        for batch in self.running.batches():
+            for future, result in batch:
+                tile = self.tiles.pop(future.key)
+                self._book(tile, future.status, result, take)
+            self._submit(tiles)
+        return self.failed
+
+    def _submit(self, tiles: Iterator[Tile]) -> None:
+        for _ in range(self._room() - len(self.tiles)):
+            if (tile := next(tiles, None)) is None:
+                return
+            self._send(tile)
+
+    def _room(self) -> int:
+        """Tiles that may be submitted at once; workers come and go, so ask now and then."""
+        if time.monotonic() - self._asked > _ASK:
+            self._asked = time.monotonic()
+            self._threads = sum(self.client.nthreads().values())
+        return _AHEAD * max(1, self._threads)
+
+    def _send(self, tile: Tile) -> None:
+        key = f"{self.name}-{tile.index}-{self._again.get(tile.index, 0)}"
+        self.tiles[key] = tile
+        self.running.add(self.client.submit(do, self.name, tile, key=key, pure=False))
+
+    def _book(self, tile: Tile, status: str, result: Any, take: Take) -> None:
+        if status == "finished":
+            take(tile, result)
+            return
+        if status == "error":
+            error = result[1]
+            if not isinstance(error, distributed.KilledWorker):
+                raise error
+            self.failed.append((tile, f"{ATTEMPTS} workers died of it"))
+            return
+        again = self._again[tile.index] = self._again.get(tile.index, 0) + 1
+        if again < ATTEMPTS:  # cancelled: the scheduler has lost it
+            self._send(tile)
+        else:
+            self.failed.append((tile, "the scheduler lost it"))

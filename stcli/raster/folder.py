@@ -1,0 +1,111 @@
+"""The hidden folder of an output that is on its way.
+
+Beside an output ``NAME`` lies, while a job lasts and after it was killed::
+
+    .NAME.stcli/lock        held by the process at work
+                job/        what a later run may continue: job.json, journal, parts
+                final/      the finished file, until it is renamed
+                published   which file is about to be renamed
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from stcli.errors import OutputError
+from stcli.raster.output import STDOUT, OutputSpec
+from stcli.raster.publish import publish, refuse_output, sync
+
+
+class Folder:
+    """Names and housekeeping of an output's folder; what is in ``job/`` is its users' matter.
+
+    Parameters
+    ----------
+    spec : OutputSpec
+        An output on stdout has a folder of its own in ``CPL_TMPDIR``, which no later run finds.
+    shard : bool
+        The output is a directory: the job itself, when it is done.
+
+    Raises
+    ------
+    OutputError
+        The output cannot be written; see `refuse_output`.
+    """
+
+    def __init__(self, spec: OutputSpec, shard: bool = False) -> None:
+        self.spec = spec
+        self._directory = ("job.json",) if shard else None
+        target = Path(spec.path)
+        self.lasting = spec.path not in STDOUT
+        if self.lasting:
+            self.path = target.parent / f".{target.name}.stcli"
+        self.refuse()
+        if not self.lasting:
+            self.path = _temporary(spec)
+        self.lock, self.job = self.path / "lock", self.path / "job"
+        self.final = self.path / "final" / (target.name if self.lasting else "final.tif")
+        self._marker = self.path / "published"
+
+    def refuse(self) -> None:
+        """Refuse an output that cannot be written, or exists and is not this job's own."""
+        mine = replace(self.spec, overwrite=True) if self._published() else self.spec
+        refuse_output(mine, self._directory)
+
+    def empty(self) -> None:
+        """Forget the job; what says so first, so that a kill meanwhile leaves no half of it."""
+        (self.job / "job.json").unlink(missing_ok=True)
+        shutil.rmtree(self.job, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what a killed run left half done, and make the folders."""
+        shutil.rmtree(self.final.parent, ignore_errors=True)
+        for pattern in ("*.tmp", "*.partial"):  # ours, and zarr's
+            for draft in self.job.rglob(pattern):
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+        for folder in (self.job, self.final.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def publish(self, finished: Path) -> None:
+        """Put a finished file or directory under the output's name."""
+        self.refuse()  # another program may have been quicker
+        if self.lasting:
+            found = finished.stat()
+            self._marker.write_text(f"{found.st_dev} {found.st_ino}")
+        publish(self.spec, finished)
+
+    def flush_job(self) -> Path:
+        """Flush the job itself to the disk; it is what a shard ends as."""
+        for path in (*self.job.rglob("*"), self.job):
+            sync(path)
+        return self.job
+
+    def remove(self) -> None:
+        """Remove all but the lock, which its holder removes last."""
+        self.empty()
+        shutil.rmtree(self.final.parent, ignore_errors=True)
+        self._marker.unlink(missing_ok=True)
+        if not self.lasting:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _published(self) -> bool:
+        """Tell whether the file under the output's name is one that this job put there."""
+        try:
+            found = Path(self.spec.path).stat()
+            return (self.path / "published").read_text() == f"{found.st_dev} {found.st_ino}"
+        except (OSError, AttributeError):
+            return False
+
+
+def _temporary(spec: OutputSpec) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=".stcli-", dir=os.environ.get("CPL_TMPDIR")))
+    except OSError as error:
+        raise OutputError(
+            f"{spec.path}: there is no room for its parts ({error.strerror}); "
+            "let CPL_TMPDIR name another directory"
+        ) from error

@@ -1,0 +1,75 @@
+"""What an input is, in a few plain facts, so that a changed one is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from stcli.errors import InputError
+
+#: Bytes at a file's beginning that count as its header.
+HEADER = 1 << 16
+Fingerprint = Literal["stat", "full"]
+
+
+def identify(paths: Sequence[str], how: Fingerprint = "stat") -> list[dict[str, Any]]:
+    """Describe the files that some rasters are made of.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Rasters as a user names them; sidecars and a VRT's sources count as theirs.
+    how : {'stat', 'full'}
+        ``'stat'``: size, time of change and checksum of the header. ``'full'``: checksum
+        of the whole content; the same for a copy, and for a file that was only touched.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or ``'full'`` is asked of what is no local file.
+    """
+    return [_facts(file, how) for path in paths for file in _files(path)]
+
+
+def _files(path: str) -> list[str]:
+    """List a raster's own file and those that belong to it."""
+    try:
+        with rasterio.open(path) as dataset:
+            found = [str(file) for file in dataset.files]
+    except (RasterioError, OSError):
+        found = []  # not GDAL's: NetCDF with several variables, or a name of xarray's
+    return [path, *sorted(file for file in set(found) if file != path)]
+
+
+def _facts(path: str, how: Fingerprint) -> dict[str, Any]:
+    if not Path(path).is_file():
+        if how == "full":
+            raise InputError(
+                f"{path}: is no local file, whose content --fingerprint full could read; "
+                "copy it here, or leave the option out"
+            )
+        return {"remote": path, **_remote(path)}
+    try:
+        with Path(path).open("rb") as file:
+            if how == "full":
+                return {"content": hashlib.file_digest(file, "sha256").hexdigest()}
+            facts = os.fstat(file.fileno())
+            header = hashlib.sha256(file.read(HEADER)).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "header": header}
+
+
+def _remote(path: str) -> dict[str, Any]:
+    """Ask GDAL about a raster that is no local file: its profile and tags."""
+    try:
+        with rasterio.open(path) as dataset:
+            return {"profile": repr(sorted(dataset.profile.items())), "tags": dataset.tags()}
+    except (RasterioError, OSError):
+        return {}

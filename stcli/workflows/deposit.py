@@ -1,0 +1,145 @@
+"""One output on its way: its folder, its lock, its journal, its parts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+from odc.geo.geobox import GeoBox
+
+from stcli.engine.journal import Header, Journal, read_header, write_header
+from stcli.engine.lock import Lock
+from stcli.engine.tiling import Tile, TilePlan
+from stcli.errors import UsageError
+from stcli.raster.folder import Folder
+from stcli.raster.output import STDOUT, OutputSpec, describe
+from stcli.raster.parts import Parts
+from stcli.raster.publish import reported
+from stcli.raster.zarrstore import ZarrFromParts, ZarrStore, refuse_rotated, zarr_options
+
+logger = logging.getLogger("stcli")
+
+
+class Deposit:
+    """Takes the finished tiles of one output, and knows those of an earlier run.
+
+    Parameters
+    ----------
+    spec : OutputSpec
+    geobox : GeoBox
+        Grid of the output.
+    shard : (int, int) or None
+        Which shard of how many; a shard ends as a directory of parts beside the output.
+
+    Attributes
+    ----------
+    kept : Header or None
+        The job that an earlier run left.
+
+    Raises
+    ------
+    OutputError
+        The output cannot be written, or another run is writing it.
+    """
+
+    def __init__(
+        self, spec: OutputSpec, geobox: GeoBox, shard: tuple[int, int] | None = None
+    ) -> None:
+        self.spec, self.geobox, self.shard = spec, geobox, shard
+        self.shape = int(geobox.shape[0]), int(geobox.shape[1])
+        path = spec.path if shard is None else shard_path(spec.path, shard)
+        if shard is not None and spec.path in STDOUT:
+            raise UsageError("--shard: parts cannot go to stdout, name a file.")
+        if spec.driver == "Zarr":
+            zarr_options(spec)
+            refuse_rotated(spec, geobox)
+        self.folder = Folder(replace(spec, path=path), shard is not None)
+        self.lock = Lock(self.folder.lock, path)
+        self.kept = read_header(self.folder.job)
+        self.parts = Parts(self.folder.job / "parts", spec, self.shape)
+        self._finished = self.folder.final
+        self.journal: Journal | None = None
+
+    @property
+    def chunk(self) -> int:
+        """Pixels whose multiples tiles are best cut at."""
+        return zarr_options(self.spec)["side"] if self.spec.driver == "Zarr" else 1
+
+    def begin(self, header: Header) -> Journal:
+        """Open the journal; tiles of another job are dropped first, and that is said."""
+        if self.kept is not None and not self.kept.same_tiles(header):
+            logger.warning(
+                "%s: finished tiles of another job (other input, settings, tiles or version) "
+                "are dropped",
+                self.spec.path,
+            )
+            self.kept = None
+        with reported(self.spec, self.shape):
+            if self.kept is None:
+                self.folder.empty()
+            self.folder.tidy()
+            self.parts = _parts_of(self.parts, header, self.shard is not None)
+            self.parts.prepare(self.geobox)
+            write_header(self.folder.job, replace(header, about=describe(self.spec, self.geobox)))
+            self.journal = Journal(self.folder.job, header)
+        return self.journal
+
+    def note(self, tile: Tile, checksum: int | None) -> None:
+        """Journal a finished tile."""
+        if self.journal is not None:
+            with reported(self.spec, self.shape):
+                self.journal.add(tile.index, checksum)
+
+    def finish(self, threads: int) -> None:
+        """Make the finished file of the parts; with a shard the parts are all there is."""
+        with reported(self.spec, self.shape):
+            if self.shard is not None:
+                self._finished = self.folder.flush_job()
+            else:
+                final = self.folder.final
+                self._finished = self.parts.assemble(final, self.geobox, self._stored, threads)
+
+    def _stored(self) -> Iterator[tuple[Tile, int]]:
+        """Tiles that have a part, with the checksums of their pixels."""
+        if self.journal is not None:
+            for tile in self.journal.finished():
+                known = self.journal.checksum(tile.index)
+                if known is not None:
+                    yield tile, known
+
+    def publish(self) -> None:
+        """Put the output under its name."""
+        with reported(self.spec, self.shape):
+            self.folder.publish(self._finished)
+
+    def close(self, keep: bool) -> None:
+        """Let go of the output; what a later run may continue stays if `keep`."""
+        if self.journal is not None:
+            self.journal.close()
+        keep = keep and self.folder.lasting
+        if not keep:
+            self.folder.remove()
+        self.lock.release(remove=not keep)
+
+
+def shard_path(path: str, shard: tuple[int, int]) -> str:
+    """Directory of a shard's parts: ``NAME.shard-2-of-8``."""
+    return f"{path}.shard-{shard[0]}-of-{shard[1]}"
+
+
+def _parts_of(parts: Parts, header: Header, shard: bool) -> Parts:
+    """Choose how tiles are stored: a Zarr's in place, where each chunk belongs to one tile."""
+    if parts.spec.driver != "Zarr" or shard:
+        return parts
+    side = zarr_options(parts.spec)["side"]
+    kind = ZarrStore if meets(header.plan, side) else ZarrFromParts
+    return kind(parts.folder, parts.spec, parts.shape)
+
+
+def meets(plan: TilePlan, side: int) -> bool:
+    """Tell whether all tiles are cut at multiples of `side` pixels from the raster's corner."""
+    rows, cols = plan.grid
+    second = [plan[min(cols, len(plan) - 1)].core.row_off, plan[min(1, cols - 1)].core.col_off]
+    inner = all(start % side == 0 for start in second)
+    return inner and (max(rows, cols) <= 2 or plan.tile_size % side == 0)

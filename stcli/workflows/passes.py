@@ -1,0 +1,155 @@
+"""A budgeted pass over a raster: chosen within the memory budget, run, and told of."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
+from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
+from stcli.engine.tiling import Tile
+from stcli.engine.work import Kind
+from stcli.raster.info import RasterInfo, lattice_origin
+from stcli.raster.output import OutputSpec
+from stcli.raster.read import Raster
+from stcli.settings import RunSettings
+
+#: ``progress(stage, done, total)``
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A budgeted pass over a raster, ready to run.
+
+    Attributes
+    ----------
+    source : Source
+    budget : Budget
+    scheduler : str
+        As in `RunSettings`.
+    """
+
+    source: Source
+    budget: Budget
+    scheduler: str = "threads"
+
+    def run(
+        self,
+        function: BlockFunction,
+        sink: Sink,
+        stage: str,
+        progress: Progress,
+        *,
+        store: Store | None = None,
+        tiles: Iterable[Tile] | None = None,
+        done: int = 0,
+    ) -> Tally:
+        """Run a block function over all tiles, or over `tiles`; see `stcli.engine.work.Job`."""
+        os.environ.setdefault("GDAL_CACHEMAX", str(gdal_cache()))  # GDAL reads it at first use
+        job = Job(
+            self.budget.plan,
+            self.source,
+            function,
+            sink,
+            lambda at, total: progress(stage, at, total),
+            store,
+            tiles,
+            done,
+        )
+        return run(job, workers(self.scheduler, self.budget.jobs))
+
+
+def workers(scheduler: str, jobs: int) -> Workers:
+    """Name who works, as `RunSettings.scheduler` says."""
+    kinds: dict[str, Kind] = {
+        "serial": "serial",
+        "threads": "threads",
+        "processes": "processes",
+    }
+    return Workers(kinds.get(scheduler, "cluster"), jobs, scheduler)
+
+
+def plan_pass(
+    raster: Raster, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
+) -> Pass:
+    """Choose tiles for a raster within the memory budget.
+
+    On a cluster of other machines the budget is that of each worker there.
+
+    Raises
+    ------
+    BudgetError
+    UsageError
+        A scheduler that does not answer.
+    """
+    info = raster.info
+    grid = Grid(info.shape, halo, align, lattice_origin(info.geobox))
+    chosen = budget(grid, cost, settings, there(settings))
+    if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
+        logging.getLogger("stcli").warning(
+            "--tile-size %d: rounded up to %d, a multiple of %d",
+            *(settings.tile_size, chosen.plan.tile_size, align),
+        )
+    return Pass(raster, chosen, settings.scheduler)
+
+
+def planned(
+    passes: Mapping[str, Pass], specs: Sequence[OutputSpec], info: RasterInfo
+) -> dict[str, Any]:
+    """Say what a command would do, for people and machines.
+
+    Returns
+    -------
+    dict
+        ``tasks`` in all; ``passes``, each with tiles, halo, workers and bytes by term; and
+        ``outputs``, each with its shape (band, row, col) and bytes before compression.
+    """
+    return {
+        "dry_run": True,
+        "tasks": sum(len(work.budget.plan) for work in passes.values()),
+        "passes": [_describe(stage, work) for stage, work in passes.items()],
+        "outputs": [_size(spec, info) for spec in specs],
+    }
+
+
+def _describe(stage: str, work: Pass) -> dict[str, Any]:
+    chosen = work.budget
+    return {
+        "stage": stage,
+        "tiles": len(chosen.plan),
+        **_chosen(chosen),
+        "scheduler": work.scheduler,
+    }
+
+
+def _size(spec: OutputSpec, info: RasterInfo) -> dict[str, Any]:
+    shape = (len(spec.bands), *info.shape)
+    size = math.prod(shape) * np.dtype(spec.dtype).itemsize
+    return {"path": spec.path, "dtype": spec.dtype, "shape": list(shape), "bytes": size}
+
+
+def _chosen(budget: Budget) -> dict[str, Any]:
+    return {
+        "tile_size": budget.plan.tile_size,
+        "halo": budget.plan.halo,
+        "jobs": budget.jobs,
+        "overcompute": round(budget.overcompute, 3),
+        "memory": {"predicted": budget.predicted, "allowed": budget.allowed, **budget.terms},
+    }
+
+
+def report(budget: Budget, tally: Tally, seconds: float) -> dict[str, Any]:
+    """Say what ran, for people and machines."""
+    return {
+        "tiles": tally.tiles,
+        "empty_tiles": tally.empty,
+        **_chosen(budget),
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,290 @@
+"""Outputs made tile by tile, kept through a kill, and finished together.
+
+A run that ends early leaves the finished tiles in hidden folders beside the outputs. The same
+command finds them, reads them back, tells the sink of them as if they had just run, and does the
+others. Whatever else a sink is told is made of the tiles' blocks (`Step.summary`), so a resumed
+run ends in the state of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from stcli.engine.journal import Header, fingerprint
+from stcli.engine.memory import Cost
+from stcli.engine.run import BlockFunction, Sink, Tally
+from stcli.engine.tiling import Tile
+from stcli.errors import BudgetError, InputError, ModelError, UsageError
+from stcli.raster.output import OutputSpec
+from stcli.raster.parts import Parts
+from stcli.raster.read import Raster
+from stcli.settings import RunSettings
+from stcli.workflows.deposit import Deposit
+from stcli.workflows.job import Output, Pass, Progress, plan_pass
+
+logger = logging.getLogger("stcli")
+
+#: What a block function returns: an array (band, row, col) over the core for each output.
+Blocks = Sequence[NDArray[Any]]
+#: After these the inputs or options are to blame: the finished tiles are of no use.
+_HOPELESS = (InputError, ModelError, UsageError, BudgetError)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done with each tile.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(block, valid, where) -> Blocks``.
+    summary : callable or None
+        ``summary(blocks)``: what the sink is told of a tile, small; None for nothing. Both can be
+        pickled; the summary must follow from the blocks alone.
+    stage : str
+        Name of the pass in progress reports.
+    """
+
+    function: BlockFunction
+    summary: Callable[[Blocks], Any] | None = None
+    stage: str = "tiles"
+
+    def summed(self, blocks: Blocks) -> Any:
+        """Say what the sink is told."""
+        return None if self.summary is None else self.summary(blocks)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came of a tile with valid pixels."""
+
+    checksums: tuple[int, ...]
+    summary: Any
+
+
+@dataclass(frozen=True)
+class _Store:
+    """Stores a tile's blocks where the tile runs; can be pickled."""
+
+    parts: tuple[Parts, ...]
+    step: Step
+
+    @property
+    def anywhere(self) -> bool:
+        return all(parts.anywhere for parts in self.parts)
+
+    def __call__(self, tile: Tile, result: Any) -> _Answer:
+        pairs = zip(self.parts, result, strict=True)
+        checksums = tuple(parts.save(tile, block) for parts, block in pairs)
+        return _Answer(checksums, self.step.summed(result))
+
+
+class Product:
+    """The outputs of one run; see `resumable`."""
+
+    def __init__(self, specs: Sequence[OutputSpec], geobox: GeoBox, output: Output) -> None:
+        self.shard = output.shard
+        self.deposits: list[Deposit] = []
+        self._facts: dict[str, Any] = {}
+        self._threads = 1
+        try:
+            for spec in specs:
+                self.deposits.append(Deposit(spec, geobox, output.shard))
+        except BaseException:
+            self._let_go()
+            raise
+        if not output.resume:
+            for deposit in self.deposits:
+                deposit.kept = None
+
+    def plan(
+        self, raster: Raster, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
+    ) -> Pass:
+        """Choose tiles within the memory budget: those of a kept job, if they still fit.
+
+        See `stcli.workflows.job.plan_pass`.
+        """
+        kept = self._kept_tile_size()
+        free = plan_pass(raster, cost, settings, halo, align)
+        if settings.tile_size is not None:
+            return free
+        if kept is None:
+            side = max(deposit.chunk for deposit in self.deposits)
+            tile_size = free.budget.plan.tile_size // side * side
+            if align > 1 or tile_size in (0, free.budget.plan.tile_size):
+                return free
+            asked = replace(settings, tile_size=tile_size, jobs=free.budget.jobs)
+            return plan_pass(raster, cost, asked, halo, align)
+        for jobs in range(settings.jobs or free.budget.jobs, 0, -1):
+            with contextlib.suppress(BudgetError):
+                asked = replace(settings, tile_size=kept, jobs=jobs)
+                return plan_pass(raster, cost, asked, halo, align)
+        logger.warning("memory: finished tiles of %d px do not fit now; other tiles are cut", kept)
+        return free
+
+    def identify(self, **facts: Any) -> None:
+        """Say all that can change a result; finished tiles are kept only under the same facts."""
+        self._facts |= facts
+
+    def run(self, work: Pass, step: Step, sink: Sink, progress: Progress) -> Tally:
+        """Do all tiles of the pass that are not finished yet.
+
+        Parameters
+        ----------
+        sink : callable
+            ``sink(tile, summary)`` for every tile of the job, finished earlier or now; None for
+            a tile without a valid pixel. Calls never overlap; their order is not fixed.
+
+        Returns
+        -------
+        Tally
+            Of all tiles of the job.
+        """
+        self._begin(work)
+        kept = self._recall(step, sink, progress, work.budget.jobs)
+
+        def take(tile: Tile, answer: _Answer | None) -> None:
+            sink(tile, None if answer is None else answer.summary)
+            for k, deposit in enumerate(self.deposits):
+                deposit.note(tile, None if answer is None else answer.checksums[k])
+
+        store = _Store(tuple(deposit.parts for deposit in self.deposits), step)
+        rest = self._remaining()
+        tally = work.run(
+            step.function, take, step.stage, progress, store=store, tiles=rest, done=kept.tiles
+        )
+        return Tally(kept.tiles + tally.tiles, kept.empty + tally.empty)
+
+    def finish(self) -> None:
+        """Finish all outputs, then put each under its name."""
+        for deposit in self.deposits:
+            deposit.finish(self._threads)
+        for deposit in self.deposits:
+            deposit.publish()
+
+    def close(self, keep: bool) -> None:
+        """Let go of all outputs; see `Deposit.close`."""
+        for deposit in self.deposits:
+            deposit.close(keep)
+
+    def leave(self, error: BaseException) -> None:
+        """Keep what a later run may continue, and say so; or nothing."""
+        if any(deposit.journal is None for deposit in self.deposits):
+            self._let_go()
+            return
+        done = sum(1 for _ in self._finished())
+        lasting = all(deposit.folder.lasting for deposit in self.deposits)
+        keep = bool(done) and lasting and not isinstance(error, _HOPELESS)
+        self.close(keep)
+        if keep:
+            name = self.deposits[0].spec.path
+            logger.warning("%s: %d tiles are kept; the same command continues", name, done)
+
+    def _let_go(self) -> None:
+        """Leave everything as it was found."""
+        for deposit in self.deposits:
+            deposit.close(keep=deposit.kept is not None)
+
+    def _kept_tile_size(self) -> int | None:
+        kept = {d.kept.plan.tile_size if d.kept else None for d in self.deposits}
+        return kept.pop() if len(kept) == 1 else None
+
+    def _begin(self, work: Pass) -> None:
+        self._threads = work.budget.jobs
+        for deposit in self.deposits:
+            spec = deposit.spec
+            output = {"dtype": spec.dtype, "bands": len(spec.bands), "nodata": spec.nodata}
+            facts = {**self._facts, "output": output}
+            header = Header(fingerprint(facts), work.budget.plan, deposit.shard or (1, 1))
+            deposit.begin(header)
+
+    def _journals(self) -> list[Any]:
+        return [deposit.journal for deposit in self.deposits]
+
+    def _finished(self) -> Iterator[Tile]:
+        """Tiles that are finished in all outputs, by rising number."""
+        first, *others = self._journals()
+        return (t for t in first.finished() if all(j.knows(t.index) for j in others))
+
+    def _remaining(self) -> Iterator[Tile]:
+        journals = self._journals()
+        tiles = journals[0].header.tiles()
+        return (t for t in tiles if not all(j.knows(t.index) for j in journals))
+
+    def _recall(self, step: Step, sink: Sink, progress: Progress, jobs: int) -> Tally:
+        """Read finished tiles back, a few at once, and tell the sink of them."""
+        done = empty = lost = 0
+        finished, total = self._finished(), len(self._journals()[0].header)
+        with ThreadPoolExecutor(jobs) as pool:
+            while batch := list(islice(finished, jobs)):
+                for tile, answer in zip(batch, pool.map(self._load, batch), strict=True):
+                    if answer is None:
+                        lost += 1
+                        continue
+                    sink(tile, step.summed(answer) if answer else None)
+                    done, empty = done + 1, empty + (not answer)
+                    progress(step.stage, done, total)
+        if done or lost:
+            name = self.deposits[0].spec.path
+            logger.warning("%s: %d of %d tiles were finished already", name, done, total)
+        if lost:
+            logger.warning("%d finished tiles are damaged and are done again", lost)
+        return Tally(done, empty)
+
+    def _load(self, tile: Tile) -> Blocks | None:
+        """Blocks of a finished tile; none for one without a valid pixel; None if damaged."""
+        blocks = []
+        for deposit, journal in zip(self.deposits, self._journals(), strict=True):
+            known = journal.checksum(tile.index)
+            block = None if known is None else deposit.parts.load(tile, known)
+            if known is not None and block is None:
+                for each in self._journals():
+                    each.forget(tile.index)
+                return None
+            if block is not None:
+                blocks.append(block)
+        return blocks
+
+
+@contextlib.contextmanager
+def resumable(specs: Sequence[OutputSpec], geobox: GeoBox, output: Output) -> Iterator[Product]:
+    """Make outputs on one grid; they appear under their names when the block ends.
+
+    An error or an interrupt leaves the finished tiles for the next run, and nothing else; what
+    is wrong with an input leaves nothing at all.
+
+    Parameters
+    ----------
+    specs : sequence of OutputSpec
+    geobox : GeoBox
+        Grid of the outputs.
+    output : Output
+        Whether finished tiles are taken up, and which shard is done.
+
+    Yields
+    ------
+    Product
+        To be told of all that can change a result (`Product.identify`), then planned, then run.
+
+    Raises
+    ------
+    OutputError
+        An output exists, or cannot be written, or another run is writing it.
+    """
+    product = Product(specs, geobox, output)
+    try:
+        yield product
+        product.finish()
+    except BaseException as error:
+        product.leave(error)
+        raise
+    product.close(keep=False)
