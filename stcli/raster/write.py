@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import zlib
@@ -35,6 +34,7 @@ from stcli.errors import OutputError
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import auxiliary_xml, class_tags
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec, exact, options, profile
+from stcli.raster.stream import refuse_terminal, send, streamable
 
 __all__ = [
     "OutputBand",
@@ -154,6 +154,8 @@ def refuse_output(spec: OutputSpec) -> None:
     OutputError
     """
     if spec.path in STDOUT:
+        streamable(spec)
+        refuse_terminal()
         return
     path = Path(spec.path)
     if spec.path.startswith("/vsi"):
@@ -172,7 +174,7 @@ class _Draft:
     """One output on its way: the hidden directory, the spool, the final file."""
 
     def __init__(self, spec: OutputSpec, geobox: GeoBox) -> None:
-        self.spec = spec
+        self.spec = spec = streamable(spec)
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         self.folder = _folder(spec)
         self.spool = self.folder / "spool.tif"
@@ -210,9 +212,7 @@ class _Draft:
     def publish(self) -> None:
         """Put the finished file, and first its sidecar, under the output's name."""
         if self.spec.path in STDOUT:
-            with self.final.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            send(self.final)
             return
         target = Path(self.spec.path)
         refuse_output(self.spec)  # another process may have been quicker

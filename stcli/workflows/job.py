@@ -18,6 +18,7 @@ from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import STDOUT
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
+from stcli.raster.stdin import on_stdin
 from stcli.settings import RunSettings
 
 #: ``progress(stage, done, total)``
@@ -98,7 +99,7 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
     ------
     UsageError
     """
-    read = {_place(path): path for path in inputs}
+    read = {_place(path): path for path in inputs if not on_stdin(path)}
     written: dict[object, str] = {}
     for path in outputs:
         place = _place(path)
