@@ -169,3 +169,6 @@ ClassNames = Annotated[
         help="Names of the values of a class raster; other values stay unlabelled.",
     ),
 ]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave outputs that exist: they are done already.")
+]

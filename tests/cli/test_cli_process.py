@@ -101,7 +101,7 @@ def test_a_reader_that_leaves_is_no_error(reader, tmp_path):
     script = f"{argv} | {reader}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == (b'{"path": "' if reader != "true" else b"")
+    assert done.stdout == (b'{"schema":' if reader != "true" else b"")
 
 
 def test_a_raster_goes_through_a_pipe(scene, tmp_path):
