@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, batch, classify, doctor, everywhere, info, segment, train
+from stcli.cli import assess, batch, check, classify, doctor, everywhere, info, segment, train
 from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 for verb in (info, segment, classify, assess, batch, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
+app.add_typer(check.app, name="check")
 everywhere.extend(app)
 
 

@@ -53,8 +53,8 @@ def skipping(command: _Command) -> _Command:
 
 
 def _writes(command: _Command) -> bool:
-    names = inspect.signature(command).parameters
-    return "paths" in names and "skip_existing" not in names
+    kinds = get_type_hints(command, include_extras=True)
+    return kinds.get("paths") == options.Paths and "skip_existing" not in kinds
 
 
 def _skipped(given: dict[str, Any]) -> bool:
