@@ -11,8 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, batch, check, classify, doctor, everywhere, info, segment, train
+from stcli.cli import (
+    assess,
+    batch,
+    check,
+    classify,
+    doctor,
+    everywhere,
+    info,
+    rerun,
+    segment,
+    train,
+)
 from stcli.cli.console import print_json
+from stcli.cli.usage import usage
 from stcli.errors import StcliError
 
 _INTERRUPTED = 130
@@ -26,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, batch, doctor):
+for verb in (info, segment, classify, assess, batch, rerun, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
@@ -39,10 +51,25 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _usage(context: typer.Context, asked: bool) -> None:
+    if asked:
+        print_json(usage(context.find_root().command))
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    json_usage: Annotated[
+        bool,
+        typer.Option(
+            "--json-usage",
+            callback=_usage,
+            is_eager=True,
+            help="Describe every command and option as JSON.",
+        ),
     ] = False,
 ) -> None:
     """Turn rasters larger than memory into maps, from a shell."""

@@ -10,11 +10,17 @@ distance. Between two neighbouring columns c - 1 and c lies *boundary* c. Its pr
 
 The profile is freed of the landscape by subtracting its running median, and its ranks are turned
 into normal scores s, so that no single road or coast counts for more than its rank. For a period
-T and an offset o the boundaries c = o (mod T), m of them, have the score z = sum(s) / sqrt(m),
-normal under the hypothesis that seams are nowhere. All periods and offsets are tried, columns,
-rows and both together ((z + z') / sqrt(2)); the probability of the best is corrected by the
-number of trials (Bonferroni). The true period wins over its multiples, which use fewer of its
-lines, and over its fractions, which mix in lines that are none.
+T and an offset o the boundaries c = o (mod T), m of them, have z = sum(s) / sqrt(m). For each T
+the offset with the highest z is the candidate; the true period wins over its multiples, which use
+fewer of its lines, and over its fractions, which mix in lines that are none. The probability of
+the best candidates is exact: that j of m boundaries drawn from n are among the r highest
+(hypergeometric), for the best j, times m. Columns and rows at one period are joined by Fisher's
+method. The score is -log10 of the smallest probability times the number of periods and offsets
+(Bonferroni).
+
+Regularities below 32 pixels are texture, not tiles: the seeds of superpixels, blocks of JPEG,
+pixels of a coarser band. They would show at every multiple of their period. So the strongest
+short lattices are sought first, and the mean score of each of their offsets is subtracted.
 
 Letters: T period in pixels, o offset in pixels, m boundaries on the lattice, s normal score.
 """
@@ -22,20 +28,29 @@ Letters: T period in pixels, o offset in pixels, m boundaries on the lattice, s 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
-from scipy.special import log_ndtr, ndtri
+from scipy.special import ndtri
+from scipy.stats import hypergeom
 
 #: Side of a cell, in pixels.
 CELL = 32
 #: Periods below this are texture, not tiles.
-SHORTEST = 8
+SHORTEST = 32
+#: Short lattices that are taken out of a direction, at most.
+_TEXTURES = 4
+#: Score from which a short lattice is taken out.
+_REGULAR = 2.0
 #: Fewer lines than this are no lattice.
 FEWEST = 3
 _WINDOW = 31
+#: Periods whose probability is reckoned, those with the highest z.
+_CANDIDATES = 20
 _Floats = NDArray[np.float64]
 
 
@@ -62,16 +77,17 @@ class Seams:
     excess: float
 
 
-def jumps(block: NDArray[np.generic], valid: NDArray[np.bool_], classes: bool) -> _Floats:
+def jumps(block: NDArray[Any], valid: NDArray[np.bool_], classes: bool, start: int = 0) -> _Floats:
     """Measure the jump across each boundary of a block's columns.
 
     Parameters
     ----------
     block : ndarray, (band, row, col)
-        Rows begin on a cell's edge.
     valid : ndarray of bool, (row, col)
     classes : bool
         Values are names, not numbers.
+    start : int
+        Row of the lattice on which the block begins: cells stand on the lattice.
 
     Returns
     -------
@@ -87,7 +103,7 @@ def jumps(block: NDArray[np.generic], valid: NDArray[np.bool_], classes: bool) -
             continue
         step = np.where(both, np.diff(band.astype(np.float64), axis=1), 0.0)
         found.append((np.sqrt(np.abs(step)).sum(0), both.sum(0)))
-        edges = np.arange(0, len(step), CELL)
+        edges = np.unique([0, *range(-start % CELL, len(step), CELL)])
         counts = np.add.reduceat(both, edges, 0, dtype=np.int64)
         full = counts >= CELL // 2
         means = np.add.reduceat(step, edges, 0) / np.maximum(counts, 1)
@@ -112,38 +128,48 @@ def find_seams(columns: _Floats, rows: _Floats, period: int | None = None) -> Se
     sides = [_Side(rows), _Side(columns)]
     longest = max((side.length - 1) // FEWEST for side in sides)
     periods = [period] if period else range(SHORTEST, longest + 1)
-    trials = [sum(T**power for T in periods) for power in (1, 2)]
-    best: tuple[float, int, _Offset] = (0.0, 0, (None, None))
-    for T in periods:
-        lines = [side.best(T) for side in sides]
-        for score, offset in _candidates(lines, trials):
-            best = max(best, (score, T, offset), key=lambda found: found[0])
-    score, found, offset = best
-    excess = [s.excess(found, o) for s, o in zip(sides, offset, strict=True) if o is not None]
-    return Seams(found, offset, round(score, 2), round(max(excess, default=0.0), 4))
+    found = {T: tuple(side.best(T) for side in sides) for T in periods}
+    trials = [2.0 * sum(T**power for T in periods) for power in (1, 2)]
+    best = Seams(0, (None, None), 0.0, 0.0)
+    for T in sorted(found, key=lambda T: -_joint(found[T]))[:_CANDIDATES]:
+        for score, offset in _candidates(sides, T, found[T], trials):
+            if score > best.score:
+                best = Seams(T, offset, round(score, 2), 0.0)
+    return replace(best, excess=_excess(sides, best))
 
 
 _Offset = tuple[int | None, int | None]
+_Line = tuple[float, int] | None
+
+
+def _joint(lines: tuple[_Line, ...]) -> float:
+    """Rank a period by the z of both directions, or of the better one."""
+    each = [line[0] for line in lines if line]
+    both = sum(each) / math.sqrt(2) if len(each) == 2 else -math.inf
+    return max([both, *each], default=-math.inf)
 
 
 def _candidates(
-    lines: list[tuple[float, int] | None], trials: list[int]
-) -> list[tuple[float, _Offset]]:
+    sides: list[_Side], period: int, lines: tuple[_Line, ...], trials: list[float]
+) -> Iterator[tuple[float, _Offset]]:
     """Scores of rows alone, columns alone, and both together."""
-    row, col = lines
-    found: list[tuple[float, _Offset]] = []
-    if row:
-        found.append((_score(row[0], trials[0]), (row[1], None)))
-    if col:
-        found.append((_score(col[0], trials[0]), (None, col[1])))
-    if row and col:
-        z = (row[0] + col[0]) / math.sqrt(2)
-        found.append((_score(z, trials[1]), (row[1], col[1])))
-    return found
+    pairs = zip(sides, lines, strict=True)
+    logs = [side.chance(period, line[1]) if line else None for side, line in pairs]
+    row, col = (line[1] if line else None for line in lines)
+    if logs[0] is not None:
+        yield -(logs[0] + math.log(trials[0])) / math.log(10), (row, None)
+    if logs[1] is not None:
+        yield -(logs[1] + math.log(trials[0])) / math.log(10), (None, col)
+    if logs[0] is not None and logs[1] is not None:
+        joined = -logs[0] - logs[1]  # of two uniform probabilities: Gamma(2)
+        log = math.log1p(joined) - joined
+        yield -(log + math.log(trials[1])) / math.log(10), (row, col)
 
 
-def _score(z: float, trials: int) -> float:
-    return max(0.0, -(float(log_ndtr(-z)) + math.log(2 * trials)) / math.log(10))
+def _excess(sides: list[_Side], best: Seams) -> float:
+    pairs = zip(sides, best.offset, strict=True)
+    each = [side.excess(best.period, offset) for side, offset in pairs if offset is not None]
+    return round(max(each, default=0.0), 4)
 
 
 class _Side:
@@ -159,13 +185,35 @@ class _Side:
         if known.sum() > 2 * FEWEST:
             each = [_normal(profile[known]) for profile in self.profiles]
             self.scores[known] = _scores(np.sum(each, 0))
+            for _ in range(_TEXTURES):
+                self._smooth()
 
-    def best(self, period: int) -> tuple[float, int] | None:
-        """Find the offset with the highest z; None where too few lines fit."""
+    def _smooth(self) -> None:
+        """Take the strongest short lattice out of the scores."""
+        periods = range(2, SHORTEST)
+        found = {T: line for T in periods if (line := self.best(T)) is not None}
+        if not found:
+            return
+        period = max(found, key=lambda T: found[T][0])
+        chance = self.chance(period, found[period][1]) + math.log(sum(periods))
+        if -chance / math.log(10) < _REGULAR:
+            return
+        total, count = self._folded(period)
+        usual = np.resize(total / np.maximum(count, 1), self.length)
+        self.scores = np.where(self.known, self.scores - usual, 0.0)
+        self.scores /= max(float(self.scores[self.known].std()), 1e-12)
+
+    def _folded(self, period: int) -> NDArray[np.float64]:
+        """Sum the scores, and count the boundaries, of each offset."""
         rows = -(-self.length // period)
         padded = np.zeros((2, rows * period))
         padded[0, : self.length], padded[1, : self.length] = self.scores, self.known
-        total, count = padded.reshape(2, rows, period).sum(1)
+        folded: NDArray[np.float64] = padded.reshape(2, rows, period).sum(1)
+        return folded
+
+    def best(self, period: int) -> tuple[float, int] | None:
+        """Find the offset with the highest z; None where too few lines fit."""
+        total, count = self._folded(period)
         enough = count >= FEWEST
         if not enough.any():
             return None
@@ -173,10 +221,23 @@ class _Side:
         offset = int(z.argmax())
         return float(z[offset]), offset
 
+    def lines(self, period: int, offset: int) -> NDArray[np.int64]:
+        """List the known boundaries of a lattice."""
+        every = np.arange(offset, self.length, period)
+        return every[self.known[every]]
+
+    def chance(self, period: int, offset: int) -> float:
+        """Reckon the natural logarithm of the probability of ranks so high by chance."""
+        scores = np.sort(self.scores[self.known])
+        lines = np.sort(self.scores[self.lines(period, offset)])[::-1]
+        above = len(scores) - np.searchsorted(scores, lines, "left")  # ties count as above
+        drawn = np.arange(1, len(lines) + 1)
+        logs = hypergeom.logsf(drawn - 1, len(scores), above, len(lines))
+        return min(0.0, float(logs.min()) + math.log(len(lines)))
+
     def excess(self, period: int, offset: int) -> float:
         profile = self.profiles[0]
-        lines = np.arange(offset or period, self.length, period)
-        lines = lines[self.known[lines]]
+        lines = self.lines(period, offset)
         usual = _median(np.where(self.known, profile, 0.0))[lines].mean()
         return float(profile[lines].mean() / usual - 1) if usual > 0 else math.inf
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from stcli.raster.findings import Checked, Findings
@@ -60,7 +61,8 @@ def _place(geobox: GeoBox, found: Findings) -> None:
         around |= box.right - box.left > 360 + width
         found.error(around, f"longitudes run from {box.left:g} to {box.right:g}")
         return
-    area = crs.proj.area_of_use
+    authority = crs.proj.to_authority(min_confidence=100)
+    area = CRS(":".join(authority)).proj.area_of_use if authority else crs.proj.area_of_use
     if area is None:
         return
     try:

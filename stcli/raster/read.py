@@ -284,6 +284,7 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
         valid_from=min(rules, key=RULES.index),
         times=tuple(dict.fromkeys(times)),
         tags=dict(grid.tags),
+        sources=tuple(source.info.path for source in opened),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,16 @@ from stcli.engine.run import BlockFunction, Job, Sink, Source, Tally, run
 from stcli.errors import UsageError
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import STDOUT
+from stcli.raster.provenance import inputs_tag
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
 from stcli.raster.stdin import on_stdin
 from stcli.settings import RunSettings
+from stcli.workflows.pace import Pace
+from stcli.workflows.pace import Progress as Progress  # every verb takes it from here
 
-#: ``progress(stage, done, total)``
-Progress = Callable[[str, int, int], None]
 
-
-def silent(stage: str, done: int, total: int) -> None:
+def silent(stage: str, done: int, total: int, note: str = "", /) -> None:
     """Report nothing."""
 
 
@@ -79,14 +81,19 @@ class Output:
     argv: tuple[str, ...] = ()
 
     def tags(self, info: RasterInfo, **settings: Any) -> dict[str, str]:
-        """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input."""
+        """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input.
+
+        Settings that are no text are written as JSON. See `stcli.raster.provenance`.
+        """
         tags = {
             "STCLI_VERSION": __version__,
             "STCLI_COMMAND": shlex.join(self.argv),
             "STCLI_INPUT": info.path,
+            "STCLI_INPUTS": inputs_tag(info.sources or (info.path,)),
         }
         for name, value in settings.items():
-            tags[f"STCLI_{name.upper()}"] = str(value)
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            tags[f"STCLI_{name.upper()}"] = text
         if "AREA_OR_POINT" in info.tags:
             tags["AREA_OR_POINT"] = info.tags["AREA_OR_POINT"]
         return {name: value for name, value in tags.items() if value}
@@ -142,7 +149,7 @@ class Pass:
             self.source,
             function,
             sink,
-            lambda done, total: progress(stage, done, total),
+            Pace(progress, stage, math.prod(self.budget.plan.shape)),
         )
         return run(job, self.budget.jobs)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
-from stcli.noise.seams import CELL, SHORTEST, Seams, find_seams, jumps
+from stcli.noise.seams import CELL, FEWEST, SHORTEST, Seams, find_seams, jumps
 from stcli.raster.findings import Checked, Findings
 from stcli.raster.info import RasterInfo
 from stcli.settings import RunSettings
@@ -66,7 +66,7 @@ def check_seams(
         work.run(sums.block, sums.sink, "seams", progress)
     columns, rows = sums.total()
     found = find_seams(columns, rows, period)
-    return _verdict(info.path, found, named, threshold)
+    return _verdict(info, found, named, threshold)
 
 
 def _holds_classes(info: RasterInfo) -> bool:
@@ -74,9 +74,9 @@ def _holds_classes(info: RasterInfo) -> bool:
     return info.count == 1 and (kind.kind in "iu") and kind.itemsize in (_CLASS_BYTES, 4, 8)
 
 
-def _verdict(path: str, found: Seams, classes: bool, threshold: float) -> Checked:
+def _verdict(info: RasterInfo, found: Seams, classes: bool, threshold: float) -> Checked:
     findings = Findings()
-    small = found.period == 0
+    small = (max(info.shape) - 1) // FEWEST < SHORTEST
     findings.warning(small, "it is too small to show a lattice of seams")
     row, col = found.offset
     where = " and ".join(
@@ -90,7 +90,7 @@ def _verdict(path: str, found: Seams, classes: bool, threshold: float) -> Checke
         f"{threshold:g} or more is no chance; excess {100 * found.excess:.1f} %",
     )
     return findings.of(
-        path,
+        info.path,
         values="classes" if classes else "continuous",
         period=found.period or None,
         offset={"row": row, "col": col},
@@ -111,9 +111,10 @@ class _Sums:
     def block(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
         """Measure a tile: across columns within its rows, and across rows within its columns."""
         rows, cols = where.trim
-        across = jumps(block[:, rows], valid[rows], self.classes)[..., cols]
+        top, left = (n + part.start for n, part in zip(where.lattice, where.trim, strict=True))
+        across = jumps(block[:, rows], valid[rows], self.classes, top)[..., cols]
         turned = np.swapaxes(block, 1, 2)[:, cols]
-        down = jumps(turned, valid.T[cols], self.classes)[..., rows]
+        down = jumps(turned, valid.T[cols], self.classes, left)[..., rows]
         return across, down
 
     def sink(self, tile: Tile, result: Any) -> None:
