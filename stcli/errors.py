@@ -52,3 +52,9 @@ class TilesError(StcliError):
     """A job of which some tiles failed (exit 8)."""
 
     exit_code = 8
+
+
+class FilesError(StcliError):
+    """A batch of which some files failed; the others are done (exit 8)."""
+
+    exit_code = 8

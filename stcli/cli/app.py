@@ -11,8 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, classify, doctor, info, merge, segment, signals, train
+from stcli.cli import (
+    assess,
+    batch,
+    check,
+    classify,
+    doctor,
+    everywhere,
+    info,
+    merge,
+    rerun,
+    segment,
+    signals,
+    train,
+)
 from stcli.cli.console import print_json
+from stcli.cli.usage import usage
 from stcli.errors import StcliError
 
 _INTERRUPTED = 130
@@ -26,9 +40,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, merge, doctor):
+for verb in (info, segment, classify, assess, merge, batch, rerun, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
+app.add_typer(check.app, name="check")
+everywhere.extend(app)
 
 
 def _version(asked: bool) -> None:
@@ -37,10 +53,25 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _usage(context: typer.Context, asked: bool) -> None:
+    if asked:
+        print_json(usage(context.find_root().command))
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    json_usage: Annotated[
+        bool,
+        typer.Option(
+            "--json-usage",
+            callback=_usage,
+            is_eager=True,
+            help="Describe every command and option as JSON.",
+        ),
     ] = False,
 ) -> None:
     """Turn rasters larger than memory into maps, from a shell."""

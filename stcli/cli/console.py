@@ -9,6 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+#: Version of what ``--json`` prints, described in docs/json.md. Fields may be added under one
+#: version; a field that goes, or means something else, makes a new one.
+SCHEMA = "stcli-json-1"
 #: Seconds between progress lines where there is no terminal.
 _QUIET_STEP = 60.0
 
@@ -72,8 +75,8 @@ class Console:
 
 
 def print_json(value: dict[str, Any], stream: TextIO | None = None) -> None:
-    """Write one JSON object, to stdout by default."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Write one JSON object with the version of its schema, to stdout by default."""
+    text = json.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, allow_nan=False)
     print(text, file=stream or sys.stdout, flush=True)
 
 

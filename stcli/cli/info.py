@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
 from stcli.cli import options
 from stcli.cli.console import Console, print_json
 
@@ -11,6 +16,10 @@ def command(
     bands: options.Bands = None,
     assume_crs: options.AssumeCrs = None,
     resampling: options.Resampling = "nearest",
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Say how each raster was made instead.")
+    ] = False,
+    json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Describe rasters as stcli reads them, as JSON.
@@ -19,8 +28,12 @@ def command(
     """
     from stcli.workflows.info import describe
     from stcli.workflows.job import Inputs
+    from stcli.workflows.provenance import provenance as made
 
     with Console(verbose=verbose):
+        if provenance:
+            print_json({"files": [{"path": path, **asdict(made(path))} for path in inputs]})
+            return
         source = Inputs(tuple(inputs), options.parse_bands(bands), resampling, assume_crs)
         print_json(describe(source))
 

@@ -226,3 +226,6 @@ Fingerprint = Annotated[
         "header, or the full content.",
     ),
 ]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave outputs that exist: they are done already.")
+]

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.raster.info import BandInfo
-from stcli.raster.source import SourceInfo, assume, unpack
+from stcli.raster.source import SourceInfo, assume, stem, unpack
 
 # A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
 # rasterio's warning (one for each thread's handle) would only be noise.
@@ -30,10 +30,10 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 class GdalSource:
     """A file opened with GDAL; picklable, one handle a thread."""
 
-    def __init__(self, path: str, assume_crs: str | None = None) -> None:
+    def __init__(self, path: str, assume_crs: str | None = None, name: str = "") -> None:
         self.path = path
         self._local = threading.local()
-        self.info = assume(describe(self._handle(), path), assume_crs)
+        self.info = assume(describe(self._handle(), name or path), assume_crs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "info": self.info}
@@ -63,9 +63,10 @@ class GdalSource:
         try:
             return self._read(window, indexes)
         except RasterioError as error:
+            rows = f"rows {window.row_off} to {window.row_off + window.height}"
             raise InputError(
-                f"{self.path}: rows {window.row_off} to {window.row_off + window.height} cannot "
-                f"be read ({reason(error)}); the file is truncated or damaged, fetch it again"
+                f"{self.info.path}: {rows} cannot be read ({reason(error)}); "
+                "the file is truncated or damaged, fetch it again"
             ) from error
 
     def _read(
@@ -172,7 +173,7 @@ def _refuse(dataset: Any, path: str) -> None:
 
 
 def _band(dataset: Any, path: str, i: int) -> BandInfo:
-    fallback = Path(path).stem if dataset.count == 1 else f"band {i}"
+    fallback = stem(path) if dataset.count == 1 else f"band {i}"
     return BandInfo(
         name=dataset.descriptions[i - 1] or fallback,
         dtype=dataset.dtypes[i - 1],

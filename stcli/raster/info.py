@@ -78,6 +78,8 @@ class RasterInfo:
         ISO times of the bands, each once, in file order; empty without a time axis.
     tags : dict of str to str
         Dataset tags (GeoTIFF metadata, NetCDF global attributes).
+    sources : tuple of str
+        The paths of a stack, each by itself, as they were named.
     """
 
     path: str
@@ -87,6 +89,7 @@ class RasterInfo:
     valid_from: str
     times: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:

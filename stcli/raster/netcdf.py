@@ -78,8 +78,9 @@ class _Layer:
 class NetcdfSource:
     """A NetCDF file read with xarray; picklable, read under one lock."""
 
-    def __init__(self, path: str, assume_crs: str | None = None) -> None:
+    def __init__(self, path: str, assume_crs: str | None = None, name: str = "") -> None:
         self.path = path
+        self.name = name or path
         self._dataset: Any = None
         try:
             with _LOCK:
@@ -90,15 +91,15 @@ class NetcdfSource:
 
     def _describe(self, assume_crs: str | None) -> None:
         dataset = self._open()
-        grid = find_grid(dataset, self.path)
+        grid = find_grid(dataset, self.name)
         if grid.note and assume_crs:  # the user knows better than a unit
             box = GeoBox(grid.geobox.shape, grid.geobox.transform, None)
             grid = replace(grid, geobox=box, note="")
         self._grid = grid
-        self._layers = _layers(dataset, grid, self.path)
-        self.info = assume(_info(dataset, self.path, grid, self._layers), assume_crs)
+        self._layers = _layers(dataset, grid, self.name)
+        self.info = assume(_info(dataset, self.name, grid, self._layers), assume_crs)
         if grid.note:
-            logger.info("%s: CRS is %s", self.path, grid.note)
+            logger.info("%s: CRS is %s", self.name, grid.note)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
@@ -156,7 +157,7 @@ class NetcdfSource:
                 ]
         except (OSError, RuntimeError) as error:
             raise InputError(
-                f"{self.path}: {layer.name} cannot be read at rows {top} to {bottom} ({error}); "
+                f"{self.name}: {layer.name} cannot be read at rows {top} to {bottom} ({error}); "
                 "the file is truncated or damaged, fetch it again"
             ) from error
         stored = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]

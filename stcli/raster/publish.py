@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from stcli.raster.copying import copy_windows
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import auxiliary_xml, class_tags
 from stcli.raster.output import STDOUT, OutputSpec, exact, options
+from stcli.raster.stream import refuse_terminal, send, streamable
 
 _GRID = ("width", "height", "count", "dtype", "nodata", "crs", "transform")
 # SystemError is what rasterio raises where GDAL failed and left no reason (a file size limit).
@@ -50,8 +50,8 @@ def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) ->
     if directory is None:
         directory = ZARR if spec.driver == "Zarr" else ()
     if spec.path in STDOUT:
-        if spec.driver == "Zarr":
-            raise OutputError(f"{spec.path}: a Zarr is a directory, which no pipe takes; name one")
+        streamable(spec)
+        refuse_terminal()
         return
     path = Path(spec.path)
     if spec.path.startswith("/vsi"):
@@ -101,7 +101,7 @@ def finish(
 
 def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
     """Copy by GDAL, or faster where the format takes windows one after the other."""
-    if spec.driver != "GTiff":
+    if spec.driver != "GTiff" or spec.path in STDOUT:  # a stream's rows follow in order
         rasterio.shutil.copy(source, final, driver=spec.driver, **options(spec))
         return
     with rasterio.open(source) as dataset:
@@ -114,9 +114,7 @@ def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
 def publish(spec: OutputSpec, final: Path) -> None:
     """Put a finished file, and first its sidecar, under the output's name."""
     if spec.path in STDOUT:
-        with final.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        send(final)
         return
     target = Path(spec.path)
     if final.is_dir():

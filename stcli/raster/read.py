@@ -34,8 +34,9 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.raster.gdalsource import GdalSource
 from stcli.raster.info import BandInfo, RasterInfo
-from stcli.raster.source import RULES, Source
+from stcli.raster.source import RULES, Source, stem
 from stcli.raster.stack import Nesting, Resampling, finest, nest, read_nested
+from stcli.raster.stdin import on_stdin, spooled
 
 logger = logging.getLogger("stcli")
 
@@ -180,12 +181,18 @@ def open_raster(
     )
 
 
-def _open(path: str, assume_crs: str | None) -> Source:
-    if not _is_netcdf(path):
-        return GdalSource(path, assume_crs)
-    from stcli.raster.netcdf import NetcdfSource  # xarray takes half a second to import
+def _open(name: str, assume_crs: str | None) -> Source:
+    path = spooled() if on_stdin(name) else name
+    try:
+        if not _is_netcdf(path):
+            return GdalSource(path, assume_crs, name)
+        from stcli.raster.netcdf import NetcdfSource  # xarray takes half a second to import
 
-    return NetcdfSource(path, assume_crs)
+        return NetcdfSource(path, assume_crs, name)
+    except InputError as error:
+        if path == name:
+            raise
+        raise InputError(str(error).replace(path, name)) from error
 
 
 def _is_netcdf(path: str) -> bool:
@@ -197,7 +204,7 @@ def _is_netcdf(path: str) -> bool:
             magic = file.read(8)
     except OSError:
         return False  # GDAL's open will tell why
-    hdf5 = magic == HDF5_MAGIC and suffix in HDF5_SUFFIXES
+    hdf5 = magic == HDF5_MAGIC and (suffix in HDF5_SUFFIXES or not suffix)
     return suffix in NETCDF_SUFFIXES or magic[:4] in NETCDF_MAGIC or hdf5
 
 
@@ -210,10 +217,10 @@ def _names(opened: list[Source], table: list[tuple[int, int]]) -> list[str]:
     names = [opened[s].info.bands[i - 1].name for s, i in table]
     clashing = Counter(names)
     if len(opened) > 1:
-        stems = [Path(opened[s].info.path).stem for s, _ in table]
+        stems = [stem(opened[s].info.path) for s, _ in table]
         names = [
-            f"{stem}:{name}" if clashing[name] > 1 and stem != name else name
-            for name, stem in zip(names, stems, strict=True)
+            f"{file}:{name}" if clashing[name] > 1 and file != name else name
+            for name, file in zip(names, stems, strict=True)
         ]
     total, seen = Counter(names), Counter[str]()
     for k, name in enumerate(names):
@@ -277,6 +284,7 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
         valid_from=min(rules, key=RULES.index),
         times=tuple(dict.fromkeys(times)),
         tags=dict(grid.tags),
+        sources=tuple(source.info.path for source in opened),
     )
 
 

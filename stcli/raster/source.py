@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
 from stcli.raster.info import BandInfo, crs_text
+from stcli.raster.stdin import on_stdin
 
 #: What can make a pixel valid, strongest first.
 RULES = ("mask", "nodata", "alpha", "nan", "all")
@@ -63,6 +65,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the file; a later read opens it anew."""
+
+
+def stem(path: str) -> str:
+    """Name a file's bands after it where it does not name them; ``stdin`` for stdin."""
+    return "stdin" if on_stdin(path) else Path(path).stem
 
 
 def unpack(stored: NDArray[Any], band: BandInfo) -> NDArray[Any]:

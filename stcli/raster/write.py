@@ -38,6 +38,7 @@ from stcli.raster.publish import (
     reported,
     unwritable,
 )
+from stcli.raster.stream import streamable
 
 __all__ = [
     "OutputBand",
@@ -145,7 +146,7 @@ class _Draft:
     """One output on its way: the hidden directory, the spool, the final file."""
 
     def __init__(self, spec: OutputSpec, geobox: GeoBox) -> None:
-        self.spec = spec
+        self.spec = spec = streamable(spec)
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         self.folder = _folder(spec)
         self.spool = self.folder / "spool.tif"

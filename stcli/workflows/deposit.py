@@ -16,6 +16,7 @@ from stcli.raster.folder import Folder
 from stcli.raster.output import STDOUT, OutputSpec, describe
 from stcli.raster.parts import Parts
 from stcli.raster.publish import reported
+from stcli.raster.stream import streamable
 from stcli.raster.zarrstore import ZarrFromParts, ZarrStore, refuse_rotated, zarr_options
 
 logger = logging.getLogger("stcli")
@@ -46,6 +47,7 @@ class Deposit:
     def __init__(
         self, spec: OutputSpec, geobox: GeoBox, shard: tuple[int, int] | None = None
     ) -> None:
+        spec = streamable(spec)
         self.spec, self.geobox, self.shard = spec, geobox, shard
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         path = spec.path if shard is None else shard_path(spec.path, shard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,9 +14,12 @@ from stcli.errors import UsageError
 from stcli.raster.identity import Fingerprint, identify
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import STDOUT, Driver
+from stcli.raster.provenance import inputs_tag
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
-from stcli.workflows.passes import Pass, Progress, plan_pass, report
+from stcli.raster.stdin import on_stdin
+from stcli.workflows.pace import Progress
+from stcli.workflows.passes import Pass, plan_pass, report
 
 __all__ = [
     "Inputs",
@@ -30,7 +34,7 @@ __all__ = [
 ]
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def silent(stage: str, done: int, total: int, note: str = "", /) -> None:
     """Report nothing."""
 
 
@@ -112,14 +116,19 @@ class Output:
         }
 
     def tags(self, info: RasterInfo, **settings: Any) -> dict[str, str]:
-        """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input."""
+        """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input.
+
+        Settings that are no text are written as JSON. See `stcli.raster.provenance`.
+        """
         tags = {
             "STCLI_VERSION": __version__,
             "STCLI_COMMAND": shlex.join(_lasting(self.argv)),
             "STCLI_INPUT": info.path,
+            "STCLI_INPUTS": inputs_tag(info.sources or (info.path,)),
         }
         for name, value in settings.items():
-            tags[f"STCLI_{name.upper()}"] = str(value)
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            tags[f"STCLI_{name.upper()}"] = text
         if "AREA_OR_POINT" in info.tags:
             tags["AREA_OR_POINT"] = info.tags["AREA_OR_POINT"]
         return {name: value for name, value in tags.items() if value}
@@ -144,7 +153,7 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
     ------
     UsageError
     """
-    read = {_place(path): path for path in inputs}
+    read = {_place(path): path for path in inputs if not on_stdin(path)}
     written: dict[object, str] = {}
     for path in outputs:
         place = _place(path)

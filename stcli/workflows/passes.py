@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,7 @@ from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import RunSettings
-
-#: ``progress(stage, done, total)``
-Progress = Callable[[str, int, int], None]
+from stcli.workflows.pace import Pace, Progress
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Pass:
             self.source,
             function,
             sink,
-            lambda at, total: progress(stage, at, total),
+            Pace(progress, stage, math.prod(self.budget.plan.shape)),
             store,
             tiles,
             done,

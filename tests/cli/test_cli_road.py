@@ -64,7 +64,7 @@ def test_segment_writes_labels_on_the_input_grid(scene, tmp_path):
         assert dataset.nodata == 0
     assert tags["STCLI_COMMAND"].startswith(f"stcli segment {scene} {out} --size 25")
     assert tags["STCLI_INPUT"] == scene
-    assert "'size': 25" in tags["STCLI_SLIC"]
+    assert '"size": 25' in tags["STCLI_SLIC"]
 
 
 def test_without_json_stdout_is_empty(scene, tmp_path):

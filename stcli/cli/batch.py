@@ -1,0 +1,135 @@
+"""``stcli batch``."""
+
+from __future__ import annotations
+
+import json as js
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.batch_pool import Pool
+from stcli.cli.console import Console, print_json
+from stcli.errors import FilesError, UsageError
+
+
+def command(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VERB INPUT... [-- OPTIONS]",
+            help="A verb, files or quoted patterns, and after -- the verb's own options.",
+            show_default=False,
+        ),
+    ],
+    folder: Annotated[Path, typer.Option("--out-dir", help="Folder of the outputs.")],
+    name: Annotated[
+        str, typer.Option("--name", help="Name of an output; {stem} is the input's.")
+    ] = "{stem}.tif",
+    skip_existing: options.SkipExisting = False,
+    overwrite: options.Overwrite = False,
+    files: Annotated[int, typer.Option("--files", help="Files at once; they share -j.")] = 1,
+    settle: Annotated[
+        float, typer.Option("--settle", help="Seconds for which an input must not have changed.")
+    ] = 2.0,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Run a verb over many files: a line of JSON a file, exit code 8 if any failed.
+
+    Example: stcli batch segment 'in/*.tif' --out-dir out/ --skip-existing -- --size 50
+    """
+    from stcli.workflows.batch import Orders, batch, share
+
+    verb, inputs, more = _split(words, context.obj)
+    if skip_existing and overwrite:
+        raise UsageError("--skip-existing and --overwrite: one of them is wanted.")
+    orders = Orders(inputs, folder, name, skip_existing, settle, files)
+    node = _node(context, verb)
+    tiles, budget = share(files, jobs, memory)
+    how = [*_ours(node, tiles, budget, overwrite), *more]
+    _refuse_options(node, verb, how)
+    with Console(quiet, verbose, progress) as console, Pool(files) as pool:
+        tally = batch(orders, _Runner(pool, [verb, *how]), _tell, console.progress)
+    counts = ", ".join(f"{tally[state]} {state}" for state in ("done", "skipped", "left"))
+    if tally["failed"]:
+        raise FilesError(
+            f"batch: {tally['failed']} of {tally.total()} files failed ({counts}); "
+            "the lines of JSON name them, run again when they are repaired"
+        )
+    console.say(f"batch: {counts} of {tally.total()} files")
+
+
+command.__name__ = "batch"
+
+
+def _split(words: list[str], argv: tuple[str, ...]) -> tuple[str, tuple[str, ...], list[str]]:
+    """Tell verb, inputs and what came after ``--`` apart."""
+    after = len(argv) - argv.index("--") - 1 if "--" in argv else 0
+    verb, *inputs = words[: len(words) - after]
+    if not inputs:
+        raise UsageError(f"batch {verb}: no INPUT found, files or a quoted pattern wanted.")
+    return verb, tuple(inputs), words[len(words) - after :]
+
+
+def _node(context: typer.Context, verb: str) -> Any:
+    """Find the verb; it must read INPUT and write OUTPUT."""
+    root: Any = context.find_root().command
+    fitting = {
+        name: node
+        for name, node in root.commands.items()
+        if any(param.metavar == "INPUT OUTPUT" for param in node.params)
+    }
+    if verb not in fitting:
+        raise UsageError(f"batch: '{verb}' found, one of {', '.join(fitting)} wanted.")
+    return fitting[verb]
+
+
+def _ours(node: Any, tiles: int, budget: int, overwrite: bool) -> list[str]:
+    """Options that every file gets before the user's, as far as the verb knows them."""
+    known = {word for param in node.params for word in (*param.opts, *param.secondary_opts)}
+    wanted = [("--json",), ("--no-progress",), ("--jobs", str(tiles)), ("--memory", str(budget))]
+    wanted += [("--overwrite",)] if overwrite else []
+    return [word for option in wanted if option[0] in known for word in option]
+
+
+def _refuse_options(node: Any, verb: str, how: list[str]) -> None:
+    """Let the verb parse its options once: wrong usage is told before any work."""
+    node.make_context(verb, [*how, "--", "INPUT", "OUTPUT"])
+
+
+class _Runner:
+    """Run the verb on a file in one of the pool's processes."""
+
+    def __init__(self, pool: Pool, before: list[str]) -> None:
+        self.pool, self.before = pool, before
+        self.stop = pool.stop
+
+    def __call__(self, source: str, target: str) -> Any:
+        from stcli.workflows.batch import Answer
+
+        answer = self.pool.run([*self.before, "--", source, target])
+        lines = answer["err"].splitlines()
+        if answer["code"]:
+            return Answer(answer["code"], error=_message(lines))
+        result = js.loads(answer["out"]) if answer["out"].strip() else None
+        return Answer(0, result, " ".join(line for line in lines if "WARNING" in line))
+
+
+def _message(lines: list[str]) -> str:
+    last = lines[-1] if lines else "no reason was given"
+    try:
+        return str(js.loads(last)["error"]["message"])
+    except ValueError:
+        return last.removeprefix("stcli: ")
+
+
+def _tell(record: Any) -> None:
+    print_json({key: value for key, value in asdict(record).items() if value not in ("", None)})

@@ -1,0 +1,35 @@
+"""``stcli check georef``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console
+from stcli.cli.verdicts import Files, tell
+
+
+def command(
+    paths: Files,
+    like: Annotated[
+        str | None, typer.Option("--like", help="Raster on whose grid the files must lie.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Check that rasters say where they lie, and that they can lie there.
+
+    Example: stcli check georef scene.tif
+    """
+    from stcli.workflows.check import check_all, georef
+
+    with Console(quiet, verbose):
+        results = check_all(paths, partial(georef, like=like))
+    tell("georef", results, json, quiet)
+
+
+command.__name__ = "georef"

@@ -1,0 +1,64 @@
+"""``stcli check seams``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console
+from stcli.cli.verdicts import Files, tell
+from stcli.settings import RunSettings
+
+
+def command(
+    paths: Files,
+    period: Annotated[
+        int | None,
+        typer.Option("--period", help="Side of the suspected tiles, in pixels. Default: all."),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option("--threshold", help="Score that is no chance: 3 for one false alarm in 1000."),
+    ] = 3.0,
+    classes: Annotated[
+        bool | None,
+        typer.Option(
+            "--classes/--continuous", help="What values are. Default: told from the data type."
+        ),
+    ] = None,
+    bands: options.Bands = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Look for the seams of tiles: lines at one distance along which values jump.
+
+    Example: stcli check seams landcover.tif
+    """
+    from stcli.workflows.check import check_all
+    from stcli.workflows.job import Inputs
+    from stcli.workflows.seams import check_seams
+
+    chosen = options.parse_bands(bands)
+    with Console(quiet, verbose, progress) as console:
+        results = check_all(
+            paths,
+            lambda path: check_seams(
+                Inputs((path,), chosen),
+                RunSettings(tile_size, memory, jobs),
+                period=period,
+                threshold=threshold,
+                classes=classes,
+                progress=console.progress,
+            ),
+        )
+    tell("seams", results, json, quiet)
+
+
+command.__name__ = "seams"

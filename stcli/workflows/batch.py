@@ -1,0 +1,247 @@
+"""``batch``: one verb over many files, each file's fate told in one record."""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from stcli.engine.memory import default_memory, processors
+from stcli.errors import InputError, OutputError, UsageError
+from stcli.raster.lock import locked
+from stcli.workflows.job import Progress, refuse_clash, silent
+
+DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
+_USAGE = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run on one file gave: its exit code, its result, or its error and warnings."""
+
+    code: int
+    result: dict[str, Any] | None = None
+    error: str = ""
+
+
+class Runner(Protocol):
+    """Runs a verb on one input and output; called from several threads."""
+
+    def __call__(self, source: str, target: str) -> Answer:
+        """Run it; what fails is in the answer."""
+
+    def stop(self) -> None:
+        """End what is running, soon, and start nothing more."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """Which files, and where to.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        Files, or patterns for them (``*``, ``?``, ``[…]``, ``**``).
+    folder : Path
+        Where outputs go; made if its parent exists.
+    name : str
+        Name of an output; ``{stem}`` is the input's.
+    skip_existing : bool
+        An output that is there is done already.
+    settle : float
+        Seconds for which an input must not have changed.
+    files : int
+        Files at once.
+    """
+
+    inputs: tuple[str, ...]
+    folder: Path
+    name: str = "{stem}.tif"
+    skip_existing: bool = False
+    settle: float = 2.0
+    files: int = 1
+
+    def __post_init__(self) -> None:
+        if self.settle < 0:
+            raise UsageError(f"--settle: found {self.settle:g}, wanted >= 0.")
+        if self.files < 1:
+            raise UsageError(f"--files: found {self.files}, wanted >= 1.")
+        if "{stem}" not in self.name or "/" in self.name:
+            raise UsageError(f"--name: '{self.name}' found, a name with {{stem}} in it wanted.")
+
+    def output(self, path: str) -> str:
+        """Name the output of an input."""
+        return str(self.folder / self.name.replace("{stem}", Path(path).stem))
+
+
+@dataclass(frozen=True)
+class Record:
+    """The fate of one file."""
+
+    input: str
+    output: str
+    status: str
+    exit_code: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    result: dict[str, Any] | None = None
+
+
+def find(patterns: Sequence[str]) -> tuple[str, ...]:
+    """List the inputs, each once, in order of their names.
+
+    Raises
+    ------
+    InputError
+        A pattern looks into a folder that is not there. (No match in one that is there is no
+        error: a drop folder may be empty.)
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        if not glob.has_magic(pattern):
+            found.add(pattern)
+            continue
+        still = Path(*_before_magic(pattern))
+        if not still.is_dir():
+            raise InputError(f"{pattern}: there is no directory {still}; check the pattern")
+        found |= set(glob.glob(pattern, recursive=True))  # noqa: PTH207 (keeps the pattern's own form)
+    return tuple(sorted(found))
+
+
+def _before_magic(pattern: str) -> Iterator[str]:
+    for part in Path(pattern).parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def batch(
+    orders: Orders,
+    runner: Runner,
+    tell: Callable[[Record], None],
+    progress: Progress = silent,
+) -> Counter[str]:
+    """Run a verb over files; a file that fails does not keep the others from being done.
+
+    Parameters
+    ----------
+    orders : Orders
+    runner : Runner
+    tell : callable
+        Told each record as soon as all before it are told: in order of the inputs' names.
+    progress : callable
+
+    Returns
+    -------
+    Counter
+        How many files were ``done``, ``skipped``, ``failed`` and ``left``.
+
+    Raises
+    ------
+    UsageError
+        Two inputs have one output, or the verb refuses its options: then no file can go well.
+    InputError, OutputError
+        Nothing can be looked for, or another batch is at work in the folder.
+    """
+    inputs = find(orders.inputs)
+    _refuse_same_outputs(orders, inputs)
+    _make(orders.folder)
+    tally: Counter[str] = Counter()
+    with locked(orders.folder), ThreadPoolExecutor(orders.files) as pool:
+        one = _One(orders, runner, inputs)
+        pending = [pool.submit(one, path) for path in inputs]
+        try:
+            for done, future in enumerate(pending, start=1):
+                record = future.result()
+                if record.status == FAILED and record.exit_code == _USAGE:
+                    raise UsageError(record.note)
+                tell(record)
+                tally[record.status] += 1
+                progress("batch", done, len(inputs))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            runner.stop()
+            raise
+    return tally
+
+
+def share(files: int, jobs: int | None, memory: int | None) -> tuple[int, int]:
+    """Divide tiles at once and the memory budget, in bytes, among files at once."""
+    total = jobs or processors()
+    return max(1, total // files), max(1, (memory or default_memory()) // files)
+
+
+def _refuse_same_outputs(orders: Orders, inputs: Sequence[str]) -> None:
+    owner: dict[str, str] = {}
+    for path in inputs:
+        other = owner.setdefault(orders.output(path), path)
+        if other != path:
+            raise UsageError(
+                f"{path}: would have the output {orders.output(path)}, and so would {other}; "
+                "run them into two folders"
+            )
+    refuse_clash(inputs, tuple(owner))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be made ({error.strerror}); choose another --out-dir"
+        ) from error
+
+
+class _One:
+    """The fate of one file, found by working on it."""
+
+    def __init__(self, orders: Orders, runner: Runner, inputs: Sequence[str]) -> None:
+        self.orders, self.runner = orders, runner
+        self.seen = {path: _state(path) for path in inputs}
+        now, settle = time.time(), orders.settle
+        ages = (now - state[1] for state in self.seen.values() if state)
+        if any(age < settle for age in ages):
+            time.sleep(settle)  # one wait for all that were touched a moment ago
+
+    def __call__(self, path: str) -> Record:
+        output = self.orders.output(path)
+        if self.orders.skip_existing and Path(output).exists():
+            return Record(path, output, SKIPPED, note=_stale(path, output))
+        if _state(path) != self.seen[path]:
+            note = "it is still changing, and is left for the next run"
+            return Record(path, output, LEFT, note=note)
+        begun = time.perf_counter()
+        answer = self.runner(path, output)
+        seconds = round(time.perf_counter() - begun, 3)
+        if answer.code:
+            return Record(path, output, FAILED, answer.code, seconds, answer.error)
+        if _state(path) != self.seen[path]:
+            _remove(output)
+            note = "it changed while it was read: its output is removed, the next run takes it"
+            return Record(path, output, LEFT, 0, seconds, note)
+        return Record(path, output, DONE, 0, seconds, answer.error, answer.result)
+
+
+def _state(path: str) -> tuple[int, float] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None  # the verb will say why
+    return found.st_size, found.st_mtime
+
+
+def _stale(path: str, output: str) -> str:
+    state, made = _state(path), _state(output)
+    if state and made and state[1] > made[1]:
+        return "the input is newer than its output; remove the output to have it made again"
+    return ""
+
+
+def _remove(output: str) -> None:
+    for path in (output, f"{output}.aux.xml"):
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""``check``: files in, what is not valid in them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stcli.errors import InputError
+from stcli.raster.cfcheck import check_cf
+from stcli.raster.cog import check_cog
+from stcli.raster.findings import Checked
+from stcli.raster.georef import check_georef
+from stcli.raster.read import open_raster
+
+__all__ = ["Unreadable", "cf", "check_all", "cog", "georef"]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be looked at, and why."""
+
+    path: str
+    error: str
+
+
+def check_all(paths: Sequence[str], check: Callable[[str], Checked]) -> list[Checked | Unreadable]:
+    """Check files one after the other; one that cannot be read does not end it."""
+    results: list[Checked | Unreadable] = []
+    for path in paths:
+        try:
+            results.append(check(path))
+        except InputError as error:
+            results.append(Unreadable(path, str(error)))
+    return results
+
+
+def cog(path: str) -> Checked:
+    """Check that a GeoTIFF is cloud optimised; see `stcli.raster.cog`."""
+    return check_cog(path)
+
+
+def cf(path: str) -> Checked:
+    """Check a NetCDF file against the CF conventions; see `stcli.raster.cfcheck`."""
+    return check_cf(path)
+
+
+def georef(path: str, like: str | None = None) -> Checked:
+    """Check that a raster says where it lies; see `stcli.raster.georef`."""
+    with open_raster(path) as raster:
+        if like is None:
+            return check_georef(raster.info)
+        with open_raster(like) as other:
+            return check_georef(raster.info, other.info)

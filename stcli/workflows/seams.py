@@ -1,0 +1,134 @@
+"""``check seams``: one pass over a raster, then the search for a lattice of jumps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import UsageError
+from stcli.noise.seams import CELL, FEWEST, SHORTEST, Seams, find_seams, jumps
+from stcli.raster.findings import Checked, Findings
+from stcli.raster.info import RasterInfo
+from stcli.settings import RunSettings
+from stcli.workflows.job import Inputs, Progress, plan_pass, silent
+
+#: Integer bands of this many bytes or fewer with a colour table or class names, or 8 bits and one
+#: band, hold classes.
+_CLASS_BYTES = 1
+
+
+def check_seams(
+    inputs: Inputs,
+    settings: RunSettings,
+    *,
+    period: int | None = None,
+    threshold: float = 3.0,
+    classes: bool | None = None,
+    progress: Progress = silent,
+) -> Checked:
+    """Look for the seams of tiles in a raster.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        One raster.
+    settings : RunSettings
+    period : int, optional
+        Side of the suspected tiles in pixels; by default all are tried.
+    threshold : float
+        Score from which a raster is not valid: -log10 of the probability of a false alarm.
+    classes : bool, optional
+        Values are classes or labels; by default so for one integer band of 8 bits and for uint32
+        and int64 (labels).
+    progress : callable
+
+    Returns
+    -------
+    Checked
+        Figures: period, offset, score and excess of the most suspect lattice.
+
+    Raises
+    ------
+    UsageError, InputError, BudgetError
+    """
+    if period is not None and period < SHORTEST:
+        raise UsageError(f"--period: found {period}, wanted >= {SHORTEST} pixels.")
+    with inputs.open() as raster:
+        info = raster.info
+        named = _holds_classes(info) if classes is None else classes
+        sums = _Sums(info, named)
+        pixel = info.dtype.itemsize * info.count + 2 + 4 * 8 + 16
+        work = plan_pass(raster, Cost(pixel), settings, halo=1, align=CELL)
+        work.run(sums.block, sums.sink, "seams", progress)
+    columns, rows = sums.total()
+    found = find_seams(columns, rows, period)
+    return _verdict(info, found, named, threshold)
+
+
+def _holds_classes(info: RasterInfo) -> bool:
+    kind = info.dtype
+    return info.count == 1 and (kind.kind in "iu") and kind.itemsize in (_CLASS_BYTES, 4, 8)
+
+
+def _verdict(info: RasterInfo, found: Seams, classes: bool, threshold: float) -> Checked:
+    findings = Findings()
+    small = (max(info.shape) - 1) // FEWEST < SHORTEST
+    findings.warning(small, "it is too small to show a lattice of seams")
+    row, col = found.offset
+    where = " and ".join(
+        f"{name} {start} + k * {found.period}"
+        for name, start in (("rows", row), ("columns", col))
+        if start is not None
+    )
+    findings.error(
+        found.score >= threshold,
+        f"values jump along {where}: score {found.score:g}, "
+        f"{threshold:g} or more is no chance; excess {100 * found.excess:.1f} %",
+    )
+    return findings.of(
+        info.path,
+        values="classes" if classes else "continuous",
+        period=found.period or None,
+        offset={"row": row, "col": col},
+        score=found.score,
+        excess=found.excess if np.isfinite(found.excess) else None,
+        threshold=threshold,
+    )
+
+
+class _Sums:
+    """Sums of jumps at each boundary, a tile's at its place; kept by tile and added in order."""
+
+    def __init__(self, info: RasterInfo, classes: bool) -> None:
+        self.shape, self.classes = info.shape, classes
+        self.count = info.count * (1 if classes else 2)
+        self.parts: dict[int, tuple[Tile, NDArray[Any], NDArray[Any]]] = {}
+
+    def block(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
+        """Measure a tile: across columns within its rows, and across rows within its columns."""
+        rows, cols = where.trim
+        top, left = (n + part.start for n, part in zip(where.lattice, where.trim, strict=True))
+        across = jumps(block[:, rows], valid[rows], self.classes, top)[..., cols]
+        turned = np.swapaxes(block, 1, 2)[:, cols]
+        down = jumps(turned, valid.T[cols], self.classes, left)[..., rows]
+        return across, down
+
+    def sink(self, tile: Tile, result: Any) -> None:
+        """Keep a tile's sums."""
+        if result is not None:
+            self.parts[tile.index] = (tile, *result)
+
+    def total(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums over the raster: of boundaries between columns, and between rows."""
+        columns = np.zeros((self.count, 2, self.shape[1]))
+        rows = np.zeros((self.count, 2, self.shape[0]))
+        for index in sorted(self.parts):
+            tile, across, down = self.parts[index]
+            core = tile.core
+            columns[..., core.col_off : core.col_off + core.width] += across
+            rows[..., core.row_off : core.row_off + core.height] += down
+        return columns, rows

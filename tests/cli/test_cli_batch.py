@@ -1,0 +1,326 @@
+"""Many files through one verb, as cron runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cliworld import ROOT, call, command, read, save, spawn
+from cliworld import scene as crop
+from rasterio.windows import Window
+
+from stcli.errors import OutputError
+from stcli.raster.lock import LOCK, locked
+from stcli.workflows.batch import Answer, Orders, batch, share
+
+ARRAY, PROFILE = crop(Window(260, 0, 40, 30))
+
+
+def records(result):
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def statuses(result):
+    return [record["status"] for record in records(result)]
+
+
+@pytest.fixture
+def box(tmp_path):
+    """Twelve files, two of them damaged."""
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        path = tmp_path / "in" / f"{number:02}.tif"
+        save(path, ARRAY, PROFILE)
+        if number in (3, 7):
+            path.write_bytes(path.read_bytes()[:500])
+        os.utime(path, (1e9, 1e9))
+    return tmp_path
+
+
+def run(box, *more, verb="segment", options=("--size", 25)):
+    pattern = box / "in" / "*.tif"
+    argv = ("batch", verb, pattern, "--out-dir", box / "out", *more)
+    return call(*argv, *(("--", *options) if options else ()))
+
+
+def outputs(box):
+    return {path.name: path.read_bytes() for path in (box / "out").iterdir()}
+
+
+def test_damaged_files_are_named_the_rest_is_done_and_nothing_is_done_twice(box):
+    first = run(box, "--skip-existing")
+    assert first.code == 8
+    failed = [r for r in records(first) if r["status"] == "failed"]
+    assert [Path(r["input"]).name for r in failed] == ["03.tif", "07.tif"]
+    assert {r["exit_code"] for r in failed} == {3}
+    assert all("cannot be read as a raster" in r["note"] for r in failed)
+    assert "2 of 12 files failed (10 done, 0 skipped, 0 left)" in first.err
+    assert [Path(r["input"]).name for r in records(first)] == [f"{n:02}.tif" for n in range(12)]
+    made = outputs(box)
+    assert sorted(made) == [f"{n:02}.tif" for n in range(12) if n not in (3, 7)]
+
+    second = run(box, "--skip-existing")
+    assert second.code == 8
+    assert statuses(second).count("skipped") == 10
+    assert outputs(box) == made
+
+    for name in ("03.tif", "07.tif"):
+        (box / "in" / name).unlink()
+        save(box / "in" / name, ARRAY, PROFILE)
+        os.utime(box / "in" / name, (1e9, 1e9))
+    third = run(box, "--skip-existing")
+    assert third.code == 0, third.err
+    assert statuses(third).count("done") == 2
+    assert {**outputs(box), **made} == outputs(box)
+    assert len(outputs(box)) == 12
+
+
+def test_a_file_is_what_the_verb_alone_makes_of_it(box):
+    path = box / "in" / "00.tif"
+    assert call("segment", path, box / "alone.tif", "--size", 25).code == 0
+    result = call("batch", "segment", path, "--out-dir", box / "out", "--", "--size", 25)
+    assert result.code == 0, result.err
+    assert (read(box / "out" / "00.tif") == read(box / "alone.tif")).all()
+    (record,) = records(result)
+    assert record["result"]["segments"] > 1
+    assert record["output"] == str(box / "out" / "00.tif")
+
+
+def test_outputs_are_named_by_the_template(box):
+    result = call(
+        "batch", "segment", box / "in/00.tif", "--out-dir", box / "out", "--name", "s_{stem}.tiff"
+    )
+    assert result.code == 0, result.err
+    assert [path.name for path in (box / "out").iterdir()] == ["s_00.tiff"]
+
+
+USAGE = [
+    (("batch", "info", "a.tif", "--out-dir", "o"), 2, "'info' found, one of "),
+    (("batch", "segment", "--out-dir", "o"), 2, "no INPUT found"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--", "--wrong"), 2, "No such option"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--name", "x.tif"), 2, "--name: 'x.tif'"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--files", "0"), 2, "--files: found 0"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "-1"), 2, "--settle: found -1"),
+    (("batch", "segment", "a.tif", "x/a.tif", "--out-dir", "o"), 2, "and so would a.tif"),
+    (("batch", "segment", "nowhere/*.tif", "--out-dir", "o"), 3, "no directory nowhere"),
+    (("batch", "segment", "a.tif", "--out-dir", "o/deep/er"), 4, "o/deep/er: cannot be made"),
+    (
+        ("batch", "segment", "a.tif", "--out-dir", "o", "--overwrite", "--skip-existing"),
+        2,
+        "--skip-existing and --overwrite: one of them",
+    ),
+]
+
+
+@pytest.mark.parametrize(("argv", "code", "sentence"), USAGE)
+def test_wrong_orders_are_refused_before_any_work(argv, code, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(*argv)
+    assert (result.code, result.out) == (code, ""), result.err
+    assert sentence in result.err
+    assert not list(tmp_path.rglob("*.tif"))
+
+
+def test_options_that_the_verb_refuses_end_the_batch(box):
+    result = run(box, options=("--size", 1))
+    assert (result.code, result.out) == (2, "")
+    assert "--size: found 1, wanted >= 4 pixels" in result.err
+
+
+def test_an_empty_drop_folder_is_no_error(tmp_path):
+    (tmp_path / "in").mkdir()
+    result = run(tmp_path, options=())
+    assert (result.code, result.out) == (0, "")
+    assert "of 0 files" in result.err
+
+
+# --- the workflow, with verbs that cost nothing -------------------------------------------------
+
+
+class Runner:
+    """Write the input's size to the output; what a test wants to happen happens meanwhile."""
+
+    def __init__(self, meanwhile=lambda source: None):
+        self.meanwhile, self.stopped, self.ran = meanwhile, False, []
+
+    def __call__(self, source, target):
+        self.ran.append(source)
+        Path(target).write_text(str(Path(source).stat().st_size))
+        self.meanwhile(source)
+        return Answer(0)
+
+    def stop(self):
+        self.stopped = True
+
+
+def plain(tmp_path, count, size=10):
+    (tmp_path / "in").mkdir(exist_ok=True)
+    for number in range(count):
+        (tmp_path / "in" / f"{number:03}.tif").write_bytes(bytes(size))
+        os.utime(tmp_path / "in" / f"{number:03}.tif", (1e9, 1e9))
+    return Orders((str(tmp_path / "in" / "*"),), tmp_path / "out", skip_existing=True, settle=0.3)
+
+
+def test_a_hundred_files_five_damaged(tmp_path):
+    orders = plain(tmp_path, 100)
+
+    class Picky(Runner):
+        def __call__(self, source, target):
+            if Path(source).read_bytes().startswith(b"bad"):
+                return Answer(3, error=f"{source}: damaged")
+            return super().__call__(source, target)
+
+    bad = [tmp_path / "in" / f"{n:03}.tif" for n in (0, 13, 50, 51, 99)]
+    for path in bad:
+        path.write_bytes(b"bad")
+        os.utime(path, (1e9, 1e9))
+    told = []
+    first = Picky()
+    assert batch(orders, first, told.append) == {"done": 95, "failed": 5}
+    assert [r.input for r in told if r.status == "failed"] == [str(p) for p in bad]
+    again = Picky()
+    assert batch(orders, again, told.append) == {"skipped": 95, "failed": 5}
+    assert again.ran == []
+    for path in bad:
+        path.write_bytes(b"repaired")
+        os.utime(path, (1e9, 1e9))
+    assert batch(orders, Picky(), told.append) == {"skipped": 95, "done": 5}
+
+
+def test_a_growing_input_is_left_for_the_next_run(tmp_path):
+    orders = plain(tmp_path, 3)
+    growing = tmp_path / "in" / "001.tif"
+    halt = threading.Event()
+
+    def copy():
+        while not halt.wait(0.02):
+            with growing.open("ab") as file:
+                file.write(b"x")
+
+    growing.write_bytes(b"x")
+    copier = threading.Thread(target=copy)
+    copier.start()
+    told, runner = [], Runner()
+    try:
+        tally = batch(orders, runner, told.append)
+    finally:
+        halt.set()
+        copier.join()
+    assert tally == {"done": 2, "left": 1}
+    assert "still changing" in told[1].note
+    assert str(growing) not in runner.ran
+    assert not (tmp_path / "out" / "001.tif").exists()
+    assert batch(orders, Runner(), told.append) == {"skipped": 2, "done": 1}
+
+
+def test_an_input_that_changes_while_it_is_read_leaves_no_output(tmp_path):
+    orders = plain(tmp_path, 2)
+
+    def change(source):
+        if source.endswith("000.tif"):
+            Path(source).write_bytes(bytes(20))
+
+    told = []
+    assert batch(orders, Runner(change), told.append) == {"left": 1, "done": 1}
+    assert "changed while it was read" in told[0].note
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["001.tif"]
+
+
+def test_an_output_older_than_its_input_is_told(tmp_path):
+    orders = plain(tmp_path, 1)
+    batch(orders, Runner(), lambda record: None)
+    later = time.time() + 5
+    os.utime(tmp_path / "in" / "000.tif", (later, later))
+    told = []
+    batch(orders, Runner(), told.append)
+    assert told[0].status == "skipped"
+    assert "newer than its output" in told[0].note
+
+
+def test_two_batches_do_not_collide(tmp_path):
+    orders = plain(tmp_path, 1)
+    orders.folder.mkdir()
+    runner = Runner()
+    with locked(orders.folder), pytest.raises(OutputError) as told:
+        batch(orders, runner, lambda record: None)
+    assert f"another batch (process {os.getpid()}) is at work there" in str(told.value)
+    assert told.value.exit_code == 4
+    assert runner.ran == []
+    assert batch(orders, Runner(), lambda record: None) == {"done": 1}
+    assert not (orders.folder / LOCK).exists()
+
+
+def test_a_lock_of_a_dead_process_does_not_hold(tmp_path):
+    (tmp_path / LOCK).write_text("999999")
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_at_once_share_tiles_and_memory():
+    assert share(2, 8, 1000) == (4, 500)
+    assert share(8, 2, None)[0] == 1
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_records_come_in_order_of_names(tmp_path, files):
+    base = plain(tmp_path, 9)
+    orders = Orders(base.inputs, base.folder, files=files)
+    told = []
+    batch(orders, Runner(lambda source: time.sleep(hash(source) % 5 / 100)), told.append)
+    assert [record.input for record in told] == sorted(record.input for record in told)
+
+
+# --- its processes --------------------------------------------------------------------------------
+
+#: The verb dies on files that are named so, as a crash in a library would make it.
+CRASH = """
+import os
+import stcli.cli.batch_pool as pool
+words = pool._WORDS
+pool._WORDS = (words[0], "-c", '''
+import os, sys
+import stcli.cli.batch_worker as worker
+main = worker.main
+def dies(argv):
+    if "05" in argv[-2]:
+        os.kill(os.getpid(), 9)
+    return main(argv)
+worker.main = dies
+worker.serve()
+''')
+"""
+
+
+def test_a_crash_costs_one_file(box):
+    argv = ("batch", "segment", box / "in/*.tif", "--out-dir", box / "out", "--files", 2)
+    done = spawn(*argv, prelude=CRASH)
+    assert done.returncode == 8, done.stderr
+    found = {Path(r["input"]).name: r for r in map(json.loads, done.stdout.splitlines())}
+    assert len(found) == 12
+    assert "ended early (SIGKILL: out of memory?)" in found["05.tif"]["note"]
+    assert [n for n, r in found.items() if r["status"] == "failed"] == [
+        "03.tif",
+        "05.tif",
+        "07.tif",
+    ]
+
+
+def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
+    argv = command("batch", "segment", box / "in/*.tif", "--out-dir", box / "out")
+    process = subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()  # the first file is done
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    for path in (box / "out").iterdir():
+        assert read(path).shape == (1, 30, 40)

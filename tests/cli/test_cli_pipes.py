@@ -1,0 +1,195 @@
+"""Rasters through pipes, with GDAL's own programs at the other end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from cliworld import CUBE, ROOT, call, command, good, read, spawn
+
+TOOLS = ("gdal_translate", "gdalwarp", "gdalinfo")
+needs_gdal = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in TOOLS), reason="gdal-bin is not installed"
+)
+
+
+def shell(line, **options):
+    """Run a line of bash; each program of its pipes must succeed."""
+    how = {"cwd": ROOT, "capture_output": True, "timeout": 120, **options}
+    return subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], check=False, **how)
+
+
+def words(*argv, prelude=""):
+    return shlex.join(command(*argv, prelude=prelude))
+
+
+@pytest.fixture(scope="module")
+def segments(scene, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pipes") / "segments.tif"
+    good("segment", scene, path, "-q")
+    return read(path)
+
+
+@pytest.mark.gdal
+@needs_gdal
+def test_between_two_gdal_programs(scene, segments, tmp_path):
+    out, same = tmp_path / "out.tif", tmp_path / "same.tif"
+    line = (
+        f"gdal_translate -q -of GTiff {scene} /vsistdout/ | {words('segment', '-', '-', '-q')}"
+        f" | tee {same} | gdalwarp -q -t_srs EPSG:3857 /vsistdin/ {out}"
+    )
+    done = shell(line)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert np.array_equal(read(same), segments)
+    with rasterio.open(out) as dataset:
+        assert dataset.crs.to_epsg() == 3857
+        assert set(np.unique(dataset.read())) - {0} <= set(np.unique(segments))
+        assert (dataset.read() > 0).mean() > 0.5
+
+
+@pytest.mark.gdal
+@needs_gdal
+@pytest.mark.parametrize("name", ["-", "/vsistdout/"])
+def test_the_stream_is_read_by_gdal_while_it_comes(scene, name):
+    line = f"{words('segment', scene, name, '-q')} | cat | gdalinfo -checksum /vsistdin/"
+    done = shell(line, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Checksum=" in done.stdout
+    assert "NoData Value=0" in done.stdout
+
+
+def test_the_stream_is_uncompressed_with_its_directory_first(scene, segments, tmp_path):
+    done = spawn("segment", scene, "-", "-q", text=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert int.from_bytes(done.stdout[4:8], "little") == 8
+    path = tmp_path / "a.tif"
+    path.write_bytes(done.stdout)
+    with rasterio.open(path) as dataset:
+        assert "compress" not in dataset.profile
+        assert dataset.overviews(1) == []
+        offsets = [
+            int(dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1))
+            for row in range(-(-dataset.height // dataset.block_shapes[0][0]))
+        ]
+        assert offsets == sorted(offsets)
+        assert np.array_equal(dataset.read(), segments)
+        assert dataset.tags()["STCLI_COMMAND"].startswith("stcli segment")
+
+
+@pytest.mark.parametrize("name", ["-", "/vsistdin/"])
+def test_a_pipe_and_a_file_behind_stdin_give_the_same(name, scene, segments, tmp_path):
+    piped, behind = tmp_path / "piped.tif", tmp_path / "behind.tif"
+    first = shell(f"cat {scene} | {words('segment', name, piped, '-v')}", text=True)
+    second = shell(f"{words('segment', name, behind, '-v')} < {scene}", text=True)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "bytes of stdin are spooled to " in first.stderr
+    assert "spooled" not in second.stderr
+    assert np.array_equal(read(piped), segments)
+    assert np.array_equal(read(behind), segments)
+
+
+def test_a_model_opens_stdin_twice(scene, model, tmp_path):
+    good("classify", scene, tmp_path / "file.tif", "--model", model, "-q")
+    done = shell(
+        f"cat {scene} | {words('classify', '-', tmp_path / 'pipe.tif', '--model', model, '-q')}"
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert np.array_equal(read(tmp_path / "pipe.tif"), read(tmp_path / "file.tif"))
+
+
+def test_netcdf_comes_through_a_pipe(tmp_path):
+    wanted = good("info", CUBE).json
+    for line in (f"cat {CUBE} | {words('info', '-')}", f"{words('info', '-')} < {CUBE}"):
+        done = shell(line, text=True, env={**os.environ, "CPL_TMPDIR": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
+        assert list(tmp_path.iterdir()) == []
+        found = json.loads(done.stdout)
+        assert found["path"] == "-"
+        assert {**found, "path": ""} == {**wanted, "path": ""}
+
+
+BAD = [
+    ("true |", "-: nothing came through stdin"),
+    ("head -c 20000 {scene} |", "-: cannot be read as a raster"),
+    ("echo no raster |", "-: cannot be read as a raster"),
+]
+
+
+@pytest.mark.parametrize(("before", "sentence"), BAD)
+def test_bad_stdin_is_one_sentence(before, sentence, scene, tmp_path):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    line = f"{before.format(scene=scene)} {words('segment', '-', tmp_path / 'o.tif')}"
+    done = shell(line, text=True, env={**os.environ, "CPL_TMPDIR": str(folder)})
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"stcli: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["tmp"]
+
+
+def test_a_closed_stdin_is_told(tmp_path):
+    done = shell(f"{words('info', '-')} <&-", text=True)
+    assert done.returncode == 3
+    assert "stcli: -: " in done.stderr
+
+
+def test_no_room_for_the_spool_is_an_output_error(scene, tmp_path):
+    prelude = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    prelude += "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
+    done = shell(
+        f"cat {scene} | {words('info', '-', prelude=prelude)}",
+        text=True,
+        env={**os.environ, "CPL_TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"-: stdin cannot be spooled to {tmp_path}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_while_spooling_leaves_nothing(scene, tmp_path):
+    process = subprocess.Popen(
+        command("info", "-"),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "CPL_TMPDIR": str(tmp_path)},
+    )
+    process.stdin.write(b"II*\0" + bytes(1 << 20))
+    process.stdin.flush()
+    time.sleep(0.5)
+    process.kill()
+    process.wait(30)
+    process.stdin.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reader", ["head -c 100 > /dev/null", "true"])
+def test_a_reader_that_leaves_ends_it_quietly(reader, scene):
+    line = f"{words('segment', scene, '-', '-q')} | {reader}; exit ${{PIPESTATUS[0]}}"
+    done = shell(line)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_slow_reader_gets_it_all(scene, segments, tmp_path):
+    out = tmp_path / "o.tif"
+    done = shell(f"{words('segment', scene, '-', '-q')} | tee {out} | (sleep 1; cat > /dev/null)")
+    assert done.returncode == 0
+    assert np.array_equal(read(out), segments)
+
+
+def test_compression_is_refused_on_stdout(scene):
+    result = call("segment", scene, "-", "--co", "COMPRESS=DEFLATE")
+    assert (result.code, result.out) == (2, "")
+    assert "--co COMPRESS=DEFLATE: a GeoTIFF on stdout is uncompressed" in result.err
+
+
+def test_stdin_and_stdout_are_no_clash(scene):
+    done = shell(f"cat {scene} | {words('segment', '-', '-', '-q')} | wc -c", text=True)
+    assert done.returncode == 0
+    assert int(done.stdout) > 200 * 220 * 4
