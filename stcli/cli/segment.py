@@ -20,6 +20,7 @@ def command(
     iterations: Annotated[
         int, typer.Option("--iterations", help="Rounds of moving the centres.")
     ] = SlicSettings.iterations,
+    min_size: options.MinSize = SlicSettings.min_size,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -42,7 +43,9 @@ def command(
 
     sources, path = options.inputs_and_output(paths)
     options.refuse_mixed((path,), json)
-    slic = SlicSettings(size=size, compactness=compactness, iterations=iterations)
+    slic = SlicSettings(
+        size=size, compactness=compactness, iterations=iterations, min_size=min_size
+    )
     pairs = options.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = segment(

@@ -14,7 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import create_raster, refuse_output
-from stcli.segmentation.slic import Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import RunSettings, SlicSettings
 from stcli.workflows.job import (
     Inputs,
@@ -80,7 +80,7 @@ def segment(
         refuse_output(spec)
         scaling = band_scaling(raster, settings, progress)
         cells = space.cells[0] * space.cells[1]
-        cost = Cost(slic_bytes(raster.info), core_pixel=24, once=WRITER + cells)
+        cost = Cost(slic_bytes(raster.info, slic_settings), core_pixel=24, once=WRITER + cells)
         work = plan_pass(raster, cost, settings, halo(slic_settings))
         found = _Found(cells)
         with create_raster(spec, raster.info.geobox) as writer:
@@ -103,15 +103,9 @@ def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
     return LabelSpace(lattice_origin(info.geobox), info.shape, settings.step)
 
 
-def slic_bytes(info: RasterInfo) -> int:
-    """Bytes a pixel that reading and `slic` hold at their peak, from what they allocate.
-
-    The block and its valid mask; scaled float32 bands; the choice; nine partial sums a cell of
-    at least four pixels are bounded by the connectivity pass: int64 labels and stack, int32
-    components, and per-pixel temporaries of the final numbering.
-    """
-    block = info.count * info.dtype.itemsize + 1
-    return block + 4 * info.count + 1 + 9 * 8 * (info.count + 3) // 36 + 8 + 8 + 4 + 8 + 8
+def slic_bytes(info: RasterInfo, settings: SlicSettings) -> int:
+    """Bytes a pixel that reading and `slic` hold at their peak."""
+    return info.count * info.dtype.itemsize + 1 + pixel_bytes(info.count, settings)
 
 
 class _Found:
