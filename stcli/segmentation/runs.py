@@ -186,7 +186,7 @@ def _meet_row(runs, settled, run, other, end, border, used, taken):  # type: ign
     """Count a run's pixel edges with the runs of a row beside it, from `other` on."""
     start, stop, parent = runs.start, runs.stop, runs.parent
     while other < end and start[other] < stop[run]:
-        edges = min(stop[other], stop[run]) - max(start[other], start[run])
+        edges = np.int64(min(stop[other], stop[run]) - max(start[other], start[run]))
         label = settled[parent[other]]
         border, used = _meet(border, used, taken, parent[run], label, edges)
         other += 1
@@ -206,7 +206,9 @@ def _meet(border, used, taken, root, label, edges):  # type: ignore[no-untyped-d
         at = border[at, 2]
     if used == len(border):
         longer = np.empty((2 * used, 3), dtype=np.int64)
-        longer[:used] = border
+        for i in range(used):
+            for j in range(3):
+                longer[i, j] = border[i, j]
         border = longer
     border[used, 0], border[used, 1], border[used, 2] = label, edges, taken[root]
     taken[root] = used

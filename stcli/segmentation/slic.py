@@ -102,19 +102,26 @@ def halo(settings: SlicSettings) -> int:
     return (2 * settings.iterations + REACH) * settings.step
 
 
-def pixel_bytes(bands: int, settings: SlicSettings) -> int:
+def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> int:
     """Bytes a pixel that `slic` holds at its peak, beside the block, from what it allocates.
 
     While centres move: packed pixels and choices, padding counted; a strip of float32 bands;
     totals, centres and marks of a cell. While fragments are settled: choices, labels, the result,
     and of each run two columns, its component, what settled and a scratch number; at worst every
     pixel is a run, and a fragment with borders or left over.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the raster: cells stand out beyond it, which counts where it is small.
     """
+    around = [min(side, 2 * halo(settings) + settings.step) for side in shape]
+    beyond = math.prod((side + 2 * settings.step) / side for side in around)
     cell, lanes = settings.step**2, Layout((1, 1), (0, 0), settings.step).lanes
     of_cell = 8 * (bands + 3) + 4 * (bands + 2) + 2 + (40 if settings.compactness == "auto" else 0)
-    moving = -(-((4 * bands + 1) * lanes + of_cell) // cell) + 4 * bands
-    settling = -(-lanes // cell) + 4 + 8 + (4 + 4 + 8 + 4 + 4) + 20
-    return max(moving, settling)
+    moving = beyond * ((4 * bands + 1) * lanes + of_cell) / cell + 4 * bands
+    settling = beyond * lanes / cell + 4 + 8 + (4 + 4 + 8 + 4 + 4) + 20
+    return math.ceil(max(moving, settling))
 
 
 def slic(

@@ -105,7 +105,7 @@ def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
 
 def slic_bytes(info: RasterInfo, settings: SlicSettings) -> int:
     """Bytes a pixel that reading and `slic` hold at their peak."""
-    return info.count * info.dtype.itemsize + 1 + pixel_bytes(info.count, settings)
+    return info.count * info.dtype.itemsize + 1 + pixel_bytes(info.count, settings, info.shape)
 
 
 class _Found:
