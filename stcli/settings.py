@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from stcli.errors import UsageError
 
@@ -77,9 +78,10 @@ class SlicSettings:
     ----------
     size : int
         Mean pixels of a superpixel; the seed lattice has a step of ``round(sqrt(size))`` pixels.
-    compactness : float
+    compactness : float or "auto"
         Weight of position against spectrum: a distance of one lattice step weighs as much as a
-        root-mean-square difference of `compactness` in scaled bands.
+        root-mean-square difference of `compactness` in scaled bands. With ``"auto"`` each
+        superpixel takes the largest such difference among its pixels (SLICO).
     iterations : int
         Rounds of assigning pixels and moving centres.
     min_size : float
@@ -87,14 +89,14 @@ class SlicSettings:
     """
 
     size: int = 100
-    compactness: float = 0.1
+    compactness: float | Literal["auto"] = 0.1
     iterations: int = 10
     min_size: float = 0.25
 
     def __post_init__(self) -> None:
         _check(self.size >= 4, "--size", self.size, ">= 4 pixels")
-        finite = 0 <= self.compactness < math.inf
-        _check(finite, "--compactness", self.compactness, ">= 0 and finite")
+        finite = self.compactness == "auto" or 0 <= self.compactness < math.inf
+        _check(finite, "--compactness", self.compactness, ">= 0 and finite, or auto")
         _check(self.iterations >= 1, "--iterations", self.iterations, ">= 1")
         _check(0 <= self.min_size <= 1, "--min-size", self.min_size, "between 0 and 1")
 

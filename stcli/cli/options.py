@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -80,6 +80,17 @@ def parse_shard(text: str | None, tile_size: int | None) -> tuple[int, int] | No
     if not tile_size:
         raise UsageError("--shard: give --tile-size too, so that all shards cut the same tiles.")
     return int(match[1]), int(match[2])
+
+
+def parse_compactness(text: str | float) -> float | Literal["auto"]:
+    """Read a number, or auto."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        message = f"'{text}' is no compactness; wanted a number >= 0, or auto"
+        raise typer.BadParameter(message) from None
 
 
 def parse_names(texts: list[str] | None) -> dict[int, str] | None:
@@ -173,7 +184,17 @@ Progress = Annotated[
 ]
 SegmentSize = Annotated[int, typer.Option("--size", help="Mean pixels of a superpixel.")]
 Compactness = Annotated[
-    float, typer.Option("--compactness", help="Weight of position against spectrum.")
+    Any,
+    typer.Option(
+        "--compactness",
+        metavar="NUMBER|auto",
+        parser=parse_compactness,
+        help="Weight of position against spectrum; auto suits each superpixel.",
+    ),
+]
+MinSize = Annotated[
+    float,
+    typer.Option("--min-size", help="Share of --size below which a segment is absorbed."),
 ]
 ClassColumn = Annotated[
     str | None, typer.Option("--class-column", help="Column of vector labels with the class.")

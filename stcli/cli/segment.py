@@ -20,6 +20,7 @@ def command(
     iterations: Annotated[
         int, typer.Option("--iterations", help="Rounds of moving the centres.")
     ] = SlicSettings.iterations,
+    min_size: options.MinSize = SlicSettings.min_size,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -48,7 +49,9 @@ def command(
 
     sources, path = options.inputs_and_output(paths)
     options.refuse_mixed((path,), json and not dry_run)
-    slic = SlicSettings(size=size, compactness=compactness, iterations=iterations)
+    slic = SlicSettings(
+        size=size, compactness=compactness, iterations=iterations, min_size=min_size
+    )
     inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     part = options.parse_shard(shard, tile_size)

@@ -11,6 +11,8 @@ A label's pixels may fall apart into several 4-connected components. The largest
    that several reach at once takes the lowest label.
 5. What is still untouched, an island in nodata mostly, is a segment with a number of its own.
 
+Components are found as runs along rows (`runs`), so that whole segments cost a few steps a row.
+
 Reach: a component lies in the 3x3 cells around its label's cell, so within 2 cells of any pixel of
 it, and so do all components of that label; the pixels that it touches lie within 3. Knowing what
 is settled in 1 takes 2 cells, the round of 2 looks 3 further, growing `GROWTH` more, and an
@@ -25,164 +27,148 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stcli.segmentation.cells import OPTIONS
+from stcli.segmentation.runs import (
+    Runs,
+    absorb,
+    count_runs,
+    find_runs,
+    join_rows,
+    settle_large,
+    write_runs,
+)
+from stcli.segmentation.team import Team
+
 GROWTH = 2
 #: Lattice cells that the rule looks around a pixel.
 REACH = 2 + 3 + GROWTH + 2
 
 
 def connect(
-    labels: NDArray[np.int64], smallest: int, step: int, island: tuple[int, int]
-) -> NDArray[np.int64]:
+    labels: NDArray[Any],
+    smallest: int,
+    step: int,
+    names: NDArray[Any],
+    island: tuple[int, int],
+    team: Team | None = None,
+) -> NDArray[Any]:
     """Make every label one 4-connected set of at least `smallest` pixels where it can be.
 
     Parameters
     ----------
-    labels : ndarray of int64 (row, col)
-        0 for none.
+    labels : ndarray of int32 or int64 (row, col)
+        From 1; 0 for none.
     smallest : int
         Pixels below which a segment is absorbed.
     step : int
         Pixels between the lattice's seeds.
+    names : ndarray (label + 1,)
+        What each label is called in the result, rising; 0 for 0.
     island : (int, int)
         Number of an island whose first pixel is the block's first, and what a row adds to it.
+    team : Team or None
+        Threads that share the work.
 
     Returns
     -------
-    ndarray of int64 (row, col)
+    ndarray of the dtype of `names` (row, col)
     """
-    parts, owner, size, _ = _components(labels)
-    largest = _largest(owner, size)
-    settled = _absorb(parts, np.where(largest & (size >= smallest), owner, 0))
-    settled = np.where((settled == 0) & largest, owner, settled)
-    final: NDArray[np.int64] = np.concatenate([[0], settled])[parts]
-    if (settled == 0).any():
-        _grow(final, labels, GROWTH * step)
-        _number_islands(final, np.where((final == 0) & (labels > 0), parts, 0), island)
+    team = team or Team(1)
+    runs = _runs(labels, team)
+    settled = np.empty(runs.parent.size, dtype=labels.dtype)
+    main = np.empty(names.size, dtype=np.int64)
+    scratch = np.empty(runs.parent.size, dtype=np.int32)
+    if settle_large(labels, runs, smallest, main, scratch, settled):
+        absorb(labels, runs, main, settled, scratch)
+    final = np.empty(labels.shape, dtype=names.dtype)
+    left = team.over(
+        labels.shape[0],
+        lambda top, bottom: write_runs(labels, runs, settled, names, top, bottom, final),
+    )
+    if any(left):
+        rest = _leftover(labels, final, sum(left))
+        rest = _grow(final, rest, GROWTH * step)
+        _number_islands(labels, final, rest, island)
     return final
 
 
-def _number_islands(
-    final: NDArray[np.int64], left: NDArray[np.int64], island: tuple[int, int]
-) -> None:
-    """Give each component of what is left the number of its first pixel."""
-    parts, _, _, start = _components(left)
-    row, col = np.divmod(start, left.shape[1])
-    inside = parts > 0
-    final[inside] = (island[0] + row * island[1] + col)[parts[inside] - 1]
+def _runs(labels: NDArray[Any], team: Team) -> Runs:
+    """Find the runs of a block and join them into components."""
+    height = labels.shape[0]
+    first = np.zeros(height + 1, dtype=np.int64)
+    team.over(height, lambda top, bottom: count_runs(labels, top, bottom, first))
+    np.cumsum(first, out=first)
+    count = int(first[-1])
+    start, stop = (np.empty(count, dtype=np.int32) for _ in range(2))
+    runs = Runs(first, start, stop, np.empty(count, dtype=np.int64))
+    team.over(height, lambda top, bottom: find_runs(labels, top, bottom, runs))
+    for top, _ in team.parts(height)[1:]:
+        join_rows(labels, top, runs)
+    return runs
 
 
-def _largest(owner: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the largest component of each label; the first in raster order on a tie."""
-    order = np.lexsort((np.arange(owner.size), -size, owner))
-    first = np.ones(owner.size, dtype=bool)
-    first[1:] = owner[order][1:] != owner[order][:-1]
-    largest = np.zeros(owner.size, dtype=bool)
-    largest[order[first]] = True
-    return largest
-
-
-def _absorb(parts: NDArray[np.int32], settled: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give unsettled components the settled label with which they share the longest border."""
-    fragment, label = _borders(parts, settled)
-    if not fragment.size:
-        return settled
-    pairs, border = np.unique(np.stack([fragment, label], axis=1), axis=0, return_counts=True)
-    order = np.lexsort((pairs[:, 1], -border, pairs[:, 0]))
-    winners, first = np.unique(pairs[order, 0], return_index=True)
-    result = settled.copy()
-    result[winners] = pairs[order[first], 1]
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _components(labels):  # type: ignore[no-untyped-def]
-    """Label 4-connected components from 1 in raster order of their first pixels.
-
-    Returns the components (row, col), and of each: its label, its size and its first pixel.
-    """
+@njit(**OPTIONS)
+def _leftover(labels, final, count):  # type: ignore[no-untyped-def]
+    """List the pixels that have a label and no name yet, in raster order."""
     height, width = labels.shape
-    parts = np.zeros((height, width), dtype=np.int32)
-    owner: Any = [np.int64(0)]
-    size: Any = [np.int64(0)]
-    start: Any = [np.int64(0)]
-    stack = np.empty(height * width, dtype=np.int64)
-    count = 0
-    for first in range(height * width):
-        if labels.flat[first] == 0 or parts.flat[first] != 0:
+    rest = np.empty(count, dtype=np.int64)
+    found = 0
+    for row in range(height):
+        for col in range(width):
+            if final[row, col] == 0 and labels[row, col] != 0:
+                rest[found] = row * width + col
+                found += 1
+    return rest
+
+
+@njit(**OPTIONS)
+def _grow(final, rest, steps):  # type: ignore[no-untyped-def]
+    """Grow names into the pixels of `rest`, a pixel a step, in place; return those still left."""
+    height, width = final.shape
+    name = np.zeros(rest.size, dtype=final.dtype)
+    count = rest.size
+    for _ in range(steps):
+        for i in range(count):
+            row, col = rest[i] // width, rest[i] % width
+            name[i] = 0
+            for side in range(4):
+                r = row + (side == 0) - (side == 1)
+                c = col + (side == 2) - (side == 3)
+                if 0 <= r < height and 0 <= c < width and final[r, c] != 0:
+                    name[i] = final[r, c] if name[i] == 0 else min(name[i], final[r, c])
+        kept = 0
+        for i in range(count):
+            if name[i] != 0:
+                final[rest[i] // width, rest[i] % width] = name[i]
+            else:
+                rest[kept] = rest[i]
+                kept += 1
+        if kept == count:
+            break
+        count = kept
+    return rest[:count]
+
+
+@njit(**OPTIONS)
+def _number_islands(labels, final, rest, island):  # type: ignore[no-untyped-def]
+    """Give each component of what is left the number of its first pixel, in place."""
+    height, width = final.shape
+    stack = np.empty(rest.size, dtype=np.int64)
+    for i in range(rest.size):
+        first_row, first_col = rest[i] // width, rest[i] % width
+        if final[first_row, first_col] != 0:
             continue
-        count += 1
-        label = labels.flat[first]
-        parts.flat[first] = count
-        stack[0] = first
-        top, pixels = 1, 0
+        name = final.dtype.type(island[0] + first_row * island[1] + first_col)
+        final[first_row, first_col] = name
+        stack[0], top = rest[i], 1
         while top:
             top -= 1
-            at = stack[top]
-            pixels += 1
-            row, col = at // width, at % width
+            row, col = stack[top] // width, stack[top] % width
             for side in range(4):
                 r = row + (side == 0) - (side == 1)
                 c = col + (side == 2) - (side == 3)
                 inside = 0 <= r < height and 0 <= c < width
-                if inside and labels[r, c] == label and parts[r, c] == 0:
-                    parts[r, c] = count
+                if inside and final[r, c] == 0 and labels[r, c] == labels[row, col]:
+                    final[r, c] = name
                     stack[top] = r * width + c
                     top += 1
-        owner.append(label)
-        size.append(np.int64(pixels))
-        start.append(np.int64(first))
-    return parts, np.array(owner[1:]), np.array(size[1:]), np.array(start[1:])
-
-
-@njit(cache=True, nogil=True)
-def _borders(parts, settled):  # type: ignore[no-untyped-def]
-    """List, for each pixel edge between them, an unsettled component and a settled label."""
-    height, width = parts.shape
-    fragment = [np.int64(0)]
-    label = [np.int64(0)]
-    for row in range(height):
-        for col in range(width):
-            a = parts[row, col]
-            for side in range(2):
-                r, c = row + (side == 0), col + (side == 1)
-                if a == 0 or r >= height or c >= width or parts[r, c] == 0:
-                    continue
-                b = parts[r, c]
-                if a != b and (settled[a - 1] == 0) != (settled[b - 1] == 0):
-                    loose, kept = (a, b) if settled[a - 1] == 0 else (b, a)
-                    fragment.append(np.int64(loose - 1))
-                    label.append(settled[kept - 1])
-    return np.array(fragment[1:]), np.array(label[1:])
-
-
-@njit(cache=True, nogil=True)
-def _grow(final, labels, steps):  # type: ignore[no-untyped-def]
-    """Grow settled labels into the pixels of `labels` that have none, a pixel a step, in place."""
-    height, width = final.shape
-    reached = np.zeros((height, width), dtype=np.int32)  # the step at which a pixel was reached
-    edge = [np.int64(0) for _ in range(0)]
-    for row in range(height):
-        for col in range(width):
-            for side in range(4):
-                r = row + (side == 0) - (side == 1)
-                c = col + (side == 2) - (side == 3)
-                inside = final[row, col] != 0 and 0 <= r < height and 0 <= c < width
-                if inside and labels[r, c] != 0 and final[r, c] == 0:
-                    edge.append(np.int64(row * width + col))
-                    break
-    for step in range(1, steps + 1):
-        grown = [np.int64(0) for _ in range(0)]
-        for at in edge:
-            row, col = at // width, at % width
-            for side in range(4):
-                r = row + (side == 0) - (side == 1)
-                c = col + (side == 2) - (side == 3)
-                if not (0 <= r < height and 0 <= c < width) or labels[r, c] == 0:
-                    continue
-                if final[r, c] == 0:
-                    final[r, c] = final[row, col]
-                    reached[r, c] = step
-                    grown.append(r * width + c)
-                elif reached[r, c] == step:
-                    final[r, c] = min(final[r, c], final[row, col])
-        edge = grown

@@ -4,7 +4,9 @@ A pixel of lattice cell c considers only the centres of the 3x3 cells around c, 
 leaves the 3x3 cells around its own, and an iteration reaches two cells. Nothing is defined by the
 block: cells are cut on the lattice, centres are summed cell by cell in a fixed order, and the
 position of a centre is kept as an offset from its own cell, so the same pixels give the same bits
-in any block that holds `halo(settings)` pixels around them.
+in any block that holds `halo(settings)` pixels around them. The kernels are in `assign`, the
+layout of the pixels that they read in `cells`, the rule for fragments in `connectivity`, and all
+of it in plain NumPy in `reference`.
 
 Source: Achanta et al. 2012, doi:10.1109/TPAMI.2012.120; the distance is
 D² = mean over bands of (x - centre)² + compactness² · (distance / step)².
@@ -12,17 +14,24 @@ D² = mean over bands of (x - centre)² + compactness² · (distance / step)².
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.segmentation.assign import adapt, assign, move, start
+from stcli.segmentation.cells import LIMIT_BITS, Layout, empty, pack, unpack
 from stcli.segmentation.connectivity import REACH, connect
+from stcli.segmentation.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
-_NONE = np.uint8(255)
+#: Compactness of the first round and at least, where each superpixel finds its own.
+AUTO_START, AUTO_LEAST = 0.1, 0.01
+#: Bands up to which a kernel is made for their number.
+_OWN_KERNEL = 16
 
 
 @dataclass(frozen=True)
@@ -93,10 +102,41 @@ def halo(settings: SlicSettings) -> int:
     return (2 * settings.iterations + REACH) * settings.step
 
 
+def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> int:
+    """Bytes a pixel that `slic` holds at its peak, beside the block, from what it allocates.
+
+    While centres move: packed pixels and choices, padding counted; a strip of float32 bands;
+    totals, centres and marks of a cell. While fragments are settled: choices, labels, the result,
+    and of each run two columns, its component, what settled and a scratch number; at worst every
+    pixel is a run, and a fragment with borders or left over.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the raster: cells stand out beyond it, which counts where it is small.
+    """
+    around = [min(side, 2 * halo(settings) + settings.step) for side in shape]
+    beyond = math.prod((side + 2 * settings.step) / side for side in around)
+    cell, lanes = settings.step**2, Layout((1, 1), (0, 0), settings.step).lanes
+    of_cell = 8 * (bands + 3) + 4 * (bands + 2) + 2 + (40 if settings.compactness == "auto" else 0)
+    moving = beyond * ((4 * bands + 1) * lanes + of_cell) / cell + 4 * bands
+    settling = beyond * lanes / cell + 4 + 8 + (4 + 4 + 8 + 4 + 4) + 20
+    return math.ceil(max(moving, settling))
+
+
 def slic(
-    block: Block, scaling: BandScaling, settings: SlicSettings, space: LabelSpace
+    block: Block,
+    scaling: BandScaling,
+    settings: SlicSettings,
+    space: LabelSpace,
+    threads: int = 1,
 ) -> NDArray[Any]:
     """Segment a block.
+
+    Parameters
+    ----------
+    threads : int
+        Threads that share the block; none of them changes the result.
 
     Returns
     -------
@@ -104,161 +144,118 @@ def slic(
         Label of the segment of each pixel, 0 where not valid. Exact at `halo(settings)` pixels
         from an edge of the block that is not an edge of the raster.
     """
-    features = scaled(block.values, block.valid, scaling)
-    step = settings.step
-    corner = np.array([at % step for at in block.lattice], dtype=np.int64)
-    choice = _assign(features, block.valid, corner, step, settings)
-    first = [at // step - f for at, f in zip(block.lattice, space.first, strict=True)]
-    cell_cols = space.cells[1]
-    labels = _labels(choice, corner, step, np.array([*first, cell_cols]))
+    step, team = settings.step, Team(threads)
+    corner = block.lattice[0] % step, block.lattice[1] % step
+    layout = Layout(block.valid.shape, corner, step)
+    choice = choose(block, scaling, settings, team)
+    dtype = np.int32 if block.valid.size < 2**31 else np.int64
+    labels = np.empty(block.valid.shape, dtype=dtype)
+    team.over(layout.cells[0], lambda a, b: unpack(choice, corner, step, a, b, labels))
     at = [b - o for b, o in zip(block.lattice, space.origin, strict=True)]
-    island = space.cells[0] * cell_cols + 1 + at[0] * space.shape[1] + at[1]
+    cells = space.cells[0] * space.cells[1]
+    island = cells + 1 + at[0] * space.shape[1] + at[1]
     smallest = int(np.ceil(settings.min_size * settings.size))
-    return connect(labels, smallest, step, (island, space.shape[1])).astype(space.dtype)
+    names = _names(block, layout, space)
+    return connect(labels, smallest, step, names, (island, space.shape[1]), team)
 
 
-def scaled(
-    values: NDArray[Any], valid: NDArray[np.bool_], scaling: BandScaling
-) -> NDArray[np.float32]:
-    """Scale bands to about [0, 1] with bands last, 0 where not valid.
+def _names(block: Block, layout: Layout, space: LabelSpace) -> NDArray[Any]:
+    """Label in the raster of each cell of a block, cells counted from 1; 0 for 0."""
+    first = [at // space.step - f for at, f in zip(block.lattice, space.first, strict=True)]
+    rows, cols = (np.arange(n) + f for n, f in zip(layout.cells, first, strict=True))
+    names = rows[:, None] * space.cells[1] + cols + 1
+    return np.concatenate([[0], names.ravel()]).astype(space.dtype)
+
+
+def choose(
+    block: Block, scaling: BandScaling, settings: SlicSettings, team: Team
+) -> NDArray[np.uint8]:
+    """Choose for each pixel one of the nine cells around its own.
 
     Returns
     -------
-    ndarray of float32 (row, col, band)
+    ndarray of uint8 (cell row, cell col, lane)
+        3·dr + dc for the cell dr - 1 rows and dc - 1 columns away, 255 for none, pixels packed
+        as in `stcli.segmentation.cells`.
     """
-    low = np.asarray(scaling.low, dtype=np.float32)
-    span = np.asarray(scaling.high, dtype=np.float32) - low
-    features = np.empty((*valid.shape, len(low)), dtype=np.float32)
-    for band in range(len(low)):
-        features[..., band] = (values[band].astype(np.float32) - low[band]) / span[band]
-    features[~valid] = 0
-    return features
+    corner = block.lattice[0] % settings.step, block.lattice[1] % settings.step
+    layout = Layout(block.valid.shape, corner, settings.step)
+    bands = len(scaling.low)
+    packed = empty(layout, bands)
+    rows = layout.cells[0]
+    team.over(
+        rows, lambda a, b: pack((block.values, block.valid), scaling, layout, packed, range(a, b))
+    )
+    iterate(packed, bands, layout, settings, team)
+    return packed[1]
 
 
-def _assign(
-    features: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    corner: NDArray[np.int64],
-    step: int,
+def iterate(
+    packed: tuple[NDArray[np.float32], NDArray[np.uint8]],
+    bands: int,
+    layout: Layout,
     settings: SlicSettings,
-) -> NDArray[np.uint8]:
-    """Choose for each pixel one of the nine cells around its own (3·dr + dc), 255 for none."""
-    rows, cols = (int(c + n - 1) // step + 1 for c, n in zip(corner, valid.shape, strict=True))
-    bands = features.shape[2]
-    choice = np.where(valid, np.uint8(4), _NONE)
-    centres = np.zeros((rows, cols, bands + 2), dtype=np.float32)
-    sums = np.zeros((rows, cols, 9, bands + 3), dtype=np.float64)
-    present = np.zeros((rows, cols), dtype=np.bool_)
-    weight = np.float32(bands * (settings.compactness / step) ** 2)
-    _sum_cells(features, choice, corner, step, sums)
-    _move_centres(sums, centres, present)
+    team: Team,
+) -> None:
+    """Assign pixels and move centres `settings.iterations` times; choices are made in place."""
+    (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place()
+    least, weight, first = weights(settings, bands)
+    adaptive, unit = settings.compactness == "auto", fixed_point(settings.step)
+    factor = np.full((rows, cols) if adaptive else (0, 0), first, dtype=np.float32)
+    own, auto = (0,) * (bands if bands <= _OWN_KERNEL else 0), (0,) * adaptive
+    totals = {
+        a: np.empty((b - a + 2, cols, bands + 3), dtype=np.int64) for a, b in team.parts(rows)
+    }
+    centres = np.full((rows, cols, bands + 2), np.nan, dtype=np.float32)
+    moved, touched = np.ones((2, rows, cols), dtype=np.bool_)
+    spread = np.zeros((rows, cols, 9) if adaptive else (0, 0, 0), dtype=np.float32)
+    numbers = settings.step, weight, unit
+    state = centres, moved, touched, factor, spread
+
+    def begin(a: int, b: int) -> None:
+        start(pixels, place, unit, a, b, choice, totals[a])
+
+    def half(a: int, b: int) -> None:
+        assign(own, auto, pixels, place, numbers, a, b, choice, totals[a], *state)
+
+    def other(a: int, b: int) -> None:
+        move(totals[a], touched, unit, a, b, centres, moved)
+        if adaptive:
+            adapt(spread, least, a, b, factor, moved)
+
+    team.over(rows, begin)
+    team.over(rows, lambda a, b: move(totals[a], touched, unit, a, b, centres, moved))
     for _ in range(settings.iterations):
-        _nearest(features, choice, (centres, present), corner, step, weight)
-        _sum_cells(features, choice, corner, step, sums)
-        _move_centres(sums, centres, present)
-    return choice
+        team.over(rows, half)
+        _take_over(list(totals.values()))
+        team.over(rows, other)
 
 
-@njit(cache=True, nogil=True)
-def _sum_cells(features, choice, corner, step, sums):  # type: ignore[no-untyped-def]
-    """Sum bands, offsets and count of each cell's pixels, apart for each of their nine choices."""
-    height, width, bands = features.shape
-    for cell_row in range(sums.shape[0]):
-        top = cell_row * step - corner[0]
-        for cell_col in range(sums.shape[1]):
-            left = cell_col * step - corner[1]
-            part = sums[cell_row, cell_col]
-            part[:] = 0.0
-            for row in range(max(top, 0), min(top + step, height)):
-                for col in range(max(left, 0), min(left + step, width)):
-                    k = choice[row, col]
-                    if k == 255:
-                        continue
-                    for band in range(bands):
-                        part[k, band] += features[row, col, band]
-                    # offsets from the chosen cell's first pixel: exact integers in any block
-                    part[k, bands] += row - top - (k // 3 - 1) * step
-                    part[k, bands + 1] += col - left - (k % 3 - 1) * step
-                    part[k, bands + 2] += 1.0
+def _take_over(totals: list[NDArray[np.int64]]) -> None:
+    """Let each part of the rows take over what the parts beside it added to its centres."""
+    for above, below in itertools.pairwise(totals):
+        above[-2] += below[0]
+        below[1] += above[-1]
+        below[0], above[-1] = 0, 0
 
 
-@njit(cache=True, nogil=True)
-def _move_centres(sums, centres, present):  # type: ignore[no-untyped-def]
-    """Move each centre to the mean of its pixels, gathered from the 3x3 cells in fixed order."""
-    rows, cols, bands = sums.shape[0], sums.shape[1], sums.shape[3] - 3
-    total = np.empty(bands + 3)
-    for row in range(rows):
-        for col in range(cols):
-            total[:] = 0.0
-            for k in range(9):
-                # pixels that chose this cell by k lie in the cell opposite to k
-                r, c = row - (k // 3 - 1), col - (k % 3 - 1)
-                if 0 <= r < rows and 0 <= c < cols:
-                    for j in range(bands + 3):
-                        total[j] += sums[r, c, k, j]
-            if total[bands + 2] > 0.0:
-                present[row, col] = True
-                for j in range(bands + 2):
-                    centres[row, col, j] = total[j] / total[bands + 2]
+def fixed_point(step: int) -> float:
+    """Units in 1 of a centre's sums: as many as let the pixels of nine cells fit an int64."""
+    return 2.0 ** min(34, 62 - LIMIT_BITS - math.ceil(math.log2(9 * step**2)))
 
 
-@njit(cache=True, nogil=True)
-def _nearest(features, choice, state, corner, step, weight):  # type: ignore[no-untyped-def]
-    """Give each valid pixel to the nearest of the nine centres around its cell."""
-    centres, present = state
-    height, width, bands = features.shape
-    near = np.empty((9, bands + 2), dtype=np.float32)
-    which = np.empty(9, dtype=np.uint8)
-    for cell_row in range(centres.shape[0]):
-        top = cell_row * step - corner[0]
-        for cell_col in range(centres.shape[1]):
-            left = cell_col * step - corner[1]
-            count = _gather(centres, present, (cell_row, cell_col, step), near, which)
-            for row in range(max(top, 0), min(top + step, height)):
-                for col in range(max(left, 0), min(left + step, width)):
-                    if choice[row, col] == 255:
-                        continue
-                    best = np.float32(np.inf)
-                    for i in range(count):
-                        spectral = np.float32(0.0)
-                        for band in range(bands):
-                            gap = features[row, col, band] - near[i, band]
-                            spectral += gap * gap
-                        down = np.float32(row - top) - near[i, bands]
-                        across = np.float32(col - left) - near[i, bands + 1]
-                        distance = spectral + weight * (down * down + across * across)
-                        if distance < best:
-                            best = distance
-                            choice[row, col] = which[i]
+def weights(settings: SlicSettings, bands: int) -> tuple[np.float32, np.float32, np.float32]:
+    """Say how a distance is weighed.
 
-
-@njit(cache=True, nogil=True)
-def _gather(centres, present, cell, near, which):  # type: ignore[no-untyped-def]
-    """Copy the centres around a cell, their positions as offsets from that cell; count them."""
-    row, col, step = cell
-    bands = centres.shape[2] - 2
-    count = 0
-    for k in range(9):
-        r, c = row + k // 3 - 1, col + k % 3 - 1
-        if r < 0 or c < 0 or r >= centres.shape[0] or c >= centres.shape[1] or not present[r, c]:
-            continue
-        near[count, :bands] = centres[r, c, :bands]
-        near[count, bands] = centres[r, c, bands] + (k // 3 - 1) * step
-        near[count, bands + 1] = centres[r, c, bands + 1] + (k % 3 - 1) * step
-        which[count] = k
-        count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _labels(choice, corner, step, first):  # type: ignore[no-untyped-def]
-    """Label each pixel by its chosen cell in the raster, from 1; 0 for none."""
-    labels = np.zeros(choice.shape, dtype=np.int64)
-    for row in range(choice.shape[0]):
-        for col in range(choice.shape[1]):
-            k = choice[row, col]
-            if k != 255:
-                cell_row = (row + corner[0]) // step + k // 3 - 1 + first[0]
-                cell_col = (col + corner[1]) // step + k % 3 - 1 + first[1]
-                labels[row, col] = cell_row * first[2] + cell_col + 1
-    return labels
+    Returns
+    -------
+    least, weight, factor : float32
+        The distance of a pixel from a centre is ``factor · spectral + weight · position``, both
+        sums of squares. With a given compactness the factor is 1; with ``"auto"`` it is first
+        this, and then one over the largest spectral part among the centre's pixels, or `least`.
+    """
+    if settings.compactness == "auto":
+        squares = bands * np.square([AUTO_LEAST, AUTO_START])
+        return np.float32(squares[0]), np.float32(1 / settings.step**2), np.float32(1 / squares[1])
+    weight = bands * (settings.compactness / settings.step) ** 2
+    return np.float32(0), np.float32(weight), np.float32(1)

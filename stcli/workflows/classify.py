@@ -221,7 +221,7 @@ def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
     tokens = most_tokens(model.settings, model.slic.step)
     core = 2 * outputs + 3 * 4 * len(model.card.classes) + 16
     return Cost(
-        slic_bytes(info) + 4,
+        slic_bytes(info, model.slic) + 4,
         core,
         torch=window_bytes(model.settings, info.count, len(model.card.classes), tokens),
         writer=WRITER * len(specs),

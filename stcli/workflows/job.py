@@ -17,7 +17,7 @@ from stcli.raster.output import STDOUT, Driver
 from stcli.raster.provenance import inputs_tag
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
-from stcli.raster.stdin import on_stdin
+from stcli.raster.stdin import on_stdin, spooled
 from stcli.workflows.pace import Progress
 from stcli.workflows.passes import Pass, plan_pass, report
 
@@ -108,10 +108,11 @@ class Output:
         **settings
             Of the verb: what it is, its settings, its model's hash.
         """
+        paths = [spooled() if on_stdin(path) else path for path in inputs.paths]
         return {
             **settings,
             "version": __version__,
-            "inputs": identify(inputs.paths, self.fingerprint),
+            "inputs": identify(paths, self.fingerprint),
             "chosen": [list(inputs.bands), inputs.resampling, inputs.assume_crs],
         }
 

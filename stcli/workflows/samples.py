@@ -84,7 +84,7 @@ class Cutter:
             found.update(result or {})
 
         around = recipe.network.margin + halo(recipe.slic)
-        cost = Cost(slic_bytes(info) + 24, core_pixel=24, once=once)
+        cost = Cost(slic_bytes(info, recipe.slic) + 24, core_pixel=24, once=once)
         work = plan_pass(self.raster, cost, settings, around, recipe.network.stride)
         tally = work.run(self._windows, sink, "windows", progress)
         sides: tuple[list[Sample], list[Sample]] = ([], [])

@@ -14,7 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import refuse_output
-from stcli.segmentation.slic import Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import (
     Inputs,
@@ -69,7 +69,7 @@ def segment(
     with inputs.open() as raster:
         space = label_space(raster.info, slic_settings)
         spec = _spec(raster.info, path, slic_settings, settings, output)
-        cost, found = _cost(raster.info, space), _Found(_cells(space))
+        cost, found = _cost(raster.info, slic_settings), _Found(_cells(space))
         with resumable((spec,), raster.info.geobox, output) as product:
             scaling = band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
@@ -100,7 +100,7 @@ def plan_segment(
         info = raster.info
         spec = _spec(info, path, slic_settings, settings, output)
         refuse_output(spec)
-        cost = _cost(info, label_space(info, slic_settings))
+        cost = _cost(info, slic_settings)
         passes = {
             "scaling": plan_scaling(raster, settings),
             "segment": plan_pass(raster, cost, settings, halo(slic_settings)),
@@ -130,9 +130,10 @@ def _cells(space: LabelSpace) -> int:
     return space.cells[0] * space.cells[1]
 
 
-def _cost(info: RasterInfo, space: LabelSpace) -> Cost:
+def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
     """Bytes that a tile needs, the writer's, and those that count labels."""
-    return Cost(slic_bytes(info), core_pixel=24, once=_cells(space), writer=WRITER)
+    labels = _cells(label_space(info, settings))
+    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels, writer=WRITER)
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,9 @@ def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
     return LabelSpace(lattice_origin(info.geobox), info.shape, settings.step)
 
 
-def slic_bytes(info: RasterInfo) -> int:
-    """Bytes a pixel that reading and `slic` hold at their peak, from what they allocate.
-
-    The block and its valid mask; scaled float32 bands; the choice; nine partial sums a cell of
-    at least four pixels are bounded by the connectivity pass: int64 labels and stack, int32
-    components, and per-pixel temporaries of the final numbering.
-    """
-    block = info.count * info.dtype.itemsize + 1
-    return block + 4 * info.count + 1 + 9 * 8 * (info.count + 3) // 36 + 8 + 8 + 4 + 8 + 8
+def slic_bytes(info: RasterInfo, settings: SlicSettings) -> int:
+    """Bytes a pixel that reading and `slic` hold at their peak."""
+    return info.count * info.dtype.itemsize + 1 + pixel_bytes(info.count, settings, info.shape)
 
 
 class _Found:

@@ -14,10 +14,16 @@ ISLAND = 1000
 STEP = 2
 
 
+def settle(labels, smallest, step, island):
+    """Call `connect` with labels that keep their names."""
+    names = np.arange(labels.max(initial=0) + 1, dtype=np.int64)
+    return connect(labels.astype(np.int32), smallest, step, names, island)
+
+
 def connected(rows: list[str], smallest: int = 0, step: int = 1) -> list[str]:
     """Labels 1 to 9 as digits, 0 as a point; islands as letters by their number."""
     labels = np.array([[int(c) if c != "." else 0 for c in row] for row in rows], dtype=np.int64)
-    result = connect(labels, smallest, step, (ISLAND, labels.shape[1]))
+    result = settle(labels, smallest, step, (ISLAND, labels.shape[1]))
     islands = np.unique(result[result >= ISLAND]).tolist()
     names = {n: "abcdefgh"[i] for i, n in enumerate(islands)}
     return ["".join(names.get(int(n), str(n) if n else ".") for n in row) for row in result]
@@ -68,7 +74,7 @@ def test_islands_are_numbered_by_their_first_pixel():
     labels = np.zeros((4, 6), dtype=np.int64)
     labels[0, 0] = labels[0, 1] = 5  # the largest keeps 5
     labels[0, 3] = labels[2, 2] = labels[3, 5] = 5
-    result = connect(labels, 0, STEP, (ISLAND, 100))
+    result = settle(labels, 0, STEP, (ISLAND, 100))
     assert result[0, 0] == result[0, 1] == 5
     assert (result[0, 3], result[2, 2], result[3, 5]) == (1003, 1202, 1305)
 
@@ -159,7 +165,7 @@ def brute_force(labels: np.ndarray, smallest: int) -> np.ndarray:
 )
 @settings(max_examples=400, deadline=None)
 def test_connect_is_the_rule_and_makes_connected_labels(labels, smallest):
-    result = connect(labels, smallest, STEP, (ISLAND, labels.shape[1]))
+    result = settle(labels, smallest, STEP, (ISLAND, labels.shape[1]))
     assert np.array_equal(result, brute_force(labels, smallest))
     assert np.array_equal(result == 0, labels == 0)
     for value in np.unique(result[result > 0]):

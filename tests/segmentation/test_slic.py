@@ -7,8 +7,10 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from stcli.segmentation import slic as module
-from stcli.segmentation.slic import Block, LabelSpace, halo, scaled, slic
+from stcli.segmentation.cells import Layout
+from stcli.segmentation.reference import reference, scaled
+from stcli.segmentation.slic import Block, LabelSpace, choose, halo, slic
+from stcli.segmentation.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
 KINDS = ("plain", "holes", "stripes", "speckled", "noise")
@@ -196,7 +198,7 @@ def test_signed_bands_do_not_wrap(whole):
     values = np.full((1, 20, 20), -30_000, dtype=np.int16)
     values[:, :, 10:] = 30_000
     scaling, valid = BandScaling((-30_000.0,), (30_000.0,)), np.ones((20, 20), dtype=bool)
-    assert set(np.unique(scaled(values, valid, scaling))) == {0.0, 1.0}
+    assert set(np.unique(scaled(Block(values, valid, (0, 0)), scaling))) == {0.0, 1.0}
     labels = whole(values, valid, SlicSettings(36, 0.01, 3), scaling=scaling)
     assert not set(np.unique(labels[:, :10])) & set(np.unique(labels[:, 10:]))
 
@@ -286,80 +288,94 @@ def test_labels_beyond_uint32_are_right():
 # --- a plain reference --------------------------------------------------------------------------
 
 
-def reference(features, valid, corner, step, compactness, iterations):
-    """SLIC with loops over pixels: cell (row, col) of each pixel, and how near the runner-up was.
+def chosen(choice, layout):
+    """Choice of each pixel (row, col), unpacked without the kernels."""
+    rows, cols = layout.cells
+    step = layout.step
+    square = choice[:, :, : step**2].reshape(rows, cols, step, step).transpose(0, 2, 1, 3)
+    whole = square.reshape(rows * step, cols * step)
+    return whole[layout.corner[0] :, layout.corner[1] :][: layout.shape[0], : layout.shape[1]]
 
-    float64 sums, float32 centres and distances, as the paper's formula is read in the module.
-    """
-    height, width, bands = features.shape
-    f = np.float32
-    weight = f(bands * (compactness / step) ** 2)
-    pixels = [(r, c) for r in range(height) for c in range(width) if valid[r, c]]
 
-    def home(r, c):
-        return (r + corner[0]) // step, (c + corner[1]) // step
+def choices(block, scaling, settings, threads=1):
+    corner = tuple(at % settings.step for at in block.lattice)
+    choice = choose(block, scaling, settings, Team(threads))
+    return chosen(choice, Layout(block.valid.shape, corner, settings.step))
 
-    chosen = {p: home(*p) for p in pixels}
-    centres: dict = {}
-    for turn in range(iterations + 1):
-        members: dict = {}
-        for p, cell in chosen.items():
-            members.setdefault(cell, []).append(p)
-        for cell, ps in members.items():
-            spectrum = np.mean([features[p].astype(np.float64) for p in ps], axis=0)
-            place = np.mean(
-                np.array(ps, dtype=np.float64) + corner - np.multiply(cell, step), axis=0
-            )
-            centres[cell] = spectrum.astype(f), place.astype(f)
-        if turn == iterations:
-            return chosen
-        new = {}
-        for r, c in pixels:
-            cell = home(r, c)
-            best = np.inf
-            for k in range(9):
-                near = cell[0] + k // 3 - 1, cell[1] + k % 3 - 1
-                if near not in centres:
-                    continue
-                spectrum, place = centres[near]
-                spectral = f(0)
-                for band in range(bands):
-                    spectral += (features[r, c, band] - spectrum[band]) ** 2
-                down = f(r + corner[0] - cell[0] * step) - (place[0] + f((k // 3 - 1) * step))
-                across = f(c + corner[1] - cell[1] * step) - (place[1] + f((k % 3 - 1) * step))
-                distance = spectral + weight * (down * down + across * across)
-                if distance < best:
-                    best, new[r, c] = distance, near
-        chosen = new
-    return chosen
+
+def referred(block, scaling, settings):
+    """The reference's cells as choices: 3 · rows + columns away from a pixel's own."""
+    cell = reference(block, scaling, settings)
+    place = np.indices(block.valid.shape) + np.array(block.lattice)[:, None, None]
+    down, across = cell - place // settings.step + 1
+    return np.where(block.valid, 3 * down + across, 255)
 
 
 @pytest.mark.parametrize("kind", ["plain", "noise", "speckled", "stripes"])
-@pytest.mark.parametrize("compactness", [0.0, 0.02, 0.2])
-@pytest.mark.parametrize(("step", "corner"), [(4, (0, 0)), (5, (3, 1))])
-def test_assignment_agrees_with_a_plain_reference(make_scene, kind, compactness, step, corner):
-    values, valid = make_scene(kind, (23, 19), 2, seed=5)
-    settings = SlicSettings(step**2, compactness, 3)
-    scaling = BandScaling((0.0, 0.0), (1.0, 1.0))
-    features = scaled(values, valid, scaling)
-    choice = module._assign(features, valid, np.array(corner), step, settings)
-    expected = np.full(valid.shape, 255)
-    chosen = reference(features, valid, np.array(corner), step, compactness, 3)
-    for (r, c), cell in chosen.items():
-        down, across = cell[0] - (r + corner[0]) // step, cell[1] - (c + corner[1]) // step
-        expected[r, c] = 3 * (down + 1) + across + 1
-    assert np.array_equal(choice, expected)
-    assert len(np.unique(choice)) > 3
+@pytest.mark.parametrize("compactness", [0.0, 0.02, 0.2, "auto"])
+@pytest.mark.parametrize(
+    ("step", "corner", "bands"), [(4, (0, 0), 2), (5, (3, 1), 2), (5, (-7, 9), 17), (2, (1, 1), 4)]
+)
+def test_kernels_are_the_plain_reference(make_scene, kind, compactness, step, corner, bands):
+    values, valid = make_scene(kind, (43, 39), bands, seed=5)
+    settings = SlicSettings(step**2, compactness, 4)
+    scaling = BandScaling((0.1,) * bands, (0.8,) * bands)
+    block = Block(values, valid, corner)
+    expected = referred(block, scaling, settings)
+    assert len(np.unique(expected)) > 3
+    for threads in (1, 3):
+        assert np.array_equal(choices(block, scaling, settings, threads), expected)
+
+
+def test_values_far_out_are_held_and_still_equal_the_reference(make_scene):
+    values, valid = make_scene("holes", (43, 61), 2, seed=3)
+    values[:, ::7, ::5] *= 1e7
+    block, scaling = Block(values, valid, (2, 3)), BandScaling((0.0, 0.0), (1.0, 1.0))
+    settings = SlicSettings(25, 0.1, 4)
+    assert np.array_equal(choices(block, scaling, settings), referred(block, scaling, settings))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("threads", [2, 5, 1000])
+def test_threads_that_share_a_block_do_not_show(make_scene, whole, kind, threads):
+    values, valid = make_scene(kind, (101, 87), seed=4)
+    settings, space = SlicSettings(25, 0.02, 5), LabelSpace((-3, 4), (101, 87), 5)
+    block, scaling = Block(values, valid, (-3, 4)), BandScaling((0.0,) * 3, (1.0,) * 3)
+    expected = whole(values, valid, settings, (-3, 4))
+    assert np.array_equal(slic(block, scaling, settings, space, threads), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_auto_compactness_is_tiled_without_a_seam(make_scene, whole, tiled, kind):
+    settings = SlicSettings(25, "auto", 4)
+    values, valid = make_scene(kind, (halo(settings) + 60, 190), seed=6)
+    expected = whole(values, valid, settings, (7, -2))
+    assert np.array_equal(tiled(values, valid, settings, 50, (7, -2)), expected)
+    assert_connected(expected, valid)
+
+
+def test_auto_compactness_suits_strong_and_weak_contrast_alike(make_scene, whole):
+    """Halves whose contrasts differ by ten: a given compactness suits one of them only."""
+    row, col = np.mgrid[:80, :160]
+    side = (row + 2 * (col % 80) > 117).astype(np.float32)
+    values = (side * np.where(col < 80, 1.0, 0.1))[None]
+    valid = np.ones((80, 160), dtype=bool)
+
+    def mixed(compactness):
+        labels = whole(values, valid, SlicSettings(64, compactness, 10))[:, 80:]
+        return sum(len(np.unique(side[:, 80:][labels == n])) > 1 for n in np.unique(labels))
+
+    assert mixed("auto") == 0 < mixed(0.5)
 
 
 def test_iterations_bring_pixels_nearer_to_their_centres(make_scene):
     values, valid = make_scene("plain", (60, 60))
-    scaling = BandScaling((0.0,) * 3, (1.0,) * 3)
-    features = scaled(values, valid, scaling)
+    scaling, block = BandScaling((0.0,) * 3, (1.0,) * 3), Block(values, valid, (0, 0))
+    features = np.moveaxis(scaled(block, scaling), 0, -1)
 
     def spread(iterations):
         settings = SlicSettings(36, 0.05, iterations)
-        choice = module._assign(features, valid, np.zeros(2, dtype=np.int64), 6, settings)
+        choice = choices(block, scaling, settings)
         row, col = np.mgrid[:60, :60]
         cell = (row // 6 + choice // 3 - 1) * 10 + col // 6 + choice % 3 - 1
         groups = [features[cell == n] for n in np.unique(cell)]

@@ -1,0 +1,70 @@
+"""SLIC in plain NumPy: what the kernels in `assign` do, to the bit, a raster at a time.
+
+Letters: B bands, S step of the lattice; a pixel's cell is its place on the lattice over S.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.segmentation.slic import Block, fixed_point, weights
+from stcli.settings import BandScaling, SlicSettings
+
+
+def scaled(block: Block, scaling: BandScaling) -> NDArray[np.float32]:
+    """Scale bands to about [0, 1], held within ±8192: float32 (band, row, col), 0 if not valid."""
+    low, high = (np.array(x, dtype=np.float32)[:, None, None] for x in (scaling.low, scaling.high))
+    features = (block.values.astype(np.float32) - low) / (high - low)
+    return np.where(block.valid, np.clip(features, -8192, 8192), np.float32(0))
+
+
+def reference(block: Block, scaling: BandScaling, settings: SlicSettings) -> NDArray[np.int64]:
+    """Choose the cell of each pixel, before fragments are settled.
+
+    Returns
+    -------
+    ndarray of int64 (2, row, col)
+        Row and column of the chosen cell on the lattice; the pixel's own where not valid.
+    """
+    x, step, bands = scaled(block, scaling), settings.step, len(scaling.low)
+    least, weight, first = weights(settings, bands)
+    place = np.indices(block.valid.shape) + np.array(block.lattice)[:, None, None]
+    home = place // step
+    corner = home[:, 0, 0] - 1
+    shape = tuple(home[:, -1, -1] - corner + 2)  # a rim of cells without centres around all
+    centres = np.full((bands + 2, *shape), np.nan, dtype=np.float32)
+    factor = np.full(shape, first, dtype=np.float32)
+    unit, chosen = fixed_point(step), home.copy()
+    for turn in range(settings.iterations + 1):
+        if turn:
+            best = np.full(block.valid.shape, np.inf, dtype=np.float32)
+            far = np.zeros_like(best)
+            for away in np.ndindex(3, 3):
+                cell = home + np.array(away)[:, None, None] - 1
+                near = tuple(cell - corner[:, None, None])
+                spectral = np.zeros_like(best)
+                for band in range(bands):
+                    spectral += (x[band] - centres[band][near]) ** 2
+                offset = (cell - home) * np.float32(step)
+                inside = (place - home * step).astype(np.float32)
+                y, z = (
+                    inside[i] - (centres[bands + i][near] + offset[i].astype(np.float32))
+                    for i in (0, 1)
+                )
+                distance = spectral * factor[near] + weight * (y * y + z * z)
+                less = distance < best
+                best, far = np.where(less, distance, best), np.where(less, spectral, far)
+                chosen = np.where(less, cell, chosen)
+        own = tuple((chosen - corner[:, None, None])[:, block.valid])
+        parts = [*(x.astype(np.float64) * unit), *(place - chosen * step), np.ones(x.shape[1:])]
+        totals = np.zeros((bands + 3, *shape), dtype=np.int64)
+        for total, part in zip(totals, parts, strict=True):
+            np.add.at(total, own, part[block.valid].astype(np.int64))
+        some, scale = totals[-1] > 0, np.array([unit] * bands + [1, 1])[:, None]
+        centres[:, some] = totals[:-1, some] / scale / totals[-1, some]
+        if turn and settings.compactness == "auto":
+            widest = np.full(shape, least, dtype=np.float32)
+            np.maximum.at(widest, own, far[block.valid])
+            factor = np.float32(1) / widest
+    return np.asarray(np.where(block.valid, chosen, home))

@@ -1,0 +1,252 @@
+"""Runs of equal labels along rows, and the components that they form.
+
+A run is a stretch of one label in one row; runs are numbered in raster order. A component is known
+by its first run, so components are in the order of their first pixels, however the rows are shared
+out while runs are joined.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stcli.segmentation.cells import OPTIONS
+
+
+class Runs(NamedTuple):
+    """Runs of a block of labels.
+
+    Attributes
+    ----------
+    first : ndarray of int64 (row + 1,)
+        Number of each row's first run; the last entry is the number of all runs.
+    start, stop : ndarray of int32 (run,)
+        Columns of a run's first pixel and of the one after its last.
+    parent : ndarray of int64 (run,)
+        Its component, once joined and settled: the number of that one's first run.
+    """
+
+    first: NDArray[np.int64]
+    start: NDArray[np.int32]
+    stop: NDArray[np.int32]
+    parent: NDArray[np.int64]
+
+
+@njit(**OPTIONS)
+def count_runs(labels, top, bottom, first):  # type: ignore[no-untyped-def]
+    """Count the runs of each row, 0 being no label, into ``first[row + 1]``."""
+    width = labels.shape[1]
+    for row in range(top, bottom):
+        line = labels[row]
+        count = int(line[0] != 0)
+        for col in range(1, width):
+            count += (line[col] != line[col - 1]) & (line[col] != 0)
+        first[row + 1] = count
+
+
+@njit(**OPTIONS)
+def find_runs(labels, top, bottom, runs):  # type: ignore[no-untyped-def]
+    """Find the runs of some rows, and join each with those of its label in the row above.
+
+    Joins stay within the rows given.
+    """
+    first, start, stop, parent = runs
+    width = labels.shape[1]
+    for row in range(top, bottom):
+        line = labels[row]
+        run, col = first[row], 0
+        while col < width:
+            label, begin = line[col], col
+            col += 1
+            while col < width and line[col] == label:
+                col += 1
+            if label != 0:
+                start[run], stop[run], parent[run] = begin, col, run
+                run += 1
+        if row > top:
+            join_rows(labels, row, runs)
+
+
+@njit(**OPTIONS)
+def join_rows(labels, row, runs):  # type: ignore[no-untyped-def]
+    """Join the runs of a row with those of their label in the row above."""
+    first, start, stop, parent = runs
+    a, b = first[row - 1], first[row]
+    while a < first[row] and b < first[row + 1]:
+        touch = start[a] < stop[b] and start[b] < stop[a]
+        if touch and labels[row - 1, start[a]] == labels[row, start[b]]:
+            _join(parent, a, b)
+        if stop[a] <= stop[b]:
+            a += 1
+        else:
+            b += 1
+
+
+@njit(**OPTIONS)
+def _join(parent, a, b):  # type: ignore[no-untyped-def]
+    """Join two components: the one that begins first names both."""
+    while parent[a] != a:
+        parent[a] = parent[parent[a]]
+        a = parent[a]
+    while parent[b] != b:
+        parent[b] = parent[parent[b]]
+        b = parent[b]
+    if a < b:
+        parent[b] = a
+    else:
+        parent[a] = b
+
+
+@njit(**OPTIONS)
+def settle_large(labels, runs, smallest, main, size, settled):  # type: ignore[no-untyped-def]
+    """Name components, measure them, and settle the large main ones.
+
+    Parameters
+    ----------
+    smallest : int
+    main : ndarray of int64 (label + 1,)
+        Filled with the largest component of each label, -1 for none; on a tie the first.
+    size : ndarray of int32 (run,)
+        Filled with the pixels of each component, at its first run.
+    settled : ndarray (run,)
+        Filled with the label of each component that settles, 0 for others, at its first run.
+
+    Returns
+    -------
+    int
+        How many components are left unsettled.
+    """
+    first, start, stop, parent = runs
+    main[:] = -1
+    for run in range(parent.size):
+        size[run] = 0
+        root = parent[parent[run]]  # a parent comes first, so it is named already
+        parent[run] = root
+        size[root] += stop[run] - start[run]
+    left = 0
+    for row in range(labels.shape[0]):
+        for run in range(first[row], first[row + 1]):
+            if parent[run] == run:
+                left += 1
+                label = labels[row, start[run]]
+                settled[run] = 0
+                if main[label] < 0 or size[run] > size[main[label]]:
+                    main[label] = run
+    for label in range(main.size):
+        if main[label] >= 0 and size[main[label]] >= smallest:
+            settled[main[label]] = label
+            left -= 1
+    return left
+
+
+@njit(**OPTIONS)
+def absorb(labels, runs, main, settled, taken):  # type: ignore[no-untyped-def]
+    """Give unsettled components to the settled ones around them, and settle the main ones left.
+
+    A component takes the label with which it shares the longest border, the lower on a tie; all
+    look at the same state. `taken`, int32 (run,), is used for the borders' lists.
+    """
+    first, start, stop, parent = runs
+    taken[:] = -1
+    border = np.empty((1024, 3), dtype=np.int64)  # label, pixel edges, next of the component
+    used = 0
+    for row in range(labels.shape[0]):
+        above, below = first[max(row - 1, 0)], first[row + 1]
+        for run in range(first[row], first[row + 1]):
+            root = parent[run]
+            if settled[root] != 0:
+                continue
+            if run > first[row] and stop[run - 1] == start[run]:
+                border, used = _meet(border, used, taken, root, settled[parent[run - 1]], 1)
+            if run + 1 < first[row + 1] and start[run + 1] == stop[run]:
+                border, used = _meet(border, used, taken, root, settled[parent[run + 1]], 1)
+            if row > 0:
+                while above < first[row] and stop[above] <= start[run]:
+                    above += 1
+                border, used = _meet_row(runs, settled, run, above, first[row], border, used, taken)
+            if row + 1 < labels.shape[0]:
+                while below < first[row + 2] and stop[below] <= start[run]:
+                    below += 1
+                border, used = _meet_row(
+                    runs, settled, run, below, first[row + 2], border, used, taken
+                )
+    for run in range(parent.size):
+        if parent[run] == run and settled[run] == 0 and taken[run] >= 0:
+            settled[run] = _longest(border, taken[run])
+    for label in range(main.size):
+        if main[label] >= 0 and settled[main[label]] == 0:
+            settled[main[label]] = label
+
+
+@njit(**OPTIONS)
+def _meet_row(runs, settled, run, other, end, border, used, taken):  # type: ignore[no-untyped-def]
+    """Count a run's pixel edges with the runs of a row beside it, from `other` on."""
+    start, stop, parent = runs.start, runs.stop, runs.parent
+    while other < end and start[other] < stop[run]:
+        edges = np.int64(min(stop[other], stop[run]) - max(start[other], start[run]))
+        label = settled[parent[other]]
+        border, used = _meet(border, used, taken, parent[run], label, edges)
+        other += 1
+    return border, used
+
+
+@njit(**OPTIONS)
+def _meet(border, used, taken, root, label, edges):  # type: ignore[no-untyped-def]
+    """Add pixel edges between a component and a settled label to the component's list."""
+    if label == 0:
+        return border, used
+    at = taken[root]
+    while at >= 0:
+        if border[at, 0] == label:
+            border[at, 1] += edges
+            return border, used
+        at = border[at, 2]
+    if used == len(border):
+        longer = np.empty((2 * used, 3), dtype=np.int64)
+        for i in range(used):
+            for j in range(3):
+                longer[i, j] = border[i, j]
+        border = longer
+    border[used, 0], border[used, 1], border[used, 2] = label, edges, taken[root]
+    taken[root] = used
+    return border, used + 1
+
+
+@njit(**OPTIONS)
+def _longest(border, at):  # type: ignore[no-untyped-def]
+    """Find the label of the longest border in a list, the lower on a tie."""
+    best, edges = border[at, 0], border[at, 1]
+    while at >= 0:
+        if border[at, 1] > edges or (border[at, 1] == edges and border[at, 0] < best):
+            best, edges = border[at, 0], border[at, 1]
+        at = border[at, 2]
+    return best
+
+
+@njit(**OPTIONS)
+def write_runs(labels, runs, settled, names, top, bottom, final):  # type: ignore[no-untyped-def]
+    """Write the settled name of each pixel of some rows, 0 for none.
+
+    Returns how many pixels with a label have no name.
+    """
+    first, start, stop, parent = runs
+    left = 0
+    for row in range(top, bottom):
+        col = 0
+        for run in range(first[row], first[row + 1]):
+            while col < start[run]:
+                final[row, col] = 0
+                col += 1
+            label = settled[parent[run]]
+            name = names[label]
+            left += 0 if label else stop[run] - start[run]
+            while col < stop[run]:
+                final[row, col] = name
+                col += 1
+        while col < labels.shape[1]:
+            final[row, col] = 0
+            col += 1
+    return left

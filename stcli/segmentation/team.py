@@ -1,0 +1,37 @@
+"""Threads that share the rows of one block."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """Runs a kernel that holds no lock over parts of a block's rows, side by side.
+
+    Attributes
+    ----------
+    threads : int
+    """
+
+    threads: int
+
+    def parts(self, rows: int) -> list[tuple[int, int]]:
+        """Cut rows into one part a thread: first row, and the one after the last."""
+        count = max(1, min(self.threads, rows))
+        edges = [rows * i // count for i in range(count + 1)]
+        return list(itertools.pairwise(edges))
+
+    def over(self, rows: int, work: Callable[[int, int], T]) -> list[T]:
+        """Call ``work(first, last)`` on all parts; results in the order of the parts."""
+        parts = self.parts(rows)
+        if len(parts) == 1:
+            return [work(*parts[0])]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            return list(pool.map(work, *zip(*parts, strict=True)))
