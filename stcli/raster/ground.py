@@ -10,6 +10,7 @@ CRS the unit is the pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def ground(geobox: GeoBox, path: str) -> Ground:
     if geobox.crs is None:
         return plain(rows)
     if geobox.crs.geographic:
-        return _ellipsoid(geobox, path)
+        return _ellipsoid(geobox, geobox.crs.proj, path)
     factor = float(geobox.crs.proj.axis_info[0].unit_conversion_factor or 1.0)
     width, height = (factor * side for side in pixel_size(geobox))
     area = abs(geobox.transform.determinant) * factor**2
@@ -74,15 +75,15 @@ def ground(geobox: GeoBox, path: str) -> Ground:
     return Ground(*flat.weights, (area, width, height), "m")
 
 
-def _ellipsoid(geobox: GeoBox, path: str) -> Ground:
+def _ellipsoid(geobox: GeoBox, crs: Any, path: str) -> Ground:
     t = geobox.transform
     if t.b or t.d:
         raise InputError(
             f"{path}: is a rotated grid of longitudes and latitudes, of which areas are not "
             "measured; reproject it first"
         )
-    factor = float(geobox.crs.proj.axis_info[0].unit_conversion_factor)  # radians a unit
-    ellipsoid = geobox.crs.proj.ellipsoid
+    factor = float(crs.axis_info[0].unit_conversion_factor)  # radians a unit
+    ellipsoid = crs.ellipsoid
     a, flattening = ellipsoid.semi_major_metre, 1 / (ellipsoid.inverse_flattening or np.inf)
     e2 = flattening * (2 - flattening)
     edges = (t.f + t.e * np.arange(int(geobox.shape[0]) + 1)) * factor
@@ -95,8 +96,8 @@ def _ellipsoid(geobox: GeoBox, path: str) -> Ground:
     down = np.abs(half) * (meridian @ _SHARES)
     area = np.abs(half) * ((meridian * parallel) @ _SHARES) * wide
     across = a * np.cos(edges).clip(0) / np.sqrt(1 - e2 * np.sin(edges) ** 2) * wide
-    fine = [_whole(values) for values in (area, across, down)]
-    return Ground(*(f[0] for f in fine), tuple(f[1] for f in fine), "m")  # type: ignore[arg-type]
+    (areas, a), (acrosses, b), (downs, c) = (_whole(values) for values in (area, across, down))
+    return Ground(areas, acrosses, downs, (a, b, c), "m")
 
 
 def _whole(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], float]:

@@ -14,7 +14,7 @@ NONE = np.int64(-1)
 
 
 def number(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Number labels in the order in which they first appear, row by row.
+    """Give labels numbers in the order in which they first appear, row by row.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ A rectilinear outline is known by its corners: along a row they pair off into it
 edges, along a column into its vertical ones. Where two pixels of an object touch at a vertex only,
 that vertex is two corners, and a ring that would pass it twice is cut in two there. So every ring
 is simple, may touch another in a vertex, and follows the pixels' edges exactly. A ring that turns
-about pixels is a shell; one about other pixels a hole, which belongs to the smallest shell around it.
+about pixels is a shell; one about other pixels a hole of the smallest shell around it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def _assemble(corners, starts):  # type: ignore[no-untyped-def]
     for i in range(starts.size - 1):
         drawn, ends = _rings(corners[starts[i] : starts[i + 1]])
         shell_of = _shells(drawn, ends)
-        for which in np.argsort(2 * shell_of + (shell_of != np.arange(shell_of.size)), kind="mergesort"):
+        for which in np.argsort(
+            2 * shell_of + (shell_of != np.arange(shell_of.size)), kind="mergesort"
+        ):
             if shell_of[which] == which:
                 part += 1
             for at in range(ends[which], ends[which + 1]):
@@ -113,7 +115,9 @@ def _rings(corners):  # type: ignore[no-untyped-def]
 
     Returns vertices (vertex, 2) and the rings' offsets.
     """
-    own = corners[_sorted(corners[:, 0], corners[:, 1])]  # then the partner of n along its row is n ^ 1
+    own = corners[
+        _sorted(corners[:, 0], corners[:, 1])
+    ]  # then the partner of n along its row is n ^ 1
     count = own.shape[0]
     order = _sorted(own[:, 1] >> 1, own[:, 0])
     for n in range(count - 1):  # twins hug one pixel each: upper right and lower left
@@ -157,9 +161,10 @@ def _rings(corners):  # type: ignore[no-untyped-def]
 def _met(own, place, at):  # type: ignore[no-untyped-def]
     """Find where the trail met the vertex of a corner before, by its twin; -1 for nowhere."""
     for twin in (at - 1, at + 1):
-        if 0 <= twin < own.shape[0] and place[twin] >= 0:
-            if own[twin, 0] == own[at, 0] and own[twin, 1] >> 1 == own[at, 1] >> 1:
-                return place[twin]
+        if not (0 <= twin < own.shape[0] and place[twin] >= 0):
+            continue
+        if own[twin, 0] == own[at, 0] and own[twin, 1] == own[at, 1]:
+            return place[twin]
     return np.int64(-1)
 
 
@@ -191,7 +196,9 @@ def _shells(drawn, ends):  # type: ignore[no-untyped-def]
             if not (low and box[shell, 1] >= box[ring, 1] and box[shell, 3] >= box[ring, 3]):
                 continue
             # of two candidates the smaller is tried; the last one left needs no trial
-            if near >= 0 and _holds(drawn[ends[near] : ends[near + 1]], box[ring], drawn[ends[ring] : ends[ring + 1]]):
+            if near >= 0 and _holds(
+                drawn[ends[near] : ends[near + 1]], box[ring], drawn[ends[ring] : ends[ring + 1]]
+            ):
                 found = near
                 break
             near = shell

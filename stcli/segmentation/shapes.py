@@ -22,7 +22,10 @@ SUMS = 7
 
 
 def shape_sums(
-    numbers: NDArray[np.int32], core: tuple[int, int, int, int], place: tuple[int, int], weights: Any
+    numbers: NDArray[np.int32],
+    core: tuple[int, int, int, int],
+    place: tuple[int, int],
+    weights: Any,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Sum up the geometry of a block's objects over its core.
 
@@ -101,7 +104,7 @@ def borders(
 
 @njit(cache=True, nogil=True, inline="always")
 def _at(numbers, row, col):  # type: ignore[no-untyped-def]
-    """Number of a pixel; -1 outside the block, which is outside the raster."""
+    """Return the number of a pixel; -1 outside the block, which is outside the raster."""
     inside = 0 <= row < numbers.shape[0] and 0 <= col < numbers.shape[1]
     return numbers[row, col] if inside else np.int32(-1)
 
