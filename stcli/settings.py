@@ -193,3 +193,32 @@ class TrainingSettings:
         _check(sum(weights) > 0, "--local-weight and --global-weight", "0 twice", "one above 0")
         _check(0 <= self.balance < math.inf, "--balance", self.balance, ">= 0 and finite")
         _check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """What is written of each object.
+
+    Attributes
+    ----------
+    percentiles : tuple of float
+        Percentiles of each band, 0 to 100.
+    indices : tuple of str
+        Spectral indices by name.
+    index_bands : tuple of (str, str)
+        Letters of the formulas and the bands that stand for them.
+    texture : bool
+        Grey-level co-occurrence figures of each band.
+    geometry : bool
+        Polygons, or a plain table.
+    """
+
+    percentiles: tuple[float, ...] = ()
+    indices: tuple[str, ...] = ()
+    index_bands: tuple[tuple[str, str], ...] = ()
+    texture: bool = False
+    geometry: bool = True
+
+    def __post_init__(self) -> None:
+        for percentile in self.percentiles:
+            _check(0 <= percentile <= 100, "--percentiles", percentile, "from 0 to 100")

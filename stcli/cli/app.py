@@ -20,6 +20,7 @@ from stcli.cli import (
     everywhere,
     info,
     merge,
+    objects,
     rerun,
     segment,
     signals,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, merge, batch, rerun, doctor):
+for verb in (info, segment, objects, classify, assess, merge, batch, rerun, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from stcli.errors import UsageError
+from stcli.settings import ObjectSettings
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -250,3 +251,65 @@ Fingerprint = Annotated[
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave outputs that exist: they are done already.")
 ]
+Percentiles = Annotated[
+    str | None,
+    typer.Option("--percentiles", metavar="P,...", help="Percentiles of each band, exact."),
+]
+Indices = Annotated[
+    list[str] | None,
+    typer.Option("--index", metavar="NAME", help="Spectral index of the means, such as NDVI."),
+]
+IndexBands = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--index-bands",
+        metavar="LETTER=BAND,...",
+        help="Bands that the letters of an index's formula stand for, such as N=B08,R=B04.",
+    ),
+]
+Texture = Annotated[
+    bool, typer.Option("--texture", help="Grey-level co-occurrence figures of each band.")
+]
+Geometry = Annotated[
+    bool, typer.Option("--geometry/--no-geometry", help="Polygons, or a plain table (.parquet).")
+]
+Borders = Annotated[
+    str | None,
+    typer.Option("--borders", metavar="FILE", help="Table of shared borders (.parquet)."),
+]
+
+
+def parse_numbers(text: str | None, option: str) -> tuple[float, ...]:
+    """Read numbers joined by commas.
+
+    Raises
+    ------
+    UsageError
+    """
+    numbers = []
+    for part in (text or "").split(",") if text is not None else ():
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            raise UsageError(f"{option}: '{part}' found, a number wanted.") from None
+    return tuple(numbers)
+
+
+def object_settings(
+    percentiles: str | None,
+    index: list[str] | None,
+    index_bands: list[str] | None,
+    texture: bool,
+    geometry: bool,
+) -> ObjectSettings:
+    """Read what is wanted of objects.
+
+    Raises
+    ------
+    UsageError
+    """
+    names = tuple(name for text in index or [] for name in text.split(",") if name)
+    parts = [part for text in index_bands or [] for part in text.split(",") if part]
+    pairs = tuple(parse_pairs(parts, "--index-bands").items())
+    numbers = parse_numbers(percentiles, "--percentiles")
+    return ObjectSettings(numbers, names, pairs, texture, geometry)
