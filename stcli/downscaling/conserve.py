@@ -111,7 +111,8 @@ _Array = NDArray[np.float64]
 
 
 def _add(y: _Array, x: _Array, mean: _Array, factor: int, limits: Limits) -> _Array:
-    return y + spread(x - mean, factor)
+    shifted: _Array = y + spread(x - mean, factor)
+    return shifted
 
 
 def _mult(y: _Array, x: _Array, mean: _Array, factor: int, limits: Limits) -> _Array:
@@ -119,7 +120,8 @@ def _mult(y: _Array, x: _Array, mean: _Array, factor: int, limits: Limits) -> _A
     dry = mean == 0
     ratio = np.where(dry, 0.0, x / np.where(dry, 1.0, mean))
     lift = np.where(np.isnan(y), np.nan, spread(np.where(dry, x, 0.0), factor))
-    return y * spread(ratio, factor) + lift
+    scaled: _Array = y * spread(ratio, factor) + lift
+    return scaled
 
 
 def _scadd(y: _Array, x: _Array, mean: _Array, factor: int, limits: Limits) -> _Array:
@@ -129,7 +131,8 @@ def _scadd(y: _Array, x: _Array, mean: _Array, factor: int, limits: Limits) -> _
     room = np.where(d > 0, high - mean, mean - low)
     share = np.where(room > 0, d / np.where(room > 0, room, 1.0), 0.0)
     up = spread(d > 0, factor)
-    return y + spread(share, factor) * np.where(up, high - y, y - low)
+    moved: _Array = y + spread(share, factor) * np.where(up, high - y, y - low)
+    return moved
 
 
 _WAYS: dict[str, Callable[[_Array, _Array, _Array, int, Limits], _Array]] = {

@@ -105,11 +105,13 @@ def prefilter() -> NDArray[np.float64]:
         Symmetric, with the sum 1.
     """
     taps = (np.sqrt(3.0) - 2) ** np.abs(np.arange(-PREFILTER, PREFILTER + 1))
-    return np.asarray(taps / taps.sum())
+    normal: NDArray[np.float64] = taps / taps.sum()
+    return normal
 
 
 def _box(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (np.abs(t) < 0.5).astype(np.float64)
+    inside: NDArray[np.float64] = (np.abs(t) < 0.5).astype(np.float64)
+    return inside
 
 
 def _tent(t: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -108,7 +108,10 @@ def test_every_crop_gives_the_same_bits_inside_its_halo(method, gaps):
     for top, left, size in ((0, 0, 20), (20, 7, 13), (50, 46, 20), (33, 29, 1)):
         low = max(0, top - around), max(0, left - around)
         high = min(70, top + size + around), min(66, left + size + around)
-        core = (slice(top - low[0], top - low[0] + size), slice(left - low[1], left - low[1] + size))
+        core = (
+            slice(top - low[0], top - low[0] + size),
+            slice(left - low[1], left - low[1] + size),
+        )
         part = interpolate(coarse[low[0] : high[0], low[1] : high[1]], how, core)
         there = whole[2 * top : 2 * (top + size), 2 * left : 2 * (left + size)]
         assert np.array_equal(part, there, equal_nan=True)
