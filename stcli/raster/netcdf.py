@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stcli")
 
 # The HDF5 and NetCDF libraries are not thread-safe: one lock for every file.
-_LOCK = threading.RLock()
+HDF5_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class NetcdfSource:
         self.path = path
         self._dataset: Any = None
         try:
-            with _LOCK:
+            with HDF5_LOCK:
                 self._describe(assume_crs)
         except BaseException:
             self.close()
@@ -110,7 +110,7 @@ class NetcdfSource:
 
     def close(self) -> None:
         """Close the file; a later read opens it anew."""
-        with _LOCK:
+        with HDF5_LOCK:
             if self._dataset is not None:
                 self._dataset.close()
                 self._dataset = None
@@ -148,7 +148,7 @@ class NetcdfSource:
         if first + window.width > cols:  # over the seam of a rotated circle
             pieces.append(slice(0, first + window.width - cols))
         try:
-            with _LOCK:
+            with HDF5_LOCK:
                 variable = self._open()[layer.variable].isel(dict(layer.where))
                 parts = [
                     variable.isel({grid.y: y, grid.x: x}).transpose(grid.y, grid.x).values
