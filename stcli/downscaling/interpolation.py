@@ -93,7 +93,8 @@ def phases(method: str, factor: int) -> NDArray[np.float64]:
     """
     kernel = {"nearest": _box, "bilinear": _tent}.get(method, _spline)
     centres = (2 * np.arange(factor) + 1 - factor) / (2 * factor)
-    return kernel(np.arange(-_SIDE, _SIDE + 1) - centres[:, None])
+    taps: NDArray[np.float64] = kernel(np.arange(-_SIDE, _SIDE + 1) - centres[:, None])
+    return taps
 
 
 def prefilter() -> NDArray[np.float64]:
@@ -110,12 +111,12 @@ def prefilter() -> NDArray[np.float64]:
 
 
 def _box(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside: NDArray[np.float64] = (np.abs(t) < 0.5).astype(np.float64)
-    return inside
+    return (np.abs(t) < 0.5).astype(np.float64)
 
 
 def _tent(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(0.0, 1 - np.abs(t))
+    height: NDArray[np.float64] = np.maximum(0.0, 1 - np.abs(t))
+    return height
 
 
 def _spline(t: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -328,7 +328,8 @@ def _axis_attrs(geobox: GeoBox, axis: str, name: str) -> dict[str, str]:
         word = "latitude" if axis == "Y" else "longitude"
         unit = "degrees_north" if axis == "Y" else "degrees_east"
         return {"standard_name": word, "long_name": word, "axis": axis, "units": unit}
-    unit = {"metre": "m", "kilometre": "km"}.get(str(geobox.crs.units[0]), geobox.crs.units[0])
+    stated = str(geobox.crs.units[0])
+    unit = {"metre": "m", "meter": "m", "kilometre": "km"}.get(stated.lower(), stated)
     word = f"projection_{name}_coordinate"
     return {"standard_name": word, "long_name": word.replace("_", " "), "axis": axis, "units": unit}
 

@@ -75,6 +75,11 @@ class Raster:
     ) -> None:
         self.close()
 
+    @property
+    def files(self) -> tuple[tuple[Source, tuple[int, ...], tuple[int, ...]], ...]:
+        """Each file with its 1-based band numbers and their places among the raster's bands."""
+        return tuple((source, indexes, places) for source, _, indexes, places in self._parts)
+
     def close(self) -> None:
         """Close every file handle of every thread."""
         for source, *_ in self._parts:

@@ -19,14 +19,13 @@ from stcli.engine.memory import Cost, Grid, budget, processors
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.raster.info import RasterInfo, lattice_origin
-from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.workflows.conserve import Conserving
 from stcli.workflows.job import Inputs, Output, Pass, Progress, refuse_clash, report, silent
 from stcli.workflows.nested import EachBand
 from stcli.workflows.segment import WRITER
+from stcli.workflows.target import Target
 
 
 @dataclass(frozen=True)
@@ -123,22 +122,23 @@ def downscale(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         upscaler = Interpolation(how)
-        spec = _spec(raster.info, path, how, upscaler, output, settings.jobs or processors())
-        refuse_output(spec)
+        target = Target.of(raster, path, output, threads=settings.jobs or processors())
+        target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
+        target.refuse(grid := finer(raster.info.geobox, how.factor))
         work = plan(raster, upscaler, how, settings)
         worst = [0.0]
-        with create_raster(spec, finer(raster.info.geobox, how.factor)) as writer:
+        with target.create(grid) as write:
 
             def sink(tile: Tile, result: tuple[NDArray[Any], float] | None) -> None:
                 if result is not None:
-                    writer.write(magnified(tile.core, how.factor), result[0])
+                    write(magnified(tile.core, how.factor), result[0])
                     worst[0] = max(worst[0], result[1])
 
             step = _Step(upscaler, how, raster.info.path)
             tally = work.run(step, sink, "downscale", progress)
             if tally.empty == tally.tiles:
                 raise InputError(
-                    f"{raster.info.path}: no valid pixel found, at least one is wanted."
+                    f"{raster.info.path}: no valid pixel found, one at least is wanted."
                 )
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Downscaled(path, upscaler.name, how.factor, how.conserve, worst[0], ran)
@@ -196,25 +196,3 @@ class _Step:
             apart = residual(written[band], core[band], how.factor)[1]
             worst = max(worst, float(np.nanmax(apart, initial=0.0)))
         return written, worst
-
-
-def _spec(
-    info: RasterInfo,
-    path: str,
-    how: DownscaleSettings,
-    upscaler: Upscaler,
-    output: Output,
-    threads: int,
-) -> OutputSpec:
-    tags = output.tags(info, method=upscaler.name, factor=how.factor, conserve=how.conserve)
-    return OutputSpec(
-        path,
-        "float32",
-        tuple(OutputBand(name) for name in info.band_names),
-        np.nan,
-        "continuous",
-        output.creation_options,
-        output.overwrite,
-        tags,
-        threads=threads,
-    )
