@@ -11,7 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, check, classify, conserve, doctor, downscale, info, segment, train
+from stcli.cli import (
+    assess,
+    assess_downscaling,
+    check,
+    classify,
+    conserve,
+    doctor,
+    downscale,
+    info,
+    segment,
+    train,
+)
 from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
@@ -28,6 +39,7 @@ app = typer.Typer(
 )
 for verb in (info, segment, classify, downscale, conserve, assess, doctor):
     app.command()(verb.command)
+app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
 

@@ -266,3 +266,47 @@ def test_memory_stays_below_its_prediction(how, tmp_path):
         memory = json.loads(done.stdout)["run"]["memory"]
         print(argv[0], "measured", line.split()[1], "predicted", memory["predicted"])
         assert int(line.split()[1]) <= memory["predicted"]
+
+
+# --- assess-downscaling ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rebuilt(tmp_path):
+    """Save a truth, its block means, and what `downscale` makes of them."""
+    truth = values(128, 144)
+    half = UTM["transform"] @ Affine.scale(0.5)
+    path = save(tmp_path / "truth.tif", truth, UTM, ("red", "nir"), transform=half)
+    small = save(tmp_path / "small.tif", block_mean(truth, 2).astype("float32"), UTM)
+    good("downscale", small, tmp_path / "fine.tif", "-q")
+    return tmp_path / "fine.tif", path, truth
+
+
+def test_assessing_measures_beside_cubic_and_ibp(rebuilt):
+    fine, path, truth = rebuilt
+    found = good("assess-downscaling", fine, path, "--json").json
+    assert (found["factor"], found["margin"]) == (2, 8)
+    assert [band["band"] for band in found["bands"]] == ["red", "nir"]
+    error = (read(fine) - truth)[:, 16:-16, 16:-16].astype("float64")
+    for band, wrong in zip(found["bands"], error, strict=True):
+        assert band["rmse"] == pytest.approx(np.sqrt((wrong**2).mean()))
+        assert band["rmse_over_ibp"] == pytest.approx(1, abs=1e-5)
+        assert band["median_block_over_ibp"] == pytest.approx(1, abs=1e-5)
+        assert set(band["peers"]) == {"cubic", "ibp"}
+        assert band["mass_violation"] < 1e-6 < band["peers"]["cubic"]["mass_violation"]
+    said = good("assess-downscaling", fine, path).out
+    assert "spectral error" in said
+    assert said.count("ibp") == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [((), 2, "--factor is wanted"), (("--factor", 4, "--margin", 16), 3, "another --margin")],
+)
+def test_assessing_what_cannot_be(more, code, said, rebuilt):
+    found = call("assess-downscaling", rebuilt[1], rebuilt[1], *more)
+    assert found.code == code
+    assert said in found.err
+    other = call("assess-downscaling", rebuilt[0].with_name("small.tif"), rebuilt[1])
+    assert other.code == 3
+    assert "one grid is wanted" in other.err
