@@ -276,8 +276,9 @@ def rebuilt(tmp_path):
     """Save a truth, its block means, and what `downscale` makes of them."""
     truth = values(128, 144)
     half = UTM["transform"] @ Affine.scale(0.5)
-    path = save(tmp_path / "truth.tif", truth, UTM, ("red", "nir"), transform=half)
-    small = save(tmp_path / "small.tif", block_mean(truth, 2).astype("float32"), UTM)
+    names = ("red", "nir")
+    path = save(tmp_path / "truth.tif", truth, UTM, names, transform=half)
+    small = save(tmp_path / "small.tif", block_mean(truth, 2).astype("float32"), UTM, names)
     good("downscale", small, tmp_path / "fine.tif", "-q")
     return tmp_path / "fine.tif", path, truth
 
