@@ -222,3 +222,44 @@ class ObjectSettings:
     def __post_init__(self) -> None:
         for percentile in self.percentiles:
             _check(0 <= percentile <= 100, "--percentiles", percentile, "from 0 to 100")
+
+
+@dataclass(frozen=True)
+class DownscaleSettings:
+    """How a raster is made finer.
+
+    Attributes
+    ----------
+    factor : int
+        Fine pixels along a side of a coarse one.
+    method : str
+        ``"nearest"``, ``"bilinear"``, ``"cubic"`` (cubic spline), ``"ibp"`` (cubic spline and
+        iterative back-projection; Irani and Peleg 1991) or ``"latent"`` (a trained model).
+    conserve : str
+        ``"add"``, ``"mult"``, ``"scadd"`` or ``"none"``: how block means are brought back to the
+        coarse values (Harder et al. 2023, JMLR 24).
+    limits : (float, float) or None
+        Lowest and highest possible value, in the bands' unit; `scadd` needs them.
+    rounds : int
+        Rounds of back-projection.
+    """
+
+    factor: int = 2
+    method: str = "ibp"
+    conserve: str = "add"
+    limits: tuple[float, float] | None = None
+    rounds: int = 10
+
+    def __post_init__(self) -> None:
+        _check(2 <= self.factor <= 16, "--factor", self.factor, "from 2 to 16")
+        methods = ("nearest", "bilinear", "cubic", "ibp", "latent")
+        _check(self.method in methods, "--method", self.method, ", ".join(methods))
+        learned = self.method == "latent"
+        _check(not learned or self.factor in (2, 4), "--factor", self.factor, "2 or 4 for a model")
+        ways = ("add", "mult", "scadd", "none")
+        _check(self.conserve in ways, "--conserve", self.conserve, ", ".join(ways))
+        pair = self.limits is None or self.limits[0] < self.limits[1]
+        _check(pair, "--limits", self.limits, "LOW,HIGH with LOW < HIGH")
+        scadd = self.conserve != "scadd" or self.limits is not None
+        _check(scadd, "--conserve scadd", "no limits", "--limits LOW,HIGH beside it")
+        _check(self.rounds >= 0, "rounds", self.rounds, ">= 0")

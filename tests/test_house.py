@@ -73,7 +73,7 @@ OPENERS = {
     "to_zarr",
 }
 #: Not a file: `Inputs.open` hands on to raster/.
-OPEN_OF_INPUTS = {"inputs", "self.inputs", "matched"}
+OPEN_OF_INPUTS = {"inputs", "self.inputs", "matched", "fine", "coarse", "truth", "guide"}
 
 
 def name_of(path: Path) -> str:

@@ -13,10 +13,13 @@ import typer
 from stcli import __version__
 from stcli.cli import (
     assess,
+    assess_downscaling,
     batch,
     check,
     classify,
+    conserve,
     doctor,
+    downscale,
     everywhere,
     info,
     merge,
@@ -41,8 +44,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, objects, classify, assess, merge, batch, rerun, doctor):
+_VERBS = (
+    *(info, segment, objects, classify, downscale, conserve),
+    *(assess, merge, batch, rerun, doctor),
+)
+for verb in _VERBS:
     app.command()(verb.command)
+app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
 everywhere.extend(app)

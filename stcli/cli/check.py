@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from stcli.cli import check_cf, check_cog, check_georef, check_seams
+from stcli.cli import check_agreement, check_cf, check_cog, check_georef, check_seams
 
 app = typer.Typer(help="Check files; exit 7 when one is not valid.", no_args_is_help=True)
 
@@ -14,5 +14,5 @@ def check() -> None:
     """Check files; exit 7 when one is not valid."""
 
 
-for verb in (check_cog, check_cf, check_georef, check_seams):
+for verb in (check_cog, check_cf, check_georef, check_seams, check_agreement):
     app.command()(verb.command)

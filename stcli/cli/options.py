@@ -313,3 +313,26 @@ def object_settings(
     pairs = tuple(parse_pairs(parts, "--index-bands").items())
     numbers = parse_numbers(percentiles, "--percentiles")
     return ObjectSettings(numbers, names, pairs, texture, geometry)
+
+
+Limits = Annotated[
+    str | None,
+    typer.Option("--limits", metavar="LOW,HIGH", help="Possible values, for --conserve scadd."),
+]
+Conserve = Annotated[
+    Literal["add", "mult", "scadd", "none"],
+    typer.Option("--conserve", help="How block means become the coarse values."),
+]
+
+
+def parse_limits(text: str | None) -> tuple[float, float] | None:
+    """Read ``LOW,HIGH``."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--limits: '{text}' found, LOW,HIGH wanted.") from error
+    if not low < high:
+        raise UsageError(f"--limits: '{text}' found, LOW below HIGH wanted.")
+    return low, high

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stcli")
 
 # The HDF5 and NetCDF libraries are not thread-safe: one lock for every file.
-_LOCK = threading.RLock()
+HDF5_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,30 @@ class _Layer:
     units: str | None
 
 
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a file says of one band.
+
+    Attributes
+    ----------
+    variable : str
+    labels : tuple of str
+        Positions on other dimensions than time, such as ``level_500``.
+    time : str
+        Name of the time coordinate, '' for none.
+    step : int
+        Position on it.
+    attrs : dict
+        The variable's attributes, undecoded.
+    """
+
+    variable: str
+    labels: tuple[str, ...]
+    time: str
+    step: int
+    attrs: dict[str, Any]
+
+
 class NetcdfSource:
     """A NetCDF file read with xarray; picklable, read under one lock."""
 
@@ -83,7 +107,7 @@ class NetcdfSource:
         self.name = name or path
         self._dataset: Any = None
         try:
-            with _LOCK:
+            with HDF5_LOCK:
                 self._describe(assume_crs)
         except BaseException:
             self.close()
@@ -111,10 +135,31 @@ class NetcdfSource:
 
     def close(self) -> None:
         """Close the file; a later read opens it anew."""
-        with _LOCK:
+        with HDF5_LOCK:
             if self._dataset is not None:
                 self._dataset.close()
                 self._dataset = None
+
+    def layer(self, index: int) -> LayerFacts:
+        """Tell which variable and which time a band (1-based number) is."""
+        layer = self._layers[index - 1]
+        with HDF5_LOCK:
+            dataset = self._open()
+            variable = dataset[layer.variable]
+            labels, time, step = [], _scalar_time_name(dataset, variable), 0
+            for dim, i in layer.where:
+                if _is_time(dataset, dim):
+                    time, step = dim, i
+                elif variable.sizes[dim] > 1:
+                    labels.append(f"{dim}_{_labels(dataset, dim)[i]}")
+            return LayerFacts(layer.variable, tuple(labels), time, step, dict(variable.attrs))
+
+    def time_axis(self, name: str) -> tuple[NDArray[Any], str, str]:
+        """Read a time coordinate as stored: numbers, units and calendar."""
+        with HDF5_LOCK:
+            time = self._open()[name]
+            calendar = str(time.attrs.get("calendar", "standard"))
+            return np.atleast_1d(time.values), str(time.attrs["units"]), calendar
 
     def read(
         self, window: Window, indexes: tuple[int, ...]
@@ -149,7 +194,7 @@ class NetcdfSource:
         if first + window.width > cols:  # over the seam of a rotated circle
             pieces.append(slice(0, first + window.width - cols))
         try:
-            with _LOCK:
+            with HDF5_LOCK:
                 variable = self._open()[layer.variable].isel(dict(layer.where))
                 parts = [
                     variable.isel({grid.y: y, grid.x: x}).transpose(grid.y, grid.x).values
@@ -255,9 +300,15 @@ def _is_time(dataset: xr.Dataset, name: str) -> bool:
 
 def _scalar_time(dataset: xr.Dataset, variable: xr.DataArray) -> str:
     """Read the time of a variable whose time is a single number beside it."""
+    name = _scalar_time_name(dataset, variable)
+    return _time_labels(dataset, name)[0] if name else ""
+
+
+def _scalar_time_name(dataset: xr.Dataset, variable: xr.DataArray) -> str:
+    """Name that number; '' where there is none."""
     for name in str(variable.attrs.get("coordinates", "")).split():
         if _is_time(dataset, name) and dataset[name].size == 1:
-            return _time_labels(dataset, name)[0]
+            return name
     return ""
 
 

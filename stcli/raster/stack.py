@@ -24,7 +24,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.info import grid_difference, pixel_size
+from stcli.raster.info import RasterInfo, grid_difference, pixel_size
 from stcli.raster.source import Source, SourceInfo
 
 Resampling = Literal["nearest", "bilinear"]
@@ -52,8 +52,8 @@ class Nesting:
     shape: tuple[int, int]
 
 
-def nest(fine: SourceInfo, coarse: SourceInfo) -> Nesting | None:
-    """Find how a coarse file's grid nests in the finest file's; None where they are one grid.
+def nest(fine: SourceInfo | RasterInfo, coarse: SourceInfo | RasterInfo) -> Nesting | None:
+    """Find how a coarse grid nests in a fine one; None where they are one grid.
 
     Raises
     ------
@@ -77,7 +77,9 @@ def nest(fine: SourceInfo, coarse: SourceInfo) -> Nesting | None:
     return nesting
 
 
-def _describe(fine: SourceInfo, coarse: SourceInfo, difference: str) -> str:
+def _describe(
+    fine: SourceInfo | RasterInfo, coarse: SourceInfo | RasterInfo, difference: str
+) -> str:
     if fine.geobox.crs != coarse.geobox.crs or difference.startswith("different"):
         return difference
     relative = ~fine.geobox.transform @ coarse.geobox.transform

@@ -1,0 +1,70 @@
+"""``stcli assess-downscaling``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json, table
+from stcli.settings import RunSettings
+
+_MEASURES = ("rmse", "mae", "bias", "psnr", "ssim", "spectral_error", "mass_violation")
+
+
+def command(
+    fine: Annotated[str, typer.Argument(metavar="FINE", help="Fine raster to measure.")],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Truth on the same grid.")],
+    factor: Annotated[
+        int | None, typer.Option("--factor", min=2, help="Default: what FINE says it was made by.")
+    ] = None,
+    margin: Annotated[
+        int, typer.Option("--margin", min=0, help="Coarse pixels left out at the edges.")
+    ] = 8,
+    assume_crs: options.AssumeCrs = None,
+    memory: options.Memory = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Measure a fine raster against the truth, beside cubic and back-projection.
+
+    The coarse raster that both start from is the block mean of TRUTH.
+
+    Example: stcli assess-downscaling fine.tif truth.tif --json
+    """
+    from stcli.workflows.assess_downscaling import assess_downscaling
+    from stcli.workflows.job import Inputs
+
+    with Console(quiet, verbose, progress) as console:
+        result = assess_downscaling(
+            Inputs((fine,), assume_crs=assume_crs),
+            Inputs((truth,), assume_crs=assume_crs),
+            factor,
+            margin,
+            RunSettings(memory=memory),
+            progress=console.progress,
+        ).to_json()
+    if json:
+        print_json(result)
+    else:
+        print(_table(result["bands"]))
+
+
+command.__name__ = "assess-downscaling"
+
+
+def _table(bands: list[dict[str, Any]]) -> str:
+    rows = [
+        ("band", "method", *(name.replace("_", " ") for name in _MEASURES), "over ibp", "median")
+    ]
+    for band in bands:
+        peers = {"fine": band, **band["peers"]}
+        for name, found in peers.items():
+            ratios = [band[k] for k in ("rmse_over_ibp", "median_block_over_ibp")]
+            both = ratios if name == "fine" else [None, None]
+            figures = (*(found[key] for key in _MEASURES), *both)
+            rows.append((band["band"], name, *("–" if f is None else f"{f:.4g}" for f in figures)))
+    return table(rows)

@@ -1,0 +1,57 @@
+"""``stcli check agreement``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.conserve import residual_table
+from stcli.cli.console import Console, print_json
+from stcli.errors import CheckError
+from stcli.settings import RunSettings
+
+
+def command(
+    fine: Annotated[str, typer.Argument(metavar="FINE", help="Fine raster.")],
+    coarse: Annotated[str, typer.Argument(metavar="COARSE", help="Coarse raster.")],
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Largest relative residual that is accepted.")
+    ] = 1e-6,
+    assume_crs: options.AssumeCrs = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Check that the block means of a fine raster are the values of a coarse one.
+
+    Example: stcli check agreement fine.tif coarse.tif --tolerance 1e-6
+    """
+    from stcli.workflows.conserve import agreement
+    from stcli.workflows.job import Inputs
+
+    with Console(quiet, verbose, progress) as console:
+        result = agreement(
+            Inputs((fine,), assume_crs=assume_crs),
+            Inputs((coarse,), assume_crs=assume_crs),
+            RunSettings(tile_size, memory, jobs),
+            progress=console.progress,
+        )
+    holds = result.relative <= tolerance
+    if json:
+        print_json({"valid": holds, "tolerance": tolerance, **result.to_json()})
+    else:
+        print(residual_table(result.bands))
+    if not holds:
+        raise CheckError(
+            f"{fine}: its block means are up to {result.relative:.3g} (relative) from {coarse}, "
+            f"{tolerance:g} is allowed; stcli conserve brings them together."
+        )
+
+
+command.__name__ = "agreement"

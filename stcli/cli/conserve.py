@@ -1,0 +1,68 @@
+"""``stcli conserve``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json, table
+from stcli.settings import RunSettings
+
+
+def command(
+    context: typer.Context,
+    fine: Annotated[str, typer.Argument(metavar="FINE", help="Fine raster, by any method.")],
+    coarse: Annotated[str, typer.Argument(metavar="COARSE", help="Coarse raster to agree with.")],
+    path: Annotated[str, typer.Argument(metavar="OUTPUT", help="Fine raster to write.")],
+    how: options.Conserve = "add",
+    limits: options.Limits = None,
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Change a fine raster so that its block means are the values of a coarse one.
+
+    Example: stcli conserve fine.tif coarse.tif agreeing.tif --conserve mult
+    """
+    from stcli.workflows.conserve import Conserving, conserve_rasters
+    from stcli.workflows.job import Inputs, Output
+
+    options.refuse_mixed((path,), json)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = conserve_rasters(
+            Inputs((fine,), assume_crs=assume_crs),
+            Inputs((coarse,), assume_crs=assume_crs),
+            path,
+            Conserving(how, options.parse_limits(limits)),
+            RunSettings(tile_size, memory, jobs),
+            output=Output(overwrite, pairs, context.obj),
+            progress=console.progress,
+        )
+    apart = max(band.relative for band in result.after)
+    console.say(
+        f"{path}: {how}; block means were up to {result.relative:.3g} (relative) from {coarse}, "
+        f"now {apart:.3g}"
+    )
+    if json:
+        print_json(result.to_json())
+
+
+command.__name__ = "conserve"
+
+
+def residual_table(bands: Sequence[Any]) -> str:
+    """Lay out residuals, band by band."""
+    rows = [("band", "blocks", "largest", "relative")]
+    rows += [(b.band, str(b.blocks), f"{b.largest:.6g}", f"{b.relative:.3g}") for b in bands]
+    return table(rows)

@@ -1,0 +1,68 @@
+"""``stcli downscale``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.settings import DownscaleSettings, RunSettings
+
+
+def command(
+    context: typer.Context,
+    paths: options.Paths,
+    factor: Annotated[
+        int, typer.Option("--factor", help="Fine pixels along a side of a coarse one.")
+    ] = DownscaleSettings.factor,
+    method: Annotated[
+        Literal["ibp", "cubic", "bilinear", "nearest"],
+        typer.Option("--method", help="ibp: cubic spline and iterative back-projection."),
+    ] = "ibp",
+    conserve: options.Conserve = "add",
+    limits: options.Limits = None,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Make a raster finer so that its block means stay what they were.
+
+    Example: stcli downscale coarse.tif fine.tif --factor 2
+    """
+    from stcli.workflows.downscale import downscale
+    from stcli.workflows.job import Inputs, Output
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    how = DownscaleSettings(factor, method, conserve, options.parse_limits(limits))
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = downscale(
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            path,
+            how,
+            RunSettings(tile_size, memory, jobs),
+            output=Output(overwrite, pairs, context.obj),
+            progress=console.progress,
+        )
+    console.say(
+        f"{path}: by {result.method}, factor {factor}; block means within {result.residual:.2g} "
+        f"(relative) of the input; {result.run['seconds']:.1f} s"
+    )
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "downscale"

@@ -1,0 +1,245 @@
+"""``conserve`` and ``check agreement``: whether a fine raster agrees with a coarse one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.downscaling.conserve import Limits, conserve, residual, unreachable
+from stcli.engine.memory import Cost, processors
+from stcli.engine.run import Tally
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, UsageError
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.read import Raster
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import RunSettings
+from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
+from stcli.workflows.nested import EachBand, Pair
+from stcli.workflows.segment import WRITER
+
+
+@dataclass
+class Residual:
+    """How far the block means of one band are from its coarse values.
+
+    Attributes
+    ----------
+    band : str
+    blocks : int
+        Coarse pixels compared.
+    largest : float
+        Largest absolute difference, in the band's unit.
+    relative : float
+        Largest difference over the larger of the coarse value and the block's mean absolute
+        value.
+    """
+
+    band: str
+    blocks: int = 0
+    largest: float = 0.0
+    relative: float = 0.0
+
+    def add(self, absolute: NDArray[Any], relative: NDArray[Any]) -> None:
+        """Take in the differences of some blocks; NaN is not compared."""
+        known = ~np.isnan(absolute)
+        if known.any():
+            self.blocks += int(known.sum())
+            self.largest = max(self.largest, float(np.abs(absolute[known]).max()))
+            self.relative = max(self.relative, float(relative[known].max()))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What was measured: one residual a band, how it ran, and what was written, if anything."""
+
+    fine: str
+    coarse: str
+    factor: int
+    bands: tuple[Residual, ...]
+    run: dict[str, Any]
+    output: str | None = None
+    how: str | None = None
+    after: tuple[Residual, ...] = field(default=())
+
+    @property
+    def relative(self) -> float:
+        """Largest relative residual over the bands."""
+        return max(band.relative for band in self.bands)
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it with JSON's types."""
+        bands = {"bands": [asdict(band) for band in self.bands]}
+        after = {"after": [asdict(band) for band in self.after]} if self.after else {}
+        named = {"output": self.output, "how": self.how} if self.output else {}
+        common = {"fine": self.fine, "coarse": self.coarse, "factor": self.factor}
+        return {**named, **common, "residual": self.relative, **bands, **after, "run": self.run}
+
+
+def agreement(
+    fine: Inputs, coarse: Inputs, settings: RunSettings, progress: Progress = silent
+) -> Agreement:
+    """Measure how well a fine raster agrees with a coarse one.
+
+    Raises
+    ------
+    InputError, BudgetError
+    """
+    begun = time.perf_counter()
+    with fine.open() as one, coarse.open() as other:
+        pair = Pair.of(one, other)
+        work = pair.plan(_cost(one), settings)
+        found = _residuals(one)
+
+        def sink(tile: Tile, result: Any) -> None:
+            if result is not None:
+                _take(found, result)
+
+        tally = work.run(_Measure(pair), sink, "agreement", progress)
+        _refuse_none(pair, found)
+        ran = report(work.budget, tally, time.perf_counter() - begun)
+        return Agreement(one.info.path, other.info.path, pair.factor, found, ran)
+
+
+def conserve_rasters(
+    fine: Inputs,
+    coarse: Inputs,
+    path: str,
+    how: Conserving,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Agreement:
+    """Write the fine raster with its block means brought to the coarse values.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash((*fine.paths, *coarse.paths), (path,))
+    with fine.open() as one, coarse.open() as other:
+        pair = Pair.of(one, other)
+        spec = _spec(pair, path, how, output, settings.jobs or processors())
+        refuse_output(spec)
+        work = pair.plan(_cost(one, WRITER), settings)
+        before, after = _residuals(one), _residuals(one)
+        with create_raster(spec, one.info.geobox) as writer:
+
+            def sink(tile: Tile, result: Any) -> None:
+                if result is not None:
+                    _take(before, result[1])
+                    _take(after, result[2])
+                    writer.write(tile.core, result[0])
+
+            tally: Tally = work.run(_Conserve(pair, how, spec.dtype), sink, "conserve", progress)
+            _refuse_none(pair, before)
+        ran = report(work.budget, tally, time.perf_counter() - begun)
+        paths = one.info.path, other.info.path
+        return Agreement(*paths, pair.factor, before, ran, path, how.how, after)
+
+
+@dataclass(frozen=True)
+class Conserving:
+    """A way of conserving and the limits that `scadd` needs."""
+
+    how: str = "add"
+    limits: Limits = None
+
+    def __post_init__(self) -> None:
+        if self.how == "scadd" and self.limits is None:
+            raise UsageError("--conserve scadd: no limits found, --limits LOW,HIGH wanted.")
+
+    def refuse_unreachable(self, coarse: NDArray[Any], path: str) -> None:
+        """Refuse coarse values that cannot be conserved this way.
+
+        Raises
+        ------
+        InputError
+        """
+        reason = unreachable(coarse, self.how, self.limits)
+        if reason:
+            raise InputError(f"{path}: {reason}; choose another --conserve.")
+
+
+_Differences = list[tuple[NDArray[Any], NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """The block function of `agreement`: differences of a tile, band by band."""
+
+    pair: Pair
+
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> _Differences:
+        fine, coarse, _ = self.pair.whole_blocks(block, where.core)
+        return [residual(*bands, self.pair.factor) for bands in zip(fine, coarse, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Conserve:
+    """The block function of `conserve_rasters`: what to write, differences before and after."""
+
+    pair: Pair
+    how: Conserving
+    dtype: str
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> tuple[NDArray[Any], _Differences, _Differences]:
+        fine, coarse, inner = self.pair.whole_blocks(block, where.core)
+        self.how.refuse_unreachable(coarse, self.pair.coarse.info.path)
+        written = np.empty(fine.shape, self.dtype)
+        before, after = [], []
+        for band, (y, x) in enumerate(zip(fine, coarse, strict=True)):
+            before.append(residual(y, x, self.pair.factor))
+            written[band] = conserve(y, x, self.pair.factor, self.how.how, self.how.limits)
+            after.append(residual(written[band], x, self.pair.factor))
+        return np.ascontiguousarray(written[:, inner[0], inner[1]]), before, after
+
+
+def _residuals(raster: Raster) -> tuple[Residual, ...]:
+    return tuple(Residual(name) for name in raster.info.band_names)
+
+
+def _take(found: tuple[Residual, ...], differences: _Differences) -> None:
+    for band, both in zip(found, differences, strict=True):
+        band.add(*both)
+
+
+def _refuse_none(pair: Pair, found: tuple[Residual, ...]) -> None:
+    if not any(band.blocks for band in found):
+        raise InputError(
+            f"{pair.coarse.info.path}: no pixel with a value lies wholly on values of "
+            f"{pair.fine.info.path}, one at least is wanted."
+        )
+
+
+def _cost(fine: Raster, once: int = 0) -> Cost:
+    """Bytes a fine pixel: all bands read, as floats and as written; one band's temporaries."""
+    info = fine.info
+    values = EachBand(fine).dtype.itemsize
+    bands = info.count * (info.dtype.itemsize + 1 + 3 * values + 8)
+    return Cost(bands + 10 * 8, once=once)
+
+
+def _spec(pair: Pair, path: str, how: Conserving, output: Output, threads: int) -> OutputSpec:
+    info = pair.fine.info
+    dtype = "float64" if info.dtype == np.float64 else "float32"
+    tags = output.tags(info, conserve=how.how, coarse=pair.coarse.info.path)
+    return OutputSpec(
+        path,
+        dtype,
+        tuple(OutputBand(name) for name in info.band_names),
+        np.nan,
+        "continuous",
+        output.creation_options,
+        output.overwrite,
+        tags,
+        threads=threads,
+    )

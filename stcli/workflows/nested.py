@@ -1,0 +1,176 @@
+"""A fine and a coarse raster of one place, read together: which pixels belong to which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.engine.memory import Cost, Grid, budget
+from stcli.errors import InputError
+from stcli.raster.read import Raster
+from stcli.raster.stack import Nesting, nest
+from stcli.settings import RunSettings
+from stcli.workflows.job import Pass
+
+
+@dataclass(frozen=True)
+class EachBand:
+    """A raster whose bands have gaps of their own: float blocks with NaN where there is no value.
+
+    Attributes
+    ----------
+    raster : Raster
+    """
+
+    raster: Raster
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the blocks: float64 where float32 cannot hold the raster's values."""
+        wide = self.raster.info.dtype.itemsize > 2 and self.raster.info.dtype != np.float32
+        return np.dtype(np.float64 if wide else np.float32)
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read values (band, row, col) and where any band has one (row, col)."""
+        block, valid = self.raster.read_each(window)
+        values = block.astype(self.dtype, copy=False)
+        values[~valid] = np.nan
+        anywhere: NDArray[np.bool_] = np.any(valid, axis=0)
+        return values, anywhere
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A fine raster and a coarse one that it nests in.
+
+    Attributes
+    ----------
+    fine, coarse : Raster
+    nesting : Nesting
+    """
+
+    fine: Raster
+    coarse: Raster
+    nesting: Nesting
+
+    @classmethod
+    def of(cls, fine: Raster, coarse: Raster) -> Pair:
+        """Match two rasters.
+
+        Raises
+        ------
+        InputError
+            Their grids do not nest, or they do not have as many bands or the same units.
+        """
+        pair = cls(fine, coarse, nested(fine, coarse))
+        a, b = fine.info, coarse.info
+        if a.count != b.count:
+            raise InputError(f"{b.path}: {b.count} bands found, {a.count} wanted as in {a.path}.")
+        for one, other in zip(a.bands, b.bands, strict=True):
+            if one.units and other.units and one.units != other.units:
+                raise InputError(
+                    f"{b.path}: band {other.name} is in {other.units}, {one.units} wanted as in "
+                    f"{a.path}; convert one of them."
+                )
+        return pair
+
+    @property
+    def factor(self) -> int:
+        """Fine pixels along a side of a coarse one."""
+        return self.nesting.factor[0]
+
+    def plan(self, cost: Cost, settings: RunSettings) -> Pass:
+        """Choose tiles of the fine raster, cut between coarse pixels.
+
+        Raises
+        ------
+        BudgetError
+        """
+        down, right = self.nesting.offset
+        grid = Grid(self.fine.info.shape, 0, self.factor, (-down, -right))
+        return Pass(EachBand(self.fine), budget(grid, cost, settings))
+
+    def whole_blocks(
+        self, block: NDArray[Any], core: Window
+    ) -> tuple[NDArray[Any], NDArray[Any], tuple[slice, slice]]:
+        """Complete a tile's fine values to whole blocks and read their coarse values.
+
+        Parameters
+        ----------
+        block : ndarray, (band, row, col)
+            Fine values of `core`.
+        core : Window
+            Of a tile of `plan`.
+
+        Returns
+        -------
+        fine : ndarray, (band, row, col)
+            `block` with NaN around it where the raster cuts a coarse pixel.
+        coarse : ndarray, (band, row // factor, col // factor)
+            NaN where there is no value, and where the fine raster does not hold the whole block.
+        inner : (slice, slice)
+            Rows and columns of `block` in `fine`.
+        """
+        rows, cols = (
+            self._span(core.row_off, core.height, 0),
+            self._span(core.col_off, core.width, 1),
+        )
+        around = [(0, 0), (rows.before, rows.after), (cols.before, cols.after)]
+        fine = np.pad(block, around, constant_values=np.nan)
+        coarse = np.full((len(block), rows.count, cols.count), np.nan)
+        if rows.stop > rows.start and cols.stop > cols.start:
+            window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+            values, _ = EachBand(self.coarse).read(window)
+            coarse[:, rows.held, cols.held] = values
+        inner = (
+            slice(rows.before, rows.before + block.shape[1]),
+            slice(cols.before, cols.before + block.shape[2]),
+        )
+        return fine, coarse, inner
+
+    def _span(self, first: int, length: int, axis: int) -> _Span:
+        k, offset = self.factor, self.nesting.offset[axis]
+        low = (first - offset) // k
+        high = -(-(first + length - offset) // k)
+        before, after = first - offset - low * k, high * k + offset - first - length
+        start, stop = low + (before > 0), high - (after > 0)  # those wholly inside
+        start, stop = max(start, 0), min(stop, self.nesting.shape[axis])
+        return _Span(start, stop, high - low, before, after, slice(start - low, stop - low))
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One axis: the coarse pixels to read, all that are touched, and what is missing of them."""
+
+    start: int
+    stop: int
+    count: int
+    before: int
+    after: int
+    held: slice
+
+
+def nested(fine: Raster, coarse: Raster) -> Nesting:
+    """Find how a coarse raster lies on a fine one.
+
+    Raises
+    ------
+    InputError
+        The grids do not nest, are one grid, or differ in their factor between rows and columns.
+    """
+    nesting = nest(fine.info, coarse.info)
+    if nesting is None:
+        raise InputError(
+            f"{coarse.info.path}: has the very grid of {fine.info.path}, a coarser one is wanted."
+        )
+    if nesting.factor[0] != nesting.factor[1]:
+        rows, cols = nesting.factor
+        raise InputError(
+            f"{coarse.info.path}: a pixel spans {rows} rows and {cols} columns of "
+            f"{fine.info.path}, as many of both are wanted."
+        )
+    return nesting

@@ -1,0 +1,117 @@
+"""Where a float raster goes: a GeoTIFF, or a NetCDF cube with the input's variables and times."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from stcli.errors import UsageError
+from stcli.raster.cube import Layout, layout
+from stcli.raster.netcdf_write import CubeSpec, create_cube, refuse_cube
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.read import NETCDF_SUFFIXES, Raster
+from stcli.raster.write import create_raster, refuse_output
+from stcli.workflows.job import Output
+
+#: ``write(window, block)`` with a float32 block (band, row, col) in the order of the input.
+Write = Callable[[Window, NDArray[Any]], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A float32 output with the bands of a raster, NaN for no value.
+
+    Attributes
+    ----------
+    raster : Raster
+        Where bands, variables, times and attributes come from.
+    path : str
+        NetCDF by its suffix, else GeoTIFF.
+    output : Output
+    threads : int
+        That finish a GeoTIFF.
+    facts : dict
+        What the file says of how it was made.
+    """
+
+    raster: Raster
+    path: str
+    output: Output
+    threads: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, raster: Raster, path: str, output: Output, threads: int) -> Target:
+        """Choose the format by the path.
+
+        Raises
+        ------
+        UsageError
+            GDAL's creation options for NetCDF, which GDAL does not write here.
+        """
+        target = cls(raster, path, output, threads)
+        if target.netcdf and output.creation_options:
+            raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
+        return target
+
+    @property
+    def netcdf(self) -> bool:
+        """Whether the path names a NetCDF file."""
+        return Path(self.path).suffix.lower() in NETCDF_SUFFIXES
+
+    def saying(self, **facts: Any) -> Target:
+        """Add facts to what the file says."""
+        return replace(self, facts={**self.facts, **facts})
+
+    def refuse(self, geobox: GeoBox) -> None:
+        """Refuse an output that cannot be written, before any work; raises `OutputError`."""
+        if self.netcdf:
+            refuse_cube(CubeSpec(self.path, (), overwrite=self.output.overwrite), geobox)
+        else:
+            refuse_output(self._spec())
+
+    @contextlib.contextmanager
+    def create(self, geobox: GeoBox) -> Iterator[Write]:
+        """Create it; it appears under its name when the block ends without an error."""
+        if not self.netcdf:
+            with create_raster(self._spec(), geobox) as writer:
+                yield writer.write
+            return
+        plan = layout(self.raster)
+        with create_cube(self._cube(plan), geobox) as cube:
+            yield lambda window, block: cube.write(window, plan.cube(block))
+
+    def _spec(self) -> OutputSpec:
+        info, output = self.raster.info, self.output
+        return OutputSpec(
+            self.path,
+            "float32",
+            tuple(OutputBand(name) for name in info.band_names),
+            np.nan,
+            "continuous",
+            output.creation_options,
+            output.overwrite,
+            output.tags(info, **self.facts),
+            threads=self.threads,
+        )
+
+    def _cube(self, plan: Layout) -> CubeSpec:
+        facts = self.output.tags(self.raster.info, **self.facts)
+        said = {key.lower(): value for key, value in facts.items() if key.startswith("STCLI_")}
+        return CubeSpec(
+            self.path,
+            plan.bands,
+            plan.times,
+            self.output.overwrite,
+            {**plan.attrs, **said},
+            shlex.join(self.output.argv) or "stcli",
+        )

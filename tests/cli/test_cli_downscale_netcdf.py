@@ -1,0 +1,89 @@
+"""`downscale` of NetCDF: variables, times, coordinates and attributes of the input, finer."""
+
+from __future__ import annotations
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from cliworld import CUBE, REAL, call, good, read
+from rasterio import Affine
+
+from stcli.downscaling.coarsen import block_mean
+from stcli.raster.read import open_raster
+
+HRRR = REAL / "hrrr-fields" / "tmp2m.nc"
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fine") / "fine.nc"
+    good("downscale", CUBE, path, "--factor", 2)
+    return path
+
+
+def test_variables_times_and_attributes_are_kept(fine):
+    with xr.open_dataset(CUBE) as before, xr.open_dataset(fine) as after:
+        assert set(after.data_vars) - {"crs"} == {"B04", "B08"}
+        assert after.B04.dims == ("time", "y", "x")
+        assert np.array_equal(after.time.values, before.time.values)
+        for key in ("standard_name", "long_name", "units"):
+            assert after.B04.attrs[key] == before.B04.attrs[key]
+        for key in ("title", "license", "institution"):
+            assert after.attrs[key] == before.attrs[key]
+        assert after.attrs["history"].endswith(before.attrs["history"])
+        assert "downscale" in after.attrs["history"].splitlines()[0]
+        assert after.attrs["stcli_method"] == "ibp"
+
+
+def test_coordinates_are_refined_and_every_step_is_conserved(fine):
+    with xr.open_dataset(CUBE) as before, xr.open_dataset(fine) as after:
+        assert np.allclose(block_mean(after.x.values.repeat(2).reshape(-1, 2).T, 2), before.x)
+        for name in ("B04", "B08"):
+            means = block_mean(after[name].values, 2)
+            assert np.allclose(means, before[name].values, rtol=1e-6, equal_nan=True)
+    with open_raster(str(CUBE)) as coarse, open_raster(str(fine)) as found:
+        wanted = coarse.info.geobox.transform @ Affine.scale(0.5)
+        assert found.info.geobox.transform == wanted
+        assert found.info.geobox.crs == coarse.info.geobox.crs
+    assert call("check", "agreement", fine, CUBE).code == 0
+
+
+def test_stored_times_keep_their_numbers_units_and_calendar(fine):
+    with netCDF4.Dataset(CUBE) as before, netCDF4.Dataset(fine) as after:
+        assert np.array_equal(before["time"][:], after["time"][:])
+        assert after["time"].units == before["time"].units
+
+
+def test_geotiff_and_netcdf_hold_the_same_values(fine, tmp_path):
+    good("downscale", CUBE, tmp_path / "fine.tif", "--factor", 2)
+    found = read(tmp_path / "fine.tif")
+    with xr.open_dataset(fine) as cube:
+        both = np.concatenate([cube[name].values for name in ("B04", "B08")])
+    assert np.array_equal(found, both, equal_nan=True)
+
+
+def test_chosen_bands_of_unlike_times_become_variables(tmp_path):
+    bands = ("-b", "B04@2021-01-14,B08@2021-03-02")
+    good("downscale", CUBE, tmp_path / "o.nc", *bands)
+    with xr.open_dataset(tmp_path / "o.nc") as found:
+        assert set(found.data_vars) - {"crs"} == {"B04_2021_01_14", "B08_2021_03_02"}
+    good("downscale", CUBE, tmp_path / "p.nc", "-b", "B04@2021-03-02,B08@2021-03-02")
+    with xr.open_dataset(tmp_path / "p.nc") as found:
+        assert found.B08.shape == (1, 192, 192)
+        assert str(found.time.values[0]).startswith("2021-03-02")
+
+
+@pytest.mark.parametrize(("more", "said"), [(("--co", "COMPRESS=LZW"), "none is wanted")])
+def test_gdals_options_are_refused(more, said, tmp_path):
+    found = call("downscale", CUBE, tmp_path / "o.nc", *more)
+    assert found.code == 2
+    assert said in found.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not HRRR.exists(), reason=f"no {HRRR}")
+def test_a_projected_grid_with_a_spelled_unit_is_read_back(tmp_path):
+    good("downscale", HRRR, tmp_path / "o.nc", "-q")
+    assert call("check", "agreement", tmp_path / "o.nc", HRRR).code == 0

@@ -1,0 +1,76 @@
+"""Measures of a fine raster: against scikit-image, and on fields whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from stcli.downscaling.coarsen import block_mean
+from stcli.downscaling.metrics import median_block_ratio, quality, spectral_error, spectrum, ssim
+
+
+def fields(rows=96, cols=80):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(100, 10, (rows, cols))
+    return truth + rng.normal(1, 3, truth.shape), truth
+
+
+def test_against_scikit_image():
+    fine, truth = fields()
+    low, high = np.percentile(truth, (1, 99))
+    found = quality(fine, truth, block_mean(truth, 2), 2)
+    theirs = structural_similarity(truth, fine, data_range=high - low)
+    assert found.ssim == pytest.approx(theirs, abs=1e-9)
+    theirs = peak_signal_noise_ratio(truth, fine, data_range=high - low)
+    assert found.psnr == pytest.approx(theirs)
+    assert found.rmse == pytest.approx(np.sqrt(((fine - truth) ** 2).mean()))
+    assert found.mae == pytest.approx(np.abs(fine - truth).mean())
+    assert found.bias == pytest.approx((fine - truth).mean())
+
+
+def test_the_truth_itself_is_without_fault():
+    _, truth = fields()
+    found = quality(truth, truth, block_mean(truth, 2), 2)
+    assert (found.rmse, found.mae, found.bias, found.psnr) == (0, 0, 0, None)
+    assert found.ssim == pytest.approx(1)
+    assert found.spectral_error == 0
+    assert found.mass_violation < 1e-12
+
+
+def test_halved_power_is_three_decibels():
+    _, truth = fields()
+    weaker = (truth - truth.mean()) / np.sqrt(2)
+    assert spectral_error(weaker, truth) == pytest.approx(10 * np.log10(2))
+
+
+def test_a_wave_stands_at_its_frequency():
+    row, col = np.mgrid[:128, :128]
+    wave = np.sin(2 * np.pi * (3 * row + 4 * col) / 128)
+    frequency, power = spectrum(wave, np.ones(wave.shape, bool))
+    assert frequency[power.argmax()] * 128 == 5
+
+
+def test_gaps_do_not_count():
+    fine, truth = fields(300, 300)
+    fine[100, 120] = truth[200, 7] = np.nan
+    wild = truth.copy()
+    wild[100, 120] = 1e9
+    coarse = block_mean(truth, 2)
+    assert quality(fine, wild, coarse, 2) == quality(fine, truth, coarse, 2)
+    holes = np.full_like(truth, np.nan)
+    holes[:20] = truth[:20]
+    found = quality(fine, holes, coarse, 2)
+    assert found.spectral_error is None
+    assert found.ssim is not None
+    with pytest.raises(ValueError, match="no pixel"):
+        quality(fine, np.full_like(truth, np.nan), coarse, 2)
+    assert ssim(fine[:5], truth[:5], 10.0) is None
+
+
+def test_the_median_block_ignores_a_few_bad_ones():
+    fine, truth = fields(160, 160)
+    peer = truth + 2 * (fine - truth)
+    fine[:16, :16] += 1e6
+    assert median_block_ratio(fine, peer, truth, 2) == pytest.approx(0.5)
+    assert median_block_ratio(fine[:9], peer[:9], truth[:9], 2) is None

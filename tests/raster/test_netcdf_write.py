@@ -1,0 +1,132 @@
+"""Cubes as NetCDF: what is written is read back, on every grid, and failures leave nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+from rasterio.windows import Window
+
+from stcli.errors import OutputError
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
+from stcli.raster.read import open_raster
+
+TIMES = TimeAxis((0.0, 30.0, 60.0), "days since 2001-01-01", "360_day")
+GRIDS = {
+    "utm": ("EPSG:32618", Affine(10, 0, 500000, 0, -10, 4e6)),
+    "geographic": ("EPSG:4326", Affine(1 / 24, 0, -100, 0, -1 / 24, 40)),
+    "lambert": (
+        "+proj=lcc +lat_1=38.5 +lat_2=38.5 +lon_0=262.5 +R=6371229",
+        Affine(3000, 0, 0, 0, -3000, 0),
+    ),
+    "none": (None, Affine(1, 0, 0, 0, -1, 0)),
+}
+BANDS = (CubeBand("red", units="K"), CubeBand("blue", "int16", -1))
+CORES = [Window(0, 0, 31, 9), Window(0, 9, 11, 8), Window(11, 9, 20, 8)]
+
+
+def cube(path, **more):
+    return CubeSpec(str(path), BANDS, TIMES, attrs={"history": "before"}, command="now", **more)
+
+
+def values():
+    array = np.random.default_rng(0).integers(0, 99, (3, 2, 17, 31)).astype("float32")
+    array[1, 0, 2:5] = np.nan
+    array[1, 1, 2:5] = -1
+    return array
+
+
+def write(spec, box, array):
+    with create_cube(spec, box) as writer:
+        for core in CORES:
+            rows, cols = core.toslices()
+            writer.write(core, array[:, :, rows, cols])
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_cube_is_read_back(name, tmp_path):
+    crs, transform = GRIDS[name]
+    box, array = GeoBox((17, 31), transform, crs), values()
+    write(cube(tmp_path / "a.nc"), box, array)
+    with open_raster(str(tmp_path / "a.nc")) as raster:
+        assert raster.info.geobox.transform == transform
+        assert raster.info.geobox.crs == box.crs
+        assert raster.info.times == ("2001-01-01", "2001-02-01", "2001-03-01")
+        block, valid = raster.read(Window(0, 0, 31, 17))
+    expected = np.isfinite(array[:, 0]).all(axis=0)
+    assert np.array_equal(valid, expected)
+    wanted = np.moveaxis(array, 1, 0).reshape(6, 17, 31)
+    assert np.array_equal(block[:, valid], wanted[:, valid])
+    with netCDF4.Dataset(tmp_path / "a.nc") as dataset:
+        assert dataset.history == "now\nbefore"
+        assert dataset["time"].calendar == "360_day"
+        assert dataset["blue"].dtype == np.int16
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+
+
+@pytest.mark.parametrize("name", ["utm", "geographic", "lambert"])
+def test_the_conventions_are_kept(name, tmp_path):
+    crs, transform = GRIDS[name]
+    write(cube(tmp_path / "a.nc"), GeoBox((17, 31), transform, crs), values())
+    tool = Path(sys.executable).with_name("compliance-checker")
+    if not tool.exists():
+        pytest.skip("compliance-checker is absent")
+    ran = subprocess.run(
+        [tool, "-t", "cf:1.8", str(tmp_path / "a.nc")], capture_output=True, text=True
+    )
+    assert "All tests passed" in ran.stdout, ran.stdout
+
+
+def test_without_a_time_axis(tmp_path):
+    box = GeoBox((17, 31), Affine(1, 0, 0, 0, -1, 0), "EPSG:32618")
+    spec = CubeSpec(str(tmp_path / "a.nc"), (CubeBand("v", "float64"),))
+    array = np.arange(17 * 31.0).reshape(1, 17, 31)
+    with create_cube(spec, box) as writer:
+        writer.write(Window(0, 0, 31, 17), array)
+    with open_raster(spec.path) as raster:
+        assert np.array_equal(raster.read(Window(0, 0, 31, 17))[0], array)
+
+
+def test_some_times_at_a_time_and_pixels_never_written(tmp_path):
+    box = GeoBox((17, 31), Affine(1, 0, 0, 0, -1, 0), "EPSG:32618")
+    array = values()
+    with create_cube(cube(tmp_path / "a.nc"), box) as writer:
+        for t in range(2):
+            writer.write(CORES[0], array[t : t + 1, :, :9], slice(t, t + 1))
+    with netCDF4.Dataset(tmp_path / "a.nc") as dataset:
+        dataset.set_auto_mask(False)
+        assert np.array_equal(dataset["red"][:2, :9], array[:2, 0, :9], equal_nan=True)
+        assert np.isnan(dataset["red"][2]).all()
+        assert (dataset["blue"][:, 9:] == -1).all()
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    box = GeoBox((17, 31), Affine(1, 0, 0, 0, -1, 0), "EPSG:32618")
+    with pytest.raises(KeyError), create_cube(cube(tmp_path / "a.nc"), box):
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a.nc").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists already"):
+        write(cube(tmp_path / "a.nc"), box, values())
+    assert (tmp_path / "a.nc").read_bytes() == b"mine"
+    write(cube(tmp_path / "a.nc", overwrite=True), box, values())
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_a_rotated_grid_and_a_wrong_block_are_refused(tmp_path):
+    turned = GeoBox((17, 31), Affine(1, 1, 0, 1, -1, 0), "EPSG:32618")
+    with pytest.raises(OutputError, match="rotated"), create_cube(cube(tmp_path / "a.nc"), turned):
+        pass
+    box = GeoBox((17, 31), Affine(1, 0, 0, 0, -1, 0), "EPSG:32618")
+    with (
+        pytest.raises(ValueError, match="wanted"),
+        create_cube(cube(tmp_path / "a.nc"), box) as writer,
+    ):
+        writer.write(CORES[0], np.zeros((3, 1, 9, 31), "float32"))
+    assert not list(tmp_path.iterdir())
