@@ -63,4 +63,5 @@ def _phases(times: int, rows: int) -> NDArray[np.complex128]:
     n, m = np.arange(times), np.arange(rows + 1)[:, None]
     phases = np.array([1, -1j, -1, 1j])[(n + m % 2) % 4]
     phases[[0, rows]] = np.sqrt(0.5) * (n % 2 == 0)  # real channels at half the rate
-    return phases
+    found: NDArray[np.complex128] = phases
+    return found
