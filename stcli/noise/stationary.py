@@ -1,0 +1,96 @@
+"""The stationary power spectrum of a group of series (Welch 1967, doi:10.1109/TAU.1967.1161901).
+
+All densities are one-sided, in the square of the series' unit per cycle per unit of time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from stcli.noise.frame import Frame
+
+#: Periodograms that a density is averaged over, at least.
+AVERAGES = 8
+#: Density below which, relative to the largest, nothing is believed.
+FLOOR = 1e-14
+
+
+def segment_length(samples: int, series: int) -> int:
+    """Longest even segment that gives `AVERAGES` half-overlapping periodograms."""
+    length = samples - samples % 2
+    while length > 16 and (2 * samples // length - 1) * series < AVERAGES:
+        length = length // 4 * 2
+    return length
+
+
+def welch(x: NDArray[Any], valid: NDArray[np.bool_], step: float) -> NDArray[np.float64]:
+    """Estimate the one-sided density of a group of series that share one.
+
+    Parameters
+    ----------
+    x : ndarray, (series, N)
+        Level taken off, 0 where not valid.
+    valid : ndarray of bool, (series, N)
+        A periodogram counts by the share of its window that is valid; less than half is dropped.
+    step : float
+        Between samples.
+
+    Returns
+    -------
+    ndarray, (L/2 + 1,)
+        At 0 … Nyquist. The median of a single series' periodograms, corrected for its bias, so
+        that a transient weighs little; the mean over several series. All 0 for constant series.
+    """
+    length = segment_length(x.shape[1], len(x))
+    window = np.hanning(length + 1)[:-1]
+    power, weight = _periodograms(x, valid, window)
+    if not weight.any():
+        return np.zeros(length // 2 + 1)
+    kept, shares = power[weight > 0], weight[weight > 0]
+    if len(x) == 1 and len(kept) >= AVERAGES:
+        density = np.median(kept / shares[:, None], axis=0) / _median_bias(len(kept))
+    else:
+        density = kept.sum(axis=0) / shares.sum()
+    density *= 2 * step / (window**2).sum()
+    # with the level gone and Hann's window the lowest bins are those of their neighbour
+    density[0] = max(density[0], density[1])
+    floored: NDArray[np.float64] = np.maximum(density, FLOOR * density.max())
+    return floored
+
+
+def _periodograms(
+    x: NDArray[Any], valid: NDArray[np.bool_], window: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return |FFT|² of every segment, (segments, bins), and the share of it that is valid."""
+    length = window.size
+    starts = range(0, x.shape[1] - length + 1, length // 2)
+    power, weight = [], []
+    for start in starts:
+        part = slice(start, start + length)
+        spectrum = scipy.fft.rfft(x[:, part] * window)
+        power.append(spectrum.real**2 + spectrum.imag**2)
+        share = valid[:, part] @ window**2 / (window**2).sum()
+        weight.append(np.where(share >= 0.5, share, 0))
+    return np.concatenate(power), np.concatenate(weight)
+
+
+def _median_bias(count: int) -> float:
+    """Median over mean of `count` periodograms (Allen et al. 2012, gr-qc/0509116, app. B)."""
+    terms = 2 * np.arange(1, (count - 1) // 2 + 1)
+    return float(1 + (1 / (terms + 1) - 1 / terms).sum())
+
+
+def gain(density: NDArray[np.float64], where: Frame, step: float) -> NDArray[np.float64]:
+    """Amplitude that whitens each frequency of a frame, (N'/2 + 1,): sqrt(2 / (S · rate)).
+
+    The density is interpolated linearly in its logarithm.
+    """
+    frequencies = scipy.fft.rfftfreq(where.tiling.samples)
+    known = np.linspace(0, 0.5, density.size)
+    found = np.exp(np.interp(frequencies, known, np.log(density)))
+    amplitude: NDArray[np.float64] = np.sqrt(2 * step / found)
+    return amplitude

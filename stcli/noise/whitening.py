@@ -1,0 +1,69 @@
+"""Whiten series by a spectrum, and undo it exactly.
+
+Whitening is linear: the series, less its level, in its frame, is divided by sqrt(S0 · rate / 2)
+in frequency and by sqrt(R) on WDM cells. White noise of variance 1 comes out where the spectrum is
+that of the series. The frame's padding, and the cells where the series has gaps, come out as
+numbers too; the result keeps them apart as the *rest*, because the inverse needs them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from stcli.noise.frame import pad
+from stcli.noise.spectrum import Spectrum
+from stcli.noise.stationary import gain
+from stcli.noise.wdm import forward, inverse
+
+
+def levels(x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Median of the valid samples of each series (series, N) → (series,); 0 where there is none."""
+    masked = np.where(valid, x.astype(np.float64, copy=False), np.nan)
+    some = valid.any(axis=1)
+    level = np.zeros(len(x))
+    if some.any():
+        level[some] = np.nanmedian(masked[some], axis=1)
+    return level
+
+
+def centred(
+    x: NDArray[Any], valid: NDArray[np.bool_], level: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Take the level off; a gap enters as 0: nothing is invented between two dates."""
+    return np.where(valid, x - level[:, None], 0.0)
+
+
+def whiten(x: NDArray[np.float64], spectrum: Spectrum, workers: int = 1) -> NDArray[np.float64]:
+    """Whiten centred series (series, N) into their whole frame (series, N')."""
+    where, tiling = spectrum.frame, spectrum.frame.tiling
+    wide = pad(x, where)
+    if spectrum.silent:
+        return wide
+    amplitude = gain(spectrum.density, where, spectrum.step)
+    white = scipy.fft.irfft(scipy.fft.rfft(wide, workers=workers) * amplitude, tiling.samples)
+    if (spectrum.relative == 1).all():
+        return np.asarray(white)
+    cells = forward(white, tiling, workers)
+    cells /= np.sqrt(spectrum.relative)
+    return inverse(cells, tiling, workers)
+
+
+def unwhiten(
+    whitened: NDArray[np.float64], spectrum: Spectrum, workers: int = 1
+) -> NDArray[np.float64]:
+    """Undo `whiten`: frames (series, N') back to centred series (series, N)."""
+    where, tiling = spectrum.frame, spectrum.frame.tiling
+    if spectrum.silent:
+        return whitened[:, where.inside]
+    if not (spectrum.relative == 1).all():
+        cells = forward(whitened, tiling, workers)
+        cells *= np.sqrt(spectrum.relative)
+        whitened = inverse(cells, tiling, workers)
+    amplitude = gain(spectrum.density, where, spectrum.step)
+    spectra = scipy.fft.rfft(whitened, workers=workers) / amplitude
+    x: NDArray[np.float64] = scipy.fft.irfft(spectra, tiling.samples)[:, where.inside]
+    return x
