@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import rasterio
 from keptworld import EMPTY, TILES, Work, content, produce
+from rasterio import Affine
+from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from stcli.errors import InputError, OutputError, UsageError
@@ -315,7 +317,7 @@ def test_shards_joined_are_the_unsharded_run(source, out, whole, output, count):
     assert shards(source, out, count, output) == told
     for spec in keptworld.specs(output, out):
         paths = [f"{spec.path}.shard-{n}-of-{count}" for n in range(count, 0, -1)]
-        merge(paths, spec.path, RunSettings(jobs=2))
+        merge(paths, spec.path, RunSettings(jobs=2), output=output)
     found = content(out)
     assert {n: data for n, data in found.items() if ".shard-" not in n} == expected
 
@@ -364,6 +366,94 @@ def test_a_file_is_no_place_for_a_shard_on_stdout(source, out):
     spec = replace(keptworld.specs(output, out)[0], path="-")
     with pytest.raises(UsageError, match="cannot go to stdout"):
         keptworld.resumable([spec], keptworld.GRID, output).__enter__()
+
+
+# --- rasters side by side -----------------------------------------------------------------------
+
+
+def test_a_zarr_becomes_one_cog(source, out, whole):
+    produce(source, out, Work(), ZARR)
+    for name in ("classes", "floats"):
+        merged = merge([str(out / f"{name}.zarr")], str(out / f"{name}.tif"), RunSettings())
+        assert merged.parts == 1
+        assert cog_validate(str(out / f"{name}.tif"), strict=True, quiet=True)[0]
+        with rasterio.open(out / f"{name}.zarr") as zarr, rasterio.open(out / f"{name}.tif") as cog:
+            np.testing.assert_array_equal(cog.read(), zarr.read())
+            assert (cog.crs, cog.transform) == (zarr.crs, zarr.transform)
+            names = {"classes": ("class",), "floats": ("root", "seventh")}[name]
+            assert cog.descriptions == names
+            np.testing.assert_equal(cog.nodata, zarr.nodata)
+
+
+def cut(source, path, window):
+    """Write a window of the input to a file of its own."""
+    with rasterio.open(source) as dataset:
+        profile = {**dataset.profile, "height": window.height, "width": window.width}
+        profile["transform"] = dataset.window_transform(window)
+        with rasterio.open(path, "w", **profile) as piece:
+            piece.write(dataset.read(window=window))
+    return str(path)
+
+
+def test_pieces_of_a_raster_become_the_raster_again(source, out):
+    windows = [Window(100, 0, 110, 150), Window(0, 0, 130, 80), Window(0, 60, 120, 90)]
+    pieces = [cut(source, out / f"{n}.tif", w) for n, w in enumerate(windows)]
+    for order in (pieces, pieces[::-1]):
+        for tile_size in (None, 37):
+            target = out / "joined.tif"
+            settings = RunSettings(tile_size=tile_size, jobs=2)
+            assert merge(order, str(target), settings, output=Output(True)).parts == 3
+            with rasterio.open(target) as joined, rasterio.open(source) as given:
+                np.testing.assert_array_equal(joined.read(), given.read())
+                assert (joined.crs, joined.nodata) == (given.crs, given.nodata)
+                assert joined.transform.almost_equals(given.transform, 1e-6)
+
+
+def test_where_rasters_overlap_the_first_valid_is_on_top_and_gaps_are_nodata(out):
+    def write(name, value, left, holes):
+        array = np.full((1, 4, 6), value, "int16")
+        array[0][holes] = -1
+        transform = Affine(10, 0, left, 0, -10, 0)
+        with rasterio.open(
+            out / name, "w", "GTiff", 6, 4, 1, "EPSG:32618", transform, "int16", -1
+        ) as dataset:
+            dataset.write(array)
+        return str(out / name)
+
+    one = write("one.tif", 1, 0, np.s_[0, :])
+    two = write("two.tif", 2, 40, np.s_[0, 0])
+    three = write("three.tif", 3, 120, np.s_[3, :])
+    merge([one, two, three], str(out / "o.tif"), RunSettings())
+    with rasterio.open(out / "o.tif") as found:
+        rows = found.read(1)
+    assert rows[0].tolist() == [-1] * 5 + [2] * 5 + [-1, -1] + [3] * 6
+    assert rows[1].tolist() == [1] * 6 + [2] * 4 + [-1, -1] + [3] * 6
+    assert rows[3].tolist() == [1] * 6 + [2] * 4 + [-1] * 8
+
+
+def test_rasters_that_do_not_fit_are_refused_by_name(source, out):
+    def other(name, **changes):
+        with rasterio.open(source) as dataset:
+            profile = {**dataset.profile, **changes}
+            array = np.ones((profile["count"], *dataset.shape), profile["dtype"])
+        with rasterio.open(out / name, "w", **profile) as dataset:
+            dataset.write(array)
+        return str(out / name)
+
+    half = keptworld.GRID.transform * Affine.translation(0.5, 0)
+    coarse = keptworld.GRID.transform * Affine.scale(2)
+    for name, changes, words in (
+        ("crs.tif", {"crs": "EPSG:32617"}, "CRS EPSG:32617 found, EPSG:32618 wanted"),
+        ("bands.tif", {"count": 2}, "bands 2 found, 1 wanted"),
+        ("dtype.tif", {"dtype": "int16"}, "dtype int16 found, uint16 wanted"),
+        ("half.tif", {"transform": half}, "pixels off those of"),
+        ("coarse.tif", {"transform": coarse}, "pixels off those of"),
+    ):
+        path = other(name, **changes)
+        with pytest.raises(InputError, match=words) as caught:
+            merge([str(source), path], str(out / "o.tif"), RunSettings())
+        assert str(caught.value).startswith(path)
+    assert not (out / "o.tif").exists()
 
 
 # --- kills --------------------------------------------------------------------------------------
