@@ -12,6 +12,8 @@ uninterrupted run and nothing else is left. The peer of each run is that uninter
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import random
 import shutil
@@ -25,14 +27,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SCENE = ROOT / "sample_data" / "scene.tif"
-#: Imports what a run needs, then waits for a line, so that kills fall into the work.
-CHILD = """
-import sys
+#: Imports what a run needs once, before any thread is there; then each run is a process of its own,
+#: forked from it, so that kills fall into the work and not into imports.
+NURSERY = """
+import json, os, sys
 from stcli.cli.app import main
 import stcli.raster.zarrstore, stcli.workflows.segment, zarr
 print("ready", flush=True)
-sys.stdin.readline()
-sys.exit(main(sys.argv[1:]))
+for line in sys.stdin:
+    folder, log, argv = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        os._exit(main(argv))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 results: list[bool] = []
 
@@ -44,27 +54,39 @@ def bar(name: str, value: float, op: str, target: float) -> None:
     print(f"BAR engine.{name} {value:.4g} {op} {target:g} {'ok' if holds else 'short'}", flush=True)
 
 
-def start(folder: Path, argv: list[str]) -> subprocess.Popen[str]:
-    """Start a command in a folder and wait until it is ready to go."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, *argv],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
+class Nursery:
+    """Starts runs."""
 
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "stderr"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._line()
 
-def go(process: subprocess.Popen[str]) -> None:
-    """Let it go."""
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
+    def run(self, folder: Path, argv: list[str], kill_after: float | None = None) -> int:
+        """Run a command in a folder, perhaps kill it; return its code, negative for a signal."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([str(folder), str(self.log), argv]) + "\n")
+        self._process.stdin.flush()
+        child = int(self._line())
+        if kill_after is not None:
+            time.sleep(kill_after)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        return int(self._line())
+
+    def close(self) -> None:
+        """Start no more."""
+        self._process.communicate()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -89,98 +111,88 @@ class Trial:
     expected: dict[str, bytes]
     seconds: float
 
-    def killed(self, folder: Path, chance: random.Random) -> bool:
-        """Kill a run one to three times, let it end, and tell whether all was as promised."""
-        target, fair = folder / self.output, True
+    def killed(self, nursery: Nursery, folder: Path, chance: random.Random) -> tuple[bool, int]:
+        """Kill a run up to three times, let it end; tell whether all was as promised, and kills."""
+        target, fair, kills = folder / self.output, True, 0
         for _ in range(chance.randint(1, 3)):
-            process = start(folder, self.argv)
-            go(process)
-            time.sleep(chance.random() * self.seconds)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            if target.exists():
+            moment = chance.random() * self.seconds
+            kills += nursery.run(folder, self.argv, moment) == -signal.SIGKILL
+            if target.exists():  # killed at its very end, or not in time
                 fair &= content(target) == self.expected
                 break
-        if not target.exists() or any(path.name != self.output for path in folder.iterdir()):
-            process = start(folder, self.argv)
-            go(process)
-            _, told = process.communicate()
-            if process.returncode:
-                print(told)
-                return False
-        same = content(target) == self.expected
-        alone = names(folder) == [self.output]
+        if names(folder) != [self.output] and nursery.run(folder, self.argv):
+            print(nursery.log.read_text())
+            return False, kills
+        same, alone = content(target) == self.expected, names(folder) == [self.output]
         if not (fair and same and alone):
-            print(folder, f"fair {fair}, same {same}, alone {alone}", *folder.rglob("*"))
-        return fair and same and alone
+            print(f"{folder}: fair {fair}, same {same}, alone {alone}", *folder.rglob("*"))
+        return fair and same and alone, kills
 
 
-def trial(folder: Path, output: str, options: list[str]) -> Trial:
+def trial(nursery: Nursery, folder: Path, output: str, options: list[str]) -> Trial:
     """Run a command to its end, twice: the second gives its time."""
     argv = ["segment", str(SCENE), output, "-q", "-j", "2", "--tile-size", "64", *options]
     seconds = 0.0
     for name in ("first", "second"):
         (folder / name).mkdir(parents=True)
-        process = start(folder / name, argv)
         begun = time.perf_counter()
-        go(process)
-        _, told = process.communicate()
+        if nursery.run(folder / name, argv):
+            raise SystemExit(nursery.log.read_text())
         seconds = time.perf_counter() - begun
-        if process.returncode:
-            raise SystemExit(told)
     contents = [content(folder / name / output) for name in ("first", "second")]
     if contents[0] != contents[1]:
         raise SystemExit(f"{output}: two uninterrupted runs differ; nothing can be compared")
     return Trial(argv, output, contents[0], seconds)
 
 
-def kills(folder: Path, runs: int, chance: random.Random) -> None:
+def kills(nursery: Nursery, folder: Path, runs: int, chance: random.Random) -> None:
     """Kill and resume runs of each format."""
     for output, options in (
         ("out.tif", []),
         ("out.zarr", ["--of", "Zarr", "--co", "BLOCKSIZE=64"]),
     ):
-        made = trial(folder / output, output, options)
-        good = 0
+        made = trial(nursery, folder / output, output, options)
+        good = shots = 0
         for number in range(runs):
             place = folder / output / f"run{number}"
             place.mkdir()
-            good += made.killed(place, chance)
+            held, count = made.killed(nursery, place, chance)
+            good, shots = good + held, shots + count
             shutil.rmtree(place)
         kind = {"out.tif": "geotiff", "out.zarr": "zarr"}[output]
-        print(f"{kind}: {good} of {runs} as promised; a run takes {made.seconds:.1f} s")
+        print(
+            f"{kind}: {good} of {runs} runs as promised, killed {shots} times in all; "
+            f"uninterrupted a run takes {made.seconds:.1f} s",
+            flush=True,
+        )
         bar(f"kill_{kind}", good / runs, ">=", 1)
 
 
-def full_disk(folder: Path) -> None:
+def full_disk(nursery: Nursery, folder: Path) -> None:
     """Fill a small disk in the middle of a run, make room, and run the same command again."""
-    disk = folder / "disk"
+    disk, free = folder / "disk", folder / "free"
     disk.mkdir()
+    free.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         print("full disk: a tmpfs cannot be mounted here; not measured")
         return
+    argv = ["segment", str(SCENE), "out.tif", "-q", "-j", "2", "--tile-size", "64"]
     try:
-        argv = ["segment", str(SCENE), "out.tif", "-q", "-j", "2", "--tile-size", "64"]
-        free = folder / "free"
-        free.mkdir()
-        codes, told = [], []
-        for place in (free, disk, disk):
-            if place is disk and len(codes) == 1:
-                room = shutil.disk_usage(disk).free
-                (disk / "ballast").write_bytes(b"\1" * (room - 100_000))
-            process = start(place, argv)
-            go(process)
-            told.append(process.communicate()[1])
-            codes.append(process.returncode)
-            if len(codes) == 2:
-                clean = not (disk / "out.tif").exists()
-                (disk / "ballast").unlink()
-        same = codes[2] == 0 and content(disk / "out.tif") == content(free / "out.tif")
-        print("full disk:", told[1].strip())
-        said = "out.tif: the disk is full" in told[1] and "bytes are free" in told[1]
-        bar("full_disk_exit_4", float(codes[1] == 4 and said and clean), ">=", 1)
-        bar("full_disk_resumed", float(same and names(disk) == ["out.tif"]), ">=", 1)
+        nursery.run(free, argv)
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"\1" * (shutil.disk_usage(disk).free - 100_000))
+        code, told = nursery.run(disk, argv), nursery.log.read_text()
+        print("full disk:", told.strip())
+        said = "out.tif: the disk is full" in told and "bytes are free" in told
+        clean = not (disk / "out.tif").exists()
+        bar("full_disk_exit_4", float(code == 4 and said and clean), ">=", 1)
+        kept = len(list(disk.rglob("*.tif")))
+        print(f"full disk: {kept} parts are kept")
+        ballast.unlink()
+        again = nursery.run(disk, argv)
+        same = again == 0 and content(disk / "out.tif") == content(free / "out.tif")
+        bar("full_disk_resumed", float(same and kept > 0 and names(disk) == ["out.tif"]), ">=", 1)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -193,8 +205,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stcli-kill-") as name:
-        full_disk(Path(name))
-        kills(Path(name), 5 if asked.quick else asked.runs, random.Random(asked.seed))
+        folder = Path(name)
+        nursery = Nursery(folder)
+        full_disk(nursery, folder)
+        kills(nursery, folder, 5 if asked.quick else asked.runs, random.Random(asked.seed))
+        nursery.close()
     return 0 if all(results) else 7
 
 

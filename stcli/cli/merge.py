@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,23 +17,26 @@ def command(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="SHARD... OUTPUT",
-            help="All directories that --shard left, in any order, then the output.",
+            metavar="INPUT... OUTPUT",
+            help="All directories that --shard left, or rasters on one grid (first on top), "
+            "then the output.",
             show_default=False,
         ),
     ],
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
-    of: Annotated[
-        Literal["COG", "GTiff", "Zarr"] | None,
-        typer.Option("--of", help="Format of the output. Default: that of the shards' command."),
-    ] = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    progress: options.Progress = None,
 ) -> None:
-    """Join the shards of one job into the output that the whole job would have written.
+    """Join shards into the output of the whole job; or rasters on one grid, or a Zarr, into one.
 
     Example: stcli merge segments.tif.shard-*-of-8 segments.tif
     """
@@ -42,10 +45,12 @@ def command(
 
     sources, path = options.inputs_and_output(paths)
     options.refuse_mixed((path,), json)
-    output = Output(overwrite, options.parse_pairs(co, "--co"), context.obj)
-    with Console(quiet, verbose) as console:
-        result = merge(sources, path, RunSettings(jobs=jobs), output=output, driver=of)
-    console.say(f"{path}: {result.parts} shards joined in {result.run['seconds']:.1f} s")
+    pairs = options.parse_pairs(co, "--co")
+    output = Output(overwrite, pairs, context.obj, of, resume)
+    run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
+    with Console(quiet, verbose, progress) as console:
+        result = merge(sources, path, run, output=output, progress=console.progress)
+    console.say(f"{path}: {result.parts} parts joined in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))
 

@@ -57,10 +57,19 @@ def cluster(tiles: Iterable[Tile], job: Job, take: Take, how: Workers) -> list[F
         No scheduler answers, no worker comes, or stcli is not the same there.
     """
     here = how.address == "local"
-    with connected(how) as client, _sent(client, job, here) as (name, finish):
-        return _Rounds(client, name).run(
-            iter(tiles), lambda tile, got: take(tile, finish(tile, got))
-        )
+    there = job.store is None or here or getattr(job.store, "anywhere", False)
+    work = job.work if there else replace(job.work, store=None)
+    with connected(how) as client, _sent(client, work, here) as name:
+        rounds = _Rounds(client, name, small=there)
+        if there:
+            return rounds.run(iter(tiles), take)
+        return rounds.run(iter(tiles), lambda tile, got: take(tile, _stored(job, tile, got)))
+
+
+def _stored(job: Job, tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
+    """Store a result that came from a worker."""
+    result, empty = got
+    return (result if empty or job.store is None else job.store(tile, result)), empty
 
 
 @contextlib.contextmanager
@@ -119,27 +128,18 @@ def _settings() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _sent(client: Any, job: Job, here: bool) -> Iterator[tuple[str, Callable[[Tile, Any], Any]]]:
-    """Send the steps of a tile to all workers; yield their name and what is left to do here."""
+def _sent(client: Any, work: Work, here: bool) -> Iterator[str]:
+    """Send the steps of a tile to all workers; yield their name there."""
     name = f"stcli-{uuid.uuid4().hex}"
     _refuse_others(client)
-    there = job.store is None or here or getattr(job.store, "anywhere", False)
-    work = job.work if there else replace(job.work, store=None)
     try:
         client.register_plugin(_Kept(work, here), name)
     except Exception as error:
         raise UsageError(
             f"--scheduler: this step cannot be sent to the workers ({error}); threads are wanted"
         ) from error
-
-    def finish(tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
-        result, empty = got
-        if not (there or empty or job.store is None):
-            result = job.store(tile, result)
-        return result, empty
-
     try:
-        yield name, finish
+        yield name
     finally:
         with contextlib.suppress(OSError, TimeoutError):
             client.unregister_worker_plugin(name)
@@ -183,12 +183,22 @@ def do(name: str, tile: Tile) -> tuple[Any, bool]:
     return kept.work(tile)
 
 
-class _Rounds:
-    """Submit tiles as others end, and no more than the workers need."""
+def _fetched(future: Any) -> Any:
+    """Fetch the result of a task that is done, or its error; None for one that was lost."""
+    if future.status == "error":
+        return future.exception()
+    return future.result() if future.status == "finished" else None
 
-    def __init__(self, client: Any, name: str) -> None:
-        self.client, self.name = client, name
-        self.running = _dask.as_completed(loop=client.loop, with_results=True, raise_errors=False)
+
+class _Rounds:
+    """Submit tiles as others end, and no more than the workers need.
+
+    Answers that are not `small` stay with the workers until they are fetched, one at a time.
+    """
+
+    def __init__(self, client: Any, name: str, small: bool) -> None:
+        self.client, self.name, self.small = client, name, small
+        self.running = _dask.as_completed(loop=client.loop, with_results=small, raise_errors=False)
         self.tiles: dict[str, Tile] = {}
         self.failed: list[Failure] = []
         self._again: dict[int, int] = {}
@@ -198,9 +208,10 @@ class _Rounds:
         """Run all tiles."""
         self._submit(tiles)
         for batch in self.running.batches():
-            for future, result in batch:
+            for each in batch:
+                future, found = each if self.small else (each, _fetched(each))
                 tile = self.tiles.pop(future.key)
-                self._book(tile, future.status, result, take)
+                self._book(tile, future.status, found, take)
             self._submit(tiles)
         return self.failed
 
@@ -227,7 +238,7 @@ class _Rounds:
             take(tile, result)
             return
         if status == "error":
-            error = result[1]
+            error = result[1] if self.small else result
             if not isinstance(error, distributed.KilledWorker):
                 raise error
             self.failed.append((tile, f"{ATTEMPTS} workers died of it"))

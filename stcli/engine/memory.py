@@ -13,9 +13,9 @@ from stcli.errors import BudgetError
 from stcli.settings import RunSettings
 
 MB = 1_000_000
-#: Candidate tile sizes are multiples of this, and large ones of whole blocks, so that cores meet
-#: the blocks of common files and of outputs.
-_STEP, _BLOCK = 64, 512
+#: Candidate tile sizes are multiples of this, and large ones of half the blocks of outputs, so
+#: that cores meet the blocks of files.
+_STEP, _BLOCK = 64, 256
 #: A tile's own cost, in pixels: scheduling, a part of the output.
 _TILE = 1 << 14
 #: A smaller tile is taken that makes the run this much longer at most: it takes less memory.

@@ -30,6 +30,8 @@ ONE_THREAD = {
     "GDAL_NUM_THREADS": "1",
 }
 Take = Callable[[Tile, Any], None]
+#: Seconds between looks for a signal that another thread was given.
+_HEED = 0.2
 
 
 def processes(tiles: Iterable[Tile], work: Work, take: Take, jobs: int) -> list[Failure]:
@@ -123,7 +125,7 @@ class _Crew:
 
     def collect(self) -> Iterator[tuple[Tile, Any]]:
         """Wait for tiles that are done, and replace the dead."""
-        for pipe in wait(list(self.busy)):
+        for pipe in wait(list(self.busy), _HEED):
             worker = self.busy.pop(pipe)  # type: ignore[call-overload]
             tile, worker.tile = worker.tile, None
             try:

@@ -45,6 +45,8 @@ __all__ = [
 
 #: Seconds that an interrupted run waits for the tiles in flight.
 GRACE = 3.0
+#: Seconds between looks for a signal that another thread was given.
+_HEED = 0.2
 #: Tiles that the message about failed ones lists.
 _LISTED = 20
 
@@ -101,7 +103,8 @@ def threads(tiles: Iterable[Tile], work: Callable[[Tile], None], jobs: int) -> N
         thread.start()
     try:
         for thread in crew:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_HEED)
     except BaseException:
         team.stopped = True
         until = time.monotonic() + GRACE

@@ -43,7 +43,7 @@ class Folder:
         target = Path(spec.path)
         self.lasting = spec.path not in STDOUT
         if self.lasting:
-            self.path = target.parent / f".{target.name}.stcli"
+            self.path = target.parent.absolute() / f".{target.name}.stcli"  # for workers, too
         self.refuse()
         if not self.lasting:
             self.path = _temporary(spec)

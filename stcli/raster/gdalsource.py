@@ -175,7 +175,7 @@ def _refuse(dataset: Any, path: str) -> None:
 def _band(dataset: Any, path: str, i: int) -> BandInfo:
     fallback = stem(path) if dataset.count == 1 else f"band {i}"
     return BandInfo(
-        name=dataset.descriptions[i - 1] or fallback,
+        name=dataset.descriptions[i - 1] or _zarr_name(dataset, i) or fallback,
         dtype=dataset.dtypes[i - 1],
         nodata=dataset.nodatavals[i - 1],
         scale=float(dataset.scales[i - 1]),
@@ -193,3 +193,11 @@ def _rule(dataset: Any, i: int) -> str:
     if MaskFlags.per_dataset in flags:
         return "mask"
     return "nan" if dataset.dtypes[i - 1].startswith("float") else "all"
+
+
+def _zarr_name(dataset: Any, i: int) -> str:
+    """Name that a Zarr of ours, or any with names along a dimension ``band``, gives a band."""
+    if dataset.driver != "Zarr":
+        return ""
+    named = dataset.tags(i).get("DIM_band_VALUE", "")
+    return named or (dataset.tags().get("long_name", "") if dataset.count == 1 else "")

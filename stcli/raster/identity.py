@@ -44,10 +44,17 @@ def _files(path: str) -> list[str]:
             found = [str(file) for file in dataset.files]
     except (RasterioError, OSError):
         found = []  # not GDAL's: NetCDF with several variables, or a name of xarray's
-    return [path, *sorted(file for file in set(found) if file != path)]
+    return [path, *sorted(file for file in set(found) if file != path and not _within(file, path))]
+
+
+def _within(file: str, folder: str) -> bool:
+    return Path(folder).is_dir() and Path(file).is_relative_to(folder)
 
 
 def _facts(path: str, how: Fingerprint) -> dict[str, Any]:
+    if Path(path).is_dir():  # a Zarr
+        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+        return {str(file.relative_to(path)): _facts(str(file), how) for file in files}
     if not Path(path).is_file():
         if how == "full":
             raise InputError(

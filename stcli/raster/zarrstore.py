@@ -31,7 +31,8 @@ from stcli.raster.output import BLOCK, OutputSpec
 from stcli.raster.parts import Parts, Placed, Stored, check_block
 from stcli.raster.publish import checksum, reported, sync
 
-_CODECS = ("ZSTD", "ZLIB", "NONE")
+#: By format; gzip, which format 3 has for zlib, would write the time into each chunk.
+_CODECS = {"2": ("ZSTD", "ZLIB", "NONE"), "3": ("ZSTD", "NONE")}
 
 
 def zarr_options(spec: OutputSpec) -> dict[str, Any]:
@@ -47,19 +48,16 @@ def zarr_options(spec: OutputSpec) -> dict[str, Any]:
     if unknown := sorted(set(given) - set(chosen)):
         raise UsageError(f"--co {unknown[0]}: unknown to Zarr; {', '.join(chosen)} are known.")
     chosen |= given
-    side = chosen["BLOCKSIZE"]
+    side, form = chosen["BLOCKSIZE"], chosen["ZARR_FORMAT"]
+    codecs = _CODECS.get(form, ())
     for option, holds, wanted in (
-        ("ZARR_FORMAT", chosen["ZARR_FORMAT"] in ("2", "3"), "2 or 3"),
-        ("COMPRESS", chosen["COMPRESS"] in _CODECS, " or ".join(_CODECS)),
+        ("ZARR_FORMAT", form in _CODECS, "2 or 3"),
+        ("COMPRESS", chosen["COMPRESS"] in codecs, f"{' or '.join(codecs)} in format {form}"),
         ("BLOCKSIZE", side.isdigit() and int(side) > 0, "a number of pixels"),
     ):
         if not holds:
             raise UsageError(f"--co {option}={chosen[option]}: {wanted} is wanted.")
-    return {
-        "format": int(chosen["ZARR_FORMAT"]),
-        "codec": chosen["COMPRESS"],
-        "side": int(side),
-    }
+    return {"format": int(form), "codec": chosen["COMPRESS"], "side": int(side)}
 
 
 def refuse_rotated(spec: OutputSpec, geobox: GeoBox) -> None:
@@ -87,6 +85,7 @@ class ZarrStore(Parts):
             draft = self.folder / "store.tmp"
             draft.mkdir(parents=True)
             create(draft, self.spec, geobox)
+            _sync_all(draft)  # no checksum would tell that a coordinate was lost
             draft.rename(self.store)
 
     def save(self, tile: Placed, block: NDArray[Any]) -> int:
@@ -197,10 +196,10 @@ class _Maker:
 def _codec(chosen: dict[str, Any]) -> Any:
     """Choose a codec whose bytes do not depend on threads."""
     import numcodecs
-    from zarr.codecs import GzipCodec, ZstdCodec
+    from zarr.codecs import ZstdCodec
 
     if chosen["format"] == 3:
-        return {"ZSTD": ZstdCodec(level=1), "ZLIB": GzipCodec(level=6)}.get(chosen["codec"])
+        return {"ZSTD": ZstdCodec(level=1)}.get(chosen["codec"])
     known = {"ZSTD": numcodecs.Zstd(level=1), "ZLIB": numcodecs.Zlib(level=6)}
     return known.get(chosen["codec"])
 

@@ -1,4 +1,4 @@
-"""``merge``: shards of one job, or rasters on one grid, into one output."""
+"""``merge``: the shards of one job, or rasters on one grid, into one output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from odc.geo.geobox import GeoBox
 from stcli.engine.journal import Header, Journal, read_header
 from stcli.engine.memory import processors
 from stcli.errors import InputError, OutputError
-from stcli.raster.output import Driver, OutputSpec, described
+from stcli.raster.output import OutputSpec, described
 from stcli.raster.parts import Parts
 from stcli.raster.zarrstore import ZarrFromParts
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit, shard_path
-from stcli.workflows.job import Output, refuse_clash
+from stcli.workflows.job import Output, Progress, refuse_clash, silent
+from stcli.workflows.mosaic import mosaic
 
 
 @dataclass(frozen=True)
@@ -46,25 +47,36 @@ def merge(
     settings: RunSettings,
     *,
     output: Output | None = None,
-    driver: Driver | None = None,
+    progress: Progress = silent,
 ) -> Merged:
-    """Join the shards of one job into the output that the whole job would have written.
+    """Join shards into the output that the whole job would have written, or lay rasters out.
 
     Parameters
     ----------
     paths : sequence of str
-        The directories that `--shard` left, in any order.
+        The directories that `--shard` left, in any order; or rasters of one grid, a Zarr among
+        them, of which the first named is on top.
     target : str
         The output.
-    driver : str or None
-        Format of the output; None for that which the shards were run with.
+    output : Output
+        Its creation options are added to those that the shards were run with.
 
     Raises
     ------
-    UsageError, InputError, OutputError
+    UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    output = output or Output()
     refuse_clash(paths, (target,))
+    if any(read_header(Path(path)) for path in paths):
+        return _merge_shards(paths, target, settings, output)
+    count, run = mosaic(paths, target, settings, output=output, progress=progress)
+    return Merged(target, count, run)
+
+
+def _merge_shards(
+    paths: Sequence[str], target: str, settings: RunSettings, output: Output
+) -> Merged:
+    begun = time.perf_counter()
     shards = open_shards(paths)
     try:
         spec, geobox = described(shards[0].header.about or {})
@@ -73,7 +85,7 @@ def merge(
             path=target,
             creation_options={**spec.creation_options, **output.creation_options},
             overwrite=output.overwrite,
-            driver=driver or spec.driver,
+            driver=output.driver,
             threads=settings.jobs or processors(),
         )
         _join(shards, spec, geobox)
@@ -83,11 +95,6 @@ def merge(
     tiles = len(shards[0].header.plan)
     seconds = round(time.perf_counter() - begun, 3)
     return Merged(target, len(shards), {"tiles": tiles, "seconds": seconds})
-
-
-def is_shard(path: str) -> bool:
-    """Tell whether a path is a directory that `--shard` left."""
-    return read_header(Path(path)) is not None
 
 
 def open_shards(paths: Sequence[str]) -> list[Shard]:

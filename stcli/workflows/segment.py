@@ -71,10 +71,11 @@ def segment(
         spec = _spec(raster.info, path, slic_settings, settings, output)
         cost, found = _cost(raster.info, slic_settings), _Found(_cells(space))
         with resumable((spec,), raster.info.geobox, output) as product:
+            # planned first: what the scaling's pass leaves in memory serves this one too
+            work = product.plan(raster, cost, settings, halo(slic_settings))
             scaling = band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
             product.identify(**output.identity(inputs, verb="segment", **used))
-            work = product.plan(raster, cost, settings, halo(slic_settings))
             step = Step(SegmentStep(scaling, slic_settings, space), distinct, "segment")
             tally = product.run(work, step, found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))

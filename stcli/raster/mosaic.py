@@ -1,0 +1,120 @@
+"""Rasters on one grid, side by side, read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+from rasterio.windows import Window
+
+from stcli.errors import InputError
+from stcli.raster.info import RasterInfo, crs_text
+from stcli.raster.read import Raster
+
+#: How far, in pixels, corners may lie from corners of the first raster's pixels.
+_TOLERANCE = 1e-3
+
+
+class Mosaic(Raster):
+    """Rasters of one CRS and pixel size, whose pixels meet; the first named is on top.
+
+    Parameters
+    ----------
+    rasters : sequence of Raster
+        One or more, of the same bands and dtype.
+
+    Raises
+    ------
+    InputError
+        They do not lie on one grid, or differ in bands or dtype; the one is named.
+    """
+
+    def __init__(self, rasters: Sequence[Raster]) -> None:
+        first = rasters[0].info
+        for raster in rasters[1:]:
+            _refuse_other(first, raster.info)
+        self._rasters = tuple(rasters)
+        offsets = [_offset(first, raster.info) for raster in rasters]
+        top, left = (min(offset[axis] for offset in offsets) for axis in (0, 1))
+        self._offsets = tuple((row - top, col - left) for row, col in offsets)
+        super().__init__(replace(first, geobox=self._geobox(first.geobox, (top, left))), ())
+
+    def close(self) -> None:
+        """Close every file."""
+        for raster in self._rasters:
+            raster.close()
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window; see `Raster.read`. A pixel is that of the first raster valid there."""
+        window = self._checked(window)
+        block = np.zeros((self.info.count, window.height, window.width), self.info.dtype)
+        valid = np.zeros(block.shape[1:], bool)
+        for raster, offset in zip(self._rasters, self._offsets, strict=True):
+            inside = _common(window, offset, raster.info.shape)
+            if inside is None:
+                continue
+            part, part_valid = raster.read(inside)
+            rows = slice(inside.row_off + offset[0] - window.row_off, None)
+            cols = slice(inside.col_off + offset[1] - window.col_off, None)
+            here = (
+                slice(rows.start, rows.start + inside.height),
+                slice(cols.start, cols.start + inside.width),
+            )
+            new = part_valid & ~valid[here]
+            block[(slice(None), *here)][:, new] = part[:, new]
+            valid[here] |= new
+        return block, valid
+
+    def _geobox(self, first: GeoBox, corner: tuple[int, int]) -> GeoBox:
+        shapes = [raster.info.shape for raster in self._rasters]
+        pairs = list(zip(self._offsets, shapes, strict=True))
+        rows, cols = (max(offset[k] + shape[k] for offset, shape in pairs) for k in (0, 1))
+        transform = first.transform
+        if corner != (0, 0):
+            transform = transform @ Affine.translation(corner[1], corner[0])
+        return GeoBox((rows, cols), transform, first.crs)
+
+
+def _refuse_other(first: RasterInfo, other: RasterInfo) -> None:
+    """Refuse a raster whose pixels cannot lie beside those of the first."""
+    for what, found, wanted in (
+        ("CRS", crs_text(other.geobox), crs_text(first.geobox)),
+        ("bands", other.count, first.count),
+        ("dtype", other.dtype.name, first.dtype.name),
+    ):
+        if found != wanted:
+            raise InputError(
+                f"{other.path}: {what} {found} found, {wanted} wanted, as {first.path} has"
+            )
+    relative = ~first.geobox.transform @ other.geobox.transform
+    rows, cols = other.shape
+    corners = [((0, 0), relative @ (0, 0)), ((cols, rows), relative @ (cols, rows))]
+    col, row = (round(value) for value in corners[0][1])
+    far = max(max(abs(x - col - ideal[0]), abs(y - row - ideal[1])) for ideal, (x, y) in corners)
+    if far > _TOLERANCE:
+        raise InputError(
+            f"{other.path}: its pixels lie {far:.3g} pixels off those of {first.path}; "
+            "warp both onto one grid first"
+        )
+
+
+def _offset(first: RasterInfo, other: RasterInfo) -> tuple[int, int]:
+    """Row and column of a raster's first pixel, counted from that of the first raster."""
+    relative = ~first.geobox.transform @ other.geobox.transform
+    return round(relative.f), round(relative.c)
+
+
+def _common(window: Window, offset: tuple[int, int], shape: tuple[int, int]) -> Window | None:
+    """Part of a window of the mosaic that a raster covers, counted from that raster's corner."""
+    row, col = int(window.row_off) - offset[0], int(window.col_off) - offset[1]
+    top, left = max(row, 0), max(col, 0)
+    bottom = min(row + int(window.height), shape[0])
+    right = min(col + int(window.width), shape[1])
+    if bottom <= top or right <= left:
+        return None
+    return Window(left, top, right - left, bottom - top)

@@ -1,0 +1,109 @@
+"""Rasters side by side, or a Zarr, into one output, tile by tile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import MB, Cost, processors
+from stcli.engine.tiling import Tile
+from stcli.raster.info import RasterInfo
+from stcli.raster.mosaic import Mosaic
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.read import open_raster
+from stcli.settings import RunSettings
+from stcli.workflows.job import Inputs, Output, Progress, report, silent
+from stcli.workflows.produce import Step, resumable
+
+#: Bytes of the drivers' buffers while the output is finished.
+_WRITER = 96 * MB
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The block function: what is valid, and nodata elsewhere."""
+
+    nodata: float
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Cut the core out of a block."""
+        cut = block[(slice(None), *where.trim)].copy()
+        cut[:, ~valid[where.trim]] = self.nodata
+        return [cut]
+
+
+def mosaic(
+    paths: Sequence[str],
+    target: str,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> tuple[int, dict[str, Any]]:
+    """Lay rasters of one grid side by side; where they overlap, the first named is on top.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Of one CRS and pixel size, bands and dtype.
+    target : str
+        The output, over all of them; nodata where none is valid.
+
+    Returns
+    -------
+    int, dict
+        Rasters laid, and how it ran.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    inputs = Inputs(tuple(paths))
+    with Mosaic([open_raster(path) for path in paths]) as raster:
+        info = raster.info
+        nodata = _nodata(info)
+        spec = OutputSpec(
+            path=target,
+            dtype=info.dtype.name,
+            bands=tuple(OutputBand(name) for name in info.band_names),
+            nodata=nodata,
+            kind=_kind(info),
+            creation_options=output.creation_options,
+            overwrite=output.overwrite,
+            tags=output.tags(info),
+            driver=output.driver,
+            threads=settings.jobs or processors(),
+        )
+        pixel = info.count * info.dtype.itemsize
+        cost = Cost(2 * pixel + 3, core_pixel=3 * pixel, writer=_WRITER)
+        with resumable((spec,), info.geobox, output) as product:
+            product.identify(**output.identity(inputs, verb="merge"))
+            work = product.plan(raster, cost, settings)
+            step = Step(Copy(nodata), None, "merge")
+            tally = product.run(work, step, _ignore, progress)
+    return len(paths), report(work.budget, tally, time.perf_counter() - begun)
+
+
+def _ignore(tile: Tile, summary: None) -> None:
+    """Nothing is counted."""
+
+
+def _nodata(info: RasterInfo) -> float:
+    """Nodata of the output: the first band's, NaN for other floats, 0 for other integers."""
+    found = info.bands[0].nodata
+    if info.dtype.kind == "f" or info.bands[0].packed:
+        return float("nan") if found is None or info.bands[0].packed else found
+    return 0 if found is None else int(found)
+
+
+def _kind(info: RasterInfo) -> Literal["labels", "continuous"]:
+    """Overviews average floats only: integers may be labels or classes."""
+    return "continuous" if info.dtype.kind == "f" else "labels"

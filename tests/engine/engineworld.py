@@ -1,0 +1,111 @@
+"""What workers in other processes import: sources and block functions that can be pickled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from stcli.engine.run import Job, Workers, run
+from stcli.engine.tiling import Tile, TilePlan
+
+KINDS = ("serial", "threads", "processes", "cluster")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A source whose pixels follow from their place: nothing to send, nothing to open."""
+
+    shape: tuple[int, int]
+    holes: bool = True
+
+    def read(self, window):
+        rows, cols = np.mgrid[window.toslices()]
+        values = (rows * 7919 + cols * 104_729) % 1009
+        valid = (values % 11 > 0) | (not self.holes)
+        if self.holes:
+            valid &= ~((rows > self.shape[0] // 3) & (cols < self.shape[1] // 2))
+        return np.where(valid, values, 0)[None], valid
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A function of the whole halo, edges and holes included."""
+
+    halo: int
+
+    def __call__(self, block, valid, where: Tile):
+        size = 2 * self.halo + 1
+        high = maximum_filter(np.where(valid, block[0], -1), size, mode="constant", cval=-1)
+        low = minimum_filter(np.where(valid, block[0], 9999), size, mode="constant", cval=9999)
+        return (high * 10_000 + low)[where.trim]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A store: a file a tile; the answer is what the tile sums to."""
+
+    folder: Path
+
+    def __call__(self, tile: Tile, result):
+        draft = self.folder / f"{tile.index}.{os.getpid()}.tmp"
+        draft.write_bytes(result.astype("int64").tobytes())
+        draft.replace(self.folder / str(tile.index))
+        return int(result.sum())
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Kills the process that works on some tiles: once each, or always."""
+
+    folder: Path
+    tiles: tuple[int, ...]
+    always: bool = False
+
+    def __call__(self, block, valid, where: Tile):
+        if where.index in self.tiles:
+            token = self.folder / f"died-{where.index}"
+            if self.always or not token.exists():
+                token.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return where.index
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Takes its time."""
+
+    seconds: float
+
+    def __call__(self, block, valid, where: Tile):
+        time.sleep(self.seconds)
+        return where.index
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Fails on one tile."""
+
+    def __call__(self, block, valid, where: Tile):
+        if where.index == 5:
+            raise ValueError("tile 5")
+        return where.index
+
+
+def painted(kind: str, plan: TilePlan, halo: int, address: str = "local", jobs: int = 2):
+    """Paint what `Reach` finds; count how often each pixel was answered for."""
+    result, seen = np.full(plan.shape, -5), np.zeros(plan.shape, int)
+
+    def sink(tile, part):
+        at = tile.core.toslices()
+        seen[at] += 1
+        if part is not None:
+            result[at] = part
+
+    tally = run(Job(plan, Made(plan.shape), Reach(halo), sink), Workers(kind, jobs, address))
+    return result, seen, tally

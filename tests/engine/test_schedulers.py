@@ -1,0 +1,323 @@
+"""Schedulers: processes and a cluster give what serial gives; workers that die; interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engineworld import KINDS, Bad, Deadly, Kept, Made, Reach, Slow, painted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stcli.engine import run as engine
+from stcli.engine.memory import MB, Cost, Grid, Place, budget
+from stcli.engine.run import Job, Tally, Workers, run
+from stcli.engine.tiling import TilePlan
+from stcli.errors import TilesError, UsageError
+from stcli.settings import RunSettings
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A cluster of two workers on this machine, told of by its address alone."""
+    from distributed import LocalCluster
+
+    paths = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[2])))
+    old = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join((paths, old))
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        yield cluster.scheduler_address
+    os.environ["PYTHONPATH"] = old
+
+
+# --- tiling does not show -----------------------------------------------------------------------
+
+shapes = st.one_of(
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.sampled_from([(1, 1), (1, 77), (61, 1), (2, 3), (64, 64)]),
+)
+
+
+@pytest.mark.parametrize("kind", ["serial", "threads"])
+@given(
+    shape=shapes,
+    tile=st.integers(1, 8),
+    align=st.sampled_from([1, 3, 8]),
+    halo=st.integers(0, 9),
+    origin=st.tuples(st.integers(-50, 50), st.integers(-50, 50)),
+)
+@settings(max_examples=60, deadline=None)
+def test_tiling_does_not_show(kind, shape, tile, align, halo, origin):
+    plan = TilePlan(shape, tile * align, halo, align, origin)
+    result, seen, tally = painted(kind, plan, halo)
+    assert (seen == 1).all()
+    whole, _, _ = painted("serial", TilePlan(shape, 100), halo)
+    done = result != -5
+    assert np.array_equal(result[done], whole[done])
+    _, valid = Made(shape).read(plan_window(shape))
+    assert (done | ~valid).all()  # only tiles without a valid pixel are left out
+    assert tally.tiles == len(plan)
+
+
+def plan_window(shape):
+    (tile,) = TilePlan(shape, 100)
+    return tile.core
+
+
+@pytest.mark.parametrize("kind", ["processes", "cluster"])
+@pytest.mark.parametrize(
+    ("shape", "tile", "align", "origin"),
+    [((61, 47), 16, 1, (0, 0)), ((1, 90), 24, 8, (-13, 5)), ((1, 1), 4, 4, (3, -1))],
+)
+def test_tiling_does_not_show_elsewhere(kind, shape, tile, align, origin, address):
+    plan = TilePlan(shape, tile, 7, align, origin)
+    wanted = painted("serial", plan, 7)
+    found = painted(kind, plan, 7, address)
+    assert np.array_equal(found[0], wanted[0])
+    assert (found[1] == 1).all()
+    assert found[2] == wanted[2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_runs_for_tiles_with_pixels_and_the_sink_gets_its_answer(kind, address, tmp_path):
+    plan = TilePlan((50, 40), 8, 3)
+    answers = {}
+    job = Job(
+        plan,
+        Made(plan.shape),
+        Reach(3),
+        lambda t, a: answers.update({t.index: a}),
+        store=Kept(tmp_path),
+    )
+    tally = run(job, Workers(kind, 2, address))
+    assert tally.empty == sum(answer is None for answer in answers.values()) > 0
+    for tile in plan:
+        path = tmp_path / str(tile.index)
+        assert path.exists() == (answers[tile.index] is not None)
+        if path.exists():
+            assert np.frombuffer(path.read_bytes(), "int64").sum() == answers[tile.index]
+    assert len(list(tmp_path.iterdir())) == tally.tiles - tally.empty
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_tiles_asked_for_are_run_and_progress_counts_on(kind, address):
+    plan = TilePlan((30, 30), 10)
+    told, counts = [], []
+    tiles = (tile for tile in plan if tile.index % 2)
+    job = Job(
+        plan,
+        Made(plan.shape, holes=False),
+        Slow(0),
+        lambda t, a: told.append(a),
+        lambda done, total: counts.append((done, total)),
+        tiles=tiles,
+        done=5,
+    )
+    assert run(job, Workers(kind, 2, address)) == Tally(4, 0)
+    assert sorted(told) == [1, 3, 5, 7]
+    assert counts == [(n, 9) for n in (6, 7, 8, 9)]
+
+
+# --- bounded ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes", "cluster"])
+def test_tiles_are_drawn_as_they_are_needed(kind, address):
+    drawn, done, ahead = [], [], []
+
+    def tiles():
+        for tile in TilePlan((1, 150), 1):
+            drawn.append(tile.index)
+            ahead.append(len(drawn) - len(done))
+            yield tile
+
+    plan = TilePlan((1, 150), 1)
+    source = Made(plan.shape, holes=False)
+    job = Job(plan, source, Slow(0), lambda t, a: done.append(a), tiles=tiles())
+    run(job, Workers(kind, 2, address))
+    assert sorted(done) == list(range(150))
+    assert max(ahead) <= 7  # three for each of two workers, and the one just drawn
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_of_a_block_function_surfaces(kind, address):
+    plan = TilePlan((1, 40), 2)
+    job = Job(plan, Made(plan.shape, holes=False), Bad(), lambda t, a: None)
+    with pytest.raises(ValueError, match="tile 5"):
+        run(job, Workers(kind, 2, address))
+
+
+def test_what_cannot_leave_the_process_is_refused_by_name(address):
+    lock = threading.Lock()
+
+    def closure(block, valid, where):
+        with lock:
+            return 0
+
+    plan = TilePlan((4, 4), 2)
+    job = Job(plan, Made(plan.shape, holes=False), closure, lambda t, a: None)
+    for kind in ("processes", "cluster"):
+        with pytest.raises(UsageError, match="--scheduler"):
+            run(job, Workers(kind, 1, address))
+    assert run(job, Workers("threads", 2)).tiles == 4
+
+
+def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
+    from stcli.engine import cluster
+
+    monkeypatch.setattr(cluster, "_ANSWER", 1)
+    job = Job(TilePlan((4, 4), 2), Made((4, 4)), Slow(0), lambda t, a: None)
+    with pytest.raises(UsageError, match=r"tcp://127\.0\.0\.1:9: no scheduler"):
+        run(job, Workers("cluster", 1, "tcp://127.0.0.1:9"))
+
+
+# --- death --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["processes", "cluster"])
+def test_a_worker_that_dies_costs_its_tiles_another_try(kind, address, tmp_path):
+    plan, found = TilePlan((1, 24), 2), []
+    deadly = Deadly(tmp_path, (2, 9))
+    job = Job(plan, Made(plan.shape, holes=False), deadly, lambda t, a: found.append(a))
+    run(job, Workers(kind, 2, address))
+    assert sorted(found) == list(range(12))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_tile_that_kills_every_worker_is_listed_after_all_others_are_done(tmp_path):
+    plan, found = TilePlan((1, 24), 2), []
+    deadly = Deadly(tmp_path, (3,), always=True)
+    job = Job(plan, Made(plan.shape, holes=False), deadly, lambda t, a: found.append(a))
+    with pytest.raises(
+        TilesError, match=r"1 of the tiles failed: 3 \(column 6, row 0\); .*SIGKILL"
+    ):
+        run(job, Workers("processes", 2))
+    assert sorted(found) == [n for n in range(12) if n != 3]
+
+
+def test_workers_that_all_die_do_not_go_on_for_ever(tmp_path):
+    plan = TilePlan((1, 4000), 2)
+    deadly = Deadly(tmp_path, tuple(range(2000)), always=True)
+    job = Job(plan, Made(plan.shape, holes=False), deadly, lambda t, a: None)
+    begun = time.monotonic()
+    with pytest.raises(TilesError, match="failed"):
+        run(job, Workers("processes", 1))
+    assert time.monotonic() - begun < 60
+
+
+@pytest.mark.slow
+def test_a_cluster_lists_a_tile_that_kills_every_worker(tmp_path):
+    plan, found = TilePlan((1, 24), 2), []
+    deadly = Deadly(tmp_path, (3,), always=True)
+    job = Job(plan, Made(plan.shape, holes=False), deadly, lambda t, a: found.append(a))
+    with pytest.raises(TilesError, match=r"failed: .*3 \(column 6, row 0\)"):
+        run(job, Workers("cluster", 2, "local"))
+    assert set(found) >= set(range(12)) - {2, 3, 4}
+
+
+# --- interrupts ---------------------------------------------------------------------------------
+
+
+def test_an_interrupt_of_threads_waits_a_little_and_closes_the_sink(monkeypatch):
+    monkeypatch.setattr(engine, "GRACE", 0.2)
+    plan, taken = TilePlan((1, 40), 2), []
+    job = Job(plan, Made(plan.shape, holes=False), Slow(1.5), lambda t, a: taken.append(a))
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(job, Workers("threads", 2))
+    assert time.monotonic() - begun < 1.4
+    time.sleep(1.5)
+    assert taken == []
+
+
+ORPHANS = """
+import os, sys
+sys.path.insert(0, {here!r})
+from engineworld import Made, Slow
+from stcli.engine.run import Job, Workers, run
+from stcli.engine.tiling import TilePlan
+
+if __name__ == "__main__":
+    plan = TilePlan((1, 400), 2)
+    told = lambda tile, answer: print(answer, flush=True)
+    run(Job(plan, Made(plan.shape, holes=False), Slow(0.2), told), Workers("processes", 2))
+"""
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path):
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS.format(here=str(Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    process.stdout.readline()
+    workers = [int(n) for n in children(process.pid)]
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 10
+    while any(alive(worker) for worker in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [worker for worker in workers if alive(worker)]
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_processes_count_a_program_and_a_cache_each():
+    place = Place(jobs=3, allowed=10**9, program=50 * MB, cache=8 * MB, each=True)
+    found = budget(Grid((900, 900)), Cost(5), RunSettings(100), place)
+    assert found.terms["worker_programs"] == 150 * MB
+    assert found.terms["worker_caches"] == 24 * MB
+    assert found.predicted == sum(found.terms.values()) == 232 * MB + 3 * 5 * 100 * 100
+
+
+def test_processes_are_fewer_where_memory_is_short():
+    place = Place(jobs=8, allowed=240 * MB, program=50 * MB, cache=8 * MB, each=True)
+    found = budget(Grid((900, 900)), Cost(5), RunSettings(), place)
+    assert found.jobs == 3
+    assert found.predicted <= found.allowed
+
+
+def test_results_that_wait_for_a_writer_elsewhere_are_counted():
+    place = Place(jobs=2, allowed=10**9, program=50 * MB, cache=8 * MB, waiting=3)
+    found = budget(Grid((900, 900)), Cost(5, core_pixel=4), RunSettings(100), place)
+    assert found.terms["waiting"] == 3 * 2 * 100 * 100 * 4
+
+
+def test_a_cluster_says_what_its_workers_may_use(address):
+    place = engine.there(RunSettings(scheduler=address))
+    assert place.jobs == 1
+    assert place.waiting == 3
+    assert place.allowed > 10 * MB
+
+
+@pytest.mark.parametrize("name", ["thread", "", "tcp:/x"])
+def test_an_unknown_scheduler_is_refused(name):
+    with pytest.raises(UsageError, match="--scheduler"):
+        RunSettings(scheduler=name)
