@@ -19,6 +19,7 @@ from stcli.cli import (
     doctor,
     everywhere,
     info,
+    preview,
     rerun,
     segment,
     train,
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, batch, rerun, doctor):
+for verb in (info, segment, classify, assess, preview, batch, rerun, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")

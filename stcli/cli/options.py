@@ -87,6 +87,17 @@ def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
         raise UsageError("--json: stdout takes the raster already, name a file for one of them.")
 
 
+def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
+    """Read numbers joined by commas or spaces."""
+    try:
+        numbers = tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise UsageError(f"{option}: '{text}' found, {count} numbers wanted.") from error
+    if len(numbers) != count:
+        raise UsageError(f"{option}: {len(numbers)} numbers found, {count} wanted.")
+    return numbers
+
+
 Paths = Annotated[
     list[str],
     typer.Argument(
@@ -171,4 +182,10 @@ ClassNames = Annotated[
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave outputs that exist: they are done already.")
+]
+Bounds = Annotated[
+    str | None,
+    typer.Option(
+        "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
+    ),
 ]
