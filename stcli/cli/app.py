@@ -24,6 +24,7 @@ from stcli.cli import (
     info,
     merge,
     objects,
+    preview,
     rerun,
     segment,
     signals,
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 _VERBS = (
     *(info, segment, objects, classify, downscale, conserve),
-    *(assess, merge, batch, rerun, doctor),
+    *(assess, preview, merge, batch, rerun, doctor),
 )
 for verb in _VERBS:
     app.command()(verb.command)

@@ -117,6 +117,17 @@ def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
         raise UsageError("--json: stdout takes the raster already, name a file for one of them.")
 
 
+def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
+    """Read numbers joined by commas or spaces."""
+    try:
+        numbers = tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise UsageError(f"{option}: '{text}' found, {count} numbers wanted.") from error
+    if len(numbers) != count:
+        raise UsageError(f"{option}: {len(numbers)} numbers found, {count} wanted.")
+    return numbers
+
+
 Paths = Annotated[
     list[str],
     typer.Argument(
@@ -336,3 +347,11 @@ def parse_limits(text: str | None) -> tuple[float, float] | None:
     if not low < high:
         raise UsageError(f"--limits: '{text}' found, LOW below HIGH wanted.")
     return low, high
+
+
+Bounds = Annotated[
+    str | None,
+    typer.Option(
+        "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
+    ),
+]

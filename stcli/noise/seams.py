@@ -4,9 +4,10 @@ Work that is cut in tiles and shows it leaves a step, or a change of class, alon
 distance. Between two neighbouring columns c - 1 and c lies *boundary* c. Its profile value is
 
 - of classes: the share of valid pixel pairs across it that differ;
-- of continuous values: the mean of sqrt|d|, and, in cells of 32 pixels along the boundary, the
-  mean of sqrt|mean d|, for the difference d across it. The first sees a change of texture, the
-  second a faint step below the texture.
+- of continuous values: from the difference d across it, in cells of 32 pixels along the boundary,
+  x = mean of sqrt|d| and y = sqrt|mean of d|. Each is compared with its mean over the 33
+  boundaries around, x / (x + mean of x), so that a city does not drown a field, and averaged over
+  the cells. The first sees a change of texture, the second a faint step below the texture.
 
 The profile is freed of the landscape by subtracting its running median, and its ranks are turned
 into normal scores s, so that no single road or coast counts for more than its rank. For a period
@@ -34,7 +35,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
+from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.special import ndtri
 from scipy.stats import hypergeom
 
@@ -46,6 +47,10 @@ SHORTEST = 32
 _TEXTURES = 4
 #: Score from which a short lattice is taken out.
 _REGULAR = 2.0
+#: Columns and rows beyond a tile that its jumps are compared with.
+HALO = 17
+#: Jumps below this are none.
+_TINY = 1e-9
 #: Fewer lines than this are no lattice.
 FEWEST = 3
 _WINDOW = 31
@@ -93,7 +98,8 @@ def jumps(block: NDArray[Any], valid: NDArray[np.bool_], classes: bool, start: i
     -------
     ndarray, (statistic, 2, col)
         Sum and count of each statistic at boundary c, between columns c - 1 and c; boundary 0 is
-        empty. One statistic for classes; for continuous values two a band.
+        empty. One statistic for classes; for continuous values two a band, exact `HALO` columns
+        away from the block's edges that are not the raster's.
     """
     both = valid[:, 1:] & valid[:, :-1]
     found = []
@@ -102,13 +108,25 @@ def jumps(block: NDArray[Any], valid: NDArray[np.bool_], classes: bool, start: i
             found.append((np.sum((band[:, 1:] != band[:, :-1]) & both, 0), both.sum(0)))
             continue
         step = np.where(both, np.diff(band.astype(np.float64), axis=1), 0.0)
-        found.append((np.sqrt(np.abs(step)).sum(0), both.sum(0)))
         edges = np.unique([0, *range(-start % CELL, len(step), CELL)])
         counts = np.add.reduceat(both, edges, 0, dtype=np.int64)
-        full = counts >= CELL // 2
         means = np.add.reduceat(step, edges, 0) / np.maximum(counts, 1)
-        found.append((np.where(full, np.sqrt(np.abs(means)), 0).sum(0), full.sum(0)))
+        sizes = np.add.reduceat(np.sqrt(np.abs(step)), edges, 0) / np.maximum(counts, 1)
+        full = counts >= CELL // 2
+        found += [_compared(sizes, full), _compared(np.sqrt(np.abs(means)), full)]
     return np.pad(np.array(found, dtype=np.float64), ((0, 0), (0, 0), (1, 0)))
+
+
+def _compared(cells: _Floats, full: NDArray[np.bool_]) -> tuple[_Floats, NDArray[np.int64]]:
+    """Compare cells with those around them in their row; sum and count them by boundary."""
+    values = np.where(full, cells, 0.0)
+    size = 2 * HALO - 1
+    around = uniform_filter1d(values, size, axis=1, mode="constant")
+    known = uniform_filter1d(full.astype(np.float64), size, axis=1, mode="constant")
+    total = values + around / np.maximum(known, 1 / (2 * size))
+    used = full & (total > _TINY)
+    shares = np.where(used, values / np.where(used, total, 1.0), 0.0)
+    return shares.sum(0), used.sum(0)
 
 
 def find_seams(columns: _Floats, rows: _Floats, period: int | None = None) -> Seams:

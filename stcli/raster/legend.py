@@ -67,3 +67,14 @@ def read_class_names(path: str) -> dict[int, str]:
         tags = dataset.tags(1)
     named = {key.removeprefix("class_"): name for key, name in tags.items()}
     return {int(value): name for value, name in named.items() if value.isdigit()}
+
+
+def read_colours(path: str) -> dict[int, Colour]:
+    """Read the colour table of a raster's first band; empty where it has none."""
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        if dataset.colorinterp[0].name != "palette":
+            return {}
+        table: dict[int, Colour] = dataset.colormap(1)
+    return table

@@ -151,6 +151,11 @@ class Raster:
         block[~valid] = 0
         return block, valid
 
+    def alone(self) -> tuple[Source, tuple[int, ...]] | None:
+        """Return the one file and its band numbers where there is but one; else None."""
+        source, nesting, indexes, _ = self._parts[0]
+        return (source, indexes) if len(self._parts) == 1 and nesting is None else None
+
     def _checked(self, window: Window) -> Window:
         rows, cols = self.info.shape
         whole = window.round_offsets().round_lengths()

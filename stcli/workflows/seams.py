@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
-from stcli.noise.seams import CELL, FEWEST, SHORTEST, Seams, find_seams, jumps
+from stcli.noise.seams import CELL, FEWEST, HALO, SHORTEST, Seams, find_seams, jumps
 from stcli.raster.findings import Checked, Findings
 from stcli.raster.info import RasterInfo
 from stcli.settings import RunSettings
@@ -61,8 +61,8 @@ def check_seams(
         info = raster.info
         named = _holds_classes(info) if classes is None else classes
         sums = _Sums(info, named)
-        pixel = info.dtype.itemsize * info.count + 2 + 4 * 8 + 16
-        work = plan_pass(raster, Cost(pixel), settings, halo=1, align=CELL)
+        pixel = info.dtype.itemsize * info.count + 2 + 8 * 8 + 16
+        work = plan_pass(raster, Cost(pixel), settings, halo=HALO, align=CELL)
         work.run(sums.block, sums.sink, "seams", progress)
     columns, rows = sums.total()
     found = find_seams(columns, rows, period)

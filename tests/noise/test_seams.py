@@ -40,15 +40,27 @@ def test_jumps_against_a_loop():
         both = valid[:, c] & valid[:, c - 1]
         assert found[0, 1, c] == both.sum()
         assert found[0, 0, c] == (block[0, both, c] != block[0, both, c - 1]).sum()
-    floats = jumps(block, valid, False)
-    c, both = 4, valid[:, 4] & valid[:, 3]
-    d = np.where(both, block[0, :, 4] - block[0, :, 3], 0)
-    assert floats[0, 0, c] == pytest.approx(np.sqrt(abs(d)).sum())
-    cells = [(d[k : k + 32].sum(), both[k : k + 32].sum()) for k in (0, 32, 64)]
-    full = [np.sqrt(abs(s / n)) for s, n in cells if n >= 16]
-    assert floats[1, 0, c] == pytest.approx(sum(full))
-    assert floats[1, 1, c] == len(full)
-    assert (floats[..., 0] == 0).all()
+
+
+def test_continuous_jumps_against_a_loop():
+    rng = np.random.default_rng(0)
+    block = rng.normal(size=(1, 70, 50))
+    valid = rng.random((70, 50)) > 0.2
+    found = jumps(block, valid, False, start=20)  # cells begin at rows 0, 12, 44
+    cells = np.full((2, 3, 50), np.nan)
+    for c in range(1, 50):
+        both = valid[:, c] & valid[:, c - 1]
+        d = np.where(both, block[0, :, c] - block[0, :, c - 1], 0)
+        for k, rows in enumerate((slice(0, 12), slice(12, 44), slice(44, 70))):
+            if both[rows].sum() >= 16:
+                cells[0, k, c] = np.sqrt(abs(d[rows])).sum() / both[rows].sum()
+                cells[1, k, c] = np.sqrt(abs(d[rows].sum() / both[rows].sum()))
+    for c in (1, 9, 30, 49):
+        around = cells[:, :, max(1, c - 16) : c + 17]
+        share = cells[:, :, c] / (cells[:, :, c] + np.nanmean(around, 2))
+        assert found[:, 0, c] == pytest.approx(np.nansum(share, 1))
+        assert (found[:, 1, c] == np.isfinite(share).sum(1)).all()
+    assert (found[..., 0] == 0).all()
 
 
 @pytest.mark.parametrize(("period", "offset"), [(64, (0, 0)), (100, (17, 63)), (130, (129, 1))])

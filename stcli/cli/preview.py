@@ -1,0 +1,66 @@
+"""``stcli preview``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+
+
+def command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE PICTURE",
+            help="One raster or several (stacked as bands on the finest grid), then a .png file.",
+            show_default=False,
+        ),
+    ],
+    outlines: Annotated[
+        str | None,
+        typer.Option("--outlines", help="Raster of segments whose borders are drawn."),
+    ] = None,
+    longest: Annotated[
+        int, typer.Option("--longest", help="Pixels of the picture's longer side.")
+    ] = 1200,
+    stretch: Annotated[
+        str, typer.Option("--stretch", metavar="LOW,HIGH", help="Percentiles for dark and light.")
+    ] = "2,98",
+    bounds: options.Bounds = None,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Draw a raster as a picture: stretched bands, classes with a legend, outlines of segments.
+
+    Example: stcli preview scene.tif scene.png --outlines segments.tif
+    """
+    from stcli.workflows.job import Inputs
+    from stcli.workflows.preview import View, preview
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    low, high = options.parse_numbers(stretch, 2, "--stretch")
+    box = options.parse_numbers(bounds, 4, "--bounds") if bounds is not None else None
+    view = View(longest, (low, high), box, outlines)  # type: ignore[arg-type]
+    with Console(quiet, verbose) as console:
+        result = preview(
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            path,
+            view,
+            overwrite,
+        )
+        console.say(f"{path}: {result.shows}, {result.width} x {result.height} pixels")
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "preview"

@@ -1,0 +1,169 @@
+"""``preview``: a raster in, a picture out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.errors import InputError, UsageError
+from stcli.raster.atomic import refuse_file, write_whole
+from stcli.raster.info import RasterInfo, grid_difference
+from stcli.raster.legend import Colour, read_class_names, read_colours
+from stcli.raster.picture import (
+    Key,
+    colour_classes,
+    colour_labels,
+    compose,
+    displayed,
+    enlarge,
+    legend_key,
+    outline,
+    stretch,
+)
+from stcli.raster.read import Raster, open_raster
+from stcli.raster.thumbnail import Thumbnail, part_of, thumbnail
+from stcli.workflows.job import Inputs, refuse_clash
+
+#: Names of the bands of a true-colour picture: red, green, blue.
+_TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"), ("R", "G", "B"))
+_LABEL_BYTES = 4
+
+
+@dataclass(frozen=True)
+class View:
+    """How to draw.
+
+    Attributes
+    ----------
+    longest : int
+        Pixels of the picture's longer side, without its key.
+    percentiles : (float, float)
+        Of the values that become darkest and lightest.
+    bounds : (float, float, float, float) or None
+        Min x, min y, max x, max y of the part to show, in CRS units.
+    outlines : str or None
+        Label raster on the same grid, whose borders are drawn.
+    """
+
+    longest: int = 1200
+    percentiles: tuple[float, float] = (2.0, 98.0)
+    bounds: tuple[float, float, float, float] | None = None
+    outlines: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.longest <= 20_000:
+            raise UsageError(f"--longest: found {self.longest}, wanted from 16 to 20000 pixels.")
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise UsageError(f"--stretch: {low:g},{high:g} found, wanted two rising percentiles.")
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """What came out: the picture's name and size, what it shows, and how it was stretched."""
+
+    output: str
+    width: int
+    height: int
+    shows: str
+    stretch: list[tuple[float, float]]
+
+
+def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> Previewed:
+    """Draw a raster as PNG.
+
+    Classes are drawn in their colours with a legend, labels in colours of their own, one band
+    along a ramp, three bands as red, green and blue.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError
+    """
+    outlines = (view.outlines,) if view.outlines else ()
+    refuse_clash((*inputs.paths, *outlines), (path,))
+    refuse_file(path, overwrite)
+    with inputs.open() as whole:
+        shown = _shown(whole.info, bool(inputs.bands))
+    with Inputs(inputs.paths, shown, inputs.resampling, inputs.assume_crs).open() as raster:
+        classes, colours = _legend(inputs, raster.info)
+        kind = _kind(raster.info, classes, colours)
+        window = part_of(raster.info.geobox, view.bounds)
+        small = thumbnail(raster, window, view.longest, kind == "continuous")
+        rgb, key, ends = _draw(small, raster.info, kind, (classes, colours), view)
+        shape = displayed(small.geobox, view.longest)
+        rgb = enlarge(rgb, shape)
+        if view.outlines:
+            rgb = outline(rgb, _labels(view.outlines, raster, view, shape))
+    picture = compose(rgb, small.geobox, key)
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    write_whole(path, data.getvalue(), overwrite)
+    return Previewed(path, picture.width, picture.height, kind, ends)
+
+
+def _shown(info: RasterInfo, chosen: bool) -> tuple[int | str, ...]:
+    """Choose the bands to draw: those asked for, true colour, or the first one or three."""
+    names = info.band_names
+    if chosen:
+        if len(names) not in (1, 3):
+            raise UsageError(f"--bidx: {len(names)} bands found, one or three wanted.")
+        return names
+    for wanted in _TRUE_COLOUR:
+        if set(wanted) <= set(names):
+            return wanted
+    return names[:3] if len(names) >= 3 else names[:1]
+
+
+def _legend(inputs: Inputs, info: RasterInfo) -> tuple[dict[int, str], dict[int, Colour]]:
+    if info.count > 1 or info.dtype.kind not in "iu" or len(inputs.paths) > 1:
+        return {}, {}
+    if info.driver == "netCDF":
+        return {}, {}
+    return read_class_names(inputs.paths[0]), read_colours(inputs.paths[0])
+
+
+def _kind(info: RasterInfo, names: dict[int, str], colours: dict[int, Colour]) -> str:
+    if names or colours:
+        return "classes"
+    labels = info.count == 1 and info.dtype.kind in "iu" and info.dtype.itemsize >= _LABEL_BYTES
+    return "labels" if labels else "continuous"
+
+
+def _draw(
+    small: Thumbnail,
+    info: RasterInfo,
+    kind: str,
+    legend: tuple[dict[int, str], dict[int, Colour]],
+    view: View,
+) -> tuple[NDArray[np.uint8], Key, list[tuple[float, float]]]:
+    first: NDArray[Any] = small.block[0]
+    if kind == "classes":
+        found = [int(v) for v in np.unique(first[small.valid])]
+        key = legend_key(*legend, found)
+        return colour_classes(first, small.valid, legend[1]), key, []
+    if kind == "labels":
+        return colour_labels(first, small.valid), Key(title=info.band_names[0]), []
+    rgb, ends = stretch(small.block, small.valid, view.percentiles)
+    if len(ends) > 1:
+        return rgb, Key(title=", ".join(info.band_names)), ends
+    unit = info.bands[0].units or ""
+    key = Key(ramp=(*ends[0], "" if unit == "1" else unit), title=info.band_names[0])
+    return rgb, key, ends
+
+
+def _labels(path: str, raster: Raster, view: View, shape: Sequence[int]) -> NDArray[Any]:
+    with open_raster(path, bands=(1,)) as segments:
+        difference = grid_difference(segments.info.geobox, raster.info.geobox)
+        if difference:
+            raise InputError(
+                f"{path}: not on the grid of {raster.info.path} ({difference}); "
+                "segments of this raster are wanted"
+            )
+        window = part_of(segments.info.geobox, view.bounds)
+        small = thumbnail(segments, window, 2 * view.longest, False)
+    return enlarge(np.where(small.valid, small.block[0], 0), (shape[0], shape[1]))
