@@ -16,11 +16,13 @@ def command(
     context: typer.Context,
     paths: options.Paths,
     size: options.SegmentSize = SlicSettings.size,
+    size_unit: options.SizeUnit = "px",
     compactness: options.Compactness = SlicSettings.compactness,
     iterations: Annotated[
         int, typer.Option("--iterations", help="Rounds of moving the centres.")
     ] = SlicSettings.iterations,
     min_size: options.MinSize = SlicSettings.min_size,
+    scaling: options.Scaling = "percentiles",
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -38,14 +40,15 @@ def command(
 
     Example: stcli segment scene.tif segments.tif --size 100
     """
+    from stcli.workflows.given import Given
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.segment import segment
 
     sources, path = options.inputs_and_output(paths)
     options.refuse_mixed((path,), json)
-    slic = SlicSettings(
-        size=size, compactness=compactness, iterations=iterations, min_size=min_size
-    )
+    ground = size_unit == "m2"
+    slic = SlicSettings(SlicSettings.size if ground else size, compactness, iterations, min_size)
+    given = Given(size if ground else None, scaling)
     pairs = options.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = segment(
@@ -53,6 +56,7 @@ def command(
             path,
             slic,
             RunSettings(tile_size, memory, jobs),
+            given=given,
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stcli import __version__
-from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
+from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache, processors
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Tally, run
 from stcli.errors import UsageError
 from stcli.raster.info import RasterInfo, lattice_origin
@@ -132,6 +132,10 @@ class Pass:
 
     source: Source
     budget: Budget
+
+    def threads(self, settings: RunSettings) -> int:
+        """Threads that each tile in flight may use, so that all of them do not exceed the jobs."""
+        return max(1, (settings.jobs or processors()) // self.budget.jobs)
 
     def run(self, function: BlockFunction, sink: Sink, stage: str, progress: Progress) -> Tally:
         """Run a block function over all tiles; see `stcli.engine.run`."""

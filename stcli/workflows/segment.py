@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import create_raster, refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import RunSettings, SlicSettings
+from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -47,6 +48,7 @@ def segment(
     slic_settings: SlicSettings,
     settings: RunSettings,
     *,
+    given: Given | None = None,
     output: Output | None = None,
     progress: Progress = silent,
 ) -> Segmented:
@@ -56,15 +58,20 @@ def segment(
     ----------
     inputs : Inputs
     path : str
-        Label raster to write: uint32 (int64 where needed), 0 = none, nodata 0.
+        Label raster to write: uint32 (int64 where needed), 0 = none, nodata 0. It keeps the band
+        scaling as the tag ``STCLI_SCALING``.
+    given : Given or None
+        A size in ground units, a band scaling; by default neither.
 
     Raises
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun, output, given = time.perf_counter(), output or Output(), given or Given()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
+        slic_settings = given.settings(slic_settings, raster.info)
+        known = given.band_scaling(raster.info)
         space = label_space(raster.info, slic_settings)
         spec = OutputSpec(
             path=path,
@@ -78,16 +85,17 @@ def segment(
             threads=settings.jobs or processors(),
         )
         refuse_output(spec)
-        scaling = band_scaling(raster, settings, progress)
+        scaling = known or band_scaling(raster, settings, progress)
+        spec = replace(spec, tags=spec.tags | {SCALING: text_of(scaling)})
         cells = space.cells[0] * space.cells[1]
         cost = Cost(slic_bytes(raster.info, slic_settings), core_pixel=24, once=WRITER + cells)
         work = plan_pass(raster, cost, settings, halo(slic_settings))
-        found = _Found(cells)
+        found, threads = _Found(cells), work.threads(settings)
         with create_raster(spec, raster.info.geobox) as writer:
 
             def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
-                labels = slic(Block(block, valid, where.lattice), scaling, slic_settings, space)
-                return labels[where.trim].copy()
+                part = Block(block, valid, where.lattice)
+                return slic(part, scaling, slic_settings, space, threads)[where.trim].copy()
 
             def sink(tile: Tile, labels: NDArray[Any] | None) -> None:
                 if labels is not None:
