@@ -17,6 +17,8 @@ from stcli.workflows.job import Progress, plan_pass
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
 PERCENTILES = (2.0, 98.0)
+#: Planned tiles are multiples of this: the pass has no halo, and small ones only cost calls.
+_ALIGN = 512
 
 
 def sample_step(shape: tuple[int, int]) -> int:
@@ -80,5 +82,6 @@ def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> B
 
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
-    plan_pass(raster, cost, settings).run(function, sink, "scaling", progress)
+    align = 1 if settings.tile_size else _ALIGN
+    plan_pass(raster, cost, settings, align=align).run(function, sink, "scaling", progress)
     return scaling_of(samples, info.path)
