@@ -208,6 +208,18 @@ MinSize = Annotated[
     float,
     typer.Option("--min-size", help="Share of --size below which a segment is absorbed."),
 ]
+SizeUnit = Annotated[
+    Literal["px", "m2"],
+    typer.Option("--size-unit", help="Unit of --size: pixels, or square metres on the ground."),
+]
+Scaling = Annotated[
+    str,
+    typer.Option(
+        "--scaling",
+        metavar="percentiles|LOW:HIGH,...|FILE",
+        help="Band scaling: measured, given (one pair, or one a band), or a label raster's own.",
+    ),
+]
 ClassColumn = Annotated[
     str | None, typer.Option("--class-column", help="Column of vector labels with the class.")
 ]

@@ -16,11 +16,13 @@ def command(
     context: typer.Context,
     paths: options.Paths,
     size: options.SegmentSize = SlicSettings.size,
+    size_unit: options.SizeUnit = "px",
     compactness: options.Compactness = SlicSettings.compactness,
     iterations: Annotated[
         int, typer.Option("--iterations", help="Rounds of moving the centres.")
     ] = SlicSettings.iterations,
     min_size: options.MinSize = SlicSettings.min_size,
+    scaling: options.Scaling = "percentiles",
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -44,14 +46,15 @@ def command(
 
     Example: stcli segment scene.tif segments.tif --size 100
     """
+    from stcli.workflows.given import Given
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.segment import plan_segment, segment
 
     sources, path = options.inputs_and_output(paths)
     options.refuse_mixed((path,), json and not dry_run)
-    slic = SlicSettings(
-        size=size, compactness=compactness, iterations=iterations, min_size=min_size
-    )
+    ground = size_unit == "m2"
+    slic = SlicSettings(SlicSettings.size if ground else size, compactness, iterations, min_size)
+    given = Given(size if ground else None, scaling)
     inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     part = options.parse_shard(shard, tile_size)
@@ -59,8 +62,10 @@ def command(
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     with Console(quiet, verbose, progress) as console:
         if dry_run:
-            return print_plan(plan_segment(inputs, path, slic, run, output=output), json)
-        result = segment(inputs, path, slic, run, output=output, progress=console.progress)
+            return print_plan(plan_segment(inputs, path, slic, run, given, output=output), json)
+        result = segment(
+            inputs, path, slic, run, given=given, output=output, progress=console.progress
+        )
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))

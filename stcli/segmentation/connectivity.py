@@ -35,6 +35,7 @@ from stcli.segmentation.runs import (
     find_runs,
     join_rows,
     settle_large,
+    settle_rest,
     write_runs,
 )
 from stcli.segmentation.team import Team
@@ -77,9 +78,11 @@ def connect(
     runs = _runs(labels, team)
     settled = np.empty(runs.parent.size, dtype=labels.dtype)
     main = np.empty(names.size, dtype=np.int64)
-    scratch = np.empty(runs.parent.size, dtype=np.int32)
+    scratch = np.empty(runs.parent.size, dtype=labels.dtype)
     if settle_large(labels, runs, smallest, main, scratch, settled):
-        absorb(labels, runs, main, settled, scratch)
+        height, count = labels.shape[0], runs.parent.size
+        team.over(count, lambda a, b: absorb(height, runs, settled, a, b, scratch))
+        settle_rest(runs.parent, main, scratch, settled)
     final = np.empty(labels.shape, dtype=names.dtype)
     left = team.over(
         labels.shape[0],

@@ -109,7 +109,7 @@ def settle_large(labels, runs, smallest, main, size, settled):  # type: ignore[n
     smallest : int
     main : ndarray of int64 (label + 1,)
         Filled with the largest component of each label, -1 for none; on a tie the first.
-    size : ndarray of int32 (run,)
+    size : ndarray (run,)
         Filled with the pixels of each component, at its first run.
     settled : ndarray (run,)
         Filled with the label of each component that settles, 0 for others, at its first run.
@@ -143,76 +143,85 @@ def settle_large(labels, runs, smallest, main, size, settled):  # type: ignore[n
 
 
 @njit(**OPTIONS)
-def absorb(labels, runs, main, settled, taken):  # type: ignore[no-untyped-def]
-    """Give unsettled components to the settled ones around them, and settle the main ones left.
+def absorb(height, runs, settled, begin, end, taken):  # type: ignore[no-untyped-def]
+    """Find the settled label with the longest border of each unsettled component.
 
-    A component takes the label with which it shares the longest border, the lower on a tie; all
-    look at the same state. `taken`, int32 (run,), is used for the borders' lists.
+    On a tie the lower label. Components are those that begin with a run from `begin` to before
+    `end`, so that parts run side by side; all look at the same state. ``taken[begin:end]``, of the
+    labels' dtype, is filled with the label, 0 for none.
     """
     first, start, stop, parent = runs
-    taken[:] = -1
+    taken[begin:end] = -1
     border = np.empty((1024, 3), dtype=np.int64)  # label, pixel edges, next of the component
     used = 0
-    for row in range(labels.shape[0]):
+    for row in range(height):
         above, below = first[max(row - 1, 0)], first[row + 1]
         for run in range(first[row], first[row + 1]):
             root = parent[run]
-            if settled[root] != 0:
+            if root < begin or root >= end or settled[root] != 0:
                 continue
+            if used + 2 + 2 * (stop[run] - start[run]) > len(border):
+                border = _longer(border, 2 * len(border) + 2 * (stop[run] - start[run]))
             if run > first[row] and stop[run - 1] == start[run]:
-                border, used = _meet(border, used, taken, root, settled[parent[run - 1]], 1)
+                used = _meet(border, used, taken, root, settled[parent[run - 1]], 1)
             if run + 1 < first[row + 1] and start[run + 1] == stop[run]:
-                border, used = _meet(border, used, taken, root, settled[parent[run + 1]], 1)
-            if row > 0:
-                while above < first[row] and stop[above] <= start[run]:
-                    above += 1
-                border, used = _meet_row(runs, settled, run, above, first[row], border, used, taken)
-            if row + 1 < labels.shape[0]:
-                while below < first[row + 2] and stop[below] <= start[run]:
-                    below += 1
-                border, used = _meet_row(
-                    runs, settled, run, below, first[row + 2], border, used, taken
-                )
-    for run in range(parent.size):
+                used = _meet(border, used, taken, root, settled[parent[run + 1]], 1)
+            while row > 0 and above < first[row] and stop[above] <= start[run]:
+                above += 1
+            at = above
+            while row > 0 and at < first[row] and start[at] < stop[run]:
+                edges = min(stop[at], stop[run]) - max(start[at], start[run])
+                used = _meet(border, used, taken, root, settled[parent[at]], int(edges))
+                at += 1
+            while row + 1 < height and below < first[row + 2] and stop[below] <= start[run]:
+                below += 1
+            at = below
+            while row + 1 < height and at < first[row + 2] and start[at] < stop[run]:
+                edges = min(stop[at], stop[run]) - max(start[at], start[run])
+                used = _meet(border, used, taken, root, settled[parent[at]], int(edges))
+                at += 1
+    for run in range(begin, end):
         if parent[run] == run and settled[run] == 0 and taken[run] >= 0:
-            settled[run] = _longest(border, taken[run])
+            taken[run] = _longest(border, taken[run])
+        else:
+            taken[run] = 0
+
+
+@njit(**OPTIONS)
+def settle_rest(parent, main, taken, settled):  # type: ignore[no-untyped-def]
+    """Settle components as they were taken, and the main ones left as they are."""
+    for run in range(parent.size):
+        if taken[run] != 0:
+            settled[run] = taken[run]
     for label in range(main.size):
         if main[label] >= 0 and settled[main[label]] == 0:
             settled[main[label]] = label
 
 
 @njit(**OPTIONS)
-def _meet_row(runs, settled, run, other, end, border, used, taken):  # type: ignore[no-untyped-def]
-    """Count a run's pixel edges with the runs of a row beside it, from `other` on."""
-    start, stop, parent = runs.start, runs.stop, runs.parent
-    while other < end and start[other] < stop[run]:
-        edges = np.int64(min(stop[other], stop[run]) - max(start[other], start[run]))
-        label = settled[parent[other]]
-        border, used = _meet(border, used, taken, parent[run], label, edges)
-        other += 1
-    return border, used
+def _longer(border, length):  # type: ignore[no-untyped-def]
+    """Copy a list into more room."""
+    longer = np.empty((length, 3), dtype=np.int64)
+    for i in range(len(border)):
+        for j in range(3):
+            longer[i, j] = border[i, j]
+    return longer
 
 
 @njit(**OPTIONS)
 def _meet(border, used, taken, root, label, edges):  # type: ignore[no-untyped-def]
     """Add pixel edges between a component and a settled label to the component's list."""
     if label == 0:
-        return border, used
+        return used
     at = taken[root]
     while at >= 0:
         if border[at, 0] == label:
             border[at, 1] += edges
-            return border, used
+            return used
         at = border[at, 2]
-    if used == len(border):
-        longer = np.empty((2 * used, 3), dtype=np.int64)
-        for i in range(used):
-            for j in range(3):
-                longer[i, j] = border[i, j]
-        border = longer
     border[used, 0], border[used, 1], border[used, 2] = label, edges, taken[root]
     taken[root] = used
-    return border, used + 1
+    return used + 1
 
 
 @njit(**OPTIONS)

@@ -68,6 +68,11 @@ class Deposit:
         """Pixels whose multiples tiles are best cut at."""
         return zarr_options(self.spec)["side"] if self.spec.driver == "Zarr" else 1
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Add tags to the output; before `begin`."""
+        self.spec = replace(self.spec, tags=self.spec.tags | tags)
+        self.parts.spec = self.spec
+
     def begin(self, header: Header) -> Journal:
         """Open the journal; tiles of another job are dropped first, and that is said."""
         if self.kept is not None and not self.kept.same_tiles(header):

@@ -83,7 +83,7 @@ def pixels_in(area: float, info: RasterInfo) -> int:
     """
     crs = info.geobox.crs
     if crs is None or not crs.projected:
-        found = "no CRS" if crs is None else f"{crs.proj.name} (in {crs.units[0]}s)"
+        found = "no CRS" if crs is None else f"{crs.proj.name}, not projected,"
         raise InputError(
             f"{info.path}: {found} found, a projected CRS is wanted for --size-unit m2; "
             "give --size in pixels."

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache
+from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache, processors
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
@@ -37,6 +37,10 @@ class Pass:
     source: Source
     budget: Budget
     scheduler: str = "threads"
+
+    def threads(self, settings: RunSettings) -> int:
+        """Threads that each tile in flight may use, so that all of them do not exceed the jobs."""
+        return max(1, (settings.jobs or processors()) // self.budget.jobs)
 
     def run(
         self,

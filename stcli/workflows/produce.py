@@ -135,6 +135,11 @@ class Product:
         """Say all that can change a result; finished tiles are kept only under the same facts."""
         self._facts |= facts
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Add tags to all outputs that were not known when they were opened; before `run`."""
+        for deposit in self.deposits:
+            deposit.tag(tags)
+
     def run(self, work: Pass, step: Step, sink: Sink, progress: Progress) -> Tally:
         """Do all tiles of the pass that are not finished yet.
 

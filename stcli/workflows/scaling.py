@@ -18,6 +18,8 @@ from stcli.workflows.job import Pass, Progress, plan_pass
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
 PERCENTILES = (2.0, 98.0)
+#: Planned tiles are multiples of this: the pass has no halo, and small ones only cost calls.
+_ALIGN = 512
 
 
 def sample_step(shape: tuple[int, int]) -> int:
@@ -96,4 +98,5 @@ def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
     info = raster.info
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
-    return plan_pass(raster, cost, settings)
+    align = 1 if settings.tile_size else _ALIGN
+    return plan_pass(raster, cost, settings, align=align)

@@ -16,6 +16,7 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
+from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -49,6 +50,7 @@ def segment(
     slic_settings: SlicSettings,
     settings: RunSettings,
     *,
+    given: Given | None = None,
     output: Output | None = None,
     progress: Progress = silent,
 ) -> Segmented:
@@ -58,26 +60,32 @@ def segment(
     ----------
     inputs : Inputs
     path : str
-        Label raster to write: uint32 (int64 where needed), 0 = none, nodata 0.
+        Label raster to write: uint32 (int64 where needed), 0 = none, nodata 0. It keeps the band
+        scaling as the tag ``STCLI_SCALING``.
+    given : Given or None
+        A size in ground units, a band scaling; by default neither.
 
     Raises
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun, output, given = time.perf_counter(), output or Output(), given or Given()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
+        slic_settings = given.settings(slic_settings, raster.info)
+        known = given.band_scaling(raster.info)
         space = label_space(raster.info, slic_settings)
         spec = _spec(raster.info, path, slic_settings, settings, output)
         cost, found = _cost(raster.info, slic_settings), _Found(_cells(space))
         with resumable((spec,), raster.info.geobox, output) as product:
             # planned first: what the scaling's pass leaves in memory serves this one too
             work = product.plan(raster, cost, settings, halo(slic_settings))
-            scaling = band_scaling(raster, settings, progress)
+            scaling = known or band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
             product.identify(**output.identity(inputs, verb="segment", **used))
-            step = Step(SegmentStep(scaling, slic_settings, space), distinct, "segment")
-            tally = product.run(work, step, found.take, progress)
+            product.tag({SCALING: text_of(scaling)})
+            function = SegmentStep(scaling, slic_settings, space, work.threads(settings))
+            tally = product.run(work, Step(function, distinct, "segment"), found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -86,6 +94,7 @@ def plan_segment(
     path: str,
     slic_settings: SlicSettings,
     settings: RunSettings,
+    given: Given,
     *,
     output: Output | None = None,
 ) -> dict[str, Any]:
@@ -99,13 +108,14 @@ def plan_segment(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         info = raster.info
+        slic_settings = given.settings(slic_settings, info)
         spec = _spec(info, path, slic_settings, settings, output)
         refuse_output(spec)
+        passes = {}
+        if given.band_scaling(info) is None:
+            passes["scaling"] = plan_scaling(raster, settings)
         cost = _cost(info, slic_settings)
-        passes = {
-            "scaling": plan_scaling(raster, settings),
-            "segment": plan_pass(raster, cost, settings, halo(slic_settings)),
-        }
+        passes["segment"] = plan_pass(raster, cost, settings, halo(slic_settings))
     return planned(passes, (spec,), info)
 
 
@@ -144,12 +154,14 @@ class SegmentStep:
     scaling: BandScaling
     settings: SlicSettings
     space: LabelSpace
+    threads: int = 1
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
         """Segment a block."""
-        labels = slic(Block(block, valid, where.lattice), self.scaling, self.settings, self.space)
+        part = Block(block, valid, where.lattice)
+        labels = slic(part, self.scaling, self.settings, self.space, self.threads)
         return [labels[where.trim].copy()[None]]
 
 

@@ -1,0 +1,384 @@
+"""Superpixels beside scikit-image's and fast-slic's: speed, growth, quality, and no tile in sight.
+
+    python benchmarks/segmentation.py [--quick] [--only NAME,...] [--data FOLDER]
+
+Everything runs on 2 threads, peers in turn with ours; a time is the best of its rounds. The scene
+is Sentinel-2, mirrored to the size wanted. fast-slic is taken where it can be imported (its
+AVX2 build), and named as missing where it cannot. FOLDER holds `s2-eastern-shore-l1c` and
+`chesapeake-naip-lc`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+from scipy import ndimage
+
+from stcli.engine.tiling import TilePlan
+from stcli.segmentation.cells import Layout, empty, pack
+from stcli.segmentation.slic import Block, LabelSpace, halo, iterate, slic
+from stcli.segmentation.team import Team
+from stcli.settings import BandScaling, SlicSettings
+
+TEAM = Team(2)
+#: As scikit-image has it by default: half the mean size at least.
+SETTINGS = SlicSettings(100, 0.1, 10, 0.5)
+results: list[bool] = []
+
+
+def bar(name: str, value: float, op: str, target: float) -> None:
+    """Print one bar and remember whether it holds."""
+    holds = {">=": value >= target, "<=": value <= target}[op]
+    results.append(holds)
+    mark = "ok" if holds else "short"
+    print(f"BAR segmentation.{name} {value:.4g} {op} {target:g} {mark}", flush=True)
+
+
+def in_turn(works: list[Callable[[], Any]], rounds: int) -> list[float]:
+    """Best seconds of each, run in turn after one warm-up on the first."""
+    works[0]()
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, seen in zip(works, times, strict=True):
+            begun = time.perf_counter()
+            work()
+            seen.append(time.perf_counter() - begun)
+    return [min(seen) for seen in times]
+
+
+# --- scenes -------------------------------------------------------------------------------------
+
+
+def scene(data: Path, bands: int, side: int) -> NDArray[np.uint16]:
+    """Sentinel-2 bands, mirrored to a square: (band, row, col). Beyond 4 the same ones, shifted."""
+    folder = data / "s2-eastern-shore-l1c"
+    read = [rasterio.open(folder / f"{name}.tif").read(1) for name in ("B02", "B03", "B04", "B08")]
+    whole = np.stack([np.roll(read[i % 4], 37 * (i // 4), axis=1) for i in range(bands)])
+    rows, cols = whole.shape[1:]
+    return np.pad(whole, ((0, 0), (0, max(0, side - rows)), (0, max(0, side - cols))), "symmetric")[
+        :, :side, :side
+    ]
+
+
+def percentiles(values: NDArray[Any]) -> BandScaling:
+    """Scale by the 2nd and 98th percentile of every 7th pixel."""
+    low, high = np.percentile(values[:, ::7, ::7].reshape(len(values), -1), (2, 98), axis=1)
+    return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def features(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Scaled bands for a peer, (row, col, band)."""
+    s = percentiles(values)
+    low, high = np.float32(s.low), np.float32(s.high)
+    return np.ascontiguousarray((values.transpose(1, 2, 0) - low) / (high - low), dtype=np.float32)
+
+
+def segments(
+    values: NDArray[Any], scaling: BandScaling, settings: SlicSettings = SETTINGS
+) -> NDArray[Any]:
+    """Segment a raster as one block with the team."""
+    shape = values.shape[1], values.shape[2]
+    space = LabelSpace((0, 0), shape, settings.step)
+    block = Block(values, np.ones(shape, dtype=bool), (0, 0))
+    return slic(block, scaling, settings, space, TEAM.threads)
+
+
+def peer(x: NDArray[np.float32], count: int, compactness: float, connected: bool) -> NDArray[Any]:
+    """Segment by scikit-image; its compactness is for the sum over bands, ours for their mean."""
+    from skimage.segmentation import slic as other
+
+    return other(  # type: ignore[no-any-return, no-untyped-call]
+        x,
+        n_segments=count,
+        compactness=compactness * x.shape[2] ** 0.5,
+        max_num_iter=10,
+        convert2lab=False,
+        enforce_connectivity=connected,
+        channel_axis=-1,
+        start_label=1,
+    )
+
+
+# --- speed --------------------------------------------------------------------------------------
+
+
+def kernel(data: Path, quick: bool) -> None:
+    """Assign and update alone, 4 bands float32."""
+    side = 1000 if quick else 1900
+    x = features(scene(data, 4, side))
+    values = np.ascontiguousarray(x.transpose(2, 0, 1))
+    layout, count = Layout((side, side), (0, 0), 10), side * side // 100
+    packed, scaling = empty(layout, 4), BandScaling((0.0,) * 4, (1.0,) * 4)
+    valid = np.ones((side, side), dtype=bool)
+    best = np.inf
+    for _ in range(6):
+        pack((values, valid), scaling, layout, packed, range(layout.cells[0]))
+        begun = time.perf_counter()
+        iterate(packed, 4, layout, SETTINGS, TEAM)
+        best = min(best, time.perf_counter() - begun)
+    theirs = min(in_turn([lambda: peer(x, count, 0.1, False)], 1 if quick else 2))
+    print(f"kernel: {side**2 / best / 1e6:.1f} to {side**2 / theirs / 1e6:.2f} Mpx/s")
+    bar("kernel_vs_skimage", theirs / best, ">=", 20)
+
+
+def connected(data: Path, quick: bool) -> None:
+    """All of `slic`, packing and connectivity included."""
+    for bands, target in ((4, 14), (10, 10)):
+        side = 800 if quick else 1600
+        values = scene(data, bands, side).astype(np.float32)
+        x, scaling, count = features(values), percentiles(values), side * side // 100
+        ours = min(in_turn([lambda v=values, s=scaling: segments(v, s)], 6))
+        theirs = min(in_turn([lambda x=x, n=count: peer(x, n, 0.1, True)], 1))
+        print(f"{bands} bands: {side**2 / ours / 1e6:.1f} to {side**2 / theirs / 1e6:.2f} Mpx/s")
+        bar(f"connected_vs_skimage_{bands}", theirs / ours, ">=", target)
+
+
+def fast_slic(data: Path, quick: bool) -> None:
+    """Beside fast-slic's AVX2 build, 3 bands uint8, its defaults."""
+    try:
+        module: Any = importlib.import_module("fast_slic.avx2")
+    except ImportError:
+        print("fast-slic: cannot be imported here, not measured")
+        return
+    with rasterio.open(data / "chesapeake-naip-lc" / "train_image.tif") as dataset:
+        tile = dataset.read([1, 2, 3])
+    values = np.tile(tile, (1, 1, 1) if quick else (1, 2, 2))
+    pixels = values.shape[1] * values.shape[2]
+    x, scaling = (
+        np.ascontiguousarray(values.transpose(1, 2, 0)),
+        BandScaling((0.0,) * 3, (255.0,) * 3),
+    )
+    count = min(pixels // 100, 65_000)
+
+    def theirs() -> Any:
+        model = module.SlicAvx2(num_components=count, min_size_factor=0.5, num_threads=2)
+        return model.iterate(x)
+
+    ours, other = in_turn([lambda: segments(values, scaling), theirs], 8)
+    print(f"3 bands uint8: {pixels / ours / 1e6:.1f} to {pixels / other / 1e6:.1f} Mpx/s")
+    bar("connected_vs_fast_slic", other / ours, ">=", 1.0)
+
+
+def growth(data: Path, quick: bool) -> None:
+    """Mpx/s of `slic` from 1 Mpx on."""
+    rates = []
+    for side in (1000, 2000, 4000) if quick else (1000, 3000, 6000, 10_000):
+        values = scene(data, 4, side)
+        scaling = percentiles(values)
+        seconds = min(
+            in_turn([lambda v=values, s=scaling: segments(v, s)], 2 if side > 5000 else 4)
+        )
+        rates.append(side * side / seconds / 1e6)
+        print(f"{side * side / 1e6:.0f} Mpx: {rates[-1]:.1f} Mpx/s", flush=True)
+    bar("growth_spread", max(rates) / min(rates) - 1, "<=", 0.2)
+
+
+def process(data: Path, quick: bool) -> None:
+    """The whole process: GeoTIFF to label COG, beside scikit-image's kernel alone."""
+    side = 3000 if quick else 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scene.tif"
+        _write(path, scene(data, 4, side))
+        argv = ["segment", str(path), str(Path(folder) / "labels.tif"), "-j", "2", "--json", "-q"]
+        code = "from stcli.cli.app import run; run()"
+        begun = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *argv], check=True, capture_output=True, text=True
+        )
+        ours = time.perf_counter() - begun
+    report = json.loads(done.stdout)["run"]
+    some = 1000 if quick else 1600
+    x = features(scene(data, 4, some))
+    theirs = min(in_turn([lambda: peer(x, some * some // 100, 0.1, False)], 1))
+    ratio = (side * side / ours) / (some * some / theirs)
+    print(
+        f"process: {side * side / ours / 1e6:.2f} Mpx/s in {ours:.1f} s, tiles of "
+        f"{report['tile_size']}, {report['overcompute']} pixels read for each written; "
+        f"scikit-image's kernel {some * some / theirs / 1e6:.2f} Mpx/s"
+    )
+    bar("process_vs_skimage_kernel", ratio, ">=", 8)
+
+
+def _write(path: Path, values: NDArray[Any]) -> None:
+    profile = {
+        **{"driver": "GTiff", "count": len(values), "dtype": values.dtype.name},
+        **{"height": values.shape[1], "width": values.shape[2], "crs": "EPSG:32618"},
+        **{"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"},
+        **{"transform": from_origin(440_000, 4_190_000, 10, 10), "num_threads": 2},
+    }
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(values)
+
+
+# --- quality ------------------------------------------------------------------------------------
+
+
+def figures(
+    labels: NDArray[Any], truth: NDArray[Any], x: NDArray[np.float32]
+) -> tuple[float, float, float]:
+    """ASA, boundary recall within 2 pixels, and explained variation, in percent.
+
+    Neubert and Protzel 2012; Moore et al. 2008: between-segment over total sum of squares.
+    """
+    _, number = np.unique(labels, return_inverse=True)
+    number = number.reshape(labels.shape)
+    known = truth != 15
+    table = np.zeros((number.max() + 1, 16), dtype=np.int64)
+    np.add.at(table, (number[known], truth[known]), 1)
+    asa = table.max(axis=1).sum() / known.sum()
+    edges, found = _edges(truth), _edges(number)
+    near = ndimage.binary_dilation(found, np.ones((5, 5), dtype=bool))
+    counts = np.bincount(number.ravel())
+    between = total = 0.0
+    for band in np.moveaxis(x.astype(np.float64), -1, 0):
+        means = np.bincount(number.ravel(), band.ravel()) / counts
+        between += (counts * (means - band.mean()) ** 2).sum()
+        total += ((band - band.mean()) ** 2).sum()
+    return 100 * float(asa), 100 * float((edges & near).sum() / edges.sum()), 100 * between / total
+
+
+def _edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels whose lower or right neighbour has another label."""
+    edges = np.zeros(labels.shape, dtype=bool)
+    edges[:-1] |= labels[:-1] != labels[1:]
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    return edges
+
+
+def quality(data: Path, quick: bool) -> None:
+    """Beside scikit-image at equal numbers of segments obtained, on a NAIP tile."""
+    folder = data / "chesapeake-naip-lc"
+    with rasterio.open(folder / "train_image.tif") as dataset:
+        values = dataset.read()
+    with rasterio.open(folder / "train_reference.tif") as dataset:
+        truth = dataset.read(1)
+    x = np.ascontiguousarray(values.transpose(1, 2, 0), dtype=np.float32) / np.float32(255)
+    scaling = BandScaling((0.0,) * 4, (255.0,) * 4)
+    for asked in (1600,) if quick else (300, 1600, 7700):
+        theirs = peer(x, asked, 0.1 / 4**0.5, True)
+        count = len(np.unique(theirs))
+        ours, obtained = _with_count(values, scaling, count)
+        for name, a, b in zip(
+            ("asa", "boundary_recall", "explained_variation"),
+            figures(ours, truth, x),
+            figures(theirs, truth, x),
+            strict=True,
+        ):
+            print(f"{asked}: {name} {a:.2f} ({obtained} segments) to {b:.2f} ({count})")
+            bar(f"{name}_{asked}", a - b, ">=", 0)
+
+
+def _with_count(values: NDArray[Any], scaling: BandScaling, count: int) -> tuple[NDArray[Any], int]:
+    """Segment at the size whose number of segments is nearest to `count`."""
+    pixels, best = values.shape[1] * values.shape[2], None
+    steps = sorted({round((pixels / count) ** 0.5 * f) for f in np.linspace(0.6, 1.1, 26)})
+    for step in steps:
+        labels = segments(values, scaling, SlicSettings(step * step, QUALITY, 10, 0.25))
+        found = len(np.unique(labels))
+        if best is None or abs(found - count) < abs(best[1] - count):
+            best = labels, found
+    assert best is not None
+    return best
+
+
+#: Compactness at which both are compared: that of the peer, for the mean over four bands.
+QUALITY = 0.05
+
+
+# --- tiles --------------------------------------------------------------------------------------
+
+
+def tiling(data: Path, quick: bool) -> None:
+    """Pixels that differ between tilings, and between crops that lie a halo away from an edge."""
+    side = 1100 if quick else 1900
+    values = scene(data, 4, side)
+    row, col = np.mgrid[:side, :side]
+    valid = ((row - 700) ** 2 + (col - 500) ** 2 > 150**2) & ((row + 3 * col) % 997 > 20)
+    scaling, space = percentiles(values), LabelSpace((-7, 1013), (side, side), 10)
+    whole = slic(Block(values, valid, space.origin), scaling, SETTINGS, space)
+    for tile_size in (512, 1000) if quick else (200, 512, 1000):
+        labels = np.zeros_like(whole)
+        plan = TilePlan((side, side), tile_size, halo(SETTINGS), 1, space.origin)
+
+        def work(tile: Any, labels: NDArray[Any] = labels) -> None:
+            at = tile.read.toslices()
+            block = Block(values[:, *at], valid[at], tile.lattice)
+            labels[tile.core.toslices()] = slic(block, scaling, SETTINGS, space, TEAM.threads)[
+                tile.trim
+            ]
+
+        for tile in plan:
+            work(tile)
+        bar(f"tiles_{tile_size}_differ", int((labels != whole).sum()), "<=", 0)
+    _crops(values, valid, scaling, (whole, space), 5 if quick else 20)
+
+
+def _crops(
+    values: NDArray[Any],
+    valid: NDArray[np.bool_],
+    scaling: BandScaling,
+    whole: tuple[NDArray[Any], LabelSpace],
+    count: int,
+) -> None:
+    rng, side, around = np.random.default_rng(0), values.shape[1], halo(SETTINGS)
+    differ = seen = 0
+    for _ in range(count):
+        size = rng.integers(2 * around + 60, min(side, 2 * around + 500), 2)
+        at = [int(rng.integers(0, side - n + 1)) for n in size]
+        rows, cols = (slice(a, a + int(n)) for a, n in zip(at, size, strict=True))
+        corner = whole[1].origin[0] + at[0], whole[1].origin[1] + at[1]
+        space = LabelSpace(corner, (int(size[0]), int(size[1])), 10)
+        crop = slic(
+            Block(values[:, rows, cols], valid[rows, cols], corner), scaling, SETTINGS, space
+        )
+        inside = np.s_[around:-around, around:-around]
+        a, b = crop[inside].ravel(), whole[0][rows, cols][inside].ravel()
+        pairs = np.unique(np.stack([a, b]), axis=1)
+        # the same segments up to renumbering: labels pair one to one
+        again = len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+        differ, seen = differ + (not again), seen + a.size
+    print(f"{count} crops, {seen / 1e6:.1f} Mpx compared")
+    bar("crops_differ", differ, "<=", 0)
+
+
+SECTIONS: dict[str, Callable[[Path, bool], None]] = {
+    "kernel": kernel,
+    "connected": connected,
+    "fast_slic": fast_slic,
+    "growth": growth,
+    "process": process,
+    "quality": quality,
+    "tiling": tiling,
+}
+
+
+def main() -> int:
+    """Run all; 0 when every bar holds, 7 otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    given = parser.parse_args()
+    if not given.data.is_dir():
+        print(f"{given.data}: no such folder; nothing is measured")
+        return 7
+    for name in given.only.split(","):
+        SECTIONS[name](given.data, given.quick)
+    return 0 if all(results) else 7
+
+
+if __name__ == "__main__":
+    sys.exit(main())
