@@ -263,3 +263,32 @@ class DownscaleSettings:
         scadd = self.conserve != "scadd" or self.limits is not None
         _check(scadd, "--conserve scadd", "no limits", "--limits LOW,HIGH beside it")
         _check(self.rounds >= 0, "rounds", self.rounds, ">= 0")
+
+
+@dataclass(frozen=True)
+class MergeSettings:
+    """Objects by region merging (Baatz & Schäpe 2000), of bands scaled to 0–255.
+
+    Attributes
+    ----------
+    scales : tuple of float
+        Two objects merge while their heterogeneity grows by less than ``scale ** 2``; one level
+        each, rising.
+    shape : float
+        Weight of shape against spectrum, 0 to 1.
+    compactness : float
+        Within shape, weight of compactness against smoothness, 0 to 1.
+    """
+
+    scales: tuple[float, ...] = (50.0,)
+    shape: float = 0.1
+    compactness: float = 0.5
+
+    def __post_init__(self) -> None:
+        finite = all(0 < scale < math.inf for scale in self.scales)
+        _check(bool(self.scales) and finite, "--scale", self.scales, "numbers > 0")
+        rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
+        _check(rising, "--scale", self.scales, "rising scales")
+        _check(0 <= self.shape <= 1, "--shape", self.shape, "between 0 and 1")
+        option = "--shape-compactness"
+        _check(0 <= self.compactness <= 1, option, self.compactness, "between 0 and 1")

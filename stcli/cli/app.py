@@ -14,6 +14,7 @@ from stcli import __version__
 from stcli.cli import (
     assess,
     assess_downscaling,
+    assess_segments,
     batch,
     check,
     classify,
@@ -46,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _VERBS = (
-    *(info, segment, objects, classify, downscale, conserve),
+    *(info, segment, objects, assess_segments, classify, downscale, conserve),
     *(assess, preview, merge, batch, rerun, doctor),
 )
 for verb in _VERBS:

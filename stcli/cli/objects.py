@@ -29,9 +29,7 @@ def command(
     texture: options.Texture = False,
     geometry: options.Geometry = True,
     borders: options.Borders = None,
-    segments_band: Annotated[
-        int, typer.Option("--segments-band", help="Band of the label raster.")
-    ] = 1,
+    segments_band: options.SegmentsBand = 1,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,

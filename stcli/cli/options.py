@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from stcli.errors import UsageError
-from stcli.settings import ObjectSettings
+from stcli.settings import MergeSettings, ObjectSettings
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -302,7 +302,7 @@ Borders = Annotated[
 ]
 
 
-def parse_numbers(text: str | None, option: str) -> tuple[float, ...]:
+def parse_list(text: str | None, option: str) -> tuple[float, ...]:
     """Read numbers joined by commas.
 
     Raises
@@ -334,7 +334,7 @@ def object_settings(
     names = tuple(name for text in index or [] for name in text.split(",") if name)
     parts = [part for text in index_bands or [] for part in text.split(",") if part]
     pairs = tuple(parse_pairs(parts, "--index-bands").items())
-    numbers = parse_numbers(percentiles, "--percentiles")
+    numbers = parse_list(percentiles, "--percentiles")
     return ObjectSettings(numbers, names, pairs, texture, geometry)
 
 
@@ -367,3 +367,53 @@ Bounds = Annotated[
         "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
     ),
 ]
+SegmentsBand = Annotated[int, typer.Option("--segments-band", help="Band of the label raster.")]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="S,...",
+        help="Merge into objects up to this heterogeneity; several: nested levels, a band each.",
+    ),
+]
+Shape = Annotated[
+    float, typer.Option("--shape", help="In merging: weight of shape against spectrum.")
+]
+ShapeCompactness = Annotated[
+    float,
+    typer.Option("--shape-compactness", help="In shape: weight of compactness against smoothness."),
+]
+ObjectTable = Annotated[
+    str | None,
+    typer.Option(
+        "--objects",
+        metavar="FILE",
+        help="Table of the objects (of the first scale) with polygons: .gpkg, .fgb, .parquet.",
+    ),
+]
+
+
+def merge_settings(scale: str | None, shape: float, compactness: float) -> MergeSettings | None:
+    """Read how to merge; None where no scale is given.
+
+    Raises
+    ------
+    UsageError
+    """
+    if scale is None:
+        return None
+    return MergeSettings(parse_list(scale, "--scale"), shape, compactness)
+
+
+def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettings) -> None:
+    """Refuse options of a table that nobody asked for.
+
+    Raises
+    ------
+    UsageError
+    """
+    if objects is None and (borders is not None or wanted != ObjectSettings()):
+        raise UsageError(
+            "--borders, --percentiles, --index, --texture and --no-geometry: describe a table of "
+            "objects and none is written; name one with --objects."
+        )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stcli.cli import options
 from stcli.cli.console import Console, print_json, print_plan
-from stcli.settings import RunSettings, SlicSettings
+from stcli.settings import MergeSettings, RunSettings, SlicSettings
 
 
 def command(
@@ -23,6 +23,16 @@ def command(
     ] = SlicSettings.iterations,
     min_size: options.MinSize = SlicSettings.min_size,
     scaling: options.Scaling = "percentiles",
+    scale: options.Scales = None,
+    shape: options.Shape = MergeSettings.shape,
+    shape_compactness: options.ShapeCompactness = MergeSettings.compactness,
+    objects: options.ObjectTable = None,
+    percentiles: options.Percentiles = None,
+    index: options.Indices = None,
+    index_bands: options.IndexBands = None,
+    texture: options.Texture = False,
+    geometry: options.Geometry = True,
+    borders: options.Borders = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -42,11 +52,12 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Cut a raster into superpixels (SLIC): a raster of labels.
+    """Cut a raster into superpixels (SLIC), and merge them into objects: a raster of labels.
 
-    Example: stcli segment scene.tif segments.tif --size 100
+    Example: stcli segment scene.tif objects.tif --scale 20,50,100 --objects objects.gpkg
     """
     from stcli.workflows.given import Given
+    from stcli.workflows.hierarchy import segment_objects
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.segment import plan_segment, segment
 
@@ -60,12 +71,25 @@ def command(
     part = options.parse_shard(shard, tile_size)
     pairs = options.parse_pairs(co, "--co")
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    merging = options.merge_settings(scale, shape, shape_compactness)
+    wanted = options.object_settings(percentiles, index, index_bands, texture, geometry)
+    options.refuse_lonely(objects, borders, wanted)
     with Console(quiet, verbose, progress) as console:
         if dry_run:
             return print_plan(plan_segment(inputs, path, slic, run, given, output=output), json)
-        result = segment(
-            inputs, path, slic, run, given=given, output=output, progress=console.progress
-        )
+        if merging or objects:
+            result: Any = segment_objects(
+                inputs,
+                path,
+                (slic, run, given),
+                (merging, (objects, borders), wanted),
+                output=output,
+                progress=console.progress,
+            )
+        else:
+            result = segment(
+                inputs, path, slic, run, given=given, output=output, progress=console.progress
+            )
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))

@@ -153,6 +153,7 @@ def measure(
     measures: Measures,
     settings: RunSettings,
     progress: Progress,
+    more: int = 0,
 ) -> tuple[Measured, Budget, Tally]:
     """Measure the objects of a label raster in one pass.
 
@@ -162,12 +163,15 @@ def measure(
         One band of labels.
     labels : ndarray of int64 (object,)
         Its labels, rising.
+    more : int
+        Bytes that what follows will need beside the sums; kept free now.
 
     Raises
     ------
     InputError, BudgetError
     """
-    work = plan_pass(raster, measure_cost(raster, labels.size, measures), settings, halo=1)
+    cost = measure_cost(raster, labels.size, measures, more)
+    work = plan_pass(raster, cost, settings, halo=1)
     measured = Measured(labels, measures)
 
     def sink(tile: Tile, part: _Part | None) -> None:
@@ -178,7 +182,7 @@ def measure(
     return measured, work.budget, tally
 
 
-def measure_cost(raster: Raster, objects: int, measures: Measures) -> Cost:
+def measure_cost(raster: Raster, objects: int, measures: Measures, more: int = 0) -> Cost:
     """Bytes: the block, its numbers and hash tables; the scene's block; sums of all objects.
 
     A tile's own sums are reckoned for objects of half the mean size.
@@ -191,5 +195,5 @@ def measure_cost(raster: Raster, objects: int, measures: Measures) -> Cost:
         info = measures.scene.info
         held = info.count * info.dtype.itemsize + 1
         read, core = (read + held + 9 + 8, held) if measures.texture else (read, 2 * held)
-    once = objects * (8 + measures.object_bytes) + border_bytes(objects)
+    once = objects * (8 + measures.object_bytes) + border_bytes(objects) + more
     return Cost(int(read) + 1, core, once=once)

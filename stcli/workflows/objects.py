@@ -47,11 +47,14 @@ class Segments:
         Bands on the same grid.
     band : int
         1-based band of labels.
+    shown : str or None
+        The name that the label raster will have, where `path` is a draft of it.
     """
 
     path: str
     scene: Inputs | None = None
     band: int = 1
+    shown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def write_objects(
         columns = object_columns(measured, raster, area, scene, wanted)
         if wanted.percentiles and scene is not None:
             columns |= _percentiles(measured, raster, scene, wanted, settings, progress)
-        tags = output.tags((scene or raster).info, segments=segments.path)
+        tags = output.tags((scene or raster).info, segments=segments.shown or segments.path)
         spec = FeatureSpec(raster.info.geobox, wanted.geometry, tags=tags)
         store = _corners(raster, measured, settings, progress) if wanted.geometry else None
         write_features(hidden[0], spec, _batches(columns, store))
