@@ -169,3 +169,25 @@ ClassNames = Annotated[
         help="Names of the values of a class raster; other values stay unlabelled.",
     ),
 ]
+Along = Annotated[
+    Literal["time", "space"],
+    typer.Option("--along", help="Dates by their spectrum, or bands by their local noise."),
+]
+Psd = Annotated[
+    str | None, typer.Option("--psd", metavar="FILE", help="Spectra that --psd-out wrote.")
+]
+PsdOut = Annotated[
+    str | None,
+    typer.Option(
+        "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
+    ),
+]
+Dates = Annotated[
+    list[str] | None,
+    typer.Option("--dates", metavar="DATE,...", help="ISO dates of the bands, in their order."),
+]
+
+
+def parse_dates(texts: list[str] | None) -> tuple[str, ...]:
+    """Read dates apart or joined by commas."""
+    return tuple(part.strip() for text in texts or [] for part in text.split(",") if part.strip())

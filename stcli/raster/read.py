@@ -75,6 +75,11 @@ class Raster:
     ) -> None:
         self.close()
 
+    @property
+    def files(self) -> tuple[tuple[Source, tuple[int, ...], tuple[int, ...]], ...]:
+        """Each file with its 1-based band numbers and their places among the raster's bands."""
+        return tuple((source, indexes, places) for source, _, indexes, places in self._parts)
+
     def close(self) -> None:
         """Close every file handle of every thread."""
         for source, *_ in self._parts:
@@ -112,6 +117,37 @@ class Raster:
             valid &= part_valid
         if not valid.all():
             block[:, ~valid] = 0
+        return block, valid
+
+    def read_each(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window with a valid mask for each band on its own.
+
+        Parameters
+        ----------
+        window : Window
+            Whole pixels inside the raster.
+
+        Returns
+        -------
+        block : ndarray, (band, row, col), ``info.dtype``
+            Unpacked values in the order of ``info.bands``; 0 where invalid.
+        valid : ndarray of bool, (band, row, col)
+
+        Raises
+        ------
+        InputError
+            A file cannot be read there.
+        """
+        window = self._checked(window)
+        block = np.empty((self.info.count, window.height, window.width), self.info.dtype)
+        valid = np.empty(block.shape, bool)
+        for source, nesting, indexes, places in self._parts:
+            for index, place in zip(indexes, places, strict=True):
+                part, valid[place] = read_nested(
+                    source, nesting, window, (index,), self._resampling
+                )
+                block[place] = part[0]
+        block[~valid] = 0
         return block, valid
 
     def _checked(self, window: Window) -> Window:

@@ -91,6 +91,11 @@ class RasterWriter:
                 raise _unwritable(self._spec, self._dataset.shape, error) from error
             self._written[where] = _checksum(block)
 
+    def note(self, name: str, text: str) -> None:
+        """Set a dataset tag that is known only now."""
+        with self._lock:
+            self._dataset.update_tags(**{name: text})
+
     def matches(self, path: Path) -> bool:
         """Read every written window back from a file and compare it."""
         with rasterio.open(path) as dataset:
