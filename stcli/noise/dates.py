@@ -42,11 +42,13 @@ class Dates:
 
 def lattice(times: NDArray[np.float64]) -> Dates | None:
     """Find the lattice of rising times; None where there is none."""
-    step = float(np.diff(times).min())
+    steps = np.diff(times)
+    step = float(steps.min())
     for _ in range(3):  # the smallest difference is a step but for jitter: refine it
-        places = np.rint((times - times[0]) / step)
+        places = np.concatenate([[0.0], np.cumsum(np.rint(steps / step))])
+        if places[-1] == 0:
+            return None
         step = float(places @ (times - times[0]) / (places @ places))
-    places = np.rint((times - times[0]) / step)
     first = float(np.mean(times - places * step))
     off = np.abs(times - first - places * step).max() / step
     distinct = (np.diff(places) > 0).all()

@@ -126,7 +126,7 @@ def _bands(raster: Raster) -> list[tuple[str, int | None]]:
         for index, place in zip(indexes, places, strict=True):
             name, stem = source.info.bands[index - 1].name, Path(source.info.path).stem
             match = _DATE.search(name) or _DATE.search(stem)
-            left = _DATE.sub("", name).strip(" @_-.:") if name != stem else ""
+            left = _DATE.sub("", name).strip(" @_-.:")
             number = _number("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)
     return bands
