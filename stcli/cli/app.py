@@ -11,7 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import assess, classify, doctor, info, segment, train, unwhiten, whiten
+from stcli.cli import (
+    assess,
+    classify,
+    denoise,
+    doctor,
+    info,
+    noise,
+    segment,
+    train,
+    unwhiten,
+    whiten,
+)
 from stcli.cli.console import print_json
 from stcli.errors import StcliError
 
@@ -26,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, whiten, unwhiten, doctor):
+for verb in (info, segment, classify, assess, noise, denoise, whiten, unwhiten, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 

@@ -169,6 +169,27 @@ ClassNames = Annotated[
         help="Names of the values of a class raster; other values stay unlabelled.",
     ),
 ]
+NoiseModel = Annotated[
+    Literal["additive", "multiplicative", "poisson"],
+    typer.Option("--model", help="Noise: added, a share of the value (speckle), or of counts."),
+]
+NoiseLevels = Annotated[
+    int, typer.Option("--levels", help="Wavelet levels that get a noise map of their own.")
+]
+NoiseWindow = Annotated[
+    int, typer.Option("--window", help="Side of the noise map's largest window in pixels, odd.")
+]
+NoiseSource = Annotated[
+    str,
+    typer.Option(
+        "--noise",
+        metavar="local|global|FILE",
+        help="Noise at each pixel, one for all pixels, or a raster that stcli noise wrote.",
+    ),
+]
+NoisePlot = Annotated[
+    str | None, typer.Option("--plot", metavar="PNG", help="Draw the noise map's first band.")
+]
 Along = Annotated[
     Literal["time", "space"],
     typer.Option("--along", help="Dates by their spectrum, or bands by their local noise."),

@@ -1,4 +1,4 @@
-"""Pictures of spectra, drawn without a display."""
+"""Pictures of spectra and of maps, drawn without a display."""
 
 from __future__ import annotations
 
@@ -57,6 +57,35 @@ def draw_whitening(
     with hidden_folder(path) as folder:
         draft = folder / Path(path).name
         figure.savefig(draft, dpi=120, metadata={"Software": None})
+        publish(draft, path, overwrite)
+
+
+def draw_map(path: str, values: NDArray[Any], words: tuple[str, str], overwrite: bool) -> None:
+    """Draw a plane in colours between its 2nd and 98th percentile; written atomically.
+
+    Parameters
+    ----------
+    values : ndarray (row, col)
+        NaN stays white.
+    words : (str, str)
+        The title, and what the colours mean with its unit.
+
+    Raises
+    ------
+    OutputError
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
+    shown = axes.imshow(values, vmin=low, vmax=high, interpolation="nearest")
+    axes.set(title=words[0], xlabel="column", ylabel="row")
+    figure.colorbar(shown, ax=axes, label=words[1], extend="both")
+    with hidden_folder(path) as folder:
+        draft = folder / Path(path).name
+        figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
         publish(draft, path, overwrite)
 
 
