@@ -19,17 +19,21 @@ from stcli.cli import (
     check,
     classify,
     conserve,
+    denoise,
     doctor,
     downscale,
     everywhere,
     info,
     merge,
+    noise,
     objects,
     preview,
     rerun,
     segment,
     signals,
     train,
+    unwhiten,
+    whiten,
 )
 from stcli.cli.console import print_json
 from stcli.cli.usage import usage
@@ -47,8 +51,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _VERBS = (
-    *(info, segment, objects, assess_segments, classify, downscale, conserve),
-    *(assess, preview, merge, batch, rerun, doctor),
+    *(info, segment, objects, assess_segments, classify, assess),
+    *(downscale, conserve, noise, denoise, whiten, unwhiten),
+    *(preview, merge, batch, rerun, doctor),
 )
 for verb in _VERBS:
     app.command()(verb.command)

@@ -417,3 +417,48 @@ def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettin
             "--borders, --percentiles, --index, --texture and --no-geometry: describe a table of "
             "objects and none is written; name one with --objects."
         )
+
+
+NoiseModel = Annotated[
+    Literal["additive", "multiplicative", "poisson"],
+    typer.Option("--model", help="Noise: added, a share of the value (speckle), or of counts."),
+]
+NoiseLevels = Annotated[
+    int, typer.Option("--levels", help="Wavelet levels that get a noise map of their own.")
+]
+NoiseWindow = Annotated[
+    int, typer.Option("--window", help="Side of the noise map's largest window in pixels, odd.")
+]
+NoiseSource = Annotated[
+    str,
+    typer.Option(
+        "--noise",
+        metavar="local|global|FILE",
+        help="Noise at each pixel, one for all pixels, or a raster that stcli noise wrote.",
+    ),
+]
+NoisePlot = Annotated[
+    str | None, typer.Option("--plot", metavar="PNG", help="Draw the noise map's first band.")
+]
+Along = Annotated[
+    Literal["time", "space"],
+    typer.Option("--along", help="Dates by their spectrum, or bands by their local noise."),
+]
+Psd = Annotated[
+    str | None, typer.Option("--psd", metavar="FILE", help="Spectra that --psd-out wrote.")
+]
+PsdOut = Annotated[
+    str | None,
+    typer.Option(
+        "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
+    ),
+]
+Dates = Annotated[
+    list[str] | None,
+    typer.Option("--dates", metavar="DATE,...", help="ISO dates of the bands, in their order."),
+]
+
+
+def parse_dates(texts: list[str] | None) -> tuple[str, ...]:
+    """Read dates apart or joined by commas."""
+    return tuple(part.strip() for text in texts or [] for part in text.split(",") if part.strip())

@@ -26,7 +26,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from stcli.noise.frame import Frame, frame, pad
-from stcli.noise.stationary import gain, welch
+from stcli.noise.stationary import gain, segment_length, welch
 from stcli.noise.wdm import forward
 
 #: Standard errors by which a change in time must show.
@@ -83,6 +83,7 @@ def estimate(
     *,
     rows: int | None = None,
     evolving: bool = True,
+    share: int = 1,
 ) -> Spectrum:
     """Estimate the spectrum that a group of series shares.
 
@@ -97,9 +98,11 @@ def estimate(
         Frequency rows Nf, even.
     evolving : bool
         False for the stationary spectrum.
+    share : int
+        Series that share a spectrum, nominally: the resolution of S0 depends on it alone.
     """
     where = frame(x.shape[1], rows)
-    density = welch(x, valid, step)
+    density = welch(x, valid, step, segment_length(x.shape[1], share))
     flat = np.ones((where.tiling.rows, where.tiling.times))
     if evolving and density.any():
         flat = _relative(x, valid, density, where)

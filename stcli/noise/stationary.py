@@ -27,7 +27,9 @@ def segment_length(samples: int, series: int) -> int:
     return length
 
 
-def welch(x: NDArray[Any], valid: NDArray[np.bool_], step: float) -> NDArray[np.float64]:
+def welch(
+    x: NDArray[Any], valid: NDArray[np.bool_], step: float, length: int
+) -> NDArray[np.float64]:
     """Estimate the one-sided density of a group of series that share one.
 
     Parameters
@@ -38,6 +40,8 @@ def welch(x: NDArray[Any], valid: NDArray[np.bool_], step: float) -> NDArray[np.
         A periodogram counts by the share of its window that is valid; less than half is dropped.
     step : float
         Between samples.
+    length : int
+        L, samples of a segment, even.
 
     Returns
     -------
@@ -45,7 +49,6 @@ def welch(x: NDArray[Any], valid: NDArray[np.bool_], step: float) -> NDArray[np.
         At 0 … Nyquist. The median of a single series' periodograms, corrected for its bias, so
         that a transient weighs little; the mean over several series. All 0 for constant series.
     """
-    length = segment_length(x.shape[1], len(x))
     window = np.hanning(length + 1)[:-1]
     power, weight = _periodograms(x, valid, window)
     if not weight.any():

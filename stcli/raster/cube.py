@@ -1,122 +1,167 @@
-"""How a raster's bands become a cube: variables, a time axis, and the attributes they came with."""
+"""Several dates of one raster as a cube: which band is which date of which variable.
+
+Dates come from a NetCDF's time axis, in its own numbers and calendar; elsewhere from the name of
+a band or, failing that, of its file (``2019-03-01`` or ``20190301``), or from the user.
+Validity is that of each date: unlike `Raster.read`, a cell is not lost to another date's cloud.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
-from stcli.raster.netcdf import NetcdfSource
-from stcli.raster.netcdf_write import CubeBand, TimeAxis
+from stcli.errors import InputError, UsageError
+from stcli.raster.netcdf import HDF5_LOCK, open_undecoded
+from stcli.raster.netcdf_write import TimeAxis
 from stcli.raster.read import Raster
 
-#: Attributes that speak of how the input stored its values, or of its grid.
-_STALE = {
-    *("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "units"),
-    *("valid_range", "valid_min", "valid_max", "actual_range", "grid_mapping", "coordinates"),
-    *("dimensions", "coordinate_system", "cell_measures", "ancillary_variables", "long_name"),
-}
+_DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where each band of a raster goes in a cube.
+class Cube:
+    """A raster whose bands are dates of variables; reads as the engine wants it.
 
     Attributes
     ----------
-    bands : tuple of CubeBand
-        The variables: float32 with NaN, names, units and attributes of the input.
-    times : TimeAxis or None
-        The input's own numbers, units and calendar.
-    order : ndarray of int, (time, band)
-        Place of each in the raster's bands; one row without a time axis.
-    attrs : dict
-        The input's global attributes but those of its extent.
+    raster : Raster
+    variables : tuple of str
+    times : TimeAxis
+        Rising.
+    places : tuple of tuple of int
+        ``places[t][v]``: position of a band among those of the raster.
     """
 
-    bands: tuple[CubeBand, ...]
-    times: TimeAxis | None
-    order: NDArray[np.int64]
-    attrs: dict[str, Any]
+    raster: Raster
+    variables: tuple[str, ...]
+    times: TimeAxis
+    places: tuple[tuple[int, ...], ...]
 
-    def cube(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Turn a block (band, row, col) into what `CubeWriter.write` takes."""
-        ordered: NDArray[Any] = block[self.order]
-        return ordered if self.times is not None else ordered[0]
+    @property
+    def dtype(self) -> str:
+        """Type of the blocks: float32, or float64 where the stored values need it."""
+        types = [band.block_dtype for band in self.raster.info.bands]
+        double = any(t.itemsize > (4 if t.kind == "f" else 2) for t in types)
+        return "float64" if double else "float32"
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window: block (time · variable, row, col) and valid (row, col).
+
+        A cell without data is NaN (float32, or float64 where the values need it); `valid` tells
+        where any date of any variable has data.
+        """
+        values, valid = self.raster.read_each(window)
+        order = [place for row in self.places for place in row]
+        block = values[order].astype(self.dtype)
+        block[~valid[order]] = np.nan
+        return block, np.isfinite(block).any(axis=0)
 
 
-def layout(raster: Raster) -> Layout:
-    """Lay a raster's bands out as variables over time and space.
+def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
+    """Sort a raster's bands into dates and variables.
 
-    Bands of one NetCDF file become its variables again, over the times that all of them have.
-    Any other raster becomes one variable a band.
+    Parameters
+    ----------
+    raster : Raster
+    dates : sequence of str, optional
+        ISO dates, one for each band, in place of those found.
+
+    Raises
+    ------
+    InputError
+        A band has no date, or a variable lacks one of the dates.
+    UsageError
+        As many dates as bands are wanted.
     """
-    (source, indexes, places), *others = raster.files
-    cube = None
-    if not others and isinstance(source, NetcdfSource):
-        cube = _regrouped(source, dict(zip(places, indexes, strict=True)))
-    if cube is None:
-        bands = tuple(
-            CubeBand(_word(b.name), units=b.units or "1", attrs={"long_name": b.name})
-            for b in raster.info.bands
-        )
-        cube = bands, None, np.arange(len(bands))[None]
-    extent = ("geospatial_", "stcli_crs", "time_coverage_resolution")
-    netcdf = raster.info.driver == "netCDF"
-    kept = {k: v for k, v in raster.info.tags.items() if netcdf and not k.startswith(extent)}
-    return Layout(*_distinct(cube), kept)
+    bands = _bands(raster)
+    if dates:
+        if len(dates) != len(bands):
+            raise UsageError(
+                f"--dates: {len(dates)} found, {len(bands)} wanted, one for each band."
+            )
+        bands = [(name, _number(text)) for (name, _), text in zip(bands, dates, strict=True)]
+    axis = None if dates else _netcdf_axis(raster)
+    if axis is not None:
+        labels = {label: k for k, label in enumerate(axis[1])}
+        found = [(name, labels.get(time)) for name, time in _netcdf_bands(raster)]
+    else:
+        numbers = sorted({number for _, number in bands if number is not None})
+        found = [(name, None if n is None else numbers.index(n)) for name, n in bands]
+        axis = (TimeAxis(tuple(map(float, numbers)), "days since 1970-01-01"), ())
+    return Cube(raster, *_sorted(found, axis[0], raster.info.path))
 
 
-_Cube = tuple[tuple[CubeBand, ...], TimeAxis | None, NDArray[np.int64]]
+def _sorted(
+    found: list[tuple[str, int | None]], times: TimeAxis, path: str
+) -> tuple[tuple[str, ...], TimeAxis, tuple[tuple[int, ...], ...]]:
+    dateless = [name for name, k in found if k is None]
+    if dateless:
+        raise InputError(f"{path}: band {dateless[0]} has no date; give --dates, one for each band")
+    variables = tuple(dict.fromkeys(name for name, _ in found))
+    where = {key: place for place, key in enumerate(found)}
+    steps = range(len(times.values))
+    for v in variables:
+        count = sum(name == v for name, _ in found)
+        if count != len(times.values) or any((v, t) not in where for t in steps):
+            raise InputError(
+                f"{path}: {v} has {count} bands for {len(times.values)} dates, one for each date "
+                "is wanted"
+            )
+    return variables, times, tuple(tuple(where[v, t] for v in variables) for t in steps)
 
 
-def _regrouped(source: NetcdfSource, chosen: dict[int, int]) -> _Cube | None:
-    """Group the bands of a file by variable and time; None where some lack a time of others."""
-    found: dict[str, dict[int, int]] = {}
-    attrs: dict[str, dict[str, Any]] = {}
-    axes: set[str] = set()
-    for place, index in sorted(chosen.items()):
-        layer = source.layer(index)
-        name = _word("_".join([layer.variable, *layer.labels]))
-        found.setdefault(name, {})[layer.step] = place
-        attrs[name] = layer.attrs
-        axes.add(layer.time)
-    steps = sorted(next(iter(found.values())))
-    if len(axes) != 1 or any(sorted(places) != steps for places in found.values()):
+def _bands(raster: Raster) -> list[tuple[str, int | None]]:
+    """Name the variable and the day of every band by names of bands and files."""
+    bands: list[tuple[str, int | None]] = [("", None)] * raster.info.count
+    for source, indexes, places in raster.files:
+        for index, place in zip(indexes, places, strict=True):
+            name, stem = source.info.bands[index - 1].name, Path(source.info.path).stem
+            match = _DATE.search(name) or _DATE.search(stem)
+            left = _DATE.sub("", name).strip(" @_-.:")
+            number = _number("-".join(match.groups())) if match else None
+            bands[place] = (left or "value", number)
+    return bands
+
+
+def _number(text: str) -> int:
+    try:
+        return (date.fromisoformat(text.strip()) - _EPOCH).days
+    except ValueError as error:
+        raise UsageError(f"--dates: '{text}' found, a date such as 2019-03-01 wanted.") from error
+
+
+def _netcdf_bands(raster: Raster) -> list[tuple[str, str]]:
+    bands = [("", "")] * raster.info.count
+    for source, indexes, places in raster.files:
+        for index, place in zip(indexes, places, strict=True):
+            bands[place] = (
+                source.info.bands[index - 1].name.split("@")[0],
+                source.info.times[index - 1],
+            )
+    return bands
+
+
+def _netcdf_axis(raster: Raster) -> tuple[TimeAxis, tuple[str, ...]] | None:
+    """Read the time axis of a single NetCDF file as it is stored, with the labels of its bands."""
+    if len(raster.files) != 1 or raster.info.driver != "netCDF":
         return None
-    (time,) = axes
-    bands = tuple(_band(name, attrs[name]) for name in found)
-    order = np.array([[found[name][step] for name in found] for step in steps])
-    return bands, _times(source.time_axis(time), steps) if time else None, order
-
-
-def _band(name: str, attrs: dict[str, Any]) -> CubeBand:
-    kept = {key: value for key, value in attrs.items() if key not in _STALE}
-    kept["long_name"] = attrs.get("long_name", name)
-    return CubeBand(name, units=str(attrs.get("units", "1")), attrs=kept)
-
-
-def _times(axis: tuple[NDArray[Any], str, str], steps: list[int]) -> TimeAxis:
-    values, units, calendar = axis
-    return TimeAxis(tuple(float(values[step]) for step in steps), units, calendar)
-
-
-def _word(name: str) -> str:
-    """Turn a band's name into a variable's: letters, digits and underscores, a letter first."""
-    word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-    return word if word[:1].isalpha() else f"band_{word}"
-
-
-def _distinct(cube: _Cube) -> _Cube:
-    """Give variables whose names have become one a running number."""
-    bands, times, order = cube
-    seen: dict[str, int] = {}
-    unique: list[CubeBand] = []
-    for band in bands:
-        seen[band.name] = seen.get(band.name, 0) + 1
-        name = f"{band.name}_{seen[band.name]}" if seen[band.name] > 1 else band.name
-        unique.append(CubeBand(name, band.dtype, band.nodata, band.units, band.attrs))
-    return tuple(unique), times, order
+    labels = raster.info.times
+    with HDF5_LOCK, open_undecoded(raster.info.path) as dataset:
+        for name in dataset.variables:
+            units = str(dataset[name].attrs.get("units", ""))
+            if " since " in units and dataset[name].size == len(labels):
+                values = dataset[name].values.ravel().astype(float)
+                calendar = str(dataset[name].attrs.get("calendar", "standard"))
+                if (np.diff(values) <= 0).any():
+                    raise InputError(f"{raster.info.path}: times do not rise; sort them first")
+                return TimeAxis(tuple(values.tolist()), units, calendar), labels
+    return None

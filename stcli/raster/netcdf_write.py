@@ -147,6 +147,11 @@ class CubeWriter:
                 self._dataset[band.name][_key(self._spec, where)] = part.astype(band.dtype)
         self._sums[where] = _checksum(self._spec, cube)
 
+    def note(self, name: str, text: str) -> None:
+        """Set a global attribute."""
+        with HDF5_LOCK, _reported(self._spec):
+            self._dataset.setncattr(name, text)
+
     def matches(self, path: Path) -> bool:
         """Read every written window back from a file and compare it."""
         with HDF5_LOCK, _open(path, "r") as dataset:

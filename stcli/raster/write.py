@@ -87,6 +87,11 @@ class RasterWriter:
                 raise unwritable(self._spec, self._dataset.shape, error) from error
             self._written[where] = checksum(block)
 
+    def note(self, name: str, text: str) -> None:
+        """Set a dataset tag that is known only now."""
+        with self._lock:
+            self._dataset.update_tags(**{name: text})
+
     def matches(self, path: Path) -> bool:
         """Read every written window back from a file and compare it."""
         with rasterio.open(path) as dataset:

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import UsageError
-from stcli.raster.cube import Layout, layout
+from stcli.raster.layout import Layout, layout
 from stcli.raster.netcdf_write import CubeSpec, create_cube, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster

@@ -1,0 +1,73 @@
+"""``stcli noise``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json, table
+from stcli.settings import NoiseMapSettings, RunSettings
+
+
+def command(
+    context: typer.Context,
+    paths: options.Paths,
+    model: options.NoiseModel = "additive",
+    levels: options.NoiseLevels = NoiseMapSettings.levels,
+    window: options.NoiseWindow = NoiseMapSettings.window,
+    plot: options.NoisePlot = None,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Measure the noise of a raster at each pixel: a raster of sigma, and a table.
+
+    Example: stcli noise scene.tif noise.tif --json
+    """
+    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.noise import noise
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    settings = NoiseMapSettings(levels=levels, window=window, model=model)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = noise(
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            path,
+            settings,
+            RunSettings(tile_size, memory, jobs),
+            output=Output(overwrite, pairs, context.obj),
+            plot=plot,
+            progress=console.progress,
+        )
+    if json:
+        print_json(asdict(result))
+    elif path not in ("-", "/vsistdout/"):
+        print(rows(result.bands))
+
+
+def rows(bands: list[dict[str, Any]]) -> str:
+    """Lay out a table of the bands' noise."""
+    lines = [("band", "sigma", "5 %", "95 %", "SNR dB", "gain", "read noise")]
+    for band in bands:
+        fit = band["poisson"] or {"gain": None, "read_noise": None}
+        figures = [band[name] for name in ("sigma", "sigma_5", "sigma_95", "snr_db")]
+        figures += [fit["gain"], fit["read_noise"]]
+        lines.append((band["band"], *("–" if f is None else f"{f:.4g}" for f in figures)))
+    return table(lines)
+
+
+command.__name__ = "noise"

@@ -1,0 +1,58 @@
+"""``stcli unwhiten``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.settings import RunSettings
+
+
+def command(
+    context: typer.Context,
+    paths: options.Paths,
+    along: options.Along = "time",
+    psd: options.Psd = None,
+    dates: options.Dates = None,
+    bands: options.Bands = None,
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Turn whitened dates, series or bands back into what they were.
+
+    Example: stcli unwhiten white.nc cube.nc --psd spectra.nc
+    """
+    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.whiten_any import unwhiten
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = unwhiten(
+            along,
+            Inputs(sources, options.parse_bands(bands), "nearest", assume_crs),
+            path,
+            RunSettings(tile_size, memory, jobs),
+            spectra=psd,
+            dates=options.parse_dates(dates),
+            output=Output(overwrite, pairs, context.obj),
+            progress=console.progress,
+        )
+    console.say(f"{path}: {result.text}")
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "unwhiten"

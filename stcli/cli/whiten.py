@@ -1,0 +1,82 @@
+"""``stcli whiten``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
+
+
+def command(
+    context: typer.Context,
+    paths: options.Paths,
+    along: options.Along = "time",
+    psd: options.Psd = None,
+    psd_out: options.PsdOut = None,
+    share: Annotated[
+        int, typer.Option("--share", help="Side of a block of pixels that share a spectrum.")
+    ] = WhitenSettings.share,
+    rows: Annotated[
+        int | None, typer.Option("--rows", help="Frequency rows of the cells. Default: suits.")
+    ] = None,
+    stationary: Annotated[
+        bool, typer.Option("--stationary", help="Take the spectrum as the same at all times.")
+    ] = False,
+    uneven: Annotated[
+        Literal["refuse", "order"],
+        typer.Option("--uneven", help="Dates on no even lattice: refuse, or take in order."),
+    ] = "refuse",
+    dates: options.Dates = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Write nothing and exit 7 where it is not white.")
+    ] = False,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="PNG", help="Draw spectrum and histogram.")
+    ] = None,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Whiten dates or series by an evolving spectrum, or bands by a local noise map.
+
+    Example: stcli whiten cube.nc white.nc --psd-out spectra.nc
+    """
+    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.whiten import Spectra
+    from stcli.workflows.whiten_any import whiten
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    settings = WhitenSettings(share, rows, not stationary, uneven)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = whiten(
+            along,
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            path,
+            settings if along == "time" else NoiseMapSettings(),
+            RunSettings(tile_size, memory, jobs),
+            spectra=Spectra(psd, psd_out, strict, plot, options.parse_dates(dates)),
+            output=Output(overwrite, pairs, context.obj),
+            progress=console.progress,
+        )
+    console.say(f"{path}: {result.text}")
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "whiten"

@@ -1,0 +1,161 @@
+"""What a sample of pixels tells of a raster's noise: levels, covariance, SNR, gain and read noise.
+
+A sample is the same for every tiling, and so is all that is reckoned from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.noise.models import Model
+from stcli.noise.spatial import MEDIAN
+from stcli.noise.wavelets import Plane
+
+#: Diagonal coefficients beyond this many local deviations are edges, not noise.
+EDGE = 4.0
+#: Groups of pixels of equal number, by local mean, of the Poisson-Gaussian fit, and their size.
+GROUPS, GROUP_SIZE = 24, 200
+#: Deviations that the gain must be away from 0, and ratio of extreme variances, to be believed.
+SIGNIFICANT, CONTRAST = 5.0, 1.3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sampled pixels of a raster, in the order of their place.
+
+    Attributes
+    ----------
+    values : ndarray of float64 (pixel, band)
+        As read, in each band's unit.
+    local : ndarray of float64 (pixel, band)
+        The wavelet's smooth plane of level 1, in the domain that noise is measured in.
+    diagonal : ndarray of float64 (pixel, band)
+        HH coefficients of level 1 over their gain, in that domain; NaN where they lean on holes.
+    sigma : ndarray of float64 (pixel, band, level)
+        The noise map there, in that domain; NaN where unknown.
+    low, high : ndarray of float64 (band,)
+        Least and greatest valid value of the whole raster.
+    """
+
+    values: Plane
+    local: Plane
+    diagonal: Plane
+    sigma: NDArray[np.float64]
+    low: Plane
+    high: Plane
+
+
+def typical(sample: Sample) -> NDArray[np.float64]:
+    """Median of the noise map: (band, level); 0 where it is unknown everywhere."""
+    known = np.where(np.isfinite(sample.sigma), sample.sigma, np.nan)
+    out = np.zeros(known.shape[1:])
+    for band, level in np.ndindex(*out.shape):
+        part = known[:, band, level]
+        part = part[~np.isnan(part)]
+        out[band, level] = np.median(part) if part.size else 0.0
+    return out
+
+
+def noise_covariance(sample: Sample) -> Plane:
+    """Covariance of the noise between bands at the noise map's typical level.
+
+    Each diagonal coefficient is divided by the local deviation of its band, edges are left out,
+    and the correlation of what remains is scaled by the typical deviations.
+
+    Returns
+    -------
+    ndarray of float64 (band, band)
+    """
+    level = typical(sample)[:, 0]
+    sigma = sample.sigma[:, :, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = np.where(sigma > 0, sample.diagonal / sigma, 0.0)
+        inner = np.all(np.abs(scaled) <= EDGE, axis=1)
+    inner &= np.isfinite(scaled).all(axis=1) & np.isfinite(sigma).all(axis=1)
+    part = scaled[inner]
+    if len(part) < 2:
+        return np.diag(level**2)
+    covariance = part.T @ part / len(part)
+    size = np.sqrt(np.diag(covariance))
+    correlation = (
+        covariance / np.where(size > 0, size, 1.0) / np.where(size > 0, size, 1.0)[:, None]
+    )
+    np.fill_diagonal(correlation, 1.0)
+    out: Plane = correlation * level * level[:, None]
+    return out
+
+
+def signal_to_noise(sample: Sample, model: Model) -> Plane:
+    """Variance of the signal over that of the noise: (band,), NaN for a band without noise.
+
+    In the domain that noise is measured in: ``(var z - mean sigma**2) / mean sigma**2``.
+    """
+    transformed = model.forward(sample.values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        squares = np.square(sample.sigma[:, :, 0])
+        known = np.isfinite(squares)
+        noise = np.where(known, squares, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        ratio = np.maximum(transformed.var(axis=0) - noise, 0.0) / noise
+    return np.where(noise > 0, ratio, np.nan)
+
+
+@dataclass(frozen=True)
+class PoissonFit:
+    """Noise variance as a line in the local mean: ``gain * mean + read_noise**2``.
+
+    Attributes
+    ----------
+    gain, read_noise : float
+        In the band's unit.
+    error : float
+        Standard error of the gain.
+    supported : bool
+        The gain is positive, clearly not 0, and the variance changes over the values at hand.
+    """
+
+    gain: float
+    read_noise: float
+    error: float
+    supported: bool
+
+
+def poisson_fit(local: Plane, diagonal: Plane) -> PoissonFit:
+    """Fit gain and read noise of one band.
+
+    Pixels are grouped by local mean; a group's variance is the square of its coefficients' robust
+    deviation; the line goes through the groups by weighted least squares, twice, so that the
+    weights are of the fitted variances (as Foi et al. 2008, doi:10.1109/TIP.2008.2001399, in
+    groups of equal number). The line is cut at 0 below.
+
+    Parameters
+    ----------
+    local, diagonal : ndarray of float64 (pixel,)
+        Smooth plane and gain-corrected HH coefficients; NaN does not count.
+    """
+    known = np.isfinite(local) & np.isfinite(diagonal)
+    local, size = local[known], np.abs(diagonal[known])
+    groups = min(GROUPS, len(local) // GROUP_SIZE)
+    if groups < 4:
+        return PoissonFit(0.0, 0.0, np.inf, False)
+    parts = np.array_split(np.argsort(local, kind="stable"), groups)
+    mean = np.array([local[part].mean() for part in parts])
+    variance = np.array([(np.median(size[part]) / MEDIAN) ** 2 for part in parts])
+    count = np.array([len(part) for part in parts])
+    fitted = np.maximum(variance, variance.max() * 1e-6 + 1e-300)
+    design = np.stack([mean, np.ones_like(mean)], axis=1)
+    for _ in range(3):
+        # the relative deviation of a variance from n coefficients is 2 * 1.17 / sqrt(2 n)
+        weight = 1 / (fitted * 1.65 / np.sqrt(count))
+        line, *_ = np.linalg.lstsq(design * weight[:, None], variance * weight, rcond=None)
+        fitted = np.maximum(design @ line, fitted.max() * 1e-3)
+    residual = (variance - design @ line) * weight
+    scatter = max(1.0, float(residual @ residual) / max(1, groups - 2))
+    normal = (design * weight[:, None]).T @ (design * weight[:, None])
+    error = float(np.sqrt(np.linalg.pinv(normal)[0, 0] * scatter))
+    gain, floor = float(line[0]), float(line[1])
+    contrast = fitted.max() > CONTRAST * fitted.min()
+    supported = gain > SIGNIFICANT * error and bool(contrast)
+    return PoissonFit(gain, float(np.sqrt(max(floor, 0.0))), error, supported)

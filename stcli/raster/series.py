@@ -1,0 +1,292 @@
+"""Series without pixels: columns of a CSV, or one-dimensional variables of HDF5 and NetCDF.
+
+CSV: a header line, then a first column of times (numbers, in seconds unless the header says
+``time [unit]``, or ISO dates, in days) and columns of numbers; an empty field or ``nan`` is a gap.
+HDF5 and NetCDF: the longest one-dimensional floating variables of one group; times come from
+the variable of their dimension, else from the attributes Xstart, Xspacing and Xunits.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.errors import InputError
+from stcli.raster.netcdf import HDF5_LOCK
+from stcli.raster.netcdf_write import hidden_folder, publish, refuse_path
+
+TEXT = {".csv", ".txt", ".tsv"}
+HDF5 = {".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Series on one axis of times.
+
+    Attributes
+    ----------
+    names : tuple of str
+    values : ndarray, (time, series), float64
+        NaN where there is a gap.
+    times : ndarray, (time,), float64
+    time_unit : str
+        ``"s"``, ``"d"``, or what the file says.
+    units : tuple of str
+        Of each series; ``"1"`` where the file does not say.
+    labels : tuple of str
+        Times as the file writes them, after their header; empty where they are the numbers.
+    axis : (str, str)
+        Units and calendar of a CF time axis, empty where there is none.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    times: NDArray[np.float64]
+    time_unit: str
+    units: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    axis: tuple[str, str] = ("", "")
+
+
+def is_series(path: str) -> bool:
+    """Tell whether a file holds series: a text table, or no variable of two dimensions."""
+    suffix = Path(path).suffix.lower()
+    if suffix in TEXT:
+        return True
+    if suffix not in HDF5 or not Path(path).is_file():
+        return False
+    try:
+        with HDF5_LOCK, _dataset(path) as dataset:
+            shapes = [variable.ndim for _, variable in _variables(dataset)]
+    except (OSError, RuntimeError):
+        return False  # the reader of rasters will tell why
+    return 1 in shapes and max(shapes) == 1
+
+
+def read_series(path: str, names: Sequence[int | str] = ()) -> Series:
+    """Read series.
+
+    Parameters
+    ----------
+    path : str
+    names : sequence of int or str
+        1-based numbers or names; all by default.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, or holds no series, or a name is unknown.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; check the name")
+    series = _read_text(path) if Path(path).suffix.lower() in TEXT else _read_hdf5(path)
+    if series.times.size < 2:
+        raise InputError(f"{path}: {series.times.size} dates found, a series of several is wanted")
+    if not np.isfinite(series.times).all() or (np.diff(series.times) <= 0).any():
+        raise InputError(f"{path}: times do not rise throughout; sort them and drop doubles first")
+    return _chosen(series, names, path)
+
+
+def _chosen(series: Series, names: Sequence[int | str], path: str) -> Series:
+    if not names:
+        return series
+    picked = []
+    for name in names:
+        if isinstance(name, int) and 1 <= name <= len(series.names):
+            picked.append(name - 1)
+        elif name in series.names:
+            picked.append(series.names.index(str(name)))
+        else:
+            raise InputError(
+                f"{path}: has no series {name}; choose among {', '.join(series.names)}"
+            )
+    return replace(
+        series,
+        names=tuple(series.names[k] for k in picked),
+        values=series.values[:, picked],
+        units=tuple(series.units[k] for k in picked),
+    )
+
+
+def _read_text(path: str) -> Series:
+    delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            head, *rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except (ValueError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as a table ({error}); a header line and rows "
+            "of a time and numbers are wanted"
+        ) from error
+    uneven = next((k for k, row in enumerate(rows, 2) if len(row) != len(head)), None)
+    if len(head) < 2 or uneven:
+        found = f"line {uneven} has another number of fields" if uneven else "one column only"
+        raise InputError(f"{path}: {found}, a time and at least one series in each line is wanted")
+    times, unit = _text_times(path, head[0], [row[0] for row in rows])
+    values = [[_number(path, k, text) for text in row[1:]] for k, row in enumerate(rows, 2)]
+    names = tuple(name.strip() for name in head[1:])
+    return Series(
+        names,
+        np.array(values, float).reshape(len(rows), len(names)),
+        times,
+        unit,
+        ("1",) * len(names),
+        (head[0], *(row[0] for row in rows)),
+    )
+
+
+def _number(path: str, line: int, text: str) -> float:
+    try:
+        value = float(text) if text.strip() else math.nan
+    except ValueError as error:
+        raise InputError(f"{path}: line {line} holds '{text}', a number is wanted") from error
+    return value if math.isfinite(value) else math.nan
+
+
+def _text_times(path: str, head: str, texts: list[str]) -> tuple[NDArray[np.float64], str]:
+    try:
+        return np.array([float(text) for text in texts]), _bracketed(head)
+    except ValueError:
+        pass
+    try:
+        stamps = [datetime.fromisoformat(text.strip()) for text in texts]
+    except ValueError as error:
+        raise InputError(f"{path}: times are neither numbers nor ISO dates ({error})") from error
+    zoned = [s if s.tzinfo else s.replace(tzinfo=UTC) for s in stamps]
+    return np.array([s.timestamp() / 86400 for s in zoned]), "d"
+
+
+def _bracketed(head: str) -> str:
+    _, opened, rest = head.partition("[")
+    return rest.split("]")[0].strip() if opened else "s"
+
+
+def _dataset(path: str) -> Any:
+    import netCDF4
+
+    return netCDF4.Dataset(path)
+
+
+def _variables(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """List the numeric variables of a file, groups included, coordinates apart."""
+    found = [
+        (prefix + name, variable)
+        for name, variable in group.variables.items()
+        if name not in group.dimensions and getattr(variable.dtype, "kind", "O") == "f"
+    ]
+    for name, inner in group.groups.items():
+        found += _variables(inner, f"{prefix}{name}/")
+    return [(name, variable) for name, variable in found if variable.ndim]
+
+
+def _read_hdf5(path: str) -> Series:
+    try:
+        with HDF5_LOCK, _dataset(path) as dataset:
+            lines = [(name, v) for name, v in _variables(dataset) if v.ndim == 1]
+            if not lines:
+                raise InputError(f"{path}: has no one-dimensional series, one at least is wanted")
+            longest = max(variable.size for _, variable in lines)
+            lines = [(name, v) for name, v in lines if v.size == longest]
+            values = np.stack([_filled(variable) for _, variable in lines], axis=1)
+            times, unit, axis = _axis(lines[0][1], path)
+            names = tuple(name.rsplit("/", 1)[-1] for name, _ in lines)
+            units = tuple(
+                str(getattr(v, "units", getattr(v, "Yunits", "")) or "1") for _, v in lines
+            )
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: cannot be read as HDF5 ({error}); a whole file is wanted"
+        ) from error
+    return Series(names, values, times, unit, units, axis=axis)
+
+
+def _filled(variable: Any) -> NDArray[np.float64]:
+    values = np.ma.masked_invalid(np.ma.asarray(variable[:], dtype=np.float64))
+    filled: NDArray[np.float64] = values.filled(np.nan)
+    return filled
+
+
+def _axis(variable: Any, path: str) -> tuple[NDArray[np.float64], str, tuple[str, str]]:
+    group, dimension = variable.group(), variable.dimensions[0]
+    if dimension in group.variables:
+        axis = group.variables[dimension]
+        unit, calendar = (
+            str(getattr(axis, "units", "s")),
+            str(getattr(axis, "calendar", "standard")),
+        )
+        cf = (unit, calendar) if " since " in unit else ("", "")
+        return np.asarray(axis[:], float), unit.split(" since ")[0], cf
+    if hasattr(variable, "Xspacing"):
+        start, spacing = float(getattr(variable, "Xstart", 0)), float(variable.Xspacing)
+        unit = {"second": "s", "seconds": "s"}.get(str(getattr(variable, "Xunits", "s")), "s")
+        return start + spacing * np.arange(variable.size), unit, ("", "")
+    raise InputError(
+        f"{path}: {variable.name} has no times; a variable named {dimension}, or the attributes "
+        "Xstart and Xspacing are wanted"
+    )
+
+
+def refuse_series(path: str, overwrite: bool) -> None:
+    """Refuse an output that cannot be written, before any work; raises `OutputError`."""
+    refuse_path(path, overwrite)
+
+
+def write_series(
+    path: str, series: Series, overwrite: bool = False, attrs: dict[str, str] | None = None
+) -> None:
+    """Write series atomically: CSV by its suffix, else NetCDF.
+
+    Raises
+    ------
+    OutputError
+    """
+    refuse_path(path, overwrite)
+    with hidden_folder(path) as folder:
+        draft = folder / Path(path).name
+        if Path(path).suffix.lower() in TEXT:
+            _write_text(draft, series)
+        else:
+            _write_netcdf(draft, series, attrs or {})
+        publish(draft, path, overwrite)
+
+
+def _write_text(draft: Path, series: Series) -> None:
+    head, *labels = series.labels or (
+        f"time [{series.time_unit}]",
+        *map(repr, series.times.tolist()),
+    )
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t" if draft.suffix.lower() == ".tsv" else ",")
+        writer.writerow([head, *series.names])
+        for label, row in zip(labels, series.values.tolist(), strict=True):
+            writer.writerow([label, *("" if math.isnan(v) else repr(v) for v in row)])
+
+
+def _write_netcdf(draft: Path, series: Series, attrs: dict[str, str]) -> None:
+    import netCDF4
+
+    with HDF5_LOCK, netCDF4.Dataset(draft, "w") as dataset:
+        dataset.setncatts(
+            {"Conventions": "CF-1.8", "title": draft.stem, "source": "stcli", **attrs}
+        )
+        units, calendar = series.axis
+        name = "time" if units else "elapsed"  # CF's time wants an epoch
+        dataset.createDimension(name, series.times.size)
+        axis = dataset.createVariable(name, "f8", (name,))
+        dated = {"standard_name": "time", "axis": "T", "calendar": calendar} if units else {}
+        axis.setncatts({"long_name": "time", "units": units or series.time_unit, **dated})
+        axis[:] = series.times
+        for k, (label, unit) in enumerate(zip(series.names, series.units, strict=True)):
+            variable = dataset.createVariable(
+                label, "f8", (name,), compression="zlib", complevel=1, fill_value=np.nan
+            )
+            variable.setncatts({"long_name": label, "units": unit})
+            variable[:] = series.values[:, k]

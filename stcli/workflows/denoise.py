@@ -1,0 +1,274 @@
+"""``denoise``: a raster in; the same raster with its noise shrunk away out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.noise.edges import FILL_REACH
+from stcli.noise.models import Model
+from stcli.noise.shrink import BIAS_REACH, halo, shrink, unbiased
+from stcli.noise.spatial import noise_map
+from stcli.noise.statistics import typical
+from stcli.noise.wavelets import Plane
+from stcli.raster.info import RasterInfo, grid_difference
+from stcli.raster.read import Raster, open_raster
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Pass,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.noise import noise_names
+from stcli.workflows.noise_pass import (
+    MAP_PLANES,
+    Ready,
+    cost,
+    float_spec,
+    float_type,
+    map_reach,
+    measure,
+    ready,
+)
+from stcli.workflows.segment import WRITER
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What came out.
+
+    Attributes
+    ----------
+    bands : list of dict
+        ``band``; ``sigma``, the typical noise; ``removed``, the deviation of what was taken away;
+        ``bias``, the mean of input minus output.
+    kept : int
+        Valid values that were left as they are because no noise could be measured near them.
+    """
+
+    output: str
+    noise: str
+    model: str
+    bands: list[dict[str, Any]]
+    kept: int
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DenoiseBlock:
+    """The block function.
+
+    Attributes
+    ----------
+    map_settings, settings
+    models : tuple of Model
+        One a band.
+    reach : int
+    sigmas : tuple of tuple of float, optional
+        Fixed noise by band and level, in the model's domain; None for the local map.
+    paired : bool
+        The block's second half holds the noise of its first, in each band's unit.
+    dtype : numpy.dtype
+        Of the result.
+    """
+
+    map_settings: NoiseMapSettings
+    settings: ShrinkSettings
+    models: tuple[Model, ...]
+    reach: int
+    sigmas: tuple[tuple[float, ...], ...] | None
+    paired: bool
+    dtype: np.dtype[Any]
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> tuple[NDArray[Any], NDArray[np.float64], int]:
+        """Give the core (band, row, col), sums (band, 2) of what was removed, and values kept."""
+        tile = ready(block, valid, where, self.reach)
+        count = len(self.models)
+        out = np.empty((count, where.core.height, where.core.width), self.dtype)
+        sums, kept = np.zeros((count, 3)), 0
+        for band, model in enumerate(self.models):
+            plane = tile.plane(band, model)
+            sigmas = [np.nan_to_num(s) for s in self._sigmas(tile, plane, band, model)]
+            clean = model.backward(shrink(plane, tile.valid, sigmas, self.settings))
+            if model.name == "multiplicative":
+                clean = unbiased(model.backward(plane), clean, tile.valid)
+            before = block[band][where.trim].astype(np.float64)
+            core = np.where(tile.core, clean[tile.trim], np.nan)
+            out[band] = core
+            change = (before - core)[tile.core]
+            sums[band] = change.sum(), np.square(change).sum(), change.size
+            kept += int(((sigmas[0][tile.trim] <= 0) & tile.core).sum())
+        return out, sums, kept
+
+    def _sigmas(self, tile: Ready, plane: Plane, band: int, model: Model) -> list[Plane]:
+        if self.sigmas is not None:
+            return [np.full(plane.shape, sigma) for sigma in self.sigmas[band]]
+        if not self.paired:
+            return noise_map(
+                plane,
+                tile.valid,
+                tile.around.corner,
+                self.map_settings,
+                map_reach(self.map_settings),
+            )
+        levels = len(tile.block) // len(self.models) - 1
+        first = len(self.models) + band * levels
+        unit = model.scale(model.backward(plane))
+        planes = tile.block[first : first + levels].astype(np.float64)
+        return [tile.around.reflect(part) / np.where(unit > 0, unit, 1.0) for part in planes]
+
+
+class Paired:
+    """Two rasters on one grid, read as one; the first alone decides what is valid."""
+
+    def __init__(self, raster: Raster, noise: Raster) -> None:
+        self.raster, self.noise = raster, noise
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window of both; noise that is not valid is 0."""
+        block, valid = self.raster.read(window)
+        sigma, _ = self.noise.read(window)
+        both = np.concatenate([block.astype(np.float64), sigma.astype(np.float64)])
+        return both, valid
+
+
+def denoise(
+    inputs: Inputs,
+    path: str,
+    noise: str,
+    how: tuple[NoiseMapSettings, ShrinkSettings],
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Denoised:
+    """Denoise a raster by wavelet shrinkage with a model of its noise.
+
+    Parameters
+    ----------
+    path : str
+        Raster to write: the bands of the input, floats, NaN for nodata.
+    noise : str
+        ``"local"`` (the noise map), ``"global"`` (its median over the raster), or the path of a
+        raster that ``noise`` wrote.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    given = noise not in ("local", "global")
+    refuse_clash((*inputs.paths, *((noise,) if given else ())), (path,))
+    map_settings, shrink_settings = how
+    with inputs.open() as raster:
+        info = raster.info
+        spec = float_spec(
+            info,
+            path,
+            info.band_names,
+            output,
+            noise=noise,
+            denoise=fields(shrink_settings) | fields(map_settings),
+        )
+        refuse_output(spec)
+        source: Any = raster
+        if given:
+            source = Paired(raster, open_raster(noise))
+            _check_noise(info, source.noise.info)
+        sample, models, _ = measure(raster, map_settings, settings, progress)
+        level = typical(sample)
+        reach = _reach(map_settings, shrink_settings, noise)
+        fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
+        block = DenoiseBlock(
+            map_settings, shrink_settings, models, reach, fixed, given, float_type(info)
+        )
+        work = plan_pass(raster, _cost(info, how, reach, given), settings, reach)
+        total = _Total(info.count)
+        with create_raster(spec, info.geobox) as writer:
+
+            def sink(tile: Tile, result: Any) -> None:
+                if result is not None:
+                    writer.write(tile.core, result[0])
+                    total.add(tile.index, result[1], result[2])
+
+            tally = Pass(source, work.budget).run(block, sink, "denoise", progress)
+        if given:
+            source.noise.close()
+    ran = report(work.budget, tally, time.perf_counter() - begun)
+    rows = total.rows(info, [float(s) for s in level[:, 0]])
+    return Denoised(path, noise, map_settings.model, rows, total.kept, ran)
+
+
+def _check_noise(info: RasterInfo, noise: RasterInfo) -> None:
+    """Refuse a noise map of another grid or of other bands.
+
+    Raises
+    ------
+    InputError
+    """
+    differs = grid_difference(info.geobox, noise.geobox)
+    if differs:
+        raise InputError(
+            f"{noise.path}: is no noise map of {info.path}: {differs}; run stcli noise on it."
+        )
+    levels = max(1, noise.count // info.count)
+    wanted = noise_names(info, levels)
+    if list(noise.band_names) != wanted:
+        found = ", ".join(noise.band_names[:8])
+        raise InputError(
+            f"{noise.path}: bands {found} found, {', '.join(wanted[:8])} wanted as stcli noise "
+            f"writes them for {info.path}."
+        )
+
+
+def _reach(map_settings: NoiseMapSettings, shrink_settings: ShrinkSettings, noise: str) -> int:
+    """Pixels that denoising looks away."""
+    of_map = map_reach(map_settings) - FILL_REACH if noise == "local" else 0
+    bias = BIAS_REACH if map_settings.model == "multiplicative" else 0
+    return int(halo(shrink_settings, of_map) + FILL_REACH + bias)
+
+
+def _cost(
+    info: RasterInfo, how: tuple[NoiseMapSettings, ShrinkSettings], reach: int, paired: bool
+) -> Any:
+    planes = MAP_PLANES + how[0].levels + 8 * how[1].depth + 8
+    more = info.count * (1 + how[0].levels) if paired else 0
+    return cost(info, planes + more, reach, info.count, WRITER)
+
+
+class _Total:
+    """Sums over tiles, added in the tiles' order whatever order they come in."""
+
+    def __init__(self, count: int) -> None:
+        self.parts: dict[int, NDArray[np.float64]] = {}
+        self.kept = 0
+        self.count = count
+
+    def add(self, index: int, sums: NDArray[np.float64], kept: int) -> None:
+        self.parts[index] = sums
+        self.kept += kept
+
+    def rows(self, info: RasterInfo, sigma: list[float]) -> list[dict[str, Any]]:
+        sums = np.sum([self.parts[index] for index in sorted(self.parts)], axis=0)
+        mean = sums[:, 0] / sums[:, 2]
+        removed = np.sqrt(np.maximum(sums[:, 1] / sums[:, 2] - mean**2, 0))
+        return [
+            {"band": name, "sigma": sigma[b], "removed": float(removed[b]), "bias": float(mean[b])}
+            for b, name in enumerate(info.band_names)
+        ]

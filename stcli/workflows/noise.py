@@ -1,0 +1,217 @@
+"""``noise``: a raster in; its noise at each pixel, and a table of it, out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.tiling import Tile
+from stcli.noise.models import Model
+from stcli.noise.spatial import noise_map
+from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
+from stcli.raster.info import RasterInfo
+from stcli.raster.netcdf_write import refuse_path
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.noise_pass import (
+    MAP_PLANES,
+    cost,
+    float_spec,
+    float_type,
+    map_reach,
+    measure,
+    ready,
+)
+from stcli.workflows.segment import WRITER
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What came out: a row a band, the covariance between bands, and how it ran.
+
+    Attributes
+    ----------
+    output : str
+    bands : list of dict
+        ``band``, ``sigma`` (median, of level 1), ``sigma_5`` and ``sigma_95`` (percentiles),
+        ``levels`` (median by level), ``snr_db`` (None without noise or without signal), ``poisson``
+        (gain, read noise, standard error; None when the data do not support it).
+    covariance, correlation : list of list of float
+        Of the noise between bands.
+    """
+
+    output: str
+    model: str
+    bands: list[dict[str, Any]]
+    covariance: list[list[float]]
+    correlation: list[list[float]]
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NoiseBlock:
+    """The block function: the noise map of each band, level by level, NaN where unknown."""
+
+    settings: NoiseMapSettings
+    models: tuple[Model, ...]
+    reach: int
+    dtype: np.dtype[Any]
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> NDArray[np.floating[Any]]:
+        """Give deviations (band and level, row, col) of the core, in each band's unit."""
+        tile = ready(block, valid, where, self.reach)
+        out = np.empty(
+            (len(self.models) * self.settings.levels, where.core.height, where.core.width),
+            self.dtype,
+        )
+        for band, model in enumerate(self.models):
+            plane = tile.plane(band, model)
+            maps = noise_map(plane, tile.valid, tile.around.corner, self.settings, self.reach)
+            unit = model.scale(model.backward(plane[tile.trim]))
+            for level, sigma in enumerate(maps):
+                found = np.where(tile.core, sigma[tile.trim] * unit, np.nan)
+                out[band * self.settings.levels + level] = found
+        return out
+
+
+def noise(
+    inputs: Inputs,
+    path: str,
+    map_settings: NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    plot: str | None = None,
+    progress: Progress = silent,
+) -> Noise:
+    """Measure the noise of a raster at each pixel.
+
+    Parameters
+    ----------
+    path : str
+        Raster to write: a band ``sigma NAME`` (and ``sigma NAME level j`` beyond the first level)
+        for each band, floats, NaN for nodata and where no noise could be measured.
+    plot : str, optional
+        PNG of the noise map's first band to draw.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path, *((plot,) if plot else ())))
+    if plot:
+        refuse_path(plot, output.overwrite)
+    with inputs.open() as raster:
+        info, levels = raster.info, map_settings.levels
+        spec = float_spec(info, path, noise_names(info, levels), output, noise=fields(map_settings))
+        refuse_output(spec)
+        sample, models, fits = measure(raster, map_settings, settings, progress)
+        reach = map_reach(map_settings)
+        planes = MAP_PLANES + levels
+        need = cost(info, planes, reach, info.count * levels, WRITER)
+        work = plan_pass(raster, need, settings, reach)
+        view = _View(info.shape)
+        with create_raster(spec, info.geobox) as writer:
+
+            def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+                if result is not None:
+                    writer.write(tile.core, result)
+                    view.add(tile, result[0])
+
+            block = NoiseBlock(map_settings, models, reach, float_type(info))
+            tally = work.run(block, sink, "noise map", progress)
+    if plot:
+        from stcli.raster.plots import draw_map  # matplotlib takes a second to import
+
+        unit = info.bands[0].units or "unit of the band"
+        words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")
+        draw_map(plot, view.plane, words, output.overwrite)
+    ran = report(work.budget, tally, time.perf_counter() - begun)
+    return _summary(path, info, map_settings, (sample, models, fits), ran)
+
+
+class _View:
+    """A map's first band, thinned to at most `SIDE` rows and columns: what a plot shows."""
+
+    SIDE = 1000
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.step = max(1, -(-max(shape) // self.SIDE))
+        rows, cols = (-(-side // self.step) for side in shape)
+        self.plane = np.full((rows, cols), np.nan, dtype=np.float32)
+
+    def add(self, tile: Tile, band: NDArray[Any]) -> None:
+        core, step = tile.core, self.step
+        part = band[-core.row_off % step :: step, -core.col_off % step :: step]
+        row, col = -(-core.row_off // step), -(-core.col_off // step)
+        self.plane[row : row + part.shape[0], col : col + part.shape[1]] = part
+
+
+def noise_names(info: RasterInfo, levels: int) -> list[str]:
+    """Names of a noise map's bands."""
+    return [
+        f"sigma {name}" + (f" level {level}" if level > 1 else "")
+        for name in info.band_names
+        for level in range(1, levels + 1)
+    ]
+
+
+def _summary(
+    path: str,
+    info: RasterInfo,
+    settings: NoiseMapSettings,
+    found: tuple[Sample, tuple[Model, ...], tuple[PoissonFit, ...]],
+    ran: dict[str, Any],
+) -> Noise:
+    sample, models, fits = found
+    covariance = noise_covariance(sample)
+    size = np.sqrt(np.diag(covariance))
+    size = np.where(size > 0, size, 1.0)
+    rows = []
+    for band, name in enumerate(info.band_names):
+        fit = fits[band] if fits and fits[band].supported else None
+        rows.append(
+            {
+                "band": name,
+                **_levels(sample, band, models[band]),
+                "snr_db": _decibel(float(signal_to_noise(sample, models[band])[band])),
+                "poisson": None
+                if fit is None
+                else {"gain": fit.gain, "read_noise": fit.read_noise, "error": fit.error},
+            }
+        )
+    correlation = covariance / size / size[:, None]
+    return Noise(path, settings.model, rows, covariance.tolist(), correlation.tolist(), ran)
+
+
+def _levels(sample: Sample, band: int, model: Model) -> dict[str, Any]:
+    """Percentiles of a band's noise in the sample, in its unit."""
+    unit = model.scale(sample.values[:, band])
+    sigma = sample.sigma[:, band] * unit[:, None]
+    known = sigma[np.isfinite(sigma).all(axis=1)]
+    if not len(known):
+        return {"sigma": None, "sigma_5": None, "sigma_95": None, "levels": None}
+    low, middle, high = np.percentile(known[:, 0], (5, 50, 95)).tolist()
+    levels = np.median(known, axis=0).tolist()
+    return {"sigma": middle, "sigma_5": low, "sigma_95": high, "levels": levels}
+
+
+def _decibel(ratio: float) -> float | None:
+    return 10 * float(np.log10(ratio)) if np.isfinite(ratio) and ratio > 0 else None

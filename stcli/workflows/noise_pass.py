@@ -1,0 +1,241 @@
+"""What the verbs of spatial noise share: a tile made ready for filters, and the first pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.noise.edges import FILL_REACH, Surround, fill, surround
+from stcli.noise.models import Model
+from stcli.noise.spatial import halo, leaning, noise_map
+from stcli.noise.statistics import PoissonFit, Sample, poisson_fit
+from stcli.noise.wavelets import Plane, analyse, bank
+from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.read import Raster
+from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.job import Output, Progress, plan_pass
+
+#: Values (pixels times bands) of the first pass's sample at most.
+SAMPLE = 1 << 21
+#: Planes of float64 that the noise map of one band holds at its peak, its levels not counted.
+MAP_PLANES = 10
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A tile with one halo around its core on all sides.
+
+    Attributes
+    ----------
+    block : ndarray (band, row, col)
+        As read.
+    valid : ndarray of bool (row, col)
+        Completed.
+    around : Surround
+    trim : (slice, slice)
+        The core inside the completed planes.
+    """
+
+    block: NDArray[Any]
+    valid: NDArray[np.bool_]
+    around: Surround
+    trim: tuple[slice, slice]
+
+    def plane(self, band: int, model: Model) -> Plane:
+        """Give a band (row, col) in the model's domain: completed, holes filled."""
+        values = model.forward(self.around.reflect(self.block[band].astype(np.float64)))
+        return fill(values, self.valid)
+
+    @property
+    def core(self) -> NDArray[np.bool_]:
+        """Valid pixels of the core."""
+        return self.valid[self.trim]
+
+
+def ready(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, reach: int) -> Ready:
+    """Complete a tile by `reach` pixels around its core."""
+    around = surround(valid.shape, where.trim, where.lattice, reach)
+    rows, cols = (
+        slice(t.start + before, t.stop + before)
+        for t, before in zip(where.trim, around.before, strict=True)
+    )
+    return Ready(block, around.reflect(valid), around, (rows, cols))
+
+
+def map_reach(settings: NoiseMapSettings) -> int:
+    """Pixels that a noise map looks away, holes counted."""
+    return int(halo(settings) + FILL_REACH)
+
+
+def cost(info: RasterInfo, planes: int, reach: int, core_values: int, once: int = 0) -> Cost:
+    """Bytes of a pass that works on one band at a time in `planes` planes of float64.
+
+    Planes are completed by `reach` on all sides, also where the raster ends: a tile's planes are
+    larger than what it reads by no more than the raster would be.
+    """
+    grown = float(np.prod([(side + 2 * reach) / side for side in info.shape]))
+    block = info.count * info.dtype.itemsize + 1
+    return Cost(2 * block + int(np.ceil((8 * planes + 2) * grown)), 2 * 8 * core_values, once=once)
+
+
+@dataclass(frozen=True)
+class SampleBlock:
+    """The first pass's block function: what a `Sample` holds, for the tile's sampled pixels."""
+
+    settings: NoiseMapSettings
+    models: tuple[Model, ...]
+    step: int
+    reach: int
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Give places (pixel,), parts (part, pixel, band), and extremes (2, band) of a tile."""
+        tile = ready(block, valid, where, self.reach)
+        core, filters = where.core, bank(self.settings.wavelet)
+        rows = np.arange(-core.row_off % self.step, core.height, self.step)
+        cols = np.arange(-core.col_off % self.step, core.width, self.step)
+        grid = np.ix_(rows, cols)
+        chosen = tile.core[grid]
+        places = ((rows + core.row_off)[:, None] << 32) + (cols + core.col_off)[None, :]
+        leans = leaning(tile.valid, filters, 1)
+        parts, extremes = [], []
+        for band, model in enumerate(self.models):
+            plane = tile.plane(band, model)
+            smooth, details = analyse(plane, filters, 1)
+            detail = np.where(leans, np.nan, details[2] / filters.gain(1, (1, 1)))
+            maps = noise_map(
+                plane, tile.valid, tile.around.corner, self.settings, map_reach(self.settings)
+            )
+            values = block[band][where.trim].astype(np.float64)
+            inside = values[tile.core]
+            extremes.append((inside.min(), inside.max()))
+            planes = [values, *(p[tile.trim] for p in (smooth, detail, *maps))]
+            parts.append([p[grid][chosen] for p in planes])
+        return places[chosen], np.moveaxis(np.array(parts), 0, -1), np.array(extremes).T
+
+
+def sample_step(info: RasterInfo) -> int:
+    """Rows and columns between sampled pixels; 1 for a raster of no more than `SAMPLE` values."""
+    values = info.shape[0] * info.shape[1] * info.count
+    return max(1, int(np.ceil((values / SAMPLE) ** 0.5)))
+
+
+def sample(
+    raster: Raster,
+    settings: NoiseMapSettings,
+    models: tuple[Model, ...],
+    run: RunSettings,
+    progress: Progress,
+) -> Sample:
+    """Measure a raster's sample in one pass.
+
+    Raises
+    ------
+    InputError
+        No pixel is valid, or a value is 0 or less and the model is multiplicative.
+    """
+    info = raster.info
+    reach = map_reach(settings)
+    block = SampleBlock(settings, models, sample_step(info), reach)
+    results: dict[int, Any] = {}
+
+    def sink(tile: Tile, result: Any) -> None:
+        if result is not None:
+            results[tile.index] = result
+
+    held = 3 * 8 * SAMPLE * (3 + settings.levels)
+    work = plan_pass(
+        raster, cost(info, MAP_PLANES + settings.levels, reach, info.count, held), run, reach
+    )
+    work.run(block, sink, "noise", progress)
+    if not results:
+        raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+    found = _sorted(results)
+    for name, model, low in zip(info.band_names, models, found.low, strict=True):
+        if model.name == "multiplicative" and low <= 0:
+            raise InputError(
+                f"{info.path}: {low:g} found in band {name}, values above 0 are wanted for "
+                "--model multiplicative; a raster in dB has additive noise already."
+            )
+    return found
+
+
+def _sorted(results: dict[int, Any]) -> Sample:
+    """Put the tiles' parts in the order of the pixels' places, which no tiling changes."""
+    places = np.concatenate([results[i][0] for i in sorted(results)])
+    parts = np.concatenate([results[i][1] for i in sorted(results)], axis=1)
+    parts = parts[:, np.argsort(places, kind="stable")]
+    extremes = np.stack([results[i][2] for i in sorted(results)])
+    return Sample(
+        values=parts[0],
+        local=parts[1],
+        diagonal=parts[2],
+        sigma=np.moveaxis(parts[3:], 0, -1),
+        low=extremes[:, 0].min(axis=0),
+        high=extremes[:, 1].max(axis=0),
+    )
+
+
+def additive(count: int) -> tuple[Model, ...]:
+    """Give `count` bands the model of additive noise."""
+    return (Model(),) * count
+
+
+def measure(
+    raster: Raster, settings: NoiseMapSettings, run: RunSettings, progress: Progress
+) -> tuple[Sample, tuple[Model, ...], tuple[PoissonFit, ...]]:
+    """Measure the sample in the model's domain; for ``poisson`` the model is fitted first.
+
+    Raises
+    ------
+    InputError
+        As `sample`; or a band's variance does not grow with its value, and the model is poisson.
+    """
+    info = raster.info
+    named = settings.model if settings.model == "multiplicative" else "additive"
+    models = (Model(named),) * info.count
+    found = sample(raster, settings, models, run, progress)
+    if settings.model == "multiplicative":
+        return found, models, ()
+    fits = tuple(poisson_fit(found.local[:, b], found.diagonal[:, b]) for b in range(info.count))
+    if settings.model == "additive":
+        return found, models, fits
+    for name, fit in zip(info.band_names, fits, strict=True):
+        if not fit.supported:
+            raise InputError(
+                f"{info.path}: the noise of band {name} does not grow with its value, --model "
+                "poisson wants one that does; take --model additive."
+            )
+    models = tuple(Model("poisson", fit.gain, fit.read_noise) for fit in fits)
+    return sample(raster, settings, models, run, progress), models, fits
+
+
+def float_type(info: RasterInfo) -> np.dtype[Any]:
+    """Give float64 for bands that float32 does not hold to the last digit of their type."""
+    wide = info.dtype.itemsize > (4 if info.dtype.kind == "f" else 2)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def float_spec(
+    info: RasterInfo, path: str, names: Iterable[str], output: Output, **tags: Any
+) -> OutputSpec:
+    """Describe a raster of floats with NaN for nodata."""
+    return OutputSpec(
+        path=path,
+        dtype=float_type(info).name,
+        bands=tuple(OutputBand(name) for name in names),
+        nodata=np.nan,
+        kind="continuous",
+        creation_options=output.creation_options,
+        overwrite=output.overwrite,
+        tags=output.tags(info, **tags),
+    )

@@ -1,0 +1,123 @@
+"""``unwhiten --along time``: whitened dates and the spectra that whitened them back to dates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.noise.dates import Dates
+from stcli.noise.groups import unwhiten_group
+from stcli.raster.cube import cube_of
+from stcli.raster.info import lattice_origin
+from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
+from stcli.settings import RunSettings, WhitenSettings
+from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
+from stcli.workflows.whiten import WhitenedRaster, plan, written
+from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
+
+
+def unwhiten_time(
+    inputs: Inputs,
+    path: str,
+    spectra: str,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+    dates: tuple[str, ...] = (),
+) -> WhitenedRaster:
+    """Turn whitened dates back into those they came from.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        A result of `whiten_time`.
+    path : str
+    spectra : str
+        File of spectra written beside it.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash([*inputs.paths, spectra], [path])
+    with inputs.open() as raster, open_spectra(spectra) as file:
+        layout, cube = file.layout, cube_of(raster, dates)
+        _refuse_others(layout, cube.variables, raster.info, spectra)
+        times = np.array(cube.times.values)
+        places = _places(times, layout, spectra)
+        work = plan(cube, layout, settings)
+        with written(cube, path, output, layout.units, "") as writer:
+            job = _Job(places, layout, file)
+
+            def sink(tile: Tile, values: NDArray[Any] | None) -> None:
+                if values is not None:
+                    writer.write(tile.core, values)
+
+            tally = work.run(job.tile, sink, "unwhiten", progress)
+    return WhitenedRaster(path, {}, report(work.budget, tally, time.perf_counter() - begun))
+
+
+def _places(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:
+    """Put times on the lattice of a file of spectra, or refuse them."""
+    for uneven in ("refuse", "order"):
+        try:
+            found = dates_of(times, path, WhitenSettings(uneven=uneven))
+        except InputError:
+            continue
+        if found.samples == layout.samples and np.isclose(found.step, layout.step, rtol=1e-9):
+            return found
+    raise InputError(
+        f"{path}: was made for series of {layout.samples} places {layout.step:g} "
+        f"{layout.time_unit} apart, other dates found; unwhiten what was whitened with it"
+    )
+
+
+def _refuse_others(layout: SpectraLayout, variables: tuple[str, ...], info: Any, path: str) -> None:
+    first = tuple(o // layout.share for o in lattice_origin(info.geobox))
+    pairs = (
+        ("bands", layout.bands, variables),
+        ("rows and columns", layout.shape, info.shape),
+        ("first block", layout.first, first),
+    )
+    for word, has, wants in pairs:
+        if has != wants:
+            raise InputError(
+                f"{path}: was made for {word} {has}, these are {wants}; unwhiten what was whitened "
+                "with it"
+            )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The block function."""
+
+    dates: Dates
+    layout: SpectraLayout
+    file: SpectraFile
+
+    def tile(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        """Unwhiten a tile: (date, band, row, col)."""
+        values = block.reshape(-1, len(self.layout.bands), *block.shape[1:])
+        level, rest = self.file.get_pixels(where.core)
+        out = np.full(values.shape, np.nan, block.dtype)
+        for v in range(values.shape[1]):
+            for place, rows, cols in group_windows(where, self.layout):
+                part = values[:, v, rows, cols]
+                if np.isfinite(part).any():
+                    kept = (
+                        level[v, rows, cols].ravel(),
+                        rest[v][:, rows, cols].reshape(rest.shape[1], -1),
+                    )
+                    spectrum = stored_spectrum(self.file, (v, *place))
+                    flat = part.reshape(len(part), -1)
+                    found = unwhiten_group(flat, kept, self.dates, spectrum)
+                    out[:, v, rows, cols] = found.reshape(part.shape)
+        return out

@@ -1,0 +1,337 @@
+"""``whiten --along time``: a raster of dates in, its whitened dates out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.engine.memory import MB, Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.noise.dates import Dates
+from stcli.noise.diagonal import Sums, inside_cells, verdict
+from stcli.noise.groups import whiten_group
+from stcli.noise.spectrum import Spectrum
+from stcli.raster.cube import Cube, cube_of
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
+from stcli.raster.write import create_raster
+from stcli.settings import RunSettings, WhitenSettings
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.whiten_groups import (
+    dates_of,
+    group_windows,
+    layout_of,
+    same_layout,
+    stored_spectrum,
+)
+from stcli.workflows.whiten_report import refuse_failed, total_of
+
+NETCDF = {".nc", ".nc4", ".cdf"}
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Where spectra come from and go to, and what else is asked of them.
+
+    Attributes
+    ----------
+    known : str or None
+        File of spectra to whiten by.
+    out : str or None
+        File of spectra to write, which unwhitening needs.
+    strict : bool
+        Refuse to write what fails the checks.
+    plot : str or None
+        PNG to draw.
+    dates : tuple of str
+        ISO dates of the bands, in place of those found.
+    """
+
+    known: str | None = None
+    out: str | None = None
+    strict: bool = False
+    plot: str | None = None
+    dates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WhitenedRaster:
+    """What came out: the file, how white it is, and how it ran."""
+
+    output: str
+    report: dict[str, Any]
+    run: dict[str, Any]
+
+
+def whiten_time(
+    inputs: Inputs,
+    path: str,
+    whiten: WhitenSettings,
+    settings: RunSettings,
+    *,
+    spectra: Spectra | None = None,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> WhitenedRaster:
+    """Whiten every pixel's series of dates.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Dates as bands, of one variable or several.
+    path : str
+        NetCDF where it ends in .nc, else GeoTIFF with a band a date and variable.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, CheckError
+    """
+    begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
+    refuse_clash(
+        [*inputs.paths, *filter(None, [spectra.known])],
+        [path, *filter(None, [spectra.out, spectra.plot])],
+    )
+    with inputs.open() as raster:
+        cube = cube_of(raster, spectra.dates)
+        dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
+        layout = layout_of(cube, dates, whiten)
+        work = plan(cube, layout, settings)
+        sheet = _Sheet(layout)
+        with (
+            written(cube, path, output, ("1",) * len(cube.variables), "whitened ") as writer,
+            _opened(spectra, layout, output) as (known, out),
+        ):
+            job = _Job(cube, dates, whiten, layout, known)
+            tally = work.run(
+                job.tile, lambda t, r: sheet.take(t, r, writer, out), "whiten", progress
+            )
+            found = sheet.judge(raster.info.path)
+            if out is not None:
+                out.note(found)
+            writer.note("stcli_diagonal", json.dumps(found))
+            refuse_failed(found, spectra.strict, path)
+            if spectra.plot:
+                _draw(spectra.plot, sheet, output)
+    return WhitenedRaster(path, found, report(work.budget, tally, time.perf_counter() - begun))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What comes of one group: its place, and what is stored and summed."""
+
+    where: tuple[int, int, int]
+    spectrum: Spectrum
+    sums: Sums | None
+
+
+@dataclass(frozen=True)
+class _Tiled:
+    """What comes of a tile."""
+
+    values: NDArray[Any]  # (date, band, row, col)
+    level: NDArray[Any]  # (band, row, col)
+    rest: NDArray[Any]  # (band, place, row, col)
+    groups: list[_Group]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The block function: a tile's series, group by group."""
+
+    cube: Cube
+    dates: Dates
+    settings: WhitenSettings
+    layout: SpectraLayout
+    known: SpectraFile | None
+
+    def tile(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> _Tiled:
+        """Whiten a tile."""
+        count = len(self.cube.variables)
+        values = block.reshape(-1, count, *block.shape[1:])
+        level = np.zeros(values.shape[1:], np.float64)
+        frame_size = self.layout.rows * self.layout.times
+        rest = np.full((count, frame_size, *block.shape[1:]), np.nan, block.dtype)
+        out = np.full(values.shape, np.nan, block.dtype)
+        groups = []
+        for v in range(count):
+            for place, rows, cols in group_windows(where, self.layout):
+                part = values[:, v, rows, cols]
+                if not np.isfinite(part).any():
+                    continue
+                key = (v, *place)
+                found = whiten_group(
+                    part.reshape(len(part), -1), self.dates, self.settings, self._spectrum(key)
+                )
+                out[:, v, rows, cols] = found.values.reshape(part.shape)
+                level[v, rows, cols] = found.level.reshape(part.shape[1:])
+                rest[v][:, rows, cols] = found.rest.reshape(-1, *part.shape[1:])
+                groups.append(_Group(key, found.spectrum, found.sums))
+        return _Tiled(out, level, rest, groups)
+
+    def _spectrum(self, key: tuple[int, int, int]) -> Spectrum | None:
+        return None if self.known is None else stored_spectrum(self.known, key)
+
+
+class _Sheet:
+    """What is known of a whitening when its tiles are done."""
+
+    def __init__(self, layout: SpectraLayout) -> None:
+        self.layout = layout
+        self._sums: dict[int, Sums] = {}
+        self.groups, self.silent = 0, 0
+        self.sample: tuple[int, _Tiled] | None = None
+
+    def take(self, tile: Tile, result: _Tiled | None, writer: Any, out: SpectraFile | None) -> None:
+        """Store a tile's result and sum up its groups."""
+        if result is None:
+            return
+        writer.write(tile.core, result.values)
+        if out is not None:
+            out.put_pixels(tile.core, result.level, result.rest)
+            for group in result.groups:
+                out.put(group.where, (group.spectrum.density, group.spectrum.relative))
+        self.groups += len(result.groups)
+        self.silent += sum(group.sums is None for group in result.groups)
+        sums = [group.sums for group in result.groups if group.sums is not None]
+        if sums:
+            self._sums[tile.index] = total_of(sums)
+        if self.sample is None or tile.index < self.sample[0]:
+            self.sample = (tile.index, result)
+
+    def judge(self, path: str) -> dict[str, Any]:
+        """Judge all groups together.
+
+        Raises
+        ------
+        InputError
+            There is no valid pixel, or every series is constant.
+        """
+        if not self.groups:
+            raise InputError(f"{path}: no valid pixel found, at least one is wanted")
+        if not self._sums:
+            raise InputError(f"{path}: every series is constant, noise to measure is wanted")
+        found = verdict(total_of([self._sums[k] for k in sorted(self._sums)]))
+        return {**found, "groups": self.groups, "constant_groups": self.silent}
+
+
+def plan(cube: Cube, layout: SpectraLayout, settings: RunSettings) -> Any:
+    """Plan the pass, with its memory.
+
+    Reading holds stored values, their masks, and the sorted copy; a tile's result its dates and
+    its rest; a group five float64 arrays of its frames at the transform's peak.
+    """
+    count, size = cube.raster.info.count, 8
+    place = layout.rows * layout.times * len(layout.bands)
+    read = count * (2 * cube.raster.info.dtype.itemsize + 2 + size)
+    cost = Cost(
+        read_pixel=read,
+        core_pixel=count * size + place * size + 8 * len(layout.bands),
+        worker=layout.share**2 * layout.rows * layout.times * 8 * 12,
+        once=96 * MB,
+    )
+    work = plan_pass(cube.raster, cost, settings, align=layout.share)
+    return replace(work, source=cube)
+
+
+class _Tiff:
+    """Writes a cube's blocks (date, band, row, col) as bands of a GeoTIFF."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def write(self, window: Window, values: NDArray[Any]) -> None:
+        """Write a block."""
+        self._writer.write(window, np.ascontiguousarray(values.reshape(-1, *values.shape[2:])))
+
+    def note(self, name: str, text: str) -> None:
+        """Set a tag."""
+        self._writer.note(name.upper(), text)
+
+
+@contextlib.contextmanager
+def written(
+    cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str
+) -> Iterator[Any]:
+    """Create an output of a cube's dates, in the form that its name asks for."""
+    info, dtype = cube.raster.info, cube.dtype
+    if Path(path).suffix.lower() in NETCDF:
+        bands = tuple(
+            CubeBand(name, dtype, units=unit, attrs={"long_name": f"{word}{name}"})
+            for name, unit in zip(cube.variables, units, strict=True)
+        )
+        attrs = {k: v for k, v in info.tags.items() if k in ("history", "title", "institution")}
+        command = shlex.join(output.argv) or "stcli whiten"
+        spec = CubeSpec(path, bands, cube.times, output.overwrite, attrs, command)
+        with create_cube(spec, info.geobox) as writer:
+            yield writer
+        return
+    names = tuple(OutputBand(info.bands[p].name) for row in cube.places for p in row)
+    tiff = OutputSpec(
+        path=path,
+        dtype=dtype,
+        bands=names,
+        nodata=math.nan,
+        kind="continuous",
+        creation_options=output.creation_options,
+        overwrite=output.overwrite,
+        tags=output.tags(info, whiten="time"),
+    )
+    with create_raster(tiff, info.geobox) as writer:
+        yield _Tiff(writer)
+
+
+@contextlib.contextmanager
+def _opened(
+    spectra: Spectra, layout: SpectraLayout, output: Output
+) -> Iterator[tuple[SpectraFile | None, SpectraFile | None]]:
+    """Open the files of spectra that are asked for."""
+    with contextlib.ExitStack() as stack:
+        known = stack.enter_context(open_spectra(spectra.known)) if spectra.known else None
+        if known is not None:
+            same_layout(known.layout, layout, str(spectra.known))
+            layout = replace(layout, bins=known.layout.bins)
+        out = None
+        if spectra.out:
+            out = stack.enter_context(create_spectra(spectra.out, layout, output.overwrite))
+        yield known, out
+
+
+def _draw(path: str, sheet: _Sheet, output: Output) -> None:
+    from stcli.raster.plots import draw_whitening
+
+    if sheet.sample is None:
+        return
+    spectrum, values = sheet.sample[1].groups[0].spectrum, sheet.sample[1].values
+    tiling, unit = spectrum.frame.tiling, sheet.layout.time_unit
+    draw_whitening(
+        path,
+        (
+            spectrum.on_cells()[:, inside_cells(spectrum)],
+            spectrum.step * tiling.rows,
+            0.5 / spectrum.step,
+        ),
+        values[np.isfinite(values)],
+        (unit, f"({sheet.layout.units[0]})² {unit}"),
+        output.overwrite,
+    )

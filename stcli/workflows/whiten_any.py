@@ -1,0 +1,108 @@
+"""``whiten`` and ``unwhiten``, whatever the input is and whichever way they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stcli.errors import UsageError
+from stcli.raster.series import is_series
+from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
+from stcli.workflows.job import Inputs, Output, Progress, silent
+from stcli.workflows.unwhiten import unwhiten_time
+from stcli.workflows.whiten import Spectra, whiten_time
+from stcli.workflows.whiten_report import describe
+from stcli.workflows.whiten_series import unwhiten_series, whiten_series
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came out, and a line about it."""
+
+    output: str
+    report: dict[str, Any]
+    run: dict[str, Any]
+    text: str
+
+
+def whiten(
+    along: str,
+    inputs: Inputs,
+    path: str,
+    whiten: WhitenSettings | NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    spectra: Spectra,
+    output: Output,
+    progress: Progress = silent,
+) -> Done:
+    """Whiten series or dates (``"time"``), or bands (``"space"``).
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, CheckError
+    """
+    if isinstance(whiten, NoiseMapSettings):
+        from stcli.workflows.whiten_space import whiten_space
+
+        if spectra != Spectra():
+            raise UsageError(
+                "--psd, --psd-out, --strict, --plot and --dates: go with --along time, "
+                "--along space found."
+            )
+        done = whiten_space(inputs, path, whiten, settings, output=output, progress=progress)
+        return Done(done.output, done.report, done.run, "whitened by the local noise map")
+    if _series(inputs):
+        found = whiten_series(inputs, path, whiten, settings, spectra=spectra, output=output)
+    else:
+        found = whiten_time(
+            inputs, path, whiten, settings, spectra=spectra, output=output, progress=progress
+        )
+    return Done(found.output, found.report, found.run, describe(found.report))
+
+
+def unwhiten(
+    along: str,
+    inputs: Inputs,
+    path: str,
+    settings: RunSettings,
+    *,
+    spectra: str | None,
+    dates: tuple[str, ...],
+    output: Output,
+    progress: Progress = silent,
+) -> Done:
+    """Undo `whiten`.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    if along == "space":
+        from stcli.workflows.whiten_space import unwhiten_space
+
+        done = unwhiten_space(inputs, path, settings, output=output, progress=progress)
+        return Done(done.output, done.report, done.run, "unwhitened")
+    if spectra is None:
+        raise UsageError("--psd: none found, the file that whiten --psd-out wrote is wanted.")
+    if _series(inputs):
+        found = unwhiten_series(inputs, path, spectra, output=output)
+    else:
+        found = unwhiten_time(
+            inputs, path, spectra, settings, output=output, progress=progress, dates=dates
+        )
+    return Done(found.output, found.report, found.run, "unwhitened")
+
+
+def _series(inputs: Inputs) -> bool:
+    """Tell whether the input holds series without pixels.
+
+    Raises
+    ------
+    UsageError
+        One of several does.
+    """
+    found = [is_series(path) for path in inputs.paths]
+    if len(found) > 1 and any(found):
+        raise UsageError(f"{inputs.paths[found.index(True)]}: holds series, one such input only.")
+    return found[0]

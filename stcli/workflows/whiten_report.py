@@ -1,0 +1,36 @@
+"""What is said of a whitened result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stcli.errors import CheckError
+from stcli.noise.diagonal import Sums
+
+
+def refuse_failed(found: dict[str, Any], strict: bool, path: str) -> None:
+    """Refuse what fails the checks, where that is asked for; raises `CheckError`."""
+    if strict and found["failed"]:
+        raise CheckError(f"{path}: {describe(found)}; --strict was given, so nothing is written")
+
+
+def describe(found: dict[str, Any]) -> str:
+    """Say in a line how white a result is."""
+    band, part = (found["where"][key] for key in ("frequency", "time"))
+    text = (
+        f"largest correlation {found['max_correlation']:.3f} "
+        f"(floor {found['correlation_floor']:.3f}) in {band[0]:.0%} to {band[1]:.0%} of the band, "
+        f"{part[0]:.0%} to {part[1]:.0%} of the time; {found['steep_share']:.1%} of cells steep; "
+        f"variance {found['variance']:.3f}; autocorrelation {found['autocorrelation']:.3f} "
+        f"at lag {found['autocorrelation_lag']}; kurtosis {found['kurtosis']:.2f}"
+    )
+    return f"{text}; not white: {', '.join(found['failed'])}" if found["failed"] else text
+
+
+def total_of(sums: Sequence[Sums]) -> Sums:
+    """Add sums up in their order."""
+    total = sums[0]
+    for more in sums[1:]:
+        total = total + more
+    return total

@@ -1,0 +1,228 @@
+"""``whiten --along space``: bands over their local noise, level by level, and back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, UsageError
+from stcli.noise.models import Model
+from stcli.noise.spatial import noise_map
+from stcli.noise.starlet import gain, reach, split
+from stcli.noise.statistics import typical
+from stcli.raster.info import RasterInfo
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.noise_pass import (
+    MAP_PLANES,
+    cost,
+    float_spec,
+    float_type,
+    map_reach,
+    measure,
+    ready,
+)
+from stcli.workflows.segment import WRITER
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """What came out, how white it is, and how it ran."""
+
+    output: str
+    report: dict[str, Any]
+    run: dict[str, Any]
+
+
+def plane_names(band: str, levels: int) -> list[str]:
+    """Name a band's planes: whitened details, their deviations, and the rest."""
+    numbers = range(1, levels + 1)
+    return [*(f"{band}:w{j}" for j in numbers), *(f"{band}:s{j}" for j in numbers), f"{band}:mean"]
+
+
+@dataclass(frozen=True)
+class WhitenBlock:
+    """The block function: (band and plane, row, col), and moments of the whitened details."""
+
+    settings: NoiseMapSettings
+    fallback: tuple[tuple[float, ...], ...]
+    reach: int
+    dtype: np.dtype[Any]
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Whiten a tile's core."""
+        tile, levels = ready(block, valid, where, self.reach), self.settings.levels
+        parts, moments = [], np.zeros((len(block), levels, 3))
+        for band in range(len(block)):
+            plane = tile.plane(band, Model())
+            maps = noise_map(
+                plane, tile.valid, tile.around.corner, self.settings, map_reach(self.settings)
+            )
+            details, rest = split(plane, tile.valid, levels)
+            white, scales = [], []
+            for j, (detail, sigma) in enumerate(zip(details, maps, strict=True)):
+                core = sigma[tile.trim]
+                known = np.where(core > 0, core, self.fallback[band][j])
+                # what is written is what divides, so that the inverse multiplies by the same
+                scale = (gain(j + 1) * known).astype(self.dtype).astype(np.float64)
+                white.append(detail[tile.trim] / scale)
+                scales.append(scale)
+                moments[band, j] = _moments(white[-1][tile.core])
+            parts += [*white, *scales, rest[tile.trim]]
+        out = np.where(tile.core, np.stack(parts), np.nan).astype(self.dtype)
+        return out, moments
+
+
+def _moments(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    square = np.square(values)
+    return float(values.size), float(square.sum()), float(np.square(square).sum())
+
+
+def whiten_space(
+    inputs: Inputs,
+    path: str,
+    map_settings: NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Whitened:
+    """Divide each band's wavelet details by their local noise.
+
+    Parameters
+    ----------
+    path : str
+        Raster to write: for each band the details over their deviation (``NAME:w1`` …), those
+        deviations (``NAME:s1`` …) and what is left (``NAME:mean``): all that `unwhiten_space`
+        needs.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path,))
+    levels = map_settings.levels
+    with inputs.open() as raster:
+        info = raster.info
+        names = [name for band in info.band_names for name in plane_names(band, levels)]
+        spec = float_spec(info, path, names, output, whiten="space", noise=fields(map_settings))
+        refuse_output(spec)
+        if map_settings.model != "additive":
+            raise UsageError(f"--model: {map_settings.model} found, whiten wants additive noise.")
+        level = typical(measure(raster, map_settings, settings, progress)[0])
+        fallback = tuple(map(tuple, np.where(level > 0, level, 1.0).tolist()))
+        around = max(map_reach(map_settings), reach(levels))
+        block = WhitenBlock(map_settings, fallback, around, float_type(info))
+        need = cost(info, MAP_PLANES + 3 * levels, around, 2 * len(names), WRITER)
+        work = plan_pass(raster, need, settings, around)
+        moments: dict[int, NDArray[np.float64]] = {}
+        with create_raster(spec, info.geobox) as writer:
+
+            def sink(tile: Tile, result: Any) -> None:
+                if result is not None:
+                    writer.write(tile.core, result[0])
+                    moments[tile.index] = result[1]
+
+            tally = work.run(block, sink, "whiten", progress)
+    ran = report(work.budget, tally, time.perf_counter() - begun)
+    return Whitened(path, _whiteness(info, moments), ran)
+
+
+def _whiteness(info: RasterInfo, moments: dict[int, NDArray[np.float64]]) -> dict[str, Any]:
+    """Deviation and kurtosis of the whitened details, by band and level; normal noise has 1, 3."""
+    total = np.sum([moments[index] for index in sorted(moments)], axis=0)
+    size, square, fourth = np.moveaxis(total, -1, 0)
+    variance = square / size
+    kurtosis = fourth / size / np.where(variance > 0, variance, 1.0) ** 2
+    return {
+        name: {"deviation": np.sqrt(variance[b]).tolist(), "kurtosis": kurtosis[b].tolist()}
+        for b, name in enumerate(info.band_names)
+    }
+
+
+@dataclass(frozen=True)
+class UnwhitenBlock:
+    """The block function: each band is its rest and its details times their deviations."""
+
+    count: int
+    levels: int
+    dtype: np.dtype[Any]
+
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        """Give the core (band, row, col)."""
+        planes = block.astype(np.float64).reshape(self.count, 2 * self.levels + 1, *valid.shape)
+        white, scale = planes[:, : self.levels], planes[:, self.levels : -1]
+        values = np.where(valid, planes[:, -1] + (white * scale).sum(axis=1), np.nan)
+        return values.astype(self.dtype)[(slice(None), *where.trim)]
+
+
+def unwhiten_space(
+    inputs: Inputs,
+    path: str,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Whitened:
+    """Undo `whiten_space`.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+        InputError where the bands are not those that `whiten_space` writes.
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        names, levels = _whitened_bands(info)
+        spec = float_spec(info, path, names, output, unwhiten="space")
+        refuse_output(spec)
+        block = UnwhitenBlock(len(names), levels, float_type(info))
+        need = cost(info, 4 * info.count, 0, len(names), WRITER)
+        work = plan_pass(raster, need, settings)
+        with create_raster(spec, info.geobox) as writer:
+
+            def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+                if result is not None:
+                    writer.write(tile.core, result)
+
+            tally = work.run(block, sink, "unwhiten", progress)
+    return Whitened(path, {}, report(work.budget, tally, time.perf_counter() - begun))
+
+
+def _whitened_bands(info: RasterInfo) -> tuple[list[str], int]:
+    """Find which bands were whitened, and in how many levels.
+
+    Raises
+    ------
+    InputError
+    """
+    ends = [name.removesuffix(":mean") for name in info.band_names if name.endswith(":mean")]
+    levels = (info.count // max(1, len(ends)) - 1) // 2
+    wanted = [name for band in ends for name in plane_names(band, levels)]
+    if not ends or wanted != list(info.band_names):
+        found = ", ".join(info.band_names[:6])
+        raise InputError(
+            f"{info.path}: bands {found} found, NAME:w1 … NAME:mean wanted as stcli whiten --along "
+            "space writes them."
+        )
+    return ends, levels

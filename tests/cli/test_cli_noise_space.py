@@ -1,0 +1,187 @@
+"""Spatial noise through the command line: maps, denoising, laws and bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from cliworld import call, good, read, save
+from rasterio.transform import from_origin
+
+ROWS, COLS = 150, 170
+PROFILE = {
+    "driver": "GTiff",
+    "crs": "EPSG:32631",
+    "transform": from_origin(500_130, 5_000_070, 10, 10),
+}
+NAMES = ("red", "nir")
+MAP = ("--window", 17)
+VERBS = {
+    "noise": MAP,
+    "noise levels": (*MAP, "--levels", 2),
+    "denoise": (*MAP, "--depth", 2, "--passes", 1),
+    "denoise twice": (*MAP, "--depth", 1),
+    "denoise global": (*MAP, "--depth", 2, "--noise", "global"),
+    "denoise speckle": (*MAP, "--depth", 2, "--passes", 1, "--model", "multiplicative"),
+}
+
+
+def plain(seed=0):
+    """Make two bands of a smooth scene with noise of deviation 2 and 5: (band, row, col)."""
+    rows, cols = np.mgrid[:ROWS, :COLS]
+    scene = 200 + 40 * np.sin(rows / 30) + 30 * np.cos(cols / 25)
+    noise = np.random.default_rng(seed).normal(size=(2, ROWS, COLS))
+    return (scene + noise * np.array([2.0, 5.0])[:, None, None]).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory):
+    """Write the scene with holes of nodata."""
+    array = plain()
+    array[:, 60:75, 40:80] = np.nan
+    array[1, np.random.default_rng(1).random((ROWS, COLS)) > 0.995] = np.nan
+    path = tmp_path_factory.mktemp("holed") / "holed.tif"
+    return save(path, array, PROFILE, NAMES, nodata=np.nan), array
+
+
+def run(name, path, target, *more):
+    return good(name.split()[0], path, target, *VERBS[name], *more, "-q", "--overwrite")
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_tiles_and_workers_do_not_show(name, holed, tmp_path):
+    run(name, holed[0], tmp_path / "a.tif", "--tile-size", 0, "-j", 1)
+    run(name, holed[0], tmp_path / "b.tif", "--tile-size", 64, "-j", 2)
+    whole, tiled = read(tmp_path / "a.tif"), read(tmp_path / "b.tif")
+    assert np.isfinite(whole).sum() > 0.9 * whole.size
+    assert np.array_equal(whole, tiled, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_nodata_stays_and_spreads_no_further(name, holed, tmp_path):
+    run(name, holed[0], tmp_path / "a.tif")
+    valid = np.isfinite(holed[1]).all(axis=0)
+    assert np.array_equal(
+        np.isfinite(read(tmp_path / "a.tif")),
+        np.broadcast_to(valid, (read(tmp_path / "a.tif").shape)),
+    )
+
+
+def test_the_map_and_the_table_tell_the_noise(tmp_path):
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    done = good("noise", path, tmp_path / "n.tif", "--json", "--plot", tmp_path / "n.png")
+    assert [band["band"] for band in done.json["bands"]] == list(NAMES)
+    for band, wanted in zip(done.json["bands"], (2, 5), strict=True):
+        assert band["sigma"] == pytest.approx(wanted, rel=0.05)
+        assert band["poisson"] is None
+    assert done.json["correlation"][0][1] == pytest.approx(0, abs=0.05)
+    with rasterio.open(tmp_path / "n.tif") as dataset:
+        assert dataset.descriptions == ("sigma red", "sigma nir")
+        assert np.median(dataset.read(2)) == pytest.approx(5, rel=0.05)
+    assert (tmp_path / "n.png").read_bytes()[:4] == b"\x89PNG"
+    table = good("noise", path, tmp_path / "n2.tif", "-q").out
+    assert table.splitlines()[0].startswith("band")
+    assert len(table.splitlines()) == 3
+
+
+def test_counts_show_their_gain(tmp_path):
+    rng = np.random.default_rng(0)
+    mean = np.broadcast_to(np.linspace(20, 2000, COLS), (ROWS, COLS))
+    counts = (3 * rng.poisson(mean / 3))[None].astype("uint16")
+    path = save(tmp_path / "in.tif", counts, PROFILE)
+    done = good("noise", path, tmp_path / "n.tif", "--json", "--model", "poisson")
+    assert done.json["bands"][0]["poisson"]["gain"] == pytest.approx(3, rel=0.08)
+    sigma = read(tmp_path / "n.tif")[0]
+    assert np.median(sigma / np.sqrt(3 * mean)) == pytest.approx(1, rel=0.06)
+    good("denoise", path, tmp_path / "d.tif", "--model", "poisson", "--depth", 3)
+    clean = read(tmp_path / "d.tif")[0]
+    assert np.abs(clean - mean).std() < 0.5 * (counts[0] - mean).std()
+    assert clean.mean() == pytest.approx(mean.mean(), rel=0.01)
+
+
+def test_denoising_brings_the_scene_back(tmp_path):
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    other = plain(seed=7)
+    done = good("denoise", path, tmp_path / "d.tif", "--json", "--depth", 3)
+    clean = read(tmp_path / "d.tif")
+    for band, wanted in enumerate((2.0, 5.0)):
+        before = (plain()[band] - other[band]).std() / np.sqrt(2)
+        after = np.sqrt(max(0.0, (clean[band] - other[band]).var() - wanted**2))
+        assert after < 0.45 * before
+        assert done.json["bands"][band]["removed"] == pytest.approx(wanted, rel=0.1)
+        assert abs(done.json["bands"][band]["bias"]) < 0.1
+    assert done.json["kept"] == 0
+
+
+def test_a_noise_file_does_what_the_local_map_does(tmp_path):
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    good("noise", path, tmp_path / "n.tif", *MAP)
+    for name, noise in (("local", "local"), ("file", tmp_path / "n.tif")):
+        good("denoise", path, tmp_path / f"{name}.tif", *MAP, "--noise", noise, "--depth", 2)
+    local, file = read(tmp_path / "local.tif"), read(tmp_path / "file.tif")
+    inner = np.s_[:, 40:-40, 40:-40]
+    assert np.abs(local - file)[inner].max() < 0.02
+
+
+def test_speckle_goes_and_the_mean_stays(tmp_path):
+    rng = np.random.default_rng(3)
+    mean = 50.0 * (1 + (np.mgrid[:ROWS, :COLS][1] > 80))
+    speckled = (mean * rng.gamma(4, 1 / 4, (ROWS, COLS)))[None].astype("float32")
+    path = save(tmp_path / "in.tif", speckled, PROFILE)
+    good("denoise", path, tmp_path / "d.tif", "--model", "multiplicative", "--wavelet", "haar")
+    clean = read(tmp_path / "d.tif")[0]
+    assert np.std(np.log(clean / mean)) < 0.4 * np.std(np.log(speckled[0] / mean))
+    for half in (np.s_[:, :75], np.s_[:, 86:]):
+        assert 10 * np.log10(clean[half].mean() / mean[half].mean()) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("verb", ["noise", "denoise"])
+def test_one_pixel_one_row_and_a_constant_band_are_fine(verb, tmp_path):
+    for k, shape in enumerate([(1, 1, 1), (1, 1, 40), (1, 30, 40)]):
+        array = np.full(shape, 7, dtype="uint8")
+        path = save(tmp_path / f"{k}.tif", array, PROFILE)
+        good(verb, path, tmp_path / f"o{k}.tif", "-q")
+        wanted = 0 if verb == "noise" else 7
+        assert np.abs(read(tmp_path / f"o{k}.tif") - wanted).max() < 1e-5
+
+
+def refused(tmp_path, code, words, *argv):
+    """Insist on an exit code, one sentence with some words, and on no output."""
+    before = set(tmp_path.iterdir())
+    result = call(*argv)
+    assert result.code == code, result.err
+    assert words in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("verb", ["noise", "denoise"])
+def test_bad_input_is_refused_in_a_sentence(verb, tmp_path):
+    empty = save(tmp_path / "e.tif", np.zeros((1, 20, 20), "float32"), PROFILE, nodata=0)
+    negative = save(tmp_path / "m.tif", -plain(), PROFILE, NAMES)
+    out = tmp_path / "o.tif"
+    refused(tmp_path, 3, "no valid pixel", verb, empty, out)
+    refused(tmp_path, 3, "above 0", verb, negative, out, "--model", "multiplicative")
+    refused(tmp_path, 3, "does not grow", verb, negative, out, "--model", "poisson")
+    refused(tmp_path, 2, "--window", verb, negative, out, "--window", 10)
+    refused(tmp_path, 2, "--levels", verb, negative, out, "--levels", 0)
+    refused(tmp_path, 5, "--memory", verb, negative, out, "--memory", "1MB")
+    refused(tmp_path, 2, "is an input", verb, negative, negative)
+
+
+def test_denoise_refuses_another_wavelet_and_another_noise(tmp_path):
+    path, out = save(tmp_path / "in.tif", plain(), PROFILE, NAMES), tmp_path / "o.tif"
+    refused(tmp_path, 2, "bior", "denoise", path, out, "--wavelet", "bior2.2")
+    small = save(tmp_path / "s.tif", plain()[:, :50], PROFILE, ("sigma red", "sigma nir"))
+    refused(tmp_path, 3, "sizes of", "denoise", path, out, "--noise", small)
+    refused(tmp_path, 3, "nowhere.tif", "denoise", path, out, "--noise", tmp_path / "nowhere.tif")
+    other = save(tmp_path / "b.tif", plain(), PROFILE, ("sigma red", "sigma blue"))
+    refused(tmp_path, 3, "sigma nir", "denoise", path, out, "--noise", other)
+
+
+def test_a_plot_that_exists_is_refused_first(tmp_path):
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    (tmp_path / "p.png").write_bytes(b"mine")
+    refused(tmp_path, 4, "p.png", "noise", path, tmp_path / "o.tif", "--plot", tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes() == b"mine"

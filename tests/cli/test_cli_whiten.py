@@ -1,0 +1,189 @@
+"""`whiten` and `unwhiten` along time, through the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import netCDF4
+import numpy as np
+import pytest
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+from rasterio.windows import Window
+
+from stcli.cli.app import main
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
+
+BOX = GeoBox((45, 53), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
+DATES = 40
+
+
+def values(dates=DATES, seed=0):
+    """Red noise in time about a level of each pixel, with gaps and a pixel without data."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(dates, 2, *BOX.shape))
+    for t in range(1, dates):
+        x[t] += 0.7 * x[t - 1]
+    x = x * 3 + 280 + rng.normal(size=BOX.shape) * 10
+    x[rng.random(x.shape) < 0.02] = np.nan
+    x[:, :, 5, 7] = np.nan
+    return x.astype("float32")
+
+
+def write(path, array, days=None, units="K"):
+    axis = np.arange(len(array)) * 6.0 if days is None else days
+    times = TimeAxis(tuple(float(d) for d in axis), "days since 2019-01-01")
+    bands = (CubeBand("a", units=units), CubeBand("b", units=units))[: array.shape[1]]
+    with create_cube(CubeSpec(str(path), bands, times), BOX) as writer:
+        writer.write(Window(0, 0, BOX.shape[1], BOX.shape[0]), array)
+    return str(path)
+
+
+def read(path, names=("a", "b")):
+    with netCDF4.Dataset(path) as dataset:
+        dataset.set_auto_mask(False)
+        return np.stack([dataset[name][:] for name in names], axis=1)
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("cube") / "cube.nc", values())
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def test_a_cube_is_whitened_and_given_back(cube, tmp_path, capsys):
+    white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
+    plot = tmp_path / "plot.png"
+    how = ("--share", 16, "--json", "-q")
+    assert run("whiten", cube, white, "--psd-out", spectra, "--plot", plot, *how) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert abs(found["report"]["variance"] - 1) < 0.1
+    assert found["report"]["autocorrelation"] < 0.05
+    w, x = read(white), values()
+    assert np.array_equal(np.isnan(w), np.isnan(x))
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    assert np.array_equal(np.isnan(read(back)), np.isnan(x))
+    assert np.nanmax(np.abs(read(back) - x)) < 1e-3  # of 280 in float32
+    with netCDF4.Dataset(back) as dataset:
+        assert dataset["a"].units == "K"
+        assert dataset["time"].units == "days since 2019-01-01"
+    with netCDF4.Dataset(white) as dataset:
+        assert json.loads(dataset.stcli_diagonal)["variance"] == found["report"]["variance"]
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("tile_size", [16, 32])
+def test_tiles_and_workers_do_not_show(cube, tile_size, tmp_path):
+    for name, how in (("whole", (0, 1)), ("tiled", (tile_size, 2))):
+        words = ("--share", 16, "--tile-size", how[0], "-j", how[1], "-q")
+        assert run("whiten", cube, tmp_path / f"{name}.nc", *words) == 0
+    whole, tiled = (read(tmp_path / f"{name}.nc") for name in ("whole", "tiled"))
+    assert np.array_equal(whole, tiled, equal_nan=True)
+
+
+def test_known_spectra_whiten_alike(cube, tmp_path):
+    first, second, spectra = (tmp_path / f"{name}.nc" for name in ("first", "second", "spectra"))
+    assert run("whiten", cube, first, "--psd-out", spectra, "-q") == 0
+    assert run("whiten", cube, second, "--psd", spectra, "-q") == 0
+    assert np.array_equal(read(first), read(second), equal_nan=True)
+
+
+def test_a_stack_of_geotiffs_with_dates_in_their_names(tmp_path):
+    x, paths = values()[:12, :1], []
+    for t, plane in enumerate(x):
+        paths.append(tmp_path / f"red_2019-{t + 1:02d}-15.tif")
+        profile = {"driver": "GTiff", "count": 1, "height": 45, "width": 53, "dtype": "float32"}
+        profile |= {"crs": "EPSG:32618", "transform": BOX.transform, "nodata": math.nan}
+        with rasterio.open(paths[-1], "w", **profile) as dataset:
+            dataset.write(plane)
+    white, spectra, back = tmp_path / "w.tif", tmp_path / "s.nc", tmp_path / "b.tif"
+    assert run("whiten", *paths, white, "--psd-out", spectra, "-q") == 0
+    with rasterio.open(white) as dataset:
+        assert dataset.count == 12
+        assert "variance" in dataset.tags()["STCLI_DIAGONAL"]
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    with rasterio.open(back) as dataset:
+        assert np.nanmax(np.abs(dataset.read() - x[:, 0])) < 1e-3
+
+
+def test_a_table_is_whitened_and_given_back(tmp_path):
+    rng = np.random.default_rng(1)
+    lines = ["time [s],u,v"]
+    x = np.cumsum(rng.normal(size=(600, 2)), axis=0) * 0.1 + rng.normal(size=(600, 2))
+    for t, (u, v) in enumerate(x.tolist()):
+        lines.append(f"{t * 0.5},{u!r},{'' if 100 < t < 110 else repr(v)}")
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    words = (tmp_path / "a.csv", tmp_path / "w.csv", "--psd-out", tmp_path / "s.nc", "-q")
+    assert run("whiten", *words) == 0
+    words = (tmp_path / "w.csv", tmp_path / "b.csv", "--psd", tmp_path / "s.nc", "-q")
+    assert run("unwhiten", *words) == 0
+    before, after = (
+        np.genfromtxt(tmp_path / f"{name}.csv", delimiter=",", skip_header=1) for name in "ab"
+    )
+    assert np.array_equal(np.isnan(before), np.isnan(after))
+    assert np.nanmax(np.abs(before - after)) < 1e-9
+
+
+def test_strict_writes_nothing_and_exits_7(tmp_path, capsys):
+    x = np.random.default_rng(2).standard_t(2, size=(DATES, 1, *BOX.shape)).astype("float32")
+    path = write(tmp_path / "a.nc", x)
+    assert run("whiten", path, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "--strict") == 7
+    assert "kurtosis" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+
+
+def bad_inputs(folder):
+    x = values()
+    yield "one date", write(folder / "one.nc", x[:1]), "8 at least are wanted"
+    yield "constant", write(folder / "flat.nc", np.full_like(x, 5)), "every series is constant"
+    yield "nodata", write(folder / "none.nc", np.full_like(x, np.nan)), "no valid pixel"
+    days = np.cumsum(np.random.default_rng(3).integers(1, 15, DATES))
+    yield "uneven", write(folder / "uneven.nc", x, days), "no even lattice"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_bad_input_is_one_sentence_and_writes_nothing(number, tmp_path, capsys):
+    cases = list(bad_inputs(tmp_path))
+    name, path, words = cases[number]
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "w.nc"
+    assert run("whiten", path, out, "--psd-out", tmp_path / "out" / "s.nc") == 3, name
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_uneven_dates_in_order_on_request(tmp_path):
+    days = np.cumsum(np.random.default_rng(3).integers(1, 15, DATES))
+    path = write(tmp_path / "a.nc", values(), days)
+    words = (tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "--uneven", "order", "-q")
+    assert run("whiten", path, *words) == 0
+    assert run("unwhiten", tmp_path / "w.nc", tmp_path / "b.nc", "--psd", tmp_path / "s.nc") == 0
+    assert np.nanmax(np.abs(read(tmp_path / "b.nc") - values())) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("array", "units", "words"),
+    [(values(dates=30), "K", "30 places"), (values(), "m", "values in")],
+)
+def test_spectra_of_other_series_are_refused(array, units, words, cube, tmp_path, capsys):
+    assert run("whiten", cube, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "-q") == 0
+    path = write(tmp_path / "other.nc", array, units=units)
+    capsys.readouterr()
+    assert run("whiten", path, tmp_path / "v.nc", "--psd", tmp_path / "s.nc") == 3
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "v.nc").exists()
+
+
+def test_spectra_that_are_none(cube, tmp_path, capsys):
+    assert run("unwhiten", cube, tmp_path / "b.nc") == 2
+    assert run("unwhiten", cube, tmp_path / "b.nc", "--psd", cube) == 3
+    assert "no file of spectra" in capsys.readouterr().err
+    assert run("whiten", cube, tmp_path / "w.nc", "--rows", 3) == 2
+    assert not list(tmp_path.iterdir())
