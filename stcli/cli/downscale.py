@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -19,9 +20,16 @@ def command(
         int, typer.Option("--factor", help="Fine pixels along a side of a coarse one.")
     ] = DownscaleSettings.factor,
     method: Annotated[
-        Literal["ibp", "cubic", "bilinear", "nearest"],
-        typer.Option("--method", help="ibp: cubic spline and iterative back-projection."),
-    ] = "ibp",
+        Literal["ibp", "cubic", "bilinear", "nearest", "latent"] | None,
+        typer.Option("--method", help="Default: latent with --model, else ibp (back-projection)."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Folder made by stcli train downscaler.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Use a model that was no better than ibp.")
+    ] = False,
+    guide: options.Guide = None,
     conserve: options.Conserve = "add",
     limits: options.Limits = None,
     bands: options.Bands = None,
@@ -41,12 +49,14 @@ def command(
 
     Example: stcli downscale coarse.tif fine.tif --factor 2
     """
-    from stcli.workflows.downscale import downscale
+    from stcli.workflows.downscale import Help, downscale
     from stcli.workflows.job import Inputs, Output
 
     sources, path = options.inputs_and_output(paths)
     options.refuse_mixed((path,), json)
-    how = DownscaleSettings(factor, method, conserve, options.parse_limits(limits))
+    chosen = method or ("latent" if model else "ibp")
+    how = DownscaleSettings(factor, chosen, conserve, options.parse_limits(limits))
+    fine = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
     pairs = options.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = downscale(
@@ -54,6 +64,7 @@ def command(
             path,
             how,
             RunSettings(tile_size, memory, jobs),
+            help=Help(model, fine, force),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )

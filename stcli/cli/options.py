@@ -342,6 +342,10 @@ Limits = Annotated[
     str | None,
     typer.Option("--limits", metavar="LOW,HIGH", help="Possible values, for --conserve scadd."),
 ]
+Guide = Annotated[
+    list[str] | None,
+    typer.Option("--guide", help="Finer bands of the same scene; may be repeated."),
+]
 Conserve = Annotated[
     Literal["add", "mult", "scadd", "none"],
     typer.Option("--conserve", help="How block means become the coarse values."),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, train_downscaler
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, print_json
 from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
@@ -121,3 +121,6 @@ def landcover(
         )
     else:
         print(accuracy_table(accuracy))
+
+
+app.command("downscaler")(train_downscaler.command)

@@ -71,7 +71,7 @@ def interpolate(
         NaN where the coarse pixel has no value.
     """
     reach, valid = _REACH[settings.method], ~np.isnan(coarse)
-    filled = _filled(np.asarray(coarse, np.float64), valid, reach)
+    filled = fill_gaps(np.asarray(coarse, np.float64), valid, reach)
     if settings.method == "ibp":
         filled = _back_project(filled, valid, settings)
     rows, cols = core or (slice(0, coarse.shape[0]), slice(0, coarse.shape[1]))
@@ -163,10 +163,18 @@ def _back_project(
     return total
 
 
-def _filled(
+def fill_gaps(
     values: NDArray[np.float64], valid: NDArray[np.bool_], rings: int
 ) -> NDArray[np.float64]:
-    """Give pixels without a value the mean of those beside them, ring by ring outwards."""
+    """Give pixels without a value the mean of those beside them, ring by ring outwards.
+
+    Parameters
+    ----------
+    values : ndarray of float64, (row, col)
+    valid : ndarray of bool
+    rings : int
+        How far to go; what lies beyond becomes 0.
+    """
     known = valid
     filled = np.where(known, values, 0.0)
     for _ in range(rings):

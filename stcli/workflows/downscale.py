@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,10 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.downscaling.conserve import conserve, residual
-from stcli.downscaling.interpolation import halo, interpolate
 from stcli.engine.memory import Cost, Grid, budget, processors
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
-from stcli.raster.info import RasterInfo, lattice_origin
+from stcli.errors import InputError, ModelError, UsageError
+from stcli.raster.info import lattice_origin
 from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.workflows.conserve import Conserving
@@ -26,6 +27,7 @@ from stcli.workflows.job import Inputs, Output, Pass, Progress, refuse_clash, re
 from stcli.workflows.nested import EachBand
 from stcli.workflows.segment import WRITER
 from stcli.workflows.target import Target
+from stcli.workflows.upscalers import Guide, Interpolation, Upscaler, linear_guide
 
 
 @dataclass(frozen=True)
@@ -40,58 +42,23 @@ class Downscaled:
     run: dict[str, Any]
 
 
-class Upscaler(Protocol):
-    """What makes a tile's bands finer, one after the other."""
-
-    @property
-    def name(self) -> str:
-        """What the output says was run."""
-
-    @property
-    def halo(self) -> int:
-        """Coarse pixels that a tile reads around its core."""
-
-    @property
-    def align(self) -> int:
-        """Coarse pixels of the lattice at whose multiples tiles are cut."""
-
-    def bytes(self, info: RasterInfo, factor: int) -> Cost:
-        """State what it needs beside the block read and the block written."""
-
-    def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Yield each band of the core, (row * factor, col * factor), NaN for no value."""
-
-
 @dataclass(frozen=True)
-class Interpolation:
-    """An upscaler that needs nothing but the band itself.
+class Help:
+    """What may stand beside interpolation.
 
     Attributes
     ----------
-    how : DownscaleSettings
+    model : Path or None
+        A trained model; without one back-projection runs.
+    guide : Inputs or None
+        Finer bands of the same scene.
+    force : bool
+        Use a model that was no better than ibp where it was validated.
     """
 
-    how: DownscaleSettings
-    align: int = 1
-
-    @property
-    def name(self) -> str:
-        """The method."""
-        return self.how.method
-
-    @property
-    def halo(self) -> int:
-        """See `stcli.downscaling.interpolation.halo`."""
-        return halo(self.how)
-
-    def bytes(self, info: RasterInfo, factor: int) -> Cost:
-        """One band's filled values, residuals, sums and filter results, as float64."""
-        return Cost(7 * 8, core_pixel=8 * (factor**2 + 2 * factor))
-
-    def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Interpolate band by band."""
-        for band in block:
-            yield interpolate(band, self.how, where.trim)
+    model: Path | None = None
+    guide: Inputs | None = None
+    force: bool = False
 
 
 def downscale(
@@ -100,6 +67,7 @@ def downscale(
     how: DownscaleSettings,
     settings: RunSettings,
     *,
+    help: Help | None = None,
     output: Output | None = None,
     progress: Progress = silent,
 ) -> Downscaled:
@@ -113,15 +81,18 @@ def downscale(
         divided by the factor.
     how : DownscaleSettings
     settings : RunSettings
+    help : Help, optional
 
     Raises
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, output = time.perf_counter(), output or Output()
-    refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        upscaler = Interpolation(how)
+    begun, output, help = time.perf_counter(), output or Output(), help or Help()
+    guides = help.guide.paths if help.guide else ()
+    refuse_clash((*inputs.paths, *guides), (path,))
+    with inputs.open() as raster, _opened(help.guide) as fine:
+        guide = None if fine is None else Guide.of(fine, raster, how.factor)
+        upscaler = choose(raster, guide, how, help, settings, progress)
         target = Target.of(raster, path, output, threads=settings.jobs or processors())
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
         target.refuse(grid := finer(raster.info.geobox, how.factor))
@@ -142,6 +113,61 @@ def downscale(
                 )
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Downscaled(path, upscaler.name, how.factor, how.conserve, worst[0], ran)
+
+
+def choose(
+    raster: Raster,
+    guide: Guide | None,
+    how: DownscaleSettings,
+    help: Help,
+    settings: RunSettings,
+    progress: Progress,
+) -> Upscaler:
+    """Choose what runs: the model, the linear guide, or interpolation alone.
+
+    Raises
+    ------
+    UsageError
+        Options that contradict each other.
+    ModelError
+        The model does not fit, or was no better than ibp and is not forced.
+    """
+    if (how.method == "latent") != (help.model is not None):
+        raise UsageError(f"--method {how.method}: latent and --model go together, both or none.")
+    if help.model is not None:
+        return _learned(raster, guide, how, help.model, help.force)
+    if guide is not None and how.method != "ibp":
+        raise UsageError(f"--guide: --method {how.method} found, ibp or a model is wanted.")
+    if guide is not None:
+        return linear_guide(raster, guide, how, settings, progress)
+    return Interpolation(how)
+
+
+def _learned(
+    raster: Raster, guide: Guide | None, how: DownscaleSettings, folder: Path, force: bool
+) -> Upscaler:
+    """Load a model, if it fits and is worth it."""
+    from stcli.downscaling.prediction import Model  # loads torch
+    from stcli.workflows.learned import Learned
+
+    model = Model(folder)
+    learned = Learned.of(model, raster, how.factor, guide)
+    ratio = model.ratios[how.factor]
+    if ratio >= 1 and not force:
+        raise ModelError(
+            f"{folder}: its error on held-out blocks was {ratio:.3f} of ibp's, below 1 is wanted; "
+            "use --method ibp, or --force."
+        )
+    return learned
+
+
+@contextlib.contextmanager
+def _opened(inputs: Inputs | None) -> Iterator[Raster | None]:
+    if inputs is None:
+        yield None
+    else:
+        with inputs.open() as raster:
+            yield raster
 
 
 def finer(geobox: GeoBox, factor: int) -> GeoBox:

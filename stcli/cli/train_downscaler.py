@@ -1,0 +1,91 @@
+"""``stcli train downscaler``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.errors import UsageError
+from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
+
+
+def command(
+    inputs: options.Rasters,
+    folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    factor: Annotated[
+        str, typer.Option("--factor", help="2, 4 or 2,4 (one only with --guide).")
+    ] = "2",
+    guide: options.Guide = None,
+    steps: Annotated[
+        int, typer.Option("--steps", help="At most this many.")
+    ] = DownscalerTraining.steps,
+    patience: Annotated[
+        int, typer.Option("--patience", help="Validations without a better error.")
+    ] = DownscalerTraining.patience,
+    transfer: Annotated[
+        bool,
+        typer.Option("--transfer", help="For use at another scale: shifted and blurred copies."),
+    ] = False,
+    width: Annotated[
+        int, typer.Option("--width", help="Channels of the network.")
+    ] = UpscalerSettings.width,
+    blocks: Annotated[
+        int, typer.Option("--blocks", help="Residual blocks of the network.")
+    ] = UpscalerSettings.blocks,
+    seed: options.Seed = DownscalerTraining.seed,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Train a model that makes rasters finer: by coarsening rasters that are fine.
+
+    Example: stcli train downscaler scene.tif --factor 2,4 -o model/
+    """
+    from stcli.workflows.job import Inputs
+    from stcli.workflows.train_downscaler import train_downscaler
+
+    network = UpscalerSettings(width=width, blocks=blocks, factors=_factors(factor))
+    training = DownscalerTraining(
+        steps=steps, patience=patience, augment=0.5 if transfer else 0.0, seed=seed
+    )
+    with Console(quiet, verbose, progress) as console:
+        model = train_downscaler(
+            Inputs(tuple(inputs), options.parse_bands(bands), resampling, assume_crs),
+            Inputs(tuple(guide), assume_crs=assume_crs) if guide else None,
+            folder,
+            network,
+            training,
+            RunSettings(memory=memory, jobs=jobs),
+            overwrite=overwrite,
+            figures=console.epochs,
+        )
+    for s, ratio in model.ratios.items():
+        verdict = "better than ibp" if ratio < 1 else "NO BETTER THAN IBP: used only with --force"
+        console.say(
+            f"{folder}: factor {s}: error {ratio:.3f} of ibp's on held-out blocks, {verdict}"
+        )
+    if json:
+        card = model.card.model_dump(by_alias=True)
+        figures = {"history": model.history, "seconds": model.seconds}
+        print_json({"output": str(folder), **figures, "card": card})
+
+
+command.__name__ = "downscaler"
+
+
+def _factors(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdigit() for part in parts):
+        raise UsageError(f"--factor: '{text}' found, 2, 4 or 2,4 wanted.")
+    return tuple(sorted({int(part) for part in parts}))

@@ -1,0 +1,107 @@
+"""A trained model as what makes a tile finer; apart, since it loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from stcli.downscaling.features import halo as feature_halo
+from stcli.downscaling.prediction import Model
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import ModelError
+from stcli.raster.info import RasterInfo
+from stcli.raster.read import Raster
+from stcli.workflows.upscalers import Guide, guided_bytes
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained model, with a guide where it wants one.
+
+    Attributes
+    ----------
+    model : Model
+    factor : int
+    guide : Guide or None
+    """
+
+    model: Model
+    factor: int
+    guide: Guide | None = None
+
+    @classmethod
+    def of(cls, model: Model, raster: Raster, factor: int, guide: Guide | None) -> Learned:
+        """Match a model with a raster and a guide.
+
+        Raises
+        ------
+        ModelError
+            Another factor, other bands or units, or no guide of the bands that it wants.
+        """
+        refuse_other_bands(model.folder, model.bands, raster.info, "bands")
+        units = model.card.data.get("units", [])
+        for band, unit in zip(raster.info.bands, units, strict=False):
+            if band.units and unit and band.units != unit:
+                raise ModelError(
+                    f"{raster.info.path}: band {band.name} is in {band.units}, the model "
+                    f"{model.folder} wants {unit}; convert it."
+                )
+        if factor not in model.settings.factors:
+            heads = ", ".join(map(str, model.settings.factors))
+            raise ModelError(f"{model.folder}: --factor {factor} found, the model has {heads}.")
+        if model.guides:
+            if guide is None:
+                raise ModelError(
+                    f"{model.folder}: wants the guide {', '.join(model.guides)}; give --guide."
+                )
+            refuse_other_bands(model.folder, model.guides, guide.raster.info, "guide bands")
+        return cls(model, factor, guide if model.guides else None)
+
+    @property
+    def name(self) -> str:
+        """The architecture and whether it was guided."""
+        kind = self.model.settings.architecture
+        return f"{kind} network{' with a guide' if self.guide else ''}"
+
+    @property
+    def halo(self) -> int:
+        """That of the features over a window's margin."""
+        return feature_halo(self.model.settings.margin, self.guide is not None)
+
+    @property
+    def align(self) -> int:
+        """A lattice window's core."""
+        return self.model.settings.window
+
+    def bytes(self, info: RasterInfo, factor: int) -> Cost:
+        """State the features, base and residual of what is read, and a window in the network."""
+        guides = len(self.model.guides)
+        own = guided_bytes(guides, info.count, factor)
+        features = 2 * (info.count + guides) + guides * factor**2
+        read = own.read_pixel + features * (8 + 4) + info.count * factor**2 * 16
+        side = self.model.settings.window + 2 * self.model.settings.margin
+        channels = features + 6 * self.model.settings.width + 4 * info.count * factor**2
+        return Cost(read, own.core_pixel, worker=4 * 4 * side**2 * channels)
+
+    def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
+        """Run the network over the lattice windows of the core."""
+        guide = None if self.guide is None else self.guide.read(where.read)
+        yield from self.model.fine(block, guide, self.factor, where.trim, where.lattice)
+
+
+def refuse_other_bands(folder: Any, wanted: tuple[str, ...], info: RasterInfo, what: str) -> None:
+    """Refuse a raster whose bands are not the model's.
+
+    Raises
+    ------
+    ModelError
+    """
+    if info.band_names != wanted:
+        raise ModelError(
+            f"{info.path}: {what} {', '.join(info.band_names)} found, the model {folder} wants "
+            f"{', '.join(wanted)}; choose and order them."
+        )

@@ -1,0 +1,204 @@
+"""What can make a tile finer without a model: interpolation, and a linear guide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.downscaling.features import REACH, base
+from stcli.downscaling.features import halo as feature_halo
+from stcli.downscaling.guide import detail, differences, weights
+from stcli.downscaling.interpolation import halo, interpolate
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.raster.info import RasterInfo
+from stcli.raster.read import Raster
+from stcli.raster.stack import Nesting
+from stcli.settings import DownscaleSettings, RunSettings
+from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.nested import EachBand, nested
+from stcli.workflows.scaling import SAMPLE, sample_step
+
+
+class Upscaler(Protocol):
+    """What makes a tile's bands finer, one after the other."""
+
+    @property
+    def name(self) -> str:
+        """What the output says was run."""
+
+    @property
+    def halo(self) -> int:
+        """Coarse pixels that a tile reads around its core."""
+
+    @property
+    def align(self) -> int:
+        """Coarse pixels of the lattice at whose multiples tiles are cut."""
+
+    def bytes(self, info: RasterInfo, factor: int) -> Cost:
+        """State what it needs beside the block read and the block written."""
+
+    def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
+        """Yield each band of the core, (row * factor, col * factor), NaN for no value."""
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """An upscaler that needs nothing but the band itself.
+
+    Attributes
+    ----------
+    how : DownscaleSettings
+    """
+
+    how: DownscaleSettings
+    align: int = 1
+
+    @property
+    def name(self) -> str:
+        """The method."""
+        return self.how.method
+
+    @property
+    def halo(self) -> int:
+        """See `stcli.downscaling.interpolation.halo`."""
+        return halo(self.how)
+
+    def bytes(self, info: RasterInfo, factor: int) -> Cost:
+        """One band's filled values, residuals, sums and filter results, as float64."""
+        return Cost(7 * 8, core_pixel=8 * (factor**2 + 2 * factor))
+
+    def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
+        """Interpolate band by band."""
+        for band in block:
+            yield interpolate(band, self.how, where.trim)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A finer raster of the same scene.
+
+    Attributes
+    ----------
+    raster : Raster
+    nesting : Nesting
+        Of the coarse raster in it.
+    """
+
+    raster: Raster
+    nesting: Nesting
+
+    @classmethod
+    def of(cls, raster: Raster, coarse: Raster, factor: int) -> Guide:
+        """Match a guide with the raster that it is to guide.
+
+        Raises
+        ------
+        InputError
+            Its pixels are not `factor` times finer, or the grids do not nest.
+        """
+        found = nested(raster, coarse)
+        if found.factor[0] != factor:
+            raise InputError(
+                f"{raster.info.path}: a pixel of {coarse.info.path} spans {found.factor[0]} of its "
+                f"pixels, {factor} are wanted; choose another --factor."
+            )
+        return cls(raster, found)
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Read the fine pixels of a window of the coarse raster; NaN where the guide ends."""
+        s, offset, info = self.nesting.factor[0], self.nesting.offset, self.raster.info
+        top, left = s * window.row_off + offset[0], s * window.col_off + offset[1]
+        rows, cols = s * window.height, s * window.width
+        found = np.full((info.count, rows, cols), np.nan)
+        low = max(top, 0), max(left, 0)
+        high = min(top + rows, info.shape[0]), min(left + cols, info.shape[1])
+        if low[0] < high[0] and low[1] < high[1]:
+            inside = Window(low[1], low[0], high[1] - low[1], high[0] - low[0])
+            values, _ = EachBand(self.raster).read(inside)
+            found[:, low[0] - top : high[0] - top, low[1] - left : high[1] - left] = values
+        return found
+
+
+@dataclass(frozen=True)
+class LinearGuide:
+    """Back-projection and the guide's detail, weighted; see `stcli.downscaling.guide`.
+
+    Attributes
+    ----------
+    how : DownscaleSettings
+    guide : Guide
+    weights : ndarray of float64, (band, guide)
+    """
+
+    how: DownscaleSettings
+    guide: Guide
+    weights: NDArray[np.float64] = field(repr=False)
+    name: str = "ibp with a linear guide"
+    align: int = 1
+
+    @property
+    def halo(self) -> int:
+        """That of the features."""
+        return feature_halo(0, True)
+
+    def bytes(self, info: RasterInfo, factor: int) -> Cost:
+        """State the guide and its detail on the fine grid of what is read, and its base."""
+        return guided_bytes(self.guide.raster.info.count, info.count, factor)
+
+    def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
+        """Add the weighted detail to the base, band by band."""
+        s = self.how.factor
+        rows, cols = (slice(s * part.start, s * part.stop) for part in where.trim)
+        found = detail(self.guide.read(where.read), s)[:, rows, cols]
+        for band, weight in zip(block, self.weights, strict=True):
+            yield base(band[None], s)[0, rows, cols] + np.tensordot(weight, found, 1)
+
+
+def linear_guide(
+    raster: Raster, guide: Guide, how: DownscaleSettings, settings: RunSettings, progress: Progress
+) -> LinearGuide:
+    """Learn the weights of a linear guide in one pass over a regular sample of pixels.
+
+    Raises
+    ------
+    BudgetError
+    """
+    step = sample_step(raster.info.shape) * 2
+    samples: list[NDArray[Any]] = []
+
+    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        local = differences(block, guide.read(where.read), how.factor)
+        rows, cols = (
+            slice(trim.start + -first % step, trim.stop, step)
+            for trim, first in zip(
+                where.trim, (where.core.row_off, where.core.col_off), strict=True
+            )
+        )
+        chosen = local[:, rows, cols].reshape(len(local), -1)
+        return chosen[:, ~np.isnan(chosen).any(axis=0)]
+
+    def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+        if result is not None:
+            samples.append(result)
+
+    info = raster.info
+    own = guided_bytes(guide.raster.info.count, info.count, how.factor)
+    cost = Cost(own.read_pixel, once=SAMPLE // 4 * 16 * (info.count + guide.raster.info.count))
+    work = plan_pass(raster, cost, settings, REACH)
+    work = type(work)(EachBand(raster), work.budget)
+    work.run(function, sink, "guide", progress)
+    none = np.zeros((info.count + guide.raster.info.count, 0))
+    return LinearGuide(how, guide, weights([none, *samples], guide.raster.info.count))
+
+
+def guided_bytes(guides: int, bands: int, factor: int) -> Cost:
+    """Bytes of a guide, its base and its detail as float64, and of one band's base."""
+    fine = factor**2 * 8
+    return Cost(guides * (4 * fine + 4 * 8) + bands * 3 * 8 + 4 * fine + 7 * 8, core_pixel=2 * fine)
