@@ -24,6 +24,7 @@ VERBS = [
     ["segment"],
     ["classify"],
     ["assess"],
+    ["merge"],
     ["train"],
     ["train", "landcover"],
 ]

@@ -295,6 +295,16 @@ def test_a_zarr_is_overwritten_whole(source, out, whole):
     assert content(out) == whole(ZARR)[0]
 
 
+@pytest.mark.parametrize("output", OUTPUTS[::2], ids=IDS[::2])
+def test_processes_make_the_same(source, out, whole, output):
+    expected, told, tally = whole(output)
+    with pytest.raises(RuntimeError):
+        produce(source, out, Work(fail_at=20), output)
+    found = produce(source, out, Work(), output, scheduler="processes", jobs=2)
+    assert found == (told, tally)
+    assert content(out) == expected
+
+
 # --- shards -------------------------------------------------------------------------------------
 
 
