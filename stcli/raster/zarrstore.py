@@ -14,6 +14,7 @@ chunks are made of them at the end (`ZarrFromParts`). The result is the same.
 from __future__ import annotations
 
 import itertools
+import shutil
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,13 +81,17 @@ class ZarrStore(Parts):
         return self.folder / "store"
 
     def prepare(self, geobox: GeoBox) -> None:
-        """Create the empty store, unless an earlier run has."""
+        """Create the empty store; in that of an earlier run all but the chunks is made anew."""
+        draft = self.folder / "store.tmp"
+        draft.mkdir(parents=True)
+        create(draft, self.spec, geobox)
+        _sync_all(draft)  # no checksum would tell that a coordinate was lost
         if not self.store.exists():
-            draft = self.folder / "store.tmp"
-            draft.mkdir(parents=True)
-            create(draft, self.spec, geobox)
-            _sync_all(draft)  # no checksum would tell that a coordinate was lost
             draft.rename(self.store)
+            return
+        for file in [path for path in draft.rglob("*") if path.is_file()]:
+            file.replace(self.store / file.relative_to(draft))
+        shutil.rmtree(draft)
 
     def save(self, tile: Placed, block: NDArray[Any]) -> int:
         """Write a tile's chunks; see `Parts.save`."""

@@ -37,7 +37,7 @@ logger = logging.getLogger("stcli")
 #: What a block function returns: an array (band, row, col) over the core for each output.
 Blocks = Sequence[NDArray[Any]]
 #: After these the inputs or options are to blame: the finished tiles are of no use.
-_HOPELESS = (InputError, ModelError, UsageError, BudgetError)
+_HOPELESS = (InputError, ModelError, UsageError)
 
 
 @dataclass(frozen=True)
@@ -202,9 +202,7 @@ class Product:
     def _begin(self, work: Pass) -> None:
         self._threads = work.budget.jobs
         for deposit in self.deposits:
-            spec = deposit.spec
-            output = {"dtype": spec.dtype, "bands": len(spec.bands), "nodata": spec.nodata}
-            facts = {**self._facts, "output": output}
+            facts = {**self._facts, "output": deposit.facts}
             header = Header(fingerprint(facts), work.budget.plan, deposit.shard or (1, 1))
             deposit.begin(header)
 

@@ -289,6 +289,15 @@ def test_zarr_options_and_places_that_cannot_be_are_refused(source, out):
     assert names(out) == ["classes.zarr"]
 
 
+def test_a_zarr_of_other_options_is_begun_anew(source, out, whole):
+    with pytest.raises(RuntimeError):
+        produce(source, out, Work(fail_at=10), Output(driver="Zarr"))
+    work = Work()
+    produce(source, out, work, ZARR)
+    assert len(work.seen) == TILES - 1
+    assert content(out) == whole(ZARR)[0]
+
+
 def test_a_zarr_is_overwritten_whole(source, out, whole):
     produce(source, out, Work(), Output(driver="Zarr", creation_options={"BLOCKSIZE": "200"}))
     produce(source, out, Work(), replace(ZARR, overwrite=True))
