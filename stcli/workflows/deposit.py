@@ -17,7 +17,8 @@ from stcli.raster.folder import Folder
 from stcli.raster.output import STDOUT, OutputSpec, describe
 from stcli.raster.parts import Parts
 from stcli.raster.publish import reported
-from stcli.raster.zarrstore import ZarrFromParts, ZarrStore, refuse_rotated, zarr_options
+from stcli.raster.zarrlayout import refuse_rotated, zarr_options
+from stcli.raster.zarrstore import ZarrFromParts, ZarrStore
 
 logger = logging.getLogger("stcli")
 

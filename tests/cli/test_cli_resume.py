@@ -91,3 +91,36 @@ def test_a_zarr_on_stdout_is_refused(scene, tmp_path, capsys):
     code, said = refused(capsys, "segment", scene, "-", *SEGMENT, "--of", "Zarr")
     assert code == 4
     assert "a Zarr is a directory" in said
+
+
+def test_classify_continues_with_its_counts(scene, model, tmp_path, monkeypatch, capsys):
+    def argv(folder):
+        folder.mkdir()
+        outputs = [str(folder / "o.tif"), "--proba", str(folder / "p.tif")]
+        how = ("--tile-size", "64", "-j", "1", "--json", "--no-progress")
+        return ["classify", scene, *outputs, "--model", str(model), *how]
+
+    assert main(argv(tmp_path / "whole")) == 0
+    whole = json.loads(capsys.readouterr().out)
+    save, calls = Parts.save, []
+
+    def some(self, tile, block):
+        calls.append(tile.index)
+        if len(calls) == 4:  # the second tile's second output
+            raise KeyboardInterrupt
+        return save(self, tile, block)
+
+    command = argv(tmp_path / "killed")
+    monkeypatch.setattr(Parts, "save", some)
+    assert main(command) == 130
+    calls.extend([0] * 10)
+    capsys.readouterr()
+    assert main(command) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert f"1 of {found['run']['tiles']} tiles were finished already" in told.err
+    assert (found["pixels"], found["shares"]) == (whole["pixels"], whole["shares"])
+    for name in ("o.tif", "p.tif"):
+        one, other = (tmp_path / folder / name for folder in ("whole", "killed"))
+        with rasterio.open(one) as expected, rasterio.open(other) as resumed:
+            assert expected.read().tobytes() == resumed.read().tobytes()
