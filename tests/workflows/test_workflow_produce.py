@@ -459,8 +459,8 @@ def test_rasters_that_do_not_fit_are_refused_by_name(source, out):
             dataset.write(array)
         return str(out / name)
 
-    half = keptworld.GRID.transform * Affine.translation(0.5, 0)
-    coarse = keptworld.GRID.transform * Affine.scale(2)
+    half = keptworld.GRID.transform @ Affine.translation(0.5, 0)
+    coarse = keptworld.GRID.transform @ Affine.scale(2)
     for name, changes, words in (
         ("crs.tif", {"crs": "EPSG:32617"}, "CRS EPSG:32617 found, EPSG:32618 wanted"),
         ("bands.tif", {"count": 2}, "bands 2 found, 1 wanted"),
