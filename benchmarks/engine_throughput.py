@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from engineworld import Identity, bar, mosaic, results, timed
@@ -83,6 +84,16 @@ def compare(driver: str, source: Path, folder: Path, rounds: int) -> None:
     bar(f"identity_{driver.lower()}_over_gdal_translate", ratio, "<=", 1.3)
 
 
+def measure(folder: Path, rounds: int, side: int, drivers: Sequence[str] = tuple(OPTIONS)) -> None:
+    """Make the input, and compare for each format."""
+    source = folder / "source.tif"
+    words = [word for k, v in OPTIONS["GTiff"].items() for word in ("-co", f"{k}={v}")]
+    timed(["gdal_translate", "-q", *words, str(mosaic(folder / "a.vrt", side)), str(source)])
+    print(f"{side} x {side} x 4 uint16, {source.stat().st_size / 1e6:.0f} MB compressed")
+    for driver in drivers:
+        compare(driver, source, folder, rounds)
+
+
 def main() -> int:
     """Measure."""
     parser = argparse.ArgumentParser()
@@ -97,14 +108,9 @@ def main() -> int:
     if shutil.which("gdal_translate") is None:
         print("gdal_translate is missing: nothing measured")
         return 7
+    drivers = [asked.only] if asked.only else list(OPTIONS)
     with tempfile.TemporaryDirectory(dir=".") as name:
-        folder, side = Path(name), 4000 if asked.quick else 10_000
-        source = folder / "source.tif"
-        words = [word for k, v in OPTIONS["GTiff"].items() for word in ("-co", f"{k}={v}")]
-        timed(["gdal_translate", "-q", *words, str(mosaic(folder / "a.vrt", side)), str(source)])
-        print(f"{side} x {side} x 4 uint16, {source.stat().st_size / 1e6:.0f} MB compressed")
-        for driver in [asked.only] if asked.only else OPTIONS:
-            compare(driver, source, folder, 1 if asked.quick else asked.rounds)
+        measure(Path(name), asked.rounds, 4000 if asked.quick else 10_000, drivers)
     return 0 if all(results) else 7
 
 

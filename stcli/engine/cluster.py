@@ -15,8 +15,10 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import dask
@@ -36,6 +38,8 @@ _AHEAD = 3
 _USABLE = 0.6
 #: Seconds for a scheduler to answer, and for its first worker to come.
 _ANSWER, _FIRST_WORKER = 10, 120
+#: A task of tiles that took fewer seconds may be of more tiles, up to so many.
+_QUICK, _MANY = 0.05, 32
 #: Seconds between questions how many workers there are.
 _ASK = 2.0
 Take = Callable[[Tile, Any], None]
@@ -177,31 +181,35 @@ class _Kept(distributed.WorkerPlugin):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def do(name: str, tile: Tile) -> tuple[Any, bool]:
-    """Do a tile on a worker."""
+def do(name: str, tiles: Sequence[Tile]) -> tuple[list[tuple[Any, bool]], float]:
+    """Do tiles on a worker, one after the other; also tell the seconds that took."""
     kept: _Kept = _dask.get_worker().plugins[name]
-    return kept.work(tile)
+    begun = time.perf_counter()
+    return [kept.work(tile) for tile in tiles], time.perf_counter() - begun
 
 
 def _fetched(future: Any) -> Any:
     """Fetch the result of a task that is done, or its error; None for one that was lost."""
     if future.status == "error":
-        return future.exception()
+        return None, future.exception(), None
     return future.result() if future.status == "finished" else None
 
 
 class _Rounds:
     """Submit tiles as others end, and no more than the workers need.
 
-    Answers that are not `small` stay with the workers until they are fetched, one at a time.
+    A task is one tile, and several where tiles take next to no time. Answers that are not `small`
+    stay with the workers until they are fetched, one at a time. Tiles of a worker that died again
+    and again, be it by one of its other tiles, are tried once more, each alone.
     """
 
     def __init__(self, client: Any, name: str, small: bool) -> None:
         self.client, self.name, self.small = client, name, small
         self.running = _dask.as_completed(loop=client.loop, with_results=small, raise_errors=False)
-        self.tiles: dict[str, Tile] = {}
+        self.tiles: dict[str, Sequence[Tile]] = {}
         self.failed: list[Failure] = []
-        self._again: dict[int, int] = {}
+        self._suspects: list[Tile] = []
+        self._many = 1
         self._threads, self._asked = 0, -math.inf
 
     def run(self, tiles: Iterator[Tile], take: Take) -> list[Failure]:
@@ -210,41 +218,48 @@ class _Rounds:
         for batch in self.running.batches():
             for each in batch:
                 future, found = each if self.small else (each, _fetched(each))
-                tile = self.tiles.pop(future.key)
-                self._book(tile, future.status, found, take)
+                self._book(self.tiles.pop(future.key), future.status, found, take)
             self._submit(tiles)
+        for tile in self._suspects:
+            self._try_alone(tile, take)
         return self.failed
 
     def _submit(self, tiles: Iterator[Tile]) -> None:
         for _ in range(self._room() - len(self.tiles)):
-            if (tile := next(tiles, None)) is None:
+            if not (some := tuple(islice(tiles, self._many))):
                 return
-            self._send(tile)
+            key = f"{self.name}-{some[0].index}"
+            self.tiles[key] = some
+            self.running.add(self._task(key, some))
+
+    def _task(self, key: str, tiles: Sequence[Tile]) -> Any:
+        return self.client.submit(do, self.name, tiles, key=key, pure=False)
 
     def _room(self) -> int:
-        """Tiles that may be submitted at once; workers come and go, so ask now and then."""
+        """Tasks that may be submitted at once; workers come and go, so ask now and then."""
         if time.monotonic() - self._asked > _ASK:
             self._asked = time.monotonic()
             self._threads = sum(self.client.nthreads().values())
         return _AHEAD * max(1, self._threads)
 
-    def _send(self, tile: Tile) -> None:
-        key = f"{self.name}-{tile.index}-{self._again.get(tile.index, 0)}"
-        self.tiles[key] = tile
-        self.running.add(self.client.submit(do, self.name, tile, key=key, pure=False))
+    def _book(self, tiles: Sequence[Tile], status: str, found: Any, take: Take) -> None:
+        if status == "error" and not isinstance(found[1], distributed.KilledWorker):
+            raise found[1]
+        if status != "finished":  # workers died, or the scheduler has lost it
+            self._suspects += tiles
+            return
+        answers, seconds = found
+        for tile, answer in zip(tiles, answers, strict=True):
+            take(tile, answer)
+        if self.small:
+            more = 2 * self._many if seconds < _QUICK else self._many
+            self._many = max(1, min(more, _MANY) if seconds < 4 * _QUICK else self._many // 2)
 
-    def _book(self, tile: Tile, status: str, result: Any, take: Take) -> None:
-        if status == "finished":
-            take(tile, result)
-            return
-        if status == "error":
-            error = result[1] if self.small else result
-            if not isinstance(error, distributed.KilledWorker):
-                raise error
+    def _try_alone(self, tile: Tile, take: Take) -> None:
+        future = self._task(f"{self.name}-{tile.index}-alone", (tile,))
+        try:
+            (answer,), _ = future.result()
+        except (distributed.KilledWorker, CancelledError):
             self.failed.append((tile, f"{ATTEMPTS} workers died of it"))
-            return
-        again = self._again[tile.index] = self._again.get(tile.index, 0) + 1
-        if again < ATTEMPTS:  # cancelled: the scheduler has lost it
-            self._send(tile)
         else:
-            self.failed.append((tile, "the scheduler lost it"))
+            take(tile, answer)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile, TilePlan
 
@@ -78,10 +79,19 @@ class Header:
         mine, theirs = (self.fingerprint, self.plan), (other.fingerprint, other.plan)
         return mine == theirs and self.shard == other.shard
 
-    def tiles(self) -> Iterator[Tile]:
-        """Tiles of this shard, made on demand."""
+    def tiles(self, mask: NDArray[np.bool_] | None = None) -> Iterator[Tile]:
+        """Tiles of this shard by rising number, made on demand.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, (tile,), optional
+            Only those, by their number in the plan.
+        """
         first, count = self.shard
-        return (self.plan[index] for index in range(first - 1, len(self.plan), count))
+        if mask is None:
+            return (self.plan[index] for index in range(first - 1, len(self.plan), count))
+        chosen = np.flatnonzero(mask[first - 1 :: count]) * count + first - 1
+        return (self.plan[int(index)] for index in chosen)
 
     def __len__(self) -> int:
         first, count = self.shard
@@ -139,13 +149,19 @@ class Journal:
         """CRC-32 of a finished tile; None for one without a valid pixel."""
         return int(self._checksums[index]) if self._state[index] == _STORED else None
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether each tile of the plan is finished: (tile,)."""
+        known: NDArray[np.bool_] = self._state != _UNKNOWN
+        return known
+
     def finished(self) -> Iterator[Tile]:
         """Finished tiles of the shard, in order."""
-        return (tile for tile in self.header.tiles() if self.knows(tile.index))
+        return self.header.tiles(self.known)
 
     def remaining(self) -> Iterator[Tile]:
         """Unfinished tiles of the shard, in order."""
-        return (tile for tile in self.header.tiles() if not self.knows(tile.index))
+        return self.header.tiles(~self.known)
 
     def close(self) -> None:
         """Write no more."""

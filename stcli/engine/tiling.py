@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import overload
 
 from rasterio.windows import Window
@@ -69,7 +70,7 @@ class TilePlan(Sequence[Tile]):
         if self.tile_size < 1 or self.tile_size % self.align:
             raise ValueError(f"tile size {self.tile_size} is no multiple of {self.align}")
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
         rows, cols = (

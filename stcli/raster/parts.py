@@ -219,7 +219,7 @@ def _source(
     """One source of a VRT's band: all of a file's band, laid into a window."""
     source = ElementTree.Element("SimpleSource")
     name = ElementTree.SubElement(source, "SourceFilename", {"relativeToVRT": "0"})
-    name.text = str(path.resolve())
+    name.text = str(path.absolute())
     ElementTree.SubElement(source, "SourceBand").text = str(number)
     size = {"xSize": str(int(window.width)), "ySize": str(int(window.height))}
     ElementTree.SubElement(

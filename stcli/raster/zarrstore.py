@@ -1,11 +1,5 @@
 """Zarr outputs: a directory of chunks that many writers fill at once.
 
-One array holds the output: (row, col) for one band, (band, row, col) for several, in square chunks
-of one band. Beside it lie the coordinates ``x`` and ``y`` of pixel centres, for several bands
-their names as ``band``, and the CF grid mapping ``spatial_ref``; the array's attribute ``_CRS`` is
-GDAL's own. So xarray and GDAL both see where the pixels are, what they are called, and nodata
-(the array's fill value). GDAL 3.10 reads format 2, the default, and not what is written as 3.
-
 Where all tiles are cut at multiples of a chunk each chunk belongs to one tile, and whoever has a
 tile writes its chunks in place (`ZarrStore`). Elsewhere tiles go to GeoTIFF parts first, and the
 chunks are made of them at the end (`ZarrFromParts`). The result is the same.
@@ -14,7 +8,7 @@ chunks are made of them at the end (`ZarrFromParts`). The result is the same.
 from __future__ import annotations
 
 import itertools
-import warnings
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,47 +20,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.errors import UsageError
-from stcli.raster.output import BLOCK, OutputSpec
+from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts, Placed, Stored, check_block
 from stcli.raster.publish import checksum, reported, sync
-
-#: By format; gzip, which format 3 has for zlib, would write the time into each chunk.
-_CODECS = {"2": ("ZSTD", "ZLIB", "NONE"), "3": ("ZSTD", "NONE")}
-
-
-def zarr_options(spec: OutputSpec) -> dict[str, Any]:
-    """Read the creation options of a Zarr: format, codec, side of a chunk.
-
-    Raises
-    ------
-    UsageError
-        An option is unknown, or its value is.
-    """
-    chosen = {"ZARR_FORMAT": "2", "COMPRESS": "ZSTD", "BLOCKSIZE": str(BLOCK)}
-    given = {key.upper(): value.upper() for key, value in spec.creation_options.items()}
-    if unknown := sorted(set(given) - set(chosen)):
-        raise UsageError(f"--co {unknown[0]}: unknown to Zarr; {', '.join(chosen)} are known.")
-    chosen |= given
-    side, form = chosen["BLOCKSIZE"], chosen["ZARR_FORMAT"]
-    codecs = _CODECS.get(form, ())
-    for option, holds, wanted in (
-        ("ZARR_FORMAT", form in _CODECS, "2 or 3"),
-        ("COMPRESS", chosen["COMPRESS"] in codecs, f"{' or '.join(codecs)} in format {form}"),
-        ("BLOCKSIZE", side.isdigit() and int(side) > 0, "a number of pixels"),
-    ):
-        if not holds:
-            raise UsageError(f"--co {option}={chosen[option]}: {wanted} is wanted.")
-    return {"format": int(form), "codec": chosen["COMPRESS"], "side": int(side)}
-
-
-def refuse_rotated(spec: OutputSpec, geobox: GeoBox) -> None:
-    """Refuse a grid whose rows and columns have no coordinate of their own."""
-    if geobox.transform.b or geobox.transform.d:
-        raise UsageError(
-            f"{spec.path}: a rotated grid has no x and y for each column and row, which Zarr "
-            "wants; write --of COG."
-        )
+from stcli.raster.zarrlayout import array_name, create, zarr_options
 
 
 class ZarrStore(Parts):
@@ -80,13 +37,17 @@ class ZarrStore(Parts):
         return self.folder / "store"
 
     def prepare(self, geobox: GeoBox) -> None:
-        """Create the empty store, unless an earlier run has."""
+        """Create the empty store; in that of an earlier run all but the chunks is made anew."""
+        draft = self.folder / "store.tmp"
+        draft.mkdir(parents=True)
+        create(draft, self.spec, geobox)
+        _sync_all(draft)  # no checksum would tell that a coordinate was lost
         if not self.store.exists():
-            draft = self.folder / "store.tmp"
-            draft.mkdir(parents=True)
-            create(draft, self.spec, geobox)
-            _sync_all(draft)  # no checksum would tell that a coordinate was lost
             draft.rename(self.store)
+            return
+        for file in [path for path in draft.rglob("*") if path.is_file()]:
+            file.replace(self.store / file.relative_to(draft))
+        shutil.rmtree(draft)
 
     def save(self, tile: Placed, block: NDArray[Any]) -> int:
         """Write a tile's chunks; see `Parts.save`."""
@@ -128,140 +89,10 @@ class ZarrFromParts(Parts):
         return draft.assemble(final, geobox, stored, threads)
 
 
-def create(folder: Path, spec: OutputSpec, geobox: GeoBox) -> None:
-    """Write a store's metadata and coordinates into an empty directory."""
-    import zarr
-
-    chosen = zarr_options(spec)
-    several = len(spec.bands) > 1
-    dims = ("band", "y", "x") if several else ("y", "x")
-    rows, cols = (int(size) for size in geobox.shape)
-    group = zarr.open_group(
-        str(folder),
-        mode="w",
-        zarr_format=chosen["format"],
-        attributes={"Conventions": "CF-1.8", **spec.tags},
-    )
-    side = chosen["side"]
-    shape = (len(spec.bands), rows, cols) if several else (rows, cols)
-    chunks = (1, side, side) if several else (side, side)
-    make = _Maker(group, chosen["format"])
-    codec = _codec(chosen)
-    make(
-        _name(spec), dims, shape, spec.dtype, _attributes(spec, geobox), chunks, spec.nodata, codec
-    )
-    for axis, values in _coordinates(geobox).items():
-        array = make(axis, (axis,), values.shape, "float64", _axis(axis, geobox), values.shape)
-        array[...] = values
-    if several and chosen["format"] == 2:  # format 3 has no settled type for texts
-        names = np.array([band.name for band in spec.bands])
-        make("band", ("band",), names.shape, names.dtype, {}, names.shape)[...] = names
-    make("spatial_ref", (), (), "int32", _mapping(geobox), ())[...] = 0
-    with warnings.catch_warnings(action="ignore"):  # format 3 has yet to specify it
-        zarr.consolidate_metadata(group.store)
-
-
-class _Maker:
-    """Creates the arrays of a store."""
-
-    def __init__(self, group: Any, form: int) -> None:
-        self.group, self.form = group, form
-
-    def __call__(
-        self,
-        name: str,
-        dims: tuple[str, ...],
-        shape: tuple[int, ...],
-        dtype: Any,
-        attributes: dict[str, Any],
-        chunks: tuple[int, ...],
-        fill: Any = None,
-        codec: Any = None,
-    ) -> Any:
-        two = self.form == 2
-        if two:
-            attributes = {"_ARRAY_DIMENSIONS": list(dims), **attributes}
-        return self.group.create_array(
-            name,
-            shape=shape,
-            dtype=dtype,
-            chunks=chunks,
-            compressors=codec,
-            fill_value=fill if two or fill is not None else 0,
-            attributes=attributes,
-            dimension_names=None if two else dims,
-        )
-
-
-def _codec(chosen: dict[str, Any]) -> Any:
-    """Choose a codec whose bytes do not depend on threads."""
-    import numcodecs
-    from zarr.codecs import ZstdCodec
-
-    if chosen["format"] == 3:
-        return {"ZSTD": ZstdCodec(level=1)}.get(chosen["codec"])
-    known = {"ZSTD": numcodecs.Zstd(level=1), "ZLIB": numcodecs.Zlib(level=6)}
-    return known.get(chosen["codec"])
-
-
-def _name(spec: OutputSpec) -> str:
-    """Name of the array: its only band's, where that is a plain word."""
-    name = spec.bands[0].name
-    plain = len(spec.bands) == 1 and name.isidentifier() and name not in ("x", "y", "spatial_ref")
-    return name if plain else "data"
-
-
-def _attributes(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
-    names = [band.name for band in spec.bands]
-    found: dict[str, Any] = {"long_name": names if len(names) > 1 else names[0]}
-    if geobox.crs is not None:
-        found |= {"grid_mapping": "spatial_ref", "_CRS": {"wkt": geobox.crs.to_wkt()}}
-    categories = spec.bands[0].categories
-    if categories:
-        used = {value: name for value, name in enumerate(categories) if name}
-        found["flag_values"] = list(used)
-        found["flag_meanings"] = " ".join("_".join(name.split()) for name in used.values())
-    return found
-
-
-def _coordinates(geobox: GeoBox) -> dict[str, NDArray[np.float64]]:
-    """Coordinates of pixel centres."""
-    where, (rows, cols) = geobox.transform, geobox.shape
-    columns = np.arange(cols, dtype=np.float64) + 0.5
-    lines = np.arange(rows, dtype=np.float64) + 0.5
-    return {"x": where.c + where.a * columns, "y": where.f + where.e * lines}
-
-
-def _axis(axis: str, geobox: GeoBox) -> dict[str, Any]:
-    """CF attributes of a coordinate."""
-    found = {"axis": axis.upper()}
-    if geobox.crs is None:
-        return found
-    if geobox.crs.geographic:
-        word = {"x": "longitude", "y": "latitude"}[axis]
-        units = {"x": "degrees_east", "y": "degrees_north"}[axis]
-        return {**found, "standard_name": word, "units": units}
-    return {**found, "standard_name": f"projection_{axis}_coordinate", "units": _unit(geobox)}
-
-
-def _unit(geobox: GeoBox) -> str:
-    name = "metre" if geobox.crs is None else str(geobox.crs.units[0])
-    return {"metre": "m", "US survey foot": "US_survey_foot"}.get(name, name)
-
-
-def _mapping(geobox: GeoBox) -> dict[str, Any]:
-    where = geobox.transform
-    numbers = (where.c, where.a, where.b, where.f, where.d, where.e)
-    found = {"GeoTransform": " ".join(repr(float(number)) for number in numbers)}
-    if geobox.crs is not None:
-        found["crs_wkt"] = geobox.crs.to_wkt()
-    return found
-
-
 def _array(store: Path, spec: OutputSpec) -> Any:
     import zarr
 
-    return zarr.open_array(str(store / _name(spec)), mode="r+")
+    return zarr.open_array(str(store / array_name(spec)), mode="r+")
 
 
 def _put(array: Any, window: Window, block: NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from odc.geo.geobox import GeoBox
 
@@ -17,7 +18,8 @@ from stcli.raster.output import STDOUT, OutputSpec, describe
 from stcli.raster.parts import Parts
 from stcli.raster.publish import reported
 from stcli.raster.stream import streamable
-from stcli.raster.zarrstore import ZarrFromParts, ZarrStore, refuse_rotated, zarr_options
+from stcli.raster.zarrlayout import refuse_rotated, zarr_options
+from stcli.raster.zarrstore import ZarrFromParts, ZarrStore
 
 logger = logging.getLogger("stcli")
 
@@ -62,6 +64,14 @@ class Deposit:
         self.parts = Parts(self.folder.job / "parts", spec, self.shape)
         self._finished = self.folder.final
         self.journal: Journal | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What of the output's specification is in its parts."""
+        spec = self.spec
+        found = {"dtype": spec.dtype, "bands": len(spec.bands), "nodata": spec.nodata}
+        in_place = spec.driver == "Zarr" and self.shard is None
+        return found | ({"zarr": zarr_options(spec)} if in_place else {})
 
     @property
     def chunk(self) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -36,7 +37,7 @@ logger = logging.getLogger("stcli")
 #: What a block function returns: an array (band, row, col) over the core for each output.
 Blocks = Sequence[NDArray[Any]]
 #: After these the inputs or options are to blame: the finished tiles are of no use.
-_HOPELESS = (InputError, ModelError, UsageError, BudgetError)
+_HOPELESS = (InputError, ModelError, UsageError)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Product:
                 deposit.note(tile, None if answer is None else answer.checksums[k])
 
         store = _Store(tuple(deposit.parts for deposit in self.deposits), step)
-        rest = self._remaining()
+        rest = self._tiles(finished=False)
         tally = work.run(
             step.function, take, step.stage, progress, store=store, tiles=rest, done=kept.tiles
         )
@@ -186,7 +187,7 @@ class Product:
         if any(deposit.journal is None for deposit in self.deposits):
             self._let_go()
             return
-        done = sum(1 for _ in self._finished())
+        done = int(self._known().sum())
         lasting = all(deposit.folder.lasting for deposit in self.deposits)
         keep = bool(done) and lasting and not isinstance(error, _HOPELESS)
         self.close(keep)
@@ -206,29 +207,27 @@ class Product:
     def _begin(self, work: Pass) -> None:
         self._threads = work.budget.jobs
         for deposit in self.deposits:
-            spec = deposit.spec
-            output = {"dtype": spec.dtype, "bands": len(spec.bands), "nodata": spec.nodata}
-            facts = {**self._facts, "output": output}
+            facts = {**self._facts, "output": deposit.facts}
             header = Header(fingerprint(facts), work.budget.plan, deposit.shard or (1, 1))
             deposit.begin(header)
 
     def _journals(self) -> list[Any]:
         return [deposit.journal for deposit in self.deposits]
 
-    def _finished(self) -> Iterator[Tile]:
-        """Tiles that are finished in all outputs, by rising number."""
-        first, *others = self._journals()
-        return (t for t in first.finished() if all(j.knows(t.index) for j in others))
+    def _known(self) -> NDArray[np.bool_]:
+        """Whether each tile of the plan is finished in all outputs."""
+        known: NDArray[np.bool_] = np.all([journal.known for journal in self._journals()], axis=0)
+        return known
 
-    def _remaining(self) -> Iterator[Tile]:
-        journals = self._journals()
-        tiles = journals[0].header.tiles()
-        return (t for t in tiles if not all(j.knows(t.index) for j in journals))
+    def _tiles(self, finished: bool) -> Iterator[Tile]:
+        """Tiles of this job that are finished in all outputs, or those that are not."""
+        tiles: Iterator[Tile] = self._journals()[0].header.tiles(self._known() == finished)
+        return tiles
 
     def _recall(self, step: Step, sink: Sink, progress: Progress, jobs: int) -> Tally:
         """Read finished tiles back, a few at once, and tell the sink of them."""
         done = empty = lost = 0
-        finished, total = self._finished(), len(self._journals()[0].header)
+        finished, total = self._tiles(finished=True), len(self._journals()[0].header)
         with ThreadPoolExecutor(jobs) as pool:
             while batch := list(islice(finished, jobs)):
                 for tile, answer in zip(batch, pool.map(self._load, batch), strict=True):

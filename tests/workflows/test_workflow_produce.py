@@ -289,10 +289,29 @@ def test_zarr_options_and_places_that_cannot_be_are_refused(source, out):
     assert names(out) == ["classes.zarr"]
 
 
+def test_a_zarr_of_other_options_is_begun_anew(source, out, whole):
+    with pytest.raises(RuntimeError):
+        produce(source, out, Work(fail_at=10), Output(driver="Zarr"))
+    work = Work()
+    produce(source, out, work, ZARR)
+    assert len(work.seen) == TILES - 1
+    assert content(out) == whole(ZARR)[0]
+
+
 def test_a_zarr_is_overwritten_whole(source, out, whole):
     produce(source, out, Work(), Output(driver="Zarr", creation_options={"BLOCKSIZE": "200"}))
     produce(source, out, Work(), replace(ZARR, overwrite=True))
     assert content(out) == whole(ZARR)[0]
+
+
+@pytest.mark.parametrize("output", OUTPUTS[::2], ids=IDS[::2])
+def test_processes_make_the_same(source, out, whole, output):
+    expected, told, tally = whole(output)
+    with pytest.raises(RuntimeError):
+        produce(source, out, Work(fail_at=20), output)
+    found = produce(source, out, Work(), output, scheduler="processes", jobs=2)
+    assert found == (told, tally)
+    assert content(out) == expected
 
 
 # --- shards -------------------------------------------------------------------------------------
@@ -440,8 +459,8 @@ def test_rasters_that_do_not_fit_are_refused_by_name(source, out):
             dataset.write(array)
         return str(out / name)
 
-    half = keptworld.GRID.transform * Affine.translation(0.5, 0)
-    coarse = keptworld.GRID.transform * Affine.scale(2)
+    half = keptworld.GRID.transform @ Affine.translation(0.5, 0)
+    coarse = keptworld.GRID.transform @ Affine.scale(2)
     for name, changes, words in (
         ("crs.tif", {"crs": "EPSG:32617"}, "CRS EPSG:32617 found, EPSG:32618 wanted"),
         ("bands.tif", {"count": 2}, "bands 2 found, 1 wanted"),
