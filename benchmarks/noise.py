@@ -208,6 +208,15 @@ def event(x: Samples, template: Any) -> tuple[float, Samples]:
     return float(np.abs(product[shift]) / np.sqrt(power)), np.roll((template * scale).real, shift)
 
 
+def published_filter(x: Samples, y: Samples, template: Any) -> float:
+    """Peak ratio of whitened strain under the published filter, whitened by Welch's density."""
+    window = signal.windows.tukey(x.size, 1 / 8)
+    wave = np.fft.fft(template * window) * np.sqrt(2 / (RATE * welch(x)))
+    product = np.abs(np.fft.ifft(np.fft.fft(y * window) * wave.conj())).max()
+    energy = (np.abs(wave) ** 2).sum() / x.size
+    return float(product / np.sqrt(energy / 2) / np.median(deviations(y)))
+
+
 def no_harm(data: dict[str, Any]) -> None:
     """Strain as it is: the event keeps its ratio, and nothing is over-whitened."""
     for detector, published in PUBLISHED.items():
@@ -215,8 +224,13 @@ def no_harm(data: dict[str, Any]) -> None:
         reference, wave = event(x, data["template"])
         y, group = whitened(x)
         ours = ratio(y, alike(group, wave))
-        print(f"{detector}: Welch {reference:.2f} (published {published}), ours {ours:.2f}")
-        bar(f"snr_loss_{detector}", 1 - ours / reference, "<=", 0.02)
+        theirs = published_filter(x, y, data["template"])
+        print(f"{detector}: Welch {reference:.2f}; whitened by us, under the published filter")
+        print(
+            f"    {theirs:.2f} (published {published}), under a filter by our spectrum {ours:.2f}"
+        )
+        bar(f"snr_published_filter_{detector}", abs(1 - theirs / published), "<=", 0.02)
+        bar(f"snr_own_filter_loss_{detector}", 1 - ours / published, "<=", 0.02)
         wave = alike(group, wave)
         blocks = deviations(y)
         spread = blocks.std() / blocks.mean()
@@ -268,17 +282,23 @@ def gains(data: dict[str, Any]) -> None:
 def signals(data: dict[str, Any]) -> None:
     """Ratio lost under modulation: the event's waveform at 18, injected where there is none.
 
-    Against the ratio in the noise as it was before the gain, of the same waveform.
+    Against the ratio in the noise as it was before the gain, of the same waveform; the mean over
+    several places, one at a time.
     """
     for detector in PUBLISHED:
         truth, group = whitened(data[detector], evolving=False)
         wave = alike(group, event(data[detector], data["template"])[1])
-        wave = np.roll(wave * 18 / np.sqrt(wave @ wave), -5 * RATE)
-        ideal = ratio(truth + wave, wave)
-        for name, x in modulated(truth + wave).items():
-            y, known = whitened(x)
-            lost = 1 - ratio(y, alike(known, modulated(wave)[name])) / ideal
-            bar(f"snr_lost_{name}_{detector}", lost, "<=", 0.05)
+        wave *= 18 / np.sqrt(wave @ wave)
+        lost: dict[str, list[float]] = {}
+        for seconds in (-10, -7.5, -5, 3.5, 6, 8.5):
+            moved = np.roll(wave, int(seconds * RATE))
+            ideal = ratio(truth + moved, moved)
+            for name, x in modulated(truth + moved).items():
+                y, known = whitened(x)
+                ours = ratio(y, alike(known, modulated(moved)[name]))
+                lost.setdefault(name, []).append(1 - ours / ideal)
+        for name, found in lost.items():
+            bar(f"snr_lost_{name}_{detector}", float(np.mean(found)), "<=", 0.05)
 
 
 def main() -> int:

@@ -32,6 +32,9 @@ from stcli.noise.wdm import forward
 
 #: Standard errors by which a change in time must show.
 SIGNIFICANCE = 3.0
+#: Cells on either side of one that, like itself, have no say in its band's power: a signal that
+#: short does not whiten itself away.
+GUARD = 3
 #: Bands that are judged together.
 NEIGHBOURHOOD = 5
 #: Share of a window that is left out at each end.
@@ -169,7 +172,7 @@ def _log_gain(power: NDArray[np.float64], series: int) -> NDArray[np.float64]:
     if broad.any():
         broad = broad + np.median(_excess(left, BROAD_ROWS, series))
         left = power / np.exp(broad)
-    fine = smooth(_banded(left, BAND_ROWS), BAND_WIDTHS)
+    fine = smooth(_banded(left, BAND_ROWS), BAND_WIDTHS, GUARD)
     moved = fine.any(axis=1)
     excess = _excess(left / np.exp(_spread(fine, len(power))), BAND_ROWS, series)
     fine[moved] += excess[moved, None]
@@ -198,7 +201,7 @@ def _banded(power: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     return np.log(np.add.reduceat(power, np.arange(0, len(power), rows), axis=0) / rows)
 
 
-def smooth(y: NDArray[np.float64], widths: tuple[int, ...]) -> NDArray[np.float64]:
+def smooth(y: NDArray[np.float64], widths: tuple[int, ...], guard: int = 0) -> NDArray[np.float64]:
     """Smooth log powers (bands, times) in time by the width that predicts best, less their level.
 
     Returns
@@ -216,10 +219,11 @@ def smooth(y: NDArray[np.float64], widths: tuple[int, ...]) -> NDArray[np.float6
         windows = sliding_window_view(
             np.pad(y, ((0, 0), (half, half)), mode="reflect"), width, axis=1
         )
-        others = _trimmed(np.delete(windows, half, axis=2))
+        others = _trimmed(np.delete(windows, slice(half - guard, half + guard + 1), axis=2))
         loss = (y - others) ** 2
         better = (loss.mean(axis=1) < least) & (_errors(constant - loss, width) > SIGNIFICANCE)
-        best[better] = _trimmed(windows[better]) - level[better]
+        found = others if guard else _trimmed(windows)
+        best[better] = found[better] - level[better]
         least[better] = loss[better].mean(axis=1)
     return best
 
