@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import netCDF4
 import numpy as np
@@ -187,3 +189,18 @@ def test_spectra_that_are_none(cube, tmp_path, capsys):
     assert "no file of spectra" in capsys.readouterr().err
     assert run("whiten", cube, tmp_path / "w.nc", "--rows", 3) == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_memory_stays_within_the_prediction(tmp_path):
+    path = write(tmp_path / "a.nc", values(dates=200))
+    code = (
+        "import resource, sys; from stcli.cli.app import main; code = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024); sys.exit(code)"
+    )
+    words = ("whiten", path, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "--json", "-q")
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True
+    )
+    report, peak = ran.stdout.splitlines()
+    assert int(peak) <= json.loads(report)["run"]["memory"]["predicted"]
