@@ -24,7 +24,7 @@ from stcli.noise.diagonal import Sums, inside_cells, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
 from stcli.raster.cube import Cube, cube_of
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube, refuse_path
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.write import create_raster
@@ -118,6 +118,8 @@ def whiten_time(
         [*inputs.paths, *filter(None, [spectra.known])],
         [path, *filter(None, [spectra.out, spectra.plot])],
     )
+    if spectra.plot:
+        refuse_path(spectra.plot, output.overwrite)
     with inputs.open() as raster:
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)

@@ -161,6 +161,28 @@ def test_bad_input_is_one_sentence_and_writes_nothing(number, tmp_path, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "one column only"),
+        (["time,a", "1,x"], "a number is wanted"),
+        (["time,a", "1,2", "1,3"], "do not rise"),
+        (["time,a", "1,2,3"], "another number of fields"),
+        (["time,a", *(f"{t},7" for t in range(20))], "every series is constant"),
+        (["time,a", *(f"{t}," for t in range(20))], "no valid number"),
+        (["time,a", *(f"{t},{t % 3}e300" for t in range(20))], "squares overflow"),
+        (["time,a", "1,2", "2,3"], "8 at least are wanted"),
+    ],
+)
+def test_bad_tables_are_one_sentence_and_write_nothing(lines, words, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert run("whiten", tmp_path / "a.csv", tmp_path / "w.csv") == 3
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
 def test_uneven_dates_in_order_on_request(tmp_path):
     days = np.cumsum(np.random.default_rng(3).integers(1, 15, DATES))
     path = write(tmp_path / "a.nc", values(), days)
