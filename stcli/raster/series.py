@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.raster.cube import refuse_huge
 from stcli.raster.netcdf import HDF5_LOCK
 from stcli.raster.netcdf_write import hidden_folder, publish, refuse_path
+from stcli.raster.timecube import refuse_huge
 
 TEXT = {".csv", ".txt", ".tsv"}
 HDF5 = {".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf"}

@@ -23,10 +23,10 @@ from stcli.noise.dates import Dates
 from stcli.noise.diagonal import Sums, inside_cells, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
-from stcli.raster.cube import Cube, cube_of
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube, refuse_path
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
+from stcli.raster.timecube import Cube, cube_of
 from stcli.raster.write import create_raster
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import (
