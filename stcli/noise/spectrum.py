@@ -10,9 +10,10 @@ S(t, f) = S0(f) · R(t, f): a stationary density, finely resolved in frequency, 
 3. *bands*: what is left, band by band, smoothed in time.
 
 Each smoothing is a running trimmed mean, so neither a transient of a few cells nor a line moves
-it. Its width is chosen from a few by leaving the middle cell out and predicting it; the gate:
-unless that beats a constant by `SIGNIFICANCE` standard errors, R = 1. Without the gate a whitener
-follows chance and erases signals.
+it. Its width is chosen from a few by leaving the middle cell out and predicting it. The gate:
+unless that beats a constant by `SIGNIFICANCE` standard errors, alone or together with the
+neighbouring bands, nothing is changed and S is S0. Without the gate a whitener follows chance
+and erases signals. What is changed is calibrated: the power left over is 1 again.
 """
 
 from __future__ import annotations
@@ -31,11 +32,16 @@ from stcli.noise.wdm import forward
 
 #: Standard errors by which a change in time must show.
 SIGNIFICANCE = 3.0
+#: Cells on either side of one that, like itself, have no say in its band's power: a signal that
+#: short does not whiten itself away.
+GUARD = 3
+#: Bands that are judged together.
+NEIGHBOURHOOD = 5
 #: Share of a window that is left out at each end.
-TRIM = 0.25
+TRIM = 0.2
 #: Widths in time cells that smoothing chooses from.
-BROAD_WIDTHS = (5, 9, 17, 33)
-BAND_WIDTHS = (17, 33)
+BROAD_WIDTHS = (7, 13, 25)
+BAND_WIDTHS = (13, 25)
 #: Rows of a band, in the broad and in the band step.
 BROAD_ROWS = 8
 BAND_ROWS = 2
@@ -105,20 +111,19 @@ def estimate(
     density = welch(x, valid, step, segment_length(x.shape[1], share))
     flat = np.ones((where.tiling.rows, where.tiling.times))
     if evolving and density.any():
-        flat = _relative(x, valid, density, where)
+        flat = _relative(x, valid, gain(density, where, step), where)
     return Spectrum(density, flat, where, step)
 
 
 def _relative(
-    x: NDArray[np.float64], valid: NDArray[np.bool_], density: NDArray[np.float64], where: Frame
+    x: NDArray[np.float64], valid: NDArray[np.bool_], amplitude: NDArray[np.float64], where: Frame
 ) -> NDArray[np.float64]:
-    amplitude = gain(density, where, 1.0)
     white = scipy.fft.irfft(scipy.fft.rfft(pad(x, where)) * amplitude, where.tiling.samples)
     cells = forward(white, where.tiling)
     power = _mean_power(cells**2, _shares(valid, where))
     inside = _inside(where)
     log_gain = np.zeros(power.shape)
-    log_gain[:, inside] = _log_gain(power[:, inside])
+    log_gain[:, inside] = _log_gain(power[:, inside], len(x))
     # the padding mirrors the series: its gain is that of the nearest cell inside
     log_gain[:, : inside.start] = log_gain[:, inside.start, None]
     log_gain[:, inside.stop :] = log_gain[:, inside.stop - 1, None]
@@ -154,15 +159,40 @@ def _mean_power(power: NDArray[np.float64], share: NDArray[np.float64]) -> NDArr
     return floored
 
 
-def _log_gain(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find log R from powers (Nf, Nt), with row 0, which holds the level, left to its neighbour."""
+def _log_gain(power: NDArray[np.float64], series: int) -> NDArray[np.float64]:
+    """Find log R from mean powers (Nf, Nt) of so many series.
+
+    Row 0 holds the level: it follows its neighbour.
+    """
     power = np.concatenate([power[1:2], power[1:]])
     bands = _banded(power, BROAD_ROWS)
     bands = bands - np.median(bands, axis=1, keepdims=True)
     broad = smooth(_trimmed(bands.T)[None], BROAD_WIDTHS)
-    left = smooth(_banded(power / np.exp(broad), BAND_ROWS), BAND_WIDTHS)
-    spread: NDArray[np.float64] = broad + np.repeat(left, BAND_ROWS, axis=0)[: len(power)]
-    return spread
+    left = power / np.exp(broad)
+    if broad.any():
+        broad = broad + np.median(_excess(left, BROAD_ROWS, series))
+        left = power / np.exp(broad)
+    fine = smooth(_banded(left, BAND_ROWS), BAND_WIDTHS, GUARD)
+    moved = fine.any(axis=1)
+    excess = _excess(left / np.exp(_spread(fine, len(power))), BAND_ROWS, series)
+    fine[moved] += excess[moved, None]
+    return broad + _spread(fine, len(power))
+
+
+def _spread(bands: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Repeat bands of `BAND_ROWS` rows over their rows."""
+    return np.repeat(bands, BAND_ROWS, axis=0)[:rows]
+
+
+def _excess(power: NDArray[np.float64], rows: int, series: int) -> NDArray[np.float64]:
+    """Log of each band's median power over time, less that of white noise of variance 1.
+
+    The median of χ²_k / k is (1 - 2 / 9k)³ to a good approximation (Wilson, Hilferty 1931).
+    """
+    degrees = min(rows, len(power)) * series
+    middle = np.median(_banded(power, rows), axis=1)
+    excess: NDArray[np.float64] = middle - 3 * np.log(1 - 2 / (9 * degrees))
+    return excess
 
 
 def _banded(power: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
@@ -171,7 +201,7 @@ def _banded(power: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     return np.log(np.add.reduceat(power, np.arange(0, len(power), rows), axis=0) / rows)
 
 
-def smooth(y: NDArray[np.float64], widths: tuple[int, ...]) -> NDArray[np.float64]:
+def smooth(y: NDArray[np.float64], widths: tuple[int, ...], guard: int = 0) -> NDArray[np.float64]:
     """Smooth log powers (bands, times) in time by the width that predicts best, less their level.
 
     Returns
@@ -189,19 +219,27 @@ def smooth(y: NDArray[np.float64], widths: tuple[int, ...]) -> NDArray[np.float6
         windows = sliding_window_view(
             np.pad(y, ((0, 0), (half, half)), mode="reflect"), width, axis=1
         )
-        others = _trimmed(np.delete(windows, half, axis=2))
+        others = _trimmed(np.delete(windows, slice(half - guard, half + guard + 1), axis=2))
         loss = (y - others) ** 2
-        better = (loss.mean(axis=1) < least) & (_errors(constant - loss) > SIGNIFICANCE)
-        best[better] = _trimmed(windows[better]) - level[better]
+        better = (loss.mean(axis=1) < least) & (_errors(constant - loss, width) > SIGNIFICANCE)
+        found = others if guard else _trimmed(windows)
+        best[better] = found[better] - level[better]
         least[better] = loss[better].mean(axis=1)
     return best
 
 
-def _errors(difference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of a difference in its standard errors, along the last axis."""
-    error = difference.std(axis=1) / np.sqrt(difference.shape[1])
-    errors: NDArray[np.float64] = difference.mean(axis=1) / np.where(error > 0, error, np.inf)
-    return errors
+def _errors(difference: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Mean of a difference in its standard errors, along the last axis.
+
+    Within a width the differences share their windows: they count as one. Neighbouring bands
+    speak together: what changes in time seldom changes in one band alone.
+    """
+    error = difference.std(axis=1) / np.sqrt(difference.shape[1] / width)
+    errors = difference.mean(axis=1) / np.where(error > 0, error, np.inf)
+    width = min(NEIGHBOURHOOD, errors.size)
+    together = np.convolve(errors, np.ones(width), "same") / np.sqrt(width)
+    strongest: NDArray[np.float64] = np.maximum(errors, together)
+    return strongest
 
 
 def _trimmed(values: NDArray[Any]) -> NDArray[np.float64]:

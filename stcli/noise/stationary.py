@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, median_filter, uniform_filter1d
 
 from stcli.noise.frame import Frame
 
 #: Periodograms that a density is averaged over, at least.
 AVERAGES = 8
+#: Periodograms from which on a density is not smoothed in frequency.
+MANY = 64
+#: Bins that smoothing in frequency averages; the background is a median over twice as many.
+SMOOTH = 17
+#: Robust standard deviations above or below the background at which a line begins.
+LINE = 3.0
 #: Density below which, relative to the largest, nothing is believed.
 FLOOR = 1e-14
 
@@ -59,10 +66,32 @@ def welch(
     else:
         density = kept.sum(axis=0) / shares.sum()
     density *= 2 * step / (window**2).sum()
+    if len(kept) < MANY and density.size >= 8 * SMOOTH:
+        density = settled(density)
     # with the level gone and Hann's window the lowest bins are those of their neighbour
     density[0] = max(density[0], density[1])
     floored: NDArray[np.float64] = np.maximum(density, FLOOR * density.max())
     return floored
+
+
+def settled(density: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smooth a density of few periodograms in frequency, lines apart.
+
+    A density that follows its own chance follows the signal too, and costs it. The background is
+    a running median of ln S; bins that leave it by `LINE` robust standard deviations, and two
+    beside them, are lines and stay; the others take a running mean that leaves lines out.
+    """
+    log = np.log(np.maximum(density, np.finfo(float).tiny))
+    background = median_filter(log, 2 * SMOOTH - 1, mode="nearest")
+    apart = np.abs(log - background)
+    line = binary_dilation(apart > LINE * np.median(apart) / 0.6745, iterations=2)
+    weight = uniform_filter1d((~line).astype(float), SMOOTH, mode="nearest")
+    mean = uniform_filter1d(np.where(line, 0.0, log), SMOOTH, mode="nearest")
+    smooth = np.where(weight > 0.2, mean / np.maximum(weight, 0.2), background)
+    # the mean of a logarithm lies below the logarithm of the mean: half its variance
+    offset = (1.4826 * np.median(apart)) ** 2 / 2
+    found: NDArray[np.float64] = np.exp(np.where(line, log, smooth + offset))
+    return found
 
 
 def _periodograms(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stcli.errors import InputError
 from stcli.raster.netcdf import HDF5_LOCK
 from stcli.raster.netcdf_write import hidden_folder, publish, refuse_path
+from stcli.raster.timecube import refuse_huge
 
 TEXT = {".csv", ".txt", ".tsv"}
 HDF5 = {".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf"}
@@ -88,6 +89,7 @@ def read_series(path: str, names: Sequence[int | str] = ()) -> Series:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the name")
     series = _read_text(path) if Path(path).suffix.lower() in TEXT else _read_hdf5(path)
+    refuse_huge(series.values, path)
     if series.times.size < 2:
         raise InputError(f"{path}: {series.times.size} dates found, a series of several is wanted")
     if not np.isfinite(series.times).all() or (np.diff(series.times) <= 0).any():
@@ -120,7 +122,8 @@ def _read_text(path: str) -> Series:
     delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
-            head, *rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+            lines = [row for row in csv.reader(file, delimiter=delimiter) if row] or [[]]
+            head, *rows = lines
     except (ValueError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: cannot be read as a table ({error}); a header line and rows "

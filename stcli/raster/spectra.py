@@ -207,8 +207,17 @@ def _variable(dataset: Any, name: str, dims: tuple[str, ...], units: str) -> Non
         "level": "median of the series",
         "rest": "whitened values where the frame holds no data",
     }
+    sizes = [len(dataset.dimensions[dim]) for dim in dims]
+    chunks = [1, *(min(size, 64) for size in sizes[1:])] if name == "rest" else None
     variable = dataset.createVariable(
-        name, "f8", dims, compression="zlib", complevel=1, shuffle=True, fill_value=np.nan
+        name,
+        "f8",
+        dims,
+        compression="zlib",
+        complevel=1,
+        shuffle=True,
+        chunksizes=chunks,
+        fill_value=np.nan,
     )
     variable.set_auto_maskandscale(False)
     variable.setncatts({"long_name": names[name], "units": units})

@@ -13,9 +13,9 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
-from stcli.raster.cube import cube_of
 from stcli.raster.info import lattice_origin
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
+from stcli.raster.timecube import cube_of
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
 from stcli.workflows.whiten import WhitenedRaster, plan, written

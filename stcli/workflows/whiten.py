@@ -23,10 +23,10 @@ from stcli.noise.dates import Dates
 from stcli.noise.diagonal import Sums, inside_cells, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
-from stcli.raster.cube import Cube, cube_of
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube, refuse_path
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
+from stcli.raster.timecube import Cube, cube_of
 from stcli.raster.write import create_raster
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import (
@@ -46,6 +46,12 @@ from stcli.workflows.whiten_groups import (
     stored_spectrum,
 )
 from stcli.workflows.whiten_report import refuse_failed, total_of
+
+#: Bytes of what a run loads and keeps whatever its size: compiled kernels and their compiler,
+#: HDF5 with the chunk caches of three files, the writer, the draws of the report.
+FIXED = 384 * MB
+#: Whitened values that a picture is drawn from, at most.
+_SAMPLE = 100_000
 
 NETCDF = {".nc", ".nc4", ".cdf"}
 
@@ -112,6 +118,8 @@ def whiten_time(
         [*inputs.paths, *filter(None, [spectra.known])],
         [path, *filter(None, [spectra.out, spectra.plot])],
     )
+    if spectra.plot:
+        refuse_path(spectra.plot, output.overwrite)
     with inputs.open() as raster:
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
@@ -200,7 +208,7 @@ class _Sheet:
         self.layout = layout
         self._sums: dict[int, Sums] = {}
         self.groups, self.silent = 0, 0
-        self.sample: tuple[int, _Tiled] | None = None
+        self.sample: tuple[int, Spectrum, NDArray[Any]] | None = None
 
     def take(self, tile: Tile, result: _Tiled | None, writer: Any, out: SpectraFile | None) -> None:
         """Store a tile's result and sum up its groups."""
@@ -216,8 +224,9 @@ class _Sheet:
         sums = [group.sums for group in result.groups if group.sums is not None]
         if sums:
             self._sums[tile.index] = total_of(sums)
-        if self.sample is None or tile.index < self.sample[0]:
-            self.sample = (tile.index, result)
+        if result.groups and (self.sample is None or tile.index < self.sample[0]):
+            values = result.values[np.isfinite(result.values)][:_SAMPLE].copy()
+            self.sample = (tile.index, result.groups[0].spectrum, values)
 
     def judge(self, path: str) -> dict[str, Any]:
         """Judge all groups together.
@@ -248,7 +257,7 @@ def plan(cube: Cube, layout: SpectraLayout, settings: RunSettings) -> Any:
         read_pixel=read,
         core_pixel=count * size + place * size + 8 * len(layout.bands),
         worker=layout.share**2 * layout.rows * layout.times * 8 * 12,
-        once=96 * MB,
+        once=FIXED,
     )
     work = plan_pass(cube.raster, cost, settings, align=layout.share)
     return replace(work, source=cube)
@@ -322,7 +331,7 @@ def _draw(path: str, sheet: _Sheet, output: Output) -> None:
 
     if sheet.sample is None:
         return
-    spectrum, values = sheet.sample[1].groups[0].spectrum, sheet.sample[1].values
+    _, spectrum, values = sheet.sample
     tiling, unit = spectrum.frame.tiling, sheet.layout.time_unit
     draw_whitening(
         path,
@@ -331,7 +340,7 @@ def _draw(path: str, sheet: _Sheet, output: Output) -> None:
             spectrum.step * tiling.rows,
             0.5 / spectrum.step,
         ),
-        values[np.isfinite(values)],
+        values,
         (unit, f"({sheet.layout.units[0]})² {unit}"),
         output.overwrite,
     )

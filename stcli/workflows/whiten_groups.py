@@ -13,9 +13,9 @@ from stcli.noise.dates import Dates, in_order, lattice
 from stcli.noise.frame import SHORTEST, frame
 from stcli.noise.spectrum import Spectrum
 from stcli.noise.stationary import segment_length
-from stcli.raster.cube import Cube
 from stcli.raster.info import lattice_origin
 from stcli.raster.spectra import SpectraFile, SpectraLayout
+from stcli.raster.timecube import Cube
 from stcli.settings import WhitenSettings
 
 #: Units of time as UDUNITS abbreviates them.

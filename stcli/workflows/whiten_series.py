@@ -52,7 +52,8 @@ def whiten_series(
     refuse_clash(
         [*inputs.paths, *filter(None, [known])], [path, *filter(None, [out, spectra.plot])]
     )
-    refuse_series(path, output.overwrite)
+    for target in filter(None, [path, out, spectra.plot]):
+        refuse_series(target, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands)
     dates = dates_of(series.times, inputs.paths[0], whiten)
     layout = _layout(series, dates, whiten)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import netCDF4
 import numpy as np
@@ -159,6 +161,28 @@ def test_bad_input_is_one_sentence_and_writes_nothing(number, tmp_path, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "one column only"),
+        (["time,a", "1,x"], "a number is wanted"),
+        (["time,a", "1,2", "1,3"], "do not rise"),
+        (["time,a", "1,2,3"], "another number of fields"),
+        (["time,a", *(f"{t},7" for t in range(20))], "every series is constant"),
+        (["time,a", *(f"{t}," for t in range(20))], "no valid number"),
+        (["time,a", *(f"{t},{t % 3}e300" for t in range(20))], "squares overflow"),
+        (["time,a", "1,2", "2,3"], "8 at least are wanted"),
+    ],
+)
+def test_bad_tables_are_one_sentence_and_write_nothing(lines, words, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert run("whiten", tmp_path / "a.csv", tmp_path / "w.csv") == 3
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
 def test_uneven_dates_in_order_on_request(tmp_path):
     days = np.cumsum(np.random.default_rng(3).integers(1, 15, DATES))
     path = write(tmp_path / "a.nc", values(), days)
@@ -187,3 +211,18 @@ def test_spectra_that_are_none(cube, tmp_path, capsys):
     assert "no file of spectra" in capsys.readouterr().err
     assert run("whiten", cube, tmp_path / "w.nc", "--rows", 3) == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_memory_stays_within_the_prediction(tmp_path):
+    path = write(tmp_path / "a.nc", values(dates=200))
+    code = (
+        "import resource, sys; from stcli.cli.app import main; code = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024); sys.exit(code)"
+    )
+    words = ("whiten", path, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "--json", "-q")
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True
+    )
+    report, peak = ran.stdout.splitlines()
+    assert int(peak) <= json.loads(report)["run"]["memory"]["predicted"]

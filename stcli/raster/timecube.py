@@ -27,6 +27,25 @@ _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _EPOCH = date(1970, 1, 1)
 
 
+#: Beyond this a square is no number any more.
+LARGEST = 1e150
+
+
+def refuse_huge(values: NDArray[Any], path: str) -> None:
+    """Refuse values whose squares overflow; NaN is fine.
+
+    Raises
+    ------
+    InputError
+    """
+    found = float(np.nanmax(np.abs(values), initial=0))
+    if found > LARGEST:
+        raise InputError(
+            f"{path}: values up to {found:.3g} found, their squares overflow; declare the nodata "
+            "value, or scale the values"
+        )
+
+
 @dataclass(frozen=True)
 class Cube:
     """A raster whose bands are dates of variables; reads as the engine wants it.
@@ -63,6 +82,7 @@ class Cube:
         order = [place for row in self.places for place in row]
         block = values[order].astype(self.dtype)
         block[~valid[order]] = np.nan
+        refuse_huge(block, self.raster.info.path)
         return block, np.isfinite(block).any(axis=0)
 
 
