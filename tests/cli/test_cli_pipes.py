@@ -12,7 +12,11 @@ import time
 import numpy as np
 import pytest
 import rasterio
-from cliworld import CUBE, ROOT, call, command, good, read, spawn
+from cliworld import CUBE, ROOT, call, command, good, read, save, spawn
+from cliworld import scene as crop
+from rasterio.windows import Window
+
+from stcli.raster.tiff import read_tiff
 
 TOOLS = ("gdal_translate", "gdalwarp", "gdalinfo")
 needs_gdal = pytest.mark.skipif(
@@ -187,6 +191,20 @@ def test_compression_is_refused_on_stdout(scene):
     result = call("segment", scene, "-", "--co", "COMPRESS=DEFLATE")
     assert (result.code, result.out) == (2, "")
     assert "--co COMPRESS=DEFLATE: a GeoTIFF on stdout is uncompressed" in result.err
+
+
+def test_strips_without_data_stand_in_their_place(tmp_path):
+    array, profile = crop(Window(0, 0, 300, 400))
+    array[:, 100:300] = 0
+    path = save(tmp_path / "a.tif", array, profile, nodata=0)
+    done = spawn("segment", path, "-", "-q", text=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (tmp_path / "b.tif").write_bytes(done.stdout)
+    good("segment", path, tmp_path / "c.tif", "-q")
+    assert np.array_equal(read(tmp_path / "b.tif"), read(tmp_path / "c.tif"))
+    (directory,) = read_tiff(str(tmp_path / "b.tif")).directories
+    assert (np.diff(directory.offsets.astype(int)) == directory.sizes[:-1]).all()
+    assert (read(tmp_path / "b.tif") == 0).any()
 
 
 def test_stdin_and_stdout_are_no_clash(scene):
