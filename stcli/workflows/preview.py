@@ -80,6 +80,15 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
     Classes are drawn in their colours with a legend, labels in colours of their own, one band
     along a ramp, three bands as red, green and blue.
 
+    Parameters
+    ----------
+    inputs : Inputs
+    path : str
+        PNG file to write, or ``-`` for stdout.
+    view : View
+    overwrite : bool
+        Replace an existing picture.
+
     Raises
     ------
     UsageError, InputError, OutputError

@@ -60,9 +60,8 @@ def test_between_two_gdal_programs(scene, segments, tmp_path):
 
 @pytest.mark.gdal
 @needs_gdal
-@pytest.mark.parametrize("name", ["-", "/vsistdout/"])
-def test_the_stream_is_read_by_gdal_while_it_comes(scene, name):
-    line = f"{words('segment', scene, name, '-q')} | cat | gdalinfo -checksum /vsistdin/"
+def test_the_stream_is_read_by_gdal_while_it_comes(scene):
+    line = f"{words('segment', scene, '/vsistdout/', '-q')} | cat | gdalinfo -checksum /vsistdin/"
     done = shell(line, text=True)
     assert done.returncode == 0, done.stderr
     assert "Checksum=" in done.stdout
@@ -87,11 +86,10 @@ def test_the_stream_is_uncompressed_with_its_directory_first(scene, segments, tm
         assert dataset.tags()["STCLI_COMMAND"].startswith("stcli segment")
 
 
-@pytest.mark.parametrize("name", ["-", "/vsistdin/"])
-def test_a_pipe_and_a_file_behind_stdin_give_the_same(name, scene, segments, tmp_path):
+def test_a_pipe_and_a_file_behind_stdin_give_the_same(scene, segments, tmp_path):
     piped, behind = tmp_path / "piped.tif", tmp_path / "behind.tif"
-    first = shell(f"cat {scene} | {words('segment', name, piped, '-v')}", text=True)
-    second = shell(f"{words('segment', name, behind, '-v')} < {scene}", text=True)
+    first = shell(f"cat {scene} | {words('segment', '-', piped, '-v')}", text=True)
+    second = shell(f"{words('segment', '/vsistdin/', behind, '-v')} < {scene}", text=True)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "bytes of stdin are spooled to " in first.stderr
     assert "spooled" not in second.stderr
@@ -173,8 +171,8 @@ def test_a_kill_while_spooling_leaves_nothing(scene, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("reader", ["head -c 100 > /dev/null", "true"])
-def test_a_reader_that_leaves_ends_it_quietly(reader, scene):
+def test_a_reader_that_leaves_ends_it_quietly(scene):
+    reader = "head -c 100 > /dev/null"
     line = f"{words('segment', scene, '-', '-q')} | {reader}; exit ${{PIPESTATUS[0]}}"
     done = shell(line)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -20,10 +20,9 @@ SEGMENT = ("--tile-size", "64", "-j", "1")
 def on_terminal(argv, **environment):
     """Run a command whose stderr is a terminal; return what it wrote there."""
     mine, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command(*argv), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs,
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
-    )  # fmt: skip
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": theirs}
+    process = subprocess.Popen(command(*argv), cwd=ROOT, env=env, **streams)
     os.close(theirs)
     told = b""
     while select.select([mine], [], [], 60)[0]:
