@@ -42,6 +42,7 @@ OWNERS = {
     "geopandas": {"raster"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "PIL": {"raster"},
 }
 #: Files opened outside raster/ and nn/weights.py, each with its reason.
 MAY_OPEN = {

@@ -209,3 +209,17 @@ def test_stdin_and_stdout_are_no_clash(scene):
     done = shell(f"cat {scene} | {words('segment', '-', '-', '-q')} | wc -c", text=True)
     assert done.returncode == 0
     assert int(done.stdout) > 200 * 220 * 4
+
+
+def test_the_contract_of_a_step_in_a_gdal_pipeline(scene, segments, tmp_path):
+    """GeoTIFF in, GeoTIFF out, silent on success; on failure a code, a word, and no output."""
+    out = tmp_path / "temporary.tif"
+    out.touch()
+    done = spawn("segment", scene, out, "-q", "--overwrite")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert np.array_equal(read(out), segments)
+    (tmp_path / "cut.tif").write_bytes(out.read_bytes()[:3000])
+    done = spawn("segment", tmp_path / "cut.tif", tmp_path / "none.tif", "-q", "--overwrite")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "none.tif").exists()
