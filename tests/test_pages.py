@@ -53,7 +53,7 @@ def params():
             yield pytest.param(path, id=path.stem, marks=marks)
 
 
-@pytest.mark.parametrize("path", params())
+@pytest.mark.parametrize("path", [*params()])
 def test_the_lines_of_a_how_to_run_as_they_stand(path, checkout):
     folder, env = checkout
     found = blocks(path)
