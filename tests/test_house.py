@@ -43,6 +43,7 @@ OWNERS = {
     "zarr": {"raster"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "PIL": {"raster"},
 }
 #: Files opened outside raster/ and nn/weights.py, each with its reason.
 MAY_OPEN = {

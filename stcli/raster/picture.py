@@ -83,7 +83,18 @@ def _along_ramp(share: NDArray[np.float64]) -> NDArray[np.float64]:
 def colour_classes(
     values: NDArray[Any], valid: NDArray[np.bool_], colours: Mapping[int, Colour]
 ) -> _Rgb:
-    """Give each value its colour; values without one are drawn by `colour_labels`."""
+    """Give each value its colour; values without one are drawn by `colour_labels`.
+
+    Parameters
+    ----------
+    values : ndarray of int, (row, col)
+    valid : ndarray of bool, (row, col)
+    colours : mapping of int to (red, green, blue, alpha)
+
+    Returns
+    -------
+    ndarray of uint8, (row, col, 3)
+    """
     rgb = colour_labels(values, valid)
     for value, colour in colours.items():
         rgb[(values == value) & valid] = colour[:3]
@@ -91,7 +102,17 @@ def colour_classes(
 
 
 def colour_labels(labels: NDArray[Any], valid: NDArray[np.bool_]) -> _Rgb:
-    """Give labels colours that neighbours rarely share, the same at every call."""
+    """Give labels colours that neighbours rarely share, the same at every call.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (row, col)
+    valid : ndarray of bool, (row, col)
+
+    Returns
+    -------
+    ndarray of uint8, (row, col, 3)
+    """
     mixed = labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
     channels = [(mixed >> np.uint64(shift)) & np.uint64(127) for shift in (57, 50, 43)]
     rgb = np.stack(channels, -1).astype(np.uint8) + np.uint8(90)
@@ -104,7 +125,18 @@ def _blanked(rgb: _Rgb, valid: NDArray[np.bool_]) -> _Rgb:
 
 
 def enlarge(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Repeat or drop pixels of (row, col, …) so that it has a shape."""
+    """Repeat or drop pixels so that an array has a shape.
+
+    Parameters
+    ----------
+    array : ndarray, (row, col) or (row, col, 3)
+    shape : (int, int)
+        Rows and columns wanted.
+
+    Returns
+    -------
+    ndarray, of the array's dtype
+    """
     rows = (np.arange(shape[0]) + 0.5) * array.shape[0] / shape[0]
     cols = (np.arange(shape[1]) + 0.5) * array.shape[1] / shape[1]
     sampled: NDArray[Any] = array[rows.astype(int)[:, None], cols.astype(int)]
@@ -112,7 +144,18 @@ def enlarge(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def outline(rgb: _Rgb, labels: NDArray[Any]) -> _Rgb:
-    """Draw the borders between labels, (row, col), on a picture of the same size."""
+    """Draw the borders between labels on a picture of the same size.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, (row, col, 3)
+    labels : ndarray of int, (row, col)
+
+    Returns
+    -------
+    ndarray of uint8, (row, col, 3)
+        A copy, with the last pixel before each border drawn over.
+    """
     edges = np.zeros(labels.shape, bool)
     edges[:, :-1] |= labels[:, 1:] != labels[:, :-1]
     edges[:-1] |= labels[1:] != labels[:-1]

@@ -1,23 +1,26 @@
 """Send a raster through stdout as a GeoTIFF that the next program can read while it comes.
 
-GDAL reads ``/vsistdin/`` when a GeoTIFF's directory is at its front and its rows follow in order;
-it writes that order only uncompressed (the GTiff driver's ``STREAMABLE_OUTPUT=YES``). A
-cloud-optimised GeoTIFF is not such a stream. So an output on stdout is a plain striped GeoTIFF.
+GDAL reads ``/vsistdin/`` when a GeoTIFF's directory is at its front and its blocks follow in order,
+which no cloud-optimised GeoTIFF does. So an output on stdout is a plain uncompressed GeoTIFF in
+strips. GDAL puts the directory of such a file first, but strips without data last; they are sent
+in order, with the table of their positions set right. (GDAL's own ``STREAMABLE_OUTPUT`` is not
+used: written to a file by GDAL 3.10 its table of positions was wrong now and then.)
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from stcli.errors import OutputError, UsageError
 from stcli.raster.output import STDOUT, OutputSpec
+from stcli.raster.tiff import read_tiff
 
-_STREAM = {"STREAMABLE_OUTPUT": "YES", "COMPRESS": "NONE", "TILED": "NO", "BLOCKYSIZE": "64"}
-_CHUNK = 1 << 20
+_STREAM = {"COMPRESS": "NONE", "TILED": "NO", "BLOCKYSIZE": "64"}
 
 
 def streamable(spec: OutputSpec) -> OutputSpec:
@@ -56,14 +59,29 @@ def refuse_terminal() -> None:
 
 
 def send(path: Path) -> None:
-    """Copy a finished file to stdout.
+    """Send a finished file to stdout, its blocks in order.
 
     Raises
     ------
+    OutputError
+        Its directory is not at its front.
     BrokenPipeError
         The reader has left.
     """
-    sys.stdout.flush()
+    directory = read_tiff(str(path)).directories[0]
+    first = int(directory.offsets.min())
+    if directory.position > 16 or directory.table[0] >= first:
+        raise OutputError("-: no stream can be made of this raster; name a file instead")
+    place, dtype = directory.table
+    ends = first + np.cumsum(directory.sizes)
+    table = np.concatenate([[first], ends[:-1]]).astype(dtype).tobytes()
+    out = sys.stdout.buffer
     with path.open("rb") as file:
-        shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
-    sys.stdout.buffer.flush()
+        front = bytearray(file.read(first))
+        front[place : place + len(table)] = table
+        out.write(front)
+        pairs = zip(directory.offsets.tolist(), directory.sizes.tolist(), strict=True)
+        for offset, size in pairs:
+            file.seek(offset)
+            out.write(file.read(size))
+    out.flush()

@@ -40,6 +40,8 @@ class Directory:
         Blocks are tiles; it is an overview; it is a mask.
     offsets, sizes : ndarray of uint64
         Where each block begins and its bytes; 0 for a block that was never written.
+    table : (int, str)
+        Byte at which the offsets stand in the file, and their NumPy data type there.
     """
 
     position: int
@@ -51,6 +53,7 @@ class Directory:
     mask: bool
     offsets: NDArray[np.uint64]
     sizes: NDArray[np.uint64]
+    table: tuple[int, str]
 
     @property
     def first(self) -> int:
@@ -140,12 +143,16 @@ def _directory(file: BinaryIO, position: int, order: str, big: bool) -> tuple[Di
     tail = file.read(8 if big else 4)
     following = int(struct.unpack(f"{order}{'Q' if big else 'I'}", tail)[0])
     tags: dict[int, NDArray[np.uint64]] = {}
+    table = (0, "")
     for k in range(count):
         entry = entries[k * width : (k + 1) * width]
         tag, kind = struct.unpack(f"{order}HH", entry[:4])
         if tag in _WANTED and kind in _TYPES:
-            tags[tag] = _values(file, entry, kind, order, big)
-    return _facts(position, tags), following
+            inside = position + (8 if big else 2) + k * width + (12 if big else 8)
+            place, tags[tag] = _values(file, entry, kind, order, big)
+            if tag in (_STRIPS, _TILES):
+                table = (place or inside, order + _TYPES[kind])
+    return _facts(position, tags, table), following
 
 
 _WANTED = {
@@ -154,19 +161,23 @@ _WANTED = {
 }
 
 
-def _values(file: BinaryIO, entry: bytes, kind: int, order: str, big: bool) -> NDArray[np.uint64]:
+def _values(
+    file: BinaryIO, entry: bytes, kind: int, order: str, big: bool
+) -> tuple[int, NDArray[np.uint64]]:
+    """Read an entry's values, and where they stand; 0 when that is in the entry itself."""
     number, place = ("Q", 12) if big else ("I", 8)
     count = int(struct.unpack(f"{order}{number}", entry[4:place])[0])
     dtype = np.dtype(order + _TYPES[kind])
-    raw = entry[place:]
+    raw, position = entry[place:], 0
     if count * dtype.itemsize > len(raw):
-        file.seek(struct.unpack(f"{order}{number}", raw)[0])
+        position = int(struct.unpack(f"{order}{number}", raw)[0])
+        file.seek(position)
         raw = file.read(count * dtype.itemsize)
     found: NDArray[Any] = np.frombuffer(raw, dtype, count)
-    return found.astype(np.uint64)
+    return position, found.astype(np.uint64)
 
 
-def _facts(position: int, tags: dict[int, NDArray[np.uint64]]) -> Directory:
+def _facts(position: int, tags: dict[int, NDArray[np.uint64]], table: tuple[int, str]) -> Directory:
     width, height = int(tags[_WIDTH][0]), int(tags[_HEIGHT][0])
     tiled = _TILES in tags
     if tiled:
@@ -185,4 +196,5 @@ def _facts(position: int, tags: dict[int, NDArray[np.uint64]]) -> Directory:
         bool(kind & 4),
         tags[_TILES if tiled else _STRIPS],
         tags[_TILE_SIZES if tiled else _STRIP_SIZES],
+        table,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,15 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
     Classes are drawn in their colours with a legend, labels in colours of their own, one band
     along a ramp, three bands as red, green and blue.
 
+    Parameters
+    ----------
+    inputs : Inputs
+    path : str
+        PNG file to write, or ``-`` for stdout.
+    view : View
+    overwrite : bool
+        Replace an existing picture.
+
     Raises
     ------
     UsageError, InputError, OutputError
@@ -89,7 +98,8 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
     refuse_file(path, overwrite)
     with inputs.open() as whole:
         shown = _shown(whole.info, bool(inputs.bands))
-    with Inputs(inputs.paths, shown, inputs.resampling, inputs.assume_crs).open() as raster:
+    inputs = replace(inputs, bands=shown)
+    with inputs.open() as raster:
         classes, colours = _legend(inputs, raster.info)
         kind = _kind(raster.info, classes, colours)
         window = part_of(raster.info.geobox, view.bounds)

@@ -138,7 +138,7 @@ def help_of(path):
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-@pytest.mark.parametrize("path", everything(), ids=lambda path: " ".join(path) or "stcli")
+@pytest.mark.parametrize("path", list(everything()), ids=lambda path: " ".join(path) or "stcli")
 def test_help_is_there_soon_and_loads_nothing_heavy(path):
     best = help_of(path)
     for _ in range(5):  # other programs of the machine may have been in the way
