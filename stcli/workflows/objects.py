@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost
+from stcli.engine.memory import Budget, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.draft import drafts, refuse_file
@@ -28,7 +28,7 @@ from stcli.workflows.labels import list_labels, open_label_raster, refuse_other_
 from stcli.workflows.measure import Measured, Measures, core_of, measure, place_of
 from stcli.workflows.percentiles import percentiles
 from stcli.workflows.scaling import band_scaling
-from stcli.workflows.table import border_columns, object_columns
+from stcli.workflows.table import border_columns, object_columns, table_bytes
 
 #: Features that are assembled and written at a time.
 _BATCH = 20_000
@@ -122,19 +122,27 @@ def write_objects(
         area = ground(raster.info.geobox, raster.info.path)
         texture = band_scaling(scene, settings, progress) if wanted.texture and scene else None
         measures = Measures(area.weights, scene, texture)
-        measured, budget, tally = measure(raster, labels, measures, settings, progress)
+        more = table_bytes(labels.size, measures.bands, wanted)
+        measured, budget, tally = measure(raster, labels, measures, settings, progress, more)
+        budgets = [budget]
         columns = object_columns(measured, raster, area, scene, wanted)
         if wanted.percentiles and scene is not None:
-            columns |= _percentiles(measured, raster, scene, wanted, settings, progress)
+            found, more_budgets = _percentiles(measured, raster, scene, wanted, settings, progress)
+            columns |= found
+            budgets += more_budgets
         tags = output.tags((scene or raster).info, segments=segments.shown or segments.path)
         spec = FeatureSpec(raster.info.geobox, wanted.geometry, tags=tags)
-        store = _corners(raster, measured, settings, progress) if wanted.geometry else None
+        store = None
+        if wanted.geometry:
+            store, budget = _corners(raster, measured, settings, progress)
+            budgets.append(budget)
         write_features(hidden[0], spec, _batches(columns, store))
         if names.borders is not None:
             shared = border_columns(measured, area)
             plain = FeatureSpec(raster.info.geobox, False, tags=tags)
             write_features(hidden[1], plain, iter([(shared, None)]))
-    ran = report(budget, tally, time.perf_counter() - begun)
+    greatest = max(budgets, key=lambda budget: budget.predicted)
+    ran = report(greatest, tally, time.perf_counter() - begun)
     return Objects(names.objects, labels.size, tuple(columns), ran)
 
 
@@ -172,14 +180,15 @@ def _percentiles(
     wanted: ObjectSettings,
     settings: RunSettings,
     progress: Progress,
-) -> Columns:
+) -> tuple[Columns, list[Budget]]:
     counted = measured.labels, measured.bands.count
-    found = percentiles(raster, scene, counted, wanted.percentiles, settings, progress)
-    return {
+    found, budgets = percentiles(raster, scene, counted, wanted.percentiles, settings, progress)
+    columns = {
         f"{name}_p{value:g}": found[:, band, k]
         for band, name in enumerate(scene.info.band_names)
         for k, value in enumerate(wanted.percentiles)
     }
+    return columns, budgets
 
 
 @dataclass(frozen=True)
@@ -196,24 +205,23 @@ class _Corners:
 
 def _corners(
     raster: Raster, measured: Measured, settings: RunSettings, progress: Progress
-) -> CornerStore:
+) -> tuple[CornerStore, Budget]:
     """Gather the corners of all outlines in one pass."""
     counts = measured.sums[:, CORNERS]
+    rows, cols = raster.info.shape
+    a_pixel = min(4.0, 2 * counts.sum() / (rows * cols))
+    batch = np.add.reduceat(counts, np.arange(0, counts.size, _BATCH)).max()
+    once = polygon_bytes(int(counts.sum()), counts.size) + _CORNER * int(batch)
+    cost = Cost(raster.info.dtype.itemsize + 1 + 4 + 8, int(12 * a_pixel) + 1, once=once)
+    work = plan_pass(raster, cost, settings, halo=1)
     store = CornerStore(counts)
 
     def sink(tile: Tile, part: Any) -> None:
         if part is not None:
             store.add(*part)
 
-    rows, cols = raster.info.shape
-    a_pixel = min(4.0, 2 * counts.sum() / (rows * cols))
-    batch = np.add.reduceat(counts, np.arange(0, counts.size, _BATCH)).max()
-    once = polygon_bytes(int(counts.sum()), counts.size) + _CORNER * int(batch)
-    cost = Cost(raster.info.dtype.itemsize + 1 + 4 + 8, int(12 * a_pixel) + 1, once=once)
-    plan_pass(raster, cost, settings, halo=1).run(
-        _Corners(measured.labels), sink, "polygons", progress
-    )
-    return store
+    work.run(_Corners(measured.labels), sink, "polygons", progress)
+    return store, work.budget
 
 
 def _batches(
