@@ -24,7 +24,7 @@ from stcli.segmentation.polygons import CornerStore, polygon_bytes
 from stcli.segmentation.shapes import CORNERS, corners
 from stcli.settings import ObjectSettings, RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
-from stcli.workflows.labels import list_labels, open_label_raster, refuse_other_grid
+from stcli.workflows.labels import list_labels, open_label_raster, open_scene
 from stcli.workflows.measure import Measured, Measures, core_of, measure, place_of
 from stcli.workflows.percentiles import percentiles
 from stcli.workflows.scaling import band_scaling
@@ -116,8 +116,11 @@ def write_objects(
     begun = time.perf_counter()
     names, hidden = tables
     check_tables(names, wanted)
-    with open_label_raster(segments.path, segments.band) as raster:
-        scene = _scene(segments, raster, wanted)
+    with (
+        open_label_raster(segments.path, segments.band) as raster,
+        open_scene(segments.scene, raster) as scene,
+    ):
+        _check_scene(scene, wanted)
         labels = list_labels(raster, settings, progress)
         area = ground(raster.info.geobox, raster.info.path)
         texture = band_scaling(scene, settings, progress) if wanted.texture and scene else None
@@ -158,19 +161,15 @@ def check_tables(tables: Tables, wanted: ObjectSettings) -> None:
         feature_format(tables.borders, False)
 
 
-def _scene(segments: Segments, raster: Raster, wanted: ObjectSettings) -> Raster | None:
-    if segments.scene is None:
-        asked = wanted.percentiles or wanted.indices or wanted.texture
-        if asked:
-            raise UsageError(
-                "--percentiles, --index and --texture measure bands, and no scene was named; "
-                "name one after the label raster."
-            )
-        return None
-    scene = segments.scene.open()
-    refuse_other_grid(raster, scene)
-    check_indices(wanted.indices, band_letters(scene.info.band_names, dict(wanted.index_bands)))
-    return scene
+def _check_scene(scene: Raster | None, wanted: ObjectSettings) -> None:
+    """Refuse what is wanted of bands that are not there."""
+    if scene is not None:
+        check_indices(wanted.indices, band_letters(scene.info.band_names, dict(wanted.index_bands)))
+    elif wanted.percentiles or wanted.indices or wanted.texture:
+        raise UsageError(
+            "--percentiles, --index and --texture measure bands, and no scene was named; "
+            "name one after the label raster."
+        )
 
 
 def _percentiles(
