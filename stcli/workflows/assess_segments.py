@@ -30,7 +30,7 @@ from stcli.segmentation.scale import suggest, variance_and_moran
 from stcli.segmentation.shapes import PIXELS
 from stcli.settings import MergeSettings, RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass, report, silent
-from stcli.workflows.labels import list_labels, open_label_raster, refuse_other_grid
+from stcli.workflows.labels import list_labels, open_label_raster, open_scene, refuse_other_grid
 from stcli.workflows.levels import graph_of
 from stcli.workflows.measure import Measured, Measures, measure
 from stcli.workflows.scaling import band_scaling
@@ -87,11 +87,11 @@ def assess_segments(
         raise UsageError(f"--radius: found {against.radius}, wanted >= 0 pixels.")
     if candidates is not None and against.scene is None:
         raise UsageError("--suggest-scale: compares objects by their bands; name a --scene.")
-    with open_label_raster(path, against.band) as raster:
+    with (
+        open_label_raster(path, against.band) as raster,
+        open_scene(against.scene, raster) as scene,
+    ):
         labels = list_labels(raster, settings, progress)
-        scene = None if against.scene is None else against.scene.open()
-        if scene is not None:
-            refuse_other_grid(raster, scene)
         measures = Measures(plain(raster.info.shape[0]).weights, scene)
         bands = measures.bands
         more = graph_bytes(labels.size, 3 * labels.size, bands) if candidates else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from stcli.raster.info import grid_difference
 from stcli.raster.read import Raster, open_raster
 from stcli.segmentation.numbering import number
 from stcli.settings import RunSettings
-from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.job import Inputs, Progress, plan_pass
 
 #: Bytes a label that listing them takes: known, waiting and being sorted in.
 _LISTED = 32
@@ -49,6 +50,21 @@ def refuse_other_grid(labels: Raster, scene: Raster) -> None:
             f"{scene.info.path}: {apart} (against {labels.info.path}), one grid is wanted; "
             "resample one of them to the other's."
         )
+
+
+def open_scene(inputs: Inputs | None, labels: Raster) -> AbstractContextManager[Raster | None]:
+    """Open the scene of a label raster, where there is one.
+
+    Raises
+    ------
+    InputError
+        It is on another grid.
+    """
+    if inputs is None:
+        return nullcontext()
+    scene = inputs.open()
+    refuse_other_grid(labels, scene)
+    return scene
 
 
 def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost
+from stcli.engine.memory import Budget, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.draft import drafts, refuse_file
@@ -24,11 +24,11 @@ from stcli.segmentation.polygons import CornerStore, polygon_bytes
 from stcli.segmentation.shapes import CORNERS, corners
 from stcli.settings import ObjectSettings, RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
-from stcli.workflows.labels import list_labels, open_label_raster, refuse_other_grid
+from stcli.workflows.labels import list_labels, open_label_raster, open_scene
 from stcli.workflows.measure import Measured, Measures, core_of, measure, place_of
 from stcli.workflows.percentiles import percentiles
 from stcli.workflows.scaling import band_scaling
-from stcli.workflows.table import border_columns, object_columns
+from stcli.workflows.table import border_columns, object_columns, table_bytes
 
 #: Features that are assembled and written at a time.
 _BATCH = 20_000
@@ -116,25 +116,36 @@ def write_objects(
     begun = time.perf_counter()
     names, hidden = tables
     check_tables(names, wanted)
-    with open_label_raster(segments.path, segments.band) as raster:
-        scene = _scene(segments, raster, wanted)
+    with (
+        open_label_raster(segments.path, segments.band) as raster,
+        open_scene(segments.scene, raster) as scene,
+    ):
+        _check_scene(scene, wanted)
         labels = list_labels(raster, settings, progress)
         area = ground(raster.info.geobox, raster.info.path)
         texture = band_scaling(scene, settings, progress) if wanted.texture and scene else None
         measures = Measures(area.weights, scene, texture)
-        measured, budget, tally = measure(raster, labels, measures, settings, progress)
+        more = table_bytes(labels.size, measures.bands, wanted)
+        measured, budget, tally = measure(raster, labels, measures, settings, progress, more)
+        budgets = [budget]
         columns = object_columns(measured, raster, area, scene, wanted)
         if wanted.percentiles and scene is not None:
-            columns |= _percentiles(measured, raster, scene, wanted, settings, progress)
+            found, more_budgets = _percentiles(measured, raster, scene, wanted, settings, progress)
+            columns |= found
+            budgets += more_budgets
         tags = output.tags((scene or raster).info, segments=segments.shown or segments.path)
         spec = FeatureSpec(raster.info.geobox, wanted.geometry, tags=tags)
-        store = _corners(raster, measured, settings, progress) if wanted.geometry else None
+        store = None
+        if wanted.geometry:
+            store, budget = _corners(raster, measured, settings, progress)
+            budgets.append(budget)
         write_features(hidden[0], spec, _batches(columns, store))
         if names.borders is not None:
             shared = border_columns(measured, area)
             plain = FeatureSpec(raster.info.geobox, False, tags=tags)
             write_features(hidden[1], plain, iter([(shared, None)]))
-    ran = report(budget, tally, time.perf_counter() - begun)
+    greatest = max(budgets, key=lambda budget: budget.predicted)
+    ran = report(greatest, tally, time.perf_counter() - begun)
     return Objects(names.objects, labels.size, tuple(columns), ran)
 
 
@@ -150,19 +161,15 @@ def check_tables(tables: Tables, wanted: ObjectSettings) -> None:
         feature_format(tables.borders, False)
 
 
-def _scene(segments: Segments, raster: Raster, wanted: ObjectSettings) -> Raster | None:
-    if segments.scene is None:
-        asked = wanted.percentiles or wanted.indices or wanted.texture
-        if asked:
-            raise UsageError(
-                "--percentiles, --index and --texture measure bands, and no scene was named; "
-                "name one after the label raster."
-            )
-        return None
-    scene = segments.scene.open()
-    refuse_other_grid(raster, scene)
-    check_indices(wanted.indices, band_letters(scene.info.band_names, dict(wanted.index_bands)))
-    return scene
+def _check_scene(scene: Raster | None, wanted: ObjectSettings) -> None:
+    """Refuse what is wanted of bands that are not there."""
+    if scene is not None:
+        check_indices(wanted.indices, band_letters(scene.info.band_names, dict(wanted.index_bands)))
+    elif wanted.percentiles or wanted.indices or wanted.texture:
+        raise UsageError(
+            "--percentiles, --index and --texture measure bands, and no scene was named; "
+            "name one after the label raster."
+        )
 
 
 def _percentiles(
@@ -172,14 +179,15 @@ def _percentiles(
     wanted: ObjectSettings,
     settings: RunSettings,
     progress: Progress,
-) -> Columns:
+) -> tuple[Columns, list[Budget]]:
     counted = measured.labels, measured.bands.count
-    found = percentiles(raster, scene, counted, wanted.percentiles, settings, progress)
-    return {
+    found, budgets = percentiles(raster, scene, counted, wanted.percentiles, settings, progress)
+    columns = {
         f"{name}_p{value:g}": found[:, band, k]
         for band, name in enumerate(scene.info.band_names)
         for k, value in enumerate(wanted.percentiles)
     }
+    return columns, budgets
 
 
 @dataclass(frozen=True)
@@ -196,24 +204,23 @@ class _Corners:
 
 def _corners(
     raster: Raster, measured: Measured, settings: RunSettings, progress: Progress
-) -> CornerStore:
+) -> tuple[CornerStore, Budget]:
     """Gather the corners of all outlines in one pass."""
     counts = measured.sums[:, CORNERS]
+    rows, cols = raster.info.shape
+    a_pixel = min(4.0, 2 * counts.sum() / (rows * cols))
+    batch = np.add.reduceat(counts, np.arange(0, counts.size, _BATCH)).max()
+    once = polygon_bytes(int(counts.sum()), counts.size) + _CORNER * int(batch)
+    cost = Cost(raster.info.dtype.itemsize + 1 + 4 + 8, int(12 * a_pixel) + 1, once=once)
+    work = plan_pass(raster, cost, settings, halo=1)
     store = CornerStore(counts)
 
     def sink(tile: Tile, part: Any) -> None:
         if part is not None:
             store.add(*part)
 
-    rows, cols = raster.info.shape
-    a_pixel = min(4.0, 2 * counts.sum() / (rows * cols))
-    batch = np.add.reduceat(counts, np.arange(0, counts.size, _BATCH)).max()
-    once = polygon_bytes(int(counts.sum()), counts.size) + _CORNER * int(batch)
-    cost = Cost(raster.info.dtype.itemsize + 1 + 4 + 8, int(12 * a_pixel) + 1, once=once)
-    plan_pass(raster, cost, settings, halo=1).run(
-        _Corners(measured.labels), sink, "polygons", progress
-    )
-    return store
+    work.run(_Corners(measured.labels), sink, "polygons", progress)
+    return store, work.budget
 
 
 def _batches(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, default_memory, resident
+from stcli.engine.memory import Budget, Cost, default_memory, resident
 from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError
 from stcli.raster.read import Raster
@@ -48,7 +48,7 @@ def percentiles(
     wanted: tuple[float, ...],
     settings: RunSettings,
     progress: Progress,
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], list[Budget]]:
     """Measure percentiles of all bands of all objects.
 
     Parameters
@@ -58,7 +58,9 @@ def percentiles(
 
     Returns
     -------
-    ndarray of float64 (object, band, wanted)
+    found : ndarray of float64 (object, band, wanted)
+    budgets : list of Budget
+        Of each pass.
 
     Raises
     ------
@@ -67,15 +69,9 @@ def percentiles(
     """
     labels, counts = counted
     info = scene.info
+    budgets: list[Budget] = []
     found = np.empty((labels.size, info.count, len(wanted)))
     for first, last in _shares(counts, info.count * info.dtype.itemsize, settings):
-        stores = [PixelStore(counts[first:last], info.dtype) for _ in range(info.count)]
-
-        def sink(tile: Tile, part: Any, stores: list[PixelStore] = stores) -> None:
-            if part is not None and part[0].size:
-                for store, values in zip(stores, part[1], strict=True):
-                    store.add(part[0], values)
-
         pixel = info.count * info.dtype.itemsize
         cost = Cost(
             raster.info.dtype.itemsize + 1 + 4 + 8,
@@ -83,10 +79,18 @@ def percentiles(
             once=pixel * int(counts[first:last].sum()) + found.nbytes,
         )
         work = plan_pass(raster, cost, settings)
+        budgets.append(work.budget)
+        stores = [PixelStore(counts[first:last], info.dtype) for _ in range(info.count)]
+
+        def sink(tile: Tile, part: Any, stores: list[PixelStore] = stores) -> None:
+            if part is not None and part[0].size:
+                for store, values in zip(stores, part[1], strict=True):
+                    store.add(part[0], values)
+
         work.run(_Pixels(labels[first:last], scene), sink, "percentiles", progress)
         for band, store in enumerate(stores):
             found[first:last, band] = store.percentiles(wanted)
-    return found
+    return found, budgets
 
 
 def _shares(counts: NDArray[np.int64], pixel: int, settings: RunSettings) -> list[tuple[int, int]]:

@@ -32,6 +32,12 @@ def object_columns(
     return columns
 
 
+def table_bytes(objects: int, bands: int, wanted: ObjectSettings) -> int:
+    """Bytes of the columns and of what they are made from, twice: a copy goes to the file."""
+    each = 20 + len(wanted.indices) + bands * (8 + len(wanted.percentiles) + 4 * wanted.texture)
+    return 2 * 8 * each * objects
+
+
 def border_columns(measured: Measured, ground: Ground) -> Columns:
     """Lay out the borders: two labels, the lower first, and the length that they share."""
     pairs, lengths = measured.borders.table()

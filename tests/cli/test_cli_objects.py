@@ -17,6 +17,7 @@ from cliworld import BANDS, call, good, holes, read, save
 from cliworld import scene as crop
 from rasterio.features import rasterize
 from rasterio.windows import Window
+from test_cli_laws import peak
 
 SIZES = ("--size", 25, "--iterations", 1)
 NDVI = ("--index", "NDVI", "--index-bands", "N=B08,R=B04")
@@ -409,3 +410,42 @@ def test_an_existing_table_stays(made, tmp_path):
     assert (result.code, path.read_text()) == (4, "mine")
     good("objects", made / "segments.tif", path, "--overwrite", "-q")
     assert len(geopandas.read_file(path)) > 100
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A scene of about a thousand pixels a side and its segments, 25 pixels each."""
+    folder = tmp_path_factory.mktemp("big")
+    array, profile = crop(Window(0, 0, 701, 683))
+    array = np.ascontiguousarray(np.tile(array, (1, 2, 2))[:, :1003, :1017])
+    save(folder / "scene.tif", array.astype("float32"), profile)
+    rows, cols = np.mgrid[:1003, :1017]
+    labels = (rows // 5 * 204 + cols // 5 + 1)[None].astype("uint32")
+    save(folder / "labels.tif", labels, profile, ("label",), nodata=0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("o.gpkg", "--tile-size", "0", "-j", "1", "--texture"),
+        ("o.parquet", "--percentiles", "50", "-j", "2", "--tile-size", "256", "--no-geometry"),
+    ],
+)
+def test_objects_stay_below_their_prediction(how, big, tmp_path):
+    name, *more = how
+    measured, predicted = peak(
+        "objects", big / "labels.tif", big / "scene.tif", tmp_path / name, *more
+    )
+    assert measured <= predicted
+
+
+def test_assessing_stays_below_its_prediction(big):
+    more = ("--reference", big / "labels.tif", "--scene", big / "scene.tif", "-j", 2)
+    measured, predicted = peak(
+        "assess-segments", big / "labels.tif", *more, "--suggest-scale", "20,50"
+    )
+    assert measured <= predicted
