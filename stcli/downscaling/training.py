@@ -8,6 +8,7 @@ network is worth its cost, and a model that stays above it says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,9 +175,7 @@ class _Run:
         parameters = self.network.trained(stage)
         rate = self.how.learning_rate
         optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, rate, total_steps=steps + 1, pct_start=0.1
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, steps))
         for step in range(1, steps + 1):
             self._step(stage, parameters, optimiser)
             schedule.step()
@@ -213,6 +212,14 @@ class _Run:
         """Go back to the weights of the best validation."""
         if self.kept is not None:
             self.network.load_state_dict(self.kept)
+
+
+def _pace(step: int, steps: int) -> float:
+    """Rise over the first tenth of the steps, then fall to 0 as a cosine."""
+    rise = max(1, steps // 10)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 def validate(
