@@ -1,16 +1,18 @@
 """The selective scan on a CPU: fused kernels that never hold a (d, l, n) array.
 
-Letters as in `stcli.nn.scan`. Channels are shared out in groups, groups over threads. A thread
-walks along the sequence in spans and takes all its channels through a span before the next, so
-that the span's rows of B and C stay in cache however long the sequence is. The forward pass keeps
-the state every `CHUNK` steps; the backward pass recomputes the steps between from it.
+Letters as in `stcli.nn.scan`. Sixteen channels are a *block*; its numbers lie side by side in the
+lanes of a vector (`stcli.nn.lanes`), so that the recurrence, the exponential and the sums over
+states run in all lanes alike and nothing is summed across them. A block walks along the sequence
+in chunks: it transposes the chunk's u and Δ into lanes, takes its states through the chunk, and
+transposes y back; the chunk's rows of B and C stay in cache however long the sequence is. The
+forward pass keeps the states before every chunk; the backward pass recomputes the steps between.
 
-Kernels take the number of states as the length of a tuple, which is a constant of its type: loops
-over states then unroll into vector instructions. A kernel is compiled at its first use and kept
-on disk.
+Numbers of states and of decays a channel (one for each state; one for all in Mamba-2) come as the
+lengths of tuples, which are constants of their types: loops over states then unroll. A kernel is
+compiled at its first use and kept on disk.
 
-No result depends on the number of threads: a channel is summed by one thread in one order, and
-the gradients of B and C are summed over a fixed number of groups in a fixed order.
+No result depends on the number of threads: a block is computed by one thread in one order, and
+the gradients of B and C are summed over a fixed number of groups of blocks in a fixed order.
 """
 
 from __future__ import annotations
@@ -24,17 +26,13 @@ from numba import config, njit, prange, set_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Steps between kept states, and steps that all channels of a group take before the next.
+from stcli.nn.lanes import WIDTH, exp2, load, splat, store, total, transpose
+
+#: Steps between kept states.
 CHUNK = 64
-_SPAN = 256
 _GROUPS = 8
 _LOG2E = math.log2(math.e)
-_OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"reassoc", "contract", "nsz"},
-}
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 def cpu_scan(
@@ -57,9 +55,9 @@ class _Scan(torch.autograd.Function):
         arrays = [_array(t) for t in (u, delta, A, B, C, D)]
         y = np.empty_like(arrays[0])
         chunks = -(-u.shape[1] // CHUNK) if any(ctx.needs_input_grad) else 0
-        keep = np.empty((len(y), chunks, B.shape[1]), dtype=y.dtype)
+        keep = np.empty((_blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
         run = _forward if _threads() > 1 else _forward_serial
-        run((0,) * B.shape[1], *arrays, starts.numpy(), y, keep)
+        run(*_widths(A, B), (*arrays, starts.numpy()), y, keep)
         ctx.save_for_backward(u, delta, A, B, C, D, starts)
         ctx.keep = keep
         return torch.from_numpy(y)
@@ -71,12 +69,15 @@ class _Scan(torch.autograd.Function):
         run = _backward if _threads() > 1 else _backward_serial
         own, shared = _empty_gradients(arrays)
         inputs = (*arrays, starts.numpy(), ctx.keep, _array(gradients[0]))
-        run((0,) * B.shape[1], inputs, (*own, *(part.reshape(len(part), -1) for part in shared)))
+        run(*_widths(A, B), inputs, (*own, *shared))
         du, dΔ, dA, dD = own
-        if A.shape[1] == 1:
-            dA = dA.sum(axis=1, keepdims=True)
         dB, dC = (part.sum(axis=0) for part in shared)
         return (*(torch.from_numpy(a) for a in (du, dΔ, dA, dB, dC, dD)), None)
+
+
+def _widths(A: Tensor, B: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tuples as long as there are states, and decays a channel."""
+    return (0,) * B.shape[1], (0,) * A.shape[1]
 
 
 def _threads() -> int:
@@ -95,258 +96,238 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _empty_gradients(arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """Arrays for the gradients of u, Δ, A and D, and of B and C for each group of channels."""
+    """Arrays for the gradients of u, Δ, A and D, and of B and C for each group of blocks."""
     u, _, A, B, _, D = arrays
-    groups = min(_GROUPS, len(u))
-    decays = np.zeros((len(A), B.shape[1]), dtype=u.dtype)
-    own = [np.empty_like(u), np.empty_like(u), decays, np.zeros_like(D)]
-    return own, [np.zeros((groups, *B.shape), dtype=u.dtype) for _ in range(2)]
+    groups = min(_GROUPS, _blocks(len(u)))
+    own = [np.empty_like(a) for a in (u, u, A, D)]
+    return own, [np.empty((groups, *B.shape), dtype=u.dtype) for _ in range(2)]
 
 
-@njit(inline="always")
-def _exp(x, exact):  # type: ignore[no-untyped-def]
-    """Exponential of x <= 0: the C library's, or 2^k times a polynomial of degree 6.
+def _blocks(channels: int) -> int:
+    return -(-channels // WIDTH)
 
-    NumPy's floor becomes one vector instruction; that of math, through an integer, does not.
-    """
-    if exact:
-        return math.exp(x)
-    t = max(x, np.float32(-87.0)) * np.float32(_LOG2E)
-    whole = np.floor(t + np.float32(0.5))
-    f = t - whole
-    p = np.float32(1.5403530e-4)
-    p = p * f + np.float32(1.3333558e-3)
-    p = p * f + np.float32(9.6181291e-3)
-    p = p * f + np.float32(5.5504109e-2)
-    p = p * f + np.float32(2.4022651e-1)
-    p = p * f + np.float32(6.9314718e-1)
-    p = p * f + np.float32(1.0)
-    bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
-    return p * bits.view(np.float32)
+
+# Between rows of channels and lanes.
 
 
 @njit(**_OPTIONS)
-def _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
-    """Scan the channels of a group."""
-    states = len(width)
-    channels, length = u.shape
-    groups = min(_GROUPS, channels)
-    low, high = group * channels // groups, (group + 1) * channels // groups
-    state = np.zeros((high - low, states), dtype=u.dtype)
-    nothing = keep[0, :0]
-    for first in range(0, length, _SPAN):
-        span = slice(first, min(first + _SPAN, length))
-        for d in range(low, high):
-            kept = keep[d, first // CHUNK :] if keep.shape[1] else nothing
-            row = (u[d, span], delta[d, span], starts[span])
-            if A.shape[1] == 1:  # one decay for all states: Mamba-2
-                _advance_shared(
-                    width, row, A[d, 0], B[span], C[span], state[d - low], y[d, span], kept
-                )
-            else:
-                _advance(width, row, A[d], B[span], C[span], state[d - low], y[d, span], kept)
-            for step in range(span.start, span.stop):
-                y[d, step] += D[d] * u[d, step]
+def _to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
+    """Copy a span of a block's rows (channel, step) to (step, lane); lanes of no channel stay."""
+    first, (channels, length) = block * WIDTH, source.shape
+    count = span.stop - span.start
+    whole = count // WIDTH * WIDTH if first + WIDTH <= channels else 0
+    flat = source.reshape(-1)
+    for step in range(0, whole, WIDTH):
+        at = first * length + span.start + step
+        transpose(flat, at, length, out, step * WIDTH, WIDTH)
+    for step in range(whole, count):
+        for lane in range(min(WIDTH, channels - first)):
+            out[step * WIDTH + lane] = source[first + lane, span.start + step]
 
 
 @njit(**_OPTIONS)
-def _advance(width, row, A, B, C, state, y, kept):  # type: ignore[no-untyped-def]
-    """Take a channel through a span, from `state` to `state`."""
+def _from_lanes(lanes, block, span, out):  # type: ignore[no-untyped-def]
+    """Copy (step, lane) to a span of a block's rows (channel, step)."""
+    first, (channels, length) = block * WIDTH, out.shape
+    count = span.stop - span.start
+    whole = count // WIDTH * WIDTH if first + WIDTH <= channels else 0
+    flat = out.reshape(-1)
+    for step in range(0, whole, WIDTH):
+        at = first * length + span.start + step
+        transpose(lanes, step * WIDTH, WIDTH, flat, at, length)
+    for step in range(whole, count):
+        for lane in range(min(WIDTH, channels - first)):
+            out[first + lane, span.start + step] = lanes[step * WIDTH + lane]
+
+
+@njit(**_OPTIONS)
+def _own(values, block):  # type: ignore[no-untyped-def]
+    """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0."""
+    out = np.zeros(values.shape[1] * WIDTH, dtype=values.dtype)
+    for lane in range(min(WIDTH, len(values) - block * WIDTH)):
+        for k in range(values.shape[1]):
+            out[k * WIDTH + lane] = values[block * WIDTH + lane, k]
+    return out
+
+
+# Forward.
+
+
+@njit(**_OPTIONS)
+def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
+    """Scan the channels of a block."""
+    u, delta, A, B, C, D, starts = inputs
+    length = u.shape[1]
+    rates, through = _own(A, block) * u.dtype.type(_LOG2E), _own(D.reshape(-1, 1), block)
+    h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
+    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
+    Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
+    for first in range(0, length, CHUNK):
+        span = slice(first, min(first + CHUNK, length))
+        if keep.shape[1]:
+            keep[block, first // CHUNK] = h
+        _to_lanes(u, block, span, ul)
+        _to_lanes(delta, block, span, Δl)
+        row = (ul, Δl, starts[span])
+        _advance(states, decays, row, (rates, B[span], C[span], through), h, yl)
+        _from_lanes(yl, block, span, y)
+
+
+@njit(**_OPTIONS)
+def _advance(states, decays, row, matrices, h, y):  # type: ignore[no-untyped-def]
+    """Take a block through a chunk, from h to h."""
     u, delta, starts = row
-    exact = u.itemsize == 8
-    h = np.empty(len(width), dtype=u.dtype)
-    h[:] = state
-    for step in range(len(u)):
-        if len(kept) and step % CHUNK == 0:
-            kept[step // CHUNK] = h
+    rates, B, C, D = matrices
+    through = load(D, 0)
+    for step in range(len(starts)):
         if starts[step]:
             h[:] = 0
-        Δ = delta[step]
-        Δu = Δ * u[step]
-        total = u.dtype.type(0)
-        for n in range(len(width)):
-            h[n] = _exp(Δ * A[n], exact) * h[n] + Δu * B[step, n]
-            total += C[step, n] * h[n]
-        y[step] = total
-    state[:] = h
+        Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
+        Δx = Δ * x
+        out = through * x
+        a = exp2(Δ * load(rates, 0))
+        for n in range(len(states)):
+            if len(decays) > 1:
+                a = exp2(Δ * load(rates, n * WIDTH))
+            state = a * load(h, n * WIDTH) + Δx * B[step, n]
+            store(h, n * WIDTH, state)
+            out = out + state * C[step, n]
+        store(y, step * WIDTH, out)
+
+
+# Backward.
 
 
 @njit(**_OPTIONS)
-def _advance_shared(width, row, A, B, C, state, y, kept):  # type: ignore[no-untyped-def]
-    """Take a channel through a span with one decay for all states."""
-    u, delta, starts = row
-    exact = u.itemsize == 8
-    h = np.empty(len(width), dtype=u.dtype)
-    h[:] = state
-    for step in range(len(u)):
-        if len(kept) and step % CHUNK == 0:
-            kept[step // CHUNK] = h
-        if starts[step]:
-            h[:] = 0
-        Δ = delta[step]
-        Δu = Δ * u[step]
-        a = _exp(Δ * A, exact)
-        total = u.dtype.type(0)
-        for n in range(len(width)):
-            h[n] = a * h[n] + Δu * B[step, n]
-            total += C[step, n] * h[n]
-        y[step] = total
-    state[:] = h
+def _backward_group(group, states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
+    """Go back through the chunks of a group's blocks."""
+    starts, keep = inputs[6], inputs[7]
+    dA, dD, dB, dC = gradients[2:]
+    groups, (blocks, chunks, wide) = len(dB), keep.shape
+    low, high = group * blocks // groups, (group + 1) * blocks // groups
+    ahead = np.zeros((high - low, wide), dtype=dB.dtype)
+    sums = (np.zeros_like(ahead), np.zeros((high - low, WIDTH), dtype=dB.dtype))
+    shared = np.empty((2, CHUNK * wide), dtype=dB.dtype)
+    for chunk in range(chunks - 1, -1, -1):
+        span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(starts)))
+        shared[:] = 0
+        for block in range(low, high):
+            at = block - low
+            own = (ahead[at], sums[0][at], sums[1][at], shared[0], shared[1])
+            _backward_chunk(block, span, (states, decays), inputs, gradients, own)
+        for step in range(span.stop - span.start):
+            for n in range(len(states)):
+                place = (step * len(states) + n) * WIDTH
+                dB[group, span.start + step, n] = total(load(shared[0], place))
+                dC[group, span.start + step, n] = total(load(shared[1], place))
+    for d in range(low * WIDTH, min(high * WIDTH, len(dD))):
+        block, lane = d // WIDTH - low, d % WIDTH
+        dD[d] = sums[1][block, lane]
+        dA[d] = 0
+        for n in range(len(states)):
+            dA[d, n % len(decays)] += sums[0][block, n * WIDTH + lane]
 
 
 @njit(**_OPTIONS)
-def _backward_group(group, width, inputs, gradients):  # type: ignore[no-untyped-def]
-    """Go back through the chunks of a group's channels; gradients of B and C lie flat."""
+def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignore[no-untyped-def]
+    """Go back through a chunk of a block; `own` is what the block carries and adds to."""
+    decays = widths[1]
     u, delta, A, B, C, D, starts, keep, dy = inputs
-    du, dΔ, dA, dD, dB, dC = gradients
-    channels, length = u.shape
-    groups, states = len(dB), len(width)
-    low, high = group * channels // groups, (group + 1) * channels // groups
-    g = np.zeros((high - low, states), dtype=u.dtype)
-    h = np.empty((CHUNK + 1, states), dtype=u.dtype)
-    decay = np.empty((CHUNK + 1, states), dtype=u.dtype)
-    slope = np.empty((CHUNK + 1, states), dtype=u.dtype)
-    spread = np.empty((CHUNK + 1, states), dtype=u.dtype)
-    for chunk in range((length - 1) // CHUNK, -1, -1):
-        span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, length))
-        flat = slice(span.start * states, span.stop * states)
-        count = flat.stop - flat.start
-        for d in range(low, high):
-            row = (u[d, span], delta[d, span], dy[d, span])
-            h[0] = keep[d, chunk]
-            _decays(width, row[1], A[d], starts[span], decay)
-            _states(width, row, B[span], decay, h)
-            _chain(width, row[2], C[span], decay, slope, g[d - low])
-            _spread(row[2], spread)
-            _add_products(count, h.ravel()[states:], spread.ravel(), dC[group, flat])
-            _spread(row[0] * row[1], spread)
-            _add_products(count, slope.ravel(), spread.ravel(), dB[group, flat])
-            _dots(width, slope, B[span], du[d, span])
-            _multiply(count, slope.ravel(), decay.ravel(), h.ravel())
-            _weigh(width, slope, A[d], dΔ[d, span])
-            _add_weighed(width, slope, row[1], dA[d])
-            for step in range(span.start, span.stop):
-                dΔ[d, step] += du[d, step] * u[d, step]
-                du[d, step] = du[d, step] * delta[d, step] + D[d] * dy[d, step]
-                dD[d] += dy[d, step] * u[d, step]
-
-
-# The steps of the backward pass through a chunk. Each is small, with few arrays: the compiler,
-# which cannot know that two arrays do not overlap, then tests for it once and vectorises.
+    ahead, sumA, sumD, sumB, sumC = own
+    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
+    Δl, gl = np.zeros_like(ul), np.zeros_like(ul)
+    _to_lanes(u, block, span, ul)
+    _to_lanes(delta, block, span, Δl)
+    _to_lanes(dy, block, span, gl)
+    h = np.empty((CHUNK + 1) * len(ahead), dtype=u.dtype)
+    h[: len(ahead)] = keep[block, span.start // CHUNK]
+    decay = np.empty(CHUNK * len(decays) * WIDTH, dtype=u.dtype)
+    rates = _own(A, block)
+    _refill(widths, (ul, Δl, starts[span]), (rates, B[span]), decay, h)
+    through = _own(D.reshape(-1, 1), block)
+    matrices = (rates, B[span], C[span], through)
+    _retreat(widths, (ul, Δl, gl), matrices, (decay, h), (ahead, sumA, sumD, sumB, sumC))
+    _from_lanes(ul, block, span, gradients[0])
+    _from_lanes(Δl, block, span, gradients[1])
 
 
 @njit(**_OPTIONS)
-def _decays(width, delta, A, starts, decay):  # type: ignore[no-untyped-def]
-    """Fill each step's decay, 0 at a start."""
-    exact = decay.itemsize == 8
-    for step in range(len(delta)):
-        Δ = delta[step]
-        if len(A) == 1:
-            decay[step] = _exp(Δ * A[0], exact)
-        else:
-            for n in range(len(width)):
-                decay[step, n] = _exp(Δ * A[n], exact)
-        if starts[step]:
-            decay[step] = 0
+def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
+    """Fill a chunk's decays, 0 at a start, and the states after each step; the first are given."""
+    states, decays = widths
+    u, delta, starts = row
+    rates, B = matrices
+    log2e = u.dtype.type(_LOG2E)
+    for step in range(len(starts)):
+        Δ = load(delta, step * WIDTH)
+        Δx = Δ * load(u, step * WIDTH)
+        live = u.dtype.type(0 if starts[step] else 1)
+        for n in range(len(decays)):
+            a = exp2(Δ * log2e * load(rates, n * WIDTH)) * live
+            store(decay, (step * len(decays) + n) * WIDTH, a)
+        for n in range(len(states)):
+            a = load(decay, (step * len(decays) + n % len(decays)) * WIDTH)
+            place = (step * len(states) + n) * WIDTH
+            state = a * load(h, place) + Δx * B[step, n]
+            store(h, place + len(states) * WIDTH, state)
 
 
 @njit(**_OPTIONS)
-def _states(width, row, B, decay, h):  # type: ignore[no-untyped-def]
-    """Fill the states after each step; row 0 of h is given."""
-    u, delta, _ = row
-    for step in range(len(u)):
-        Δu = delta[step] * u[step]
-        for n in range(len(width)):
-            h[step + 1, n] = decay[step, n] * h[step, n] + Δu * B[step, n]
-
-
-@njit(**_OPTIONS)
-def _chain(width, dy, C, decay, slope, g):  # type: ignore[no-untyped-def]
-    """Fill the gradient of the state after each step, the last first; g passes on to before."""
-    last = len(dy)
-    slope[last] = g
-    decay[last] = 1
-    for step in range(last - 1, -1, -1):
-        gradient = dy[step]
-        for n in range(len(width)):
-            slope[step, n] = slope[step + 1, n] * decay[step + 1, n] + C[step, n] * gradient
-    g[:] = slope[0] * decay[0]
-
-
-@njit(**_OPTIONS)
-def _spread(row, out):  # type: ignore[no-untyped-def]
-    """Write each step's value to all its states."""
-    for step in range(len(row)):
-        out[step] = row[step]
-
-
-@njit(**_OPTIONS)
-def _add_products(count, x, y, total):  # type: ignore[no-untyped-def]
-    for i in range(count):
-        total[i] += x[i] * y[i]
-
-
-@njit(**_OPTIONS)
-def _multiply(count, total, x, y):  # type: ignore[no-untyped-def]
-    for i in range(count):
-        total[i] *= x[i] * y[i]
-
-
-@njit(**_OPTIONS)
-def _dots(width, x, y, out):  # type: ignore[no-untyped-def]
-    """Sum the products of two arrays (step, n) over n."""
-    for step in range(len(out)):
-        total = x.dtype.type(0)
-        for n in range(len(width)):
-            total += x[step, n] * y[step, n]
-        out[step] = total
-
-
-@njit(**_OPTIONS)
-def _weigh(width, x, A, out):  # type: ignore[no-untyped-def]
-    """Sum each row of (step, n), weighed by A, which may be one value for all n."""
-    weight = np.empty(len(width), dtype=x.dtype)
-    weight[:] = A
-    for step in range(len(out)):
-        total = x.dtype.type(0)
-        for n in range(len(width)):
-            total += x[step, n] * weight[n]
-        out[step] = total
-
-
-@njit(**_OPTIONS)
-def _add_weighed(width, x, row, total):  # type: ignore[no-untyped-def]
-    """Add the rows of (step, n), each weighed by its step's value, to (n,)."""
-    here = np.zeros(len(width), dtype=x.dtype)
-    for step in range(len(row)):
-        weight = row[step]
-        for n in range(len(width)):
-            here[n] += x[step, n] * weight
-    for n in range(len(width)):
-        total[n] += here[n]
+def _retreat(widths, row, matrices, kept, own):  # type: ignore[no-untyped-def]
+    """Go back through a chunk's steps; the gradients of u and Δ take the places of u and Δ."""
+    states, decays = widths
+    u, delta, dy = row
+    rates, B, C, D = matrices
+    decay, h = kept
+    ahead, sumA, sumD, sumB, sumC = own
+    through, sum_through = load(D, 0), load(sumD, 0)
+    for step in range(len(B) - 1, -1, -1):
+        Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
+        gradient = load(dy, step * WIDTH)
+        Δx = Δ * x
+        fed = slope = splat(u.dtype.type(0))
+        for n in range(len(states)):
+            k = n % len(decays)
+            place = (step * len(states) + n) * WIDTH
+            g = load(ahead, n * WIDTH) + gradient * C[step, n]
+            after = load(h, place + len(states) * WIDTH)
+            store(sumC, place, load(sumC, place) + gradient * after)
+            store(sumB, place, load(sumB, place) + Δx * g)
+            fed = fed + g * B[step, n]
+            g = g * load(decay, (step * len(decays) + k) * WIDTH)
+            store(ahead, n * WIDTH, g)
+            weight = g * load(h, place)
+            slope = slope + weight * load(rates, k * WIDTH)
+            store(sumA, n * WIDTH, load(sumA, n * WIDTH) + weight * Δ)
+        sum_through = sum_through + gradient * x
+        store(u, step * WIDTH, fed * Δ + gradient * through)
+        store(delta, step * WIDTH, fed * x + slope)
+    store(sumD, 0, sum_through)
 
 
 # Threaded and serial kernels are functions apart, not one compiled twice: numba's cache on disk
 # knows a function by its name and would take the one for the other.
+
+
 @njit(parallel=True, **_OPTIONS)
-def _forward(width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
-    for group in prange(min(_GROUPS, len(u))):
-        _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep)
+def _forward(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
+    for block in prange(len(keep)):
+        _forward_block(block, states, decays, inputs, y, keep)
 
 
 @njit(**_OPTIONS)
-def _forward_serial(width, u, delta, A, B, C, D, starts, y, keep):  # type: ignore[no-untyped-def]
-    for group in range(min(_GROUPS, len(u))):
-        _forward_group(group, width, u, delta, A, B, C, D, starts, y, keep)
+def _forward_serial(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
+    for block in range(len(keep)):
+        _forward_block(block, states, decays, inputs, y, keep)
 
 
 @njit(parallel=True, **_OPTIONS)
-def _backward(width, inputs, gradients):  # type: ignore[no-untyped-def]
+def _backward(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
     for group in prange(len(gradients[4])):
-        _backward_group(group, width, inputs, gradients)
+        _backward_group(group, states, decays, inputs, gradients)
 
 
 @njit(**_OPTIONS)
-def _backward_serial(width, inputs, gradients):  # type: ignore[no-untyped-def]
+def _backward_serial(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
     for group in range(len(gradients[4])):
-        _backward_group(group, width, inputs, gradients)
+        _backward_group(group, states, decays, inputs, gradients)

@@ -1,0 +1,84 @@
+"""Vectors as values of numba, against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit
+
+from stcli.nn.lanes import WIDTH, exp2, load, splat, store, total, transpose
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@njit
+def arithmetic(x, y, out):
+    a, b = load(x, 3), load(y, 0)
+    store(out, 1, (a + b) * 2.0 - a * b + splat(x[0]))
+
+
+@njit
+def powers(x, out):
+    for place in range(0, len(x), WIDTH):
+        store(out, place, exp2(load(x, place)))
+
+
+@njit
+def summed(x):
+    return total(load(x, 0))
+
+
+@njit
+def square(source, first, stride, target, place, step):
+    transpose(source, first, stride, target, place, step)
+
+
+@DTYPES
+def test_operators_read_and_write_where_they_are_told(dtype):
+    x, y = np.arange(1, WIDTH + 5, dtype=dtype), np.linspace(-1, 1, WIDTH).astype(dtype)
+    out = np.full(WIDTH + 2, 77, dtype=dtype)
+    arithmetic(x, y, out)
+    a = x[3 : 3 + WIDTH]
+    assert np.allclose(out[1:-1], (a + y) * 2 - a * y + x[0], rtol=1e-6)
+    assert out[0] == out[-1] == 77
+
+
+def test_powers_keep_their_stated_error():
+    x = np.concatenate([-np.geomspace(1e-9, 126, 50_000), np.linspace(-126, 0, 50_000)])
+    x = np.resize(x, -(-len(x) // WIDTH) * WIDTH).astype(np.float32)
+    out = np.empty_like(x)
+    powers(x, out)
+    exact = np.exp2(x.astype(np.float64))
+    assert np.abs(out / exact - 1).max() < 2e-7
+    assert out[x == 0].tolist() == [1.0] * int((x == 0).sum())
+
+
+def test_powers_far_below_stay_small():
+    x = np.resize(np.array([-127, -1e4, -np.inf], np.float32), WIDTH)
+    out = np.empty_like(x)
+    powers(x, out)
+    assert (out == 2.0**-126).all()
+
+
+def test_float64_powers_are_the_librarys():
+    x = -np.geomspace(1e-9, 700, WIDTH)
+    out = np.empty_like(x)
+    powers(x, out)
+    assert np.allclose(out, np.exp2(x), rtol=1e-15)
+
+
+@DTYPES
+def test_a_total_is_the_sum(dtype):
+    x = np.random.default_rng(0).standard_normal(WIDTH).astype(dtype)
+    assert np.isclose(summed(x), x.astype(np.float64).sum(), rtol=1e-5)
+
+
+@DTYPES
+def test_a_square_is_transposed_and_nothing_beside_it_is_touched(dtype):
+    rng = np.random.default_rng(1)
+    source = rng.standard_normal((WIDTH + 1, 29)).astype(dtype)
+    target = np.zeros((WIDTH + 2, 23), dtype=dtype)
+    square(source.reshape(-1), 29 + 5, 29, target.reshape(-1), 23 * 2 + 4, 23)
+    wanted = np.zeros_like(target)
+    wanted[2:, 4 : 4 + WIDTH] = source[1:, 5 : 5 + WIDTH].T
+    assert (target == wanted).all()
