@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,10 @@ def command(
         bool,
         typer.Option("--transfer", help="For use at another scale: shifted and blurred copies."),
     ] = False,
+    architecture: Annotated[
+        Literal["shuffle", "latent"],
+        typer.Option("--architecture", help="shuffle: at the coarse resolution; latent: Swin."),
+    ] = "shuffle",
     width: Annotated[
         int, typer.Option("--width", help="Channels of the network.")
     ] = UpscalerSettings.width,
@@ -55,7 +59,7 @@ def command(
     from stcli.workflows.job import Inputs
     from stcli.workflows.train_downscaler import train_downscaler
 
-    network = UpscalerSettings(width=width, blocks=blocks, factors=_factors(factor))
+    network = UpscalerSettings(architecture, width, blocks, _factors(factor))
     training = DownscalerTraining(
         steps=steps, patience=patience, augment=0.5 if transfer else 0.0, seed=seed
     )

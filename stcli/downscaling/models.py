@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stcli.downscaling.latent import Latent
 from stcli.downscaling.network import Shuffle, Upscaler
 from stcli.settings import UpscalerSettings
 
@@ -17,5 +18,5 @@ def build(bands: int, guides: int, settings: UpscalerSettings) -> Upscaler:
     bands, guides : int
     settings : UpscalerSettings
     """
-    kinds: dict[str, type[Upscaler]] = {"shuffle": Shuffle}
+    kinds: dict[str, type[Upscaler]] = {"shuffle": Shuffle, "latent": Latent}
     return kinds[settings.architecture](bands, guides, settings)

@@ -9,10 +9,16 @@ Letters: b batch, f features, c bands, s factor, h and w coarse rows and columns
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import huber_loss
 
 from stcli.settings import UpscalerSettings
+
+#: Coarse pixels at a crop's edge that are not scored: the network does not see around them.
+RIM = 4
 
 
 class Residual(nn.Module):
@@ -38,6 +44,10 @@ class Upscaler(nn.Module):
     settings : UpscalerSettings
     """
 
+    #: Name of each stage of training and its share of the steps; only the last ones, from
+    #: ``"joint"`` or ``"pixel"`` on, are judged by their validation.
+    stages: ClassVar[tuple[tuple[str, float], ...]] = (("pixel", 1.0),)
+
     mean: Tensor
     scale: Tensor
     unit: Tensor
@@ -55,6 +65,23 @@ class Upscaler(nn.Module):
         """Scale the input: (b, f, h, w), mean 0 and deviation 1 where it was trained."""
         scaled: Tensor = (x - self.mean[:, None, None]) / self.scale[:, None, None]
         return scaled
+
+    def loss(self, stage: str, inputs: Tensor, target: Tensor, factor: int) -> Tensor:
+        """Measure the loss of a stage on crops.
+
+        Parameters
+        ----------
+        stage : str
+        inputs : Tensor, (b, f, h, w)
+        target : Tensor, (b, c * s * s, h, w)
+            In units of the buffer ``unit``; NaN where unknown.
+        factor : int
+        """
+        return pixel_loss(self(inputs, factor), target)
+
+    def trained(self, stage: str) -> list[nn.Parameter]:
+        """Parameters that a stage moves."""
+        return list(self.parameters())
 
     def units(self, factor: int) -> Tensor:
         """Repeat each band's unit over its places: (1, c * s * s, 1, 1)."""
@@ -101,3 +128,17 @@ def conserving(channels: Tensor, factor: int) -> Tensor:
     b, _, h, w = channels.shape
     blocks = channels.reshape(b, -1, factor**2, h, w)
     return (blocks - blocks.mean(dim=2, keepdim=True)).reshape(b, -1, h, w)
+
+
+def pixel_loss(found: Tensor, target: Tensor) -> Tensor:
+    """Average the squared error where the truth is known, off the rim; linear beyond 3 units.
+
+    Parameters
+    ----------
+    found, target : Tensor, (b, c * s * s, h, w)
+    """
+    inner = target[..., RIM:-RIM, RIM:-RIM]
+    known = torch.isfinite(inner)
+    error = torch.where(known, found[..., RIM:-RIM, RIM:-RIM] - torch.nan_to_num(inner), 0.0)
+    total = huber_loss(error, torch.zeros_like(error), reduction="sum", delta=3.0)
+    return total / known.sum().clamp(min=1)

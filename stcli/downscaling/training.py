@@ -8,6 +8,7 @@ network is worth its cost, and a model that stays above it says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,41 +136,90 @@ def train(
         The fields are too small to hold out blocks and cut crops from the rest.
     """
     torch.manual_seed(how.seed)
-    rng = np.random.default_rng(how.seed)
     splits = [_split(one, how, np.random.default_rng(how.seed)) for one in samples]
     usable = [split for split in splits if len(split.corners)]
     judges = [split for split in splits[: checked or len(splits)] if _judges(split)]
     if not usable or not judges:
         raise ValueError("too few pixels to hold out blocks and cut crops from the rest")
     _normalise(network, usable)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, how.learning_rate, total_steps=how.steps, pct_start=0.1
-    )
-    best, kept, history, waited, losses = np.inf, None, [], 0, list[float]()
-    sizes = np.array([len(split.corners) for split in usable], float)
-    for step in range(1, how.steps + 1):
-        split = usable[rng.choice(len(usable), p=sizes / sizes.sum())]
-        loss = _loss(network, split, _crops(network, split, how, rng))
+    run = _Run(network, usable, judges, how, figures)
+    for stage, share in network.stages:
+        run.stage(stage, max(1, round(share * how.steps)))
+    run.keep_best()
+    return run.history
+
+
+class _Run:
+    """A training under way: its crops, its history, its best weights."""
+
+    def __init__(
+        self,
+        network: Upscaler,
+        usable: Sequence[_Split],
+        judges: Sequence[_Split],
+        how: DownscalerTraining,
+        figures: Figures,
+    ) -> None:
+        self.network, self.usable, self.judges = network, usable, judges
+        self.how, self.figures = how, figures
+        self.rng = np.random.default_rng(how.seed)
+        sizes = np.array([len(split.corners) for split in usable], float)
+        self.chances = sizes / sizes.sum()
+        self.history: list[dict[str, float]] = []
+        self.best, self.waited, self.done = float("inf"), 0, 0
+        self.kept: dict[str, Tensor] | None = None
+        self.losses: list[float] = []
+
+    def stage(self, stage: str, steps: int) -> None:
+        """Train the parameters of a stage, with a learning rate that rises and falls once."""
+        parameters = self.network.trained(stage)
+        rate = self.how.learning_rate
+        optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, steps))
+        for step in range(1, steps + 1):
+            self._step(stage, parameters, optimiser)
+            schedule.step()
+            judged = stage in ("joint", "pixel")
+            if judged and (step % self.how.every == 0 or step == steps) and self._judge(stage):
+                return
+
+    def _step(self, stage: str, parameters: list[Any], optimiser: Any) -> None:
+        split = self.usable[self.rng.choice(len(self.usable), p=self.chances)]
+        inputs, target = _crops(self.network, split, self.how, self.rng)
+        factor = split.data.factor
+        loss = self.network.loss(stage, inputs, target / self.network.units(factor), factor)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        if step % how.every == 0 or step == how.steps:
-            score = float(np.mean([_score(network, judge) for judge in judges]))
-            history.append({"step": step, "loss": float(np.mean(losses)), "validation": score})
-            figures(step, how.steps, history[-1])
-            waited, losses = waited + 1, []
-            if score < best:
-                best, waited = score, 0
-                kept = {key: value.clone() for key, value in network.state_dict().items()}
-            if waited >= how.patience:
-                break
-    if kept is not None:
-        network.load_state_dict(kept)
-    return history
+        self.losses.append(float(loss.detach()))
+        self.done += 1
+
+    def _judge(self, stage: str) -> bool:
+        """Validate; tell whether patience is at its end."""
+        score = float(np.mean([_score(self.network, judge) for judge in self.judges]))
+        line = {"step": self.done, "loss": float(np.mean(self.losses)), "validation": score}
+        self.history.append(line)
+        self.figures(self.done, self.how.steps, line)
+        self.waited, self.losses = self.waited + 1, []
+        if score < self.best:
+            self.best, self.waited = score, 0
+            state = self.network.state_dict()
+            self.kept = {key: value.clone() for key, value in state.items()}
+        return stage == "pixel" and self.waited >= self.how.patience
+
+    def keep_best(self) -> None:
+        """Go back to the weights of the best validation."""
+        if self.kept is not None:
+            self.network.load_state_dict(self.kept)
+
+
+def _pace(step: int, steps: int) -> float:
+    """Rise over the first tenth of the steps, then fall to 0 as a cosine."""
+    rise = max(1, steps // 10)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 def validate(
@@ -242,20 +292,6 @@ def _crops(
         inputs.append(moved(split.inputs[part], turns, mirror, network.plain, s))
         targets.append(moved(split.target[part], turns, mirror, 0, s))
     return torch.stack(inputs), torch.stack(targets)
-
-
-def _loss(network: Upscaler, split: _Split, crops: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean squared error in units of the base's, where the truth is known, off the rim."""
-    inputs, target = crops
-    factor = split.data.factor
-    found = network(inputs, factor)[..., 4:-4, 4:-4]
-    scaled = target[..., 4:-4, 4:-4] / network.units(factor)
-    known = torch.isfinite(scaled)
-    error = torch.where(known, found - torch.nan_to_num(scaled), 0.0)
-    smooth = torch.nn.functional.huber_loss(
-        error, torch.zeros_like(error), reduction="sum", delta=3.0
-    )
-    return smooth / known.sum().clamp(min=1)
 
 
 @torch.no_grad()

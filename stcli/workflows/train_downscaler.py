@@ -95,6 +95,11 @@ def train_downscaler(
                 f"{raster.info.path}: {error}; a larger raster or a smaller factor is wanted."
             ) from error
         ratios = validate(model, samples[:checked], training)
+        if set(ratios) != set(network.factors):
+            raise InputError(
+                f"{raster.info.path}: too few valid pixels to validate every factor; a larger "
+                "raster or fewer factors are wanted."
+            )
         card = _card(raster, fine, truth, (network, training), ratios)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
     card = save_weights(folder, model.state_dict(), card)

@@ -1,0 +1,166 @@
+"""`train downscaler`, and `downscale` with a model or a guide, through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from cliworld import call, good, read, save
+from rasterio import Affine
+from test_cli_downscale import UTM, agrees, values
+
+from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
+
+NAN = float("nan")
+NETWORK = UpscalerSettings(width=8, blocks=1, window=32, margin=16)
+QUICK = DownscalerTraining(steps=4, every=2, block=32, batch=2, crop=16)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Save bands with gaps, and finer guides that end a row before them."""
+    folder = tmp_path_factory.mktemp("learned")
+    coarse = values(150, 131)
+    coarse[0, 30:44, 50:90] = np.nan
+    coarse[1, np.random.default_rng(3).random((150, 131)) < 0.01] = np.nan
+    half = UTM["transform"] @ Affine.scale(0.5)
+    fine = values(299, 262, seed=4)
+    return {
+        "coarse": save(folder / "coarse.tif", coarse, UTM, ("B05", "B11"), nodata=NAN),
+        "guide": save(folder / "guide.tif", fine, UTM, ("B02", "B03"), transform=half),
+        "folder": folder,
+    }
+
+
+@pytest.fixture(scope="module")
+def models(files):
+    """Train a plain model, a guided one and a latent one, each for a moment."""
+    from dataclasses import replace
+
+    from stcli.workflows.job import Inputs
+    from stcli.workflows.train_downscaler import train_downscaler
+
+    found = {}
+    for name, guide, network in (
+        ("plain", None, replace(NETWORK, factors=(2, 4))),
+        ("guided", Inputs((files["guide"],)), NETWORK),
+        ("latent", None, replace(NETWORK, architecture="latent")),
+    ):
+        folder = files["folder"] / name
+        inputs = Inputs((files["coarse"],))
+        train_downscaler(inputs, guide, folder, network, QUICK, RunSettings(jobs=1))
+        card = folder / "card.json"
+        facts = json.loads(card.read_text())
+        facts["metrics"]["rmse_over_ibp"] = dict.fromkeys(facts["metrics"]["rmse_over_ibp"], 0.9)
+        card.write_text(json.dumps(facts))
+        found[name] = folder
+    return found
+
+
+def run(files, out, *more):
+    return good("downscale", files["coarse"], out, "--overwrite", "-q", *more)
+
+
+@pytest.mark.parametrize("name", ["plain", "guided", "latent", "linear"])
+def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_path):
+    more = [] if name == "linear" else ["--model", models[name]]
+    if name in ("guided", "linear"):
+        more += ["--guide", files["guide"]]
+    run(files, tmp_path / "whole.tif", *more, "--tile-size", 0, "-j", 1)
+    said = run(files, tmp_path / "tiled.tif", *more, "--tile-size", 32, "-j", 2, "--json").json
+    assert said["run"]["tiles"] >= 20
+    whole, tiled = read(tmp_path / "whole.tif"), read(tmp_path / "tiled.tif")
+    assert np.array_equal(whole, tiled, equal_nan=True)
+    assert agrees(tmp_path / "whole.tif", files["coarse"])
+    gaps = np.isnan(read(files["coarse"])).repeat(2, 1).repeat(2, 2)
+    assert np.array_equal(np.isnan(whole), gaps)
+    run(files, tmp_path / "ibp.tif")
+    assert not np.array_equal(whole, read(tmp_path / "ibp.tif"), equal_nan=True)
+    words = {
+        "plain": "shuffle network",
+        "linear": "ibp with a linear guide",
+        "guided": "with a guide",
+    }
+    assert words.get(name, name) in said["method"]
+
+
+def test_both_heads_of_a_model_work(files, models, tmp_path):
+    run(files, tmp_path / "four.tif", "--model", models["plain"], "--factor", 4)
+    assert read(tmp_path / "four.tif").shape == (2, 600, 524)
+    assert agrees(tmp_path / "four.tif", files["coarse"])
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "code", "said"),
+    [
+        ("latent", ("--factor", "4"), 6, "the model has 2"),
+        ("plain", ("--factor", "3"), 2, "2 or 4 for a model"),
+        ("plain", ("-b", "B11,B05"), 6, "wants B05, B11"),
+        ("plain", ("-b", "1"), 6, "wants B05, B11"),
+        ("guided", (), 6, "give --guide"),
+        ("plain", ("--method", "cubic"), 2, "go together"),
+        (None, ("--method", "latent"), 2, "go together"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp_path):
+    model = () if name is None else ("--model", models[name])
+    found = call("downscale", files["coarse"], tmp_path / "o.tif", *model, *more)
+    assert found.code == code, found.err
+    assert said in found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_guides_that_do_not_fit_are_refused(files, models, tmp_path):
+    how = ("downscale", files["coarse"], tmp_path / "o.tif")
+    found = call(*how, "--guide", files["guide"], "--factor", 4)
+    assert (found.code, "spans 2" in found.err) == (3, True)
+    found = call(*how, "--guide", files["guide"], "--method", "cubic")
+    assert (found.code, "ibp or a model" in found.err) == (2, True)
+    one = ("--guide", files["guide"], "--model", models["guided"])
+    shutil.copy(files["guide"], tmp_path / "other.tif")
+    assert call(*how, *one).code == 0
+    found = call(*how, "--guide", files["coarse"], "--model", models["guided"], "--overwrite")
+    assert (found.code, "the very grid" in found.err) == (3, True)
+
+
+def test_a_model_that_lost_to_ibp_is_used_by_force_only(files, models, tmp_path):
+    folder = tmp_path / "lost"
+    shutil.copytree(models["latent"], folder)
+    card = folder / "card.json"
+    card.write_text(card.read_text().replace("0.9", "1.25"))
+    how = ("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
+    found = call(*how)
+    assert found.code == 6
+    assert "1.250 of ibp's" in found.err
+    assert not (tmp_path / "o.tif").exists()
+    good(*how, "--force")
+
+
+def test_another_kind_of_model_is_refused(files, model, tmp_path):
+    found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", model)
+    assert found.code == 6
+    assert "an upscaler is wanted" in found.err
+
+
+def test_training_by_the_command_line(files, tmp_path):
+    fine = save(tmp_path / "fine.tif", values(260, 256), UTM, ("B05", "B11"))
+    how = ("train", "downscaler", fine, "-o", tmp_path / "m", "--steps", 2, "--width", 8)
+    found = good(*how, "--blocks", 1, "--factor", "2,4", "--json")
+    card = found.json["card"]
+    assert set(card["metrics"]["rmse_over_ibp"]) == {"2", "4"}
+    assert "of ibp's on held-out blocks" in found.err
+    again = call(*how)
+    assert again.code == 4
+    for more, code, said in (
+        (("--factor", "3"), 2, "2, 4 or 2,4"),
+        (("--factor", "2,4", "--guide", files["guide"]), 2, "one factor"),
+    ):
+        wrong = call("train", "downscaler", fine, "-o", tmp_path / "n", *more)
+        assert (wrong.code, said in wrong.err) == (code, True), wrong.err
+    tiny = save(tmp_path / "tiny.tif", values(20, 20), UTM)
+    wrong = call("train", "downscaler", tiny, "-o", tmp_path / "n")
+    assert wrong.code == 3
+    assert "too few pixels" in wrong.err
+    assert not (tmp_path / "n").exists()

@@ -1,0 +1,218 @@
+"""Learned upscalers: what they see, how it turns, how far they reach, that they learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import pixel_shuffle
+
+from stcli.downscaling.coarsen import block_mean
+from stcli.downscaling.features import base, features, shuffle, unshuffle
+from stcli.downscaling.guide import detail, differences, weights
+from stcli.downscaling.models import build
+from stcli.downscaling.network import RIM, conserving, pixel_loss
+from stcli.downscaling.prediction import averaged
+from stcli.downscaling.training import copies, residual_of, sample, train, validate
+from stcli.downscaling.turns import moved, moved_back
+from stcli.nn.swin import WINDOW, SwinBlock
+from stcli.settings import DownscalerTraining, UpscalerSettings
+
+SMALL = UpscalerSettings(width=8, blocks=2, window=32, margin=16)
+KINDS = [SMALL, replace(SMALL, architecture="latent")]
+each_kind = pytest.mark.parametrize("settings", KINDS, ids=lambda s: s.architecture)
+WAYS = [(turns, mirror) for turns in range(4) for mirror in (False, True)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Small tensors: a second thread only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def scene(rows=96, cols=80, seed=0):
+    """Make edges that a spline blurs, and two guides that see them."""
+    rng = np.random.default_rng(seed)
+    row, col = np.mgrid[:rows, :cols]
+    steps = np.sign(np.sin(row / 5.3 + np.sin(col / 7))) + np.sign(np.cos(col / 4.1))
+    noise = rng.normal(0, 0.02, (3, rows, cols))
+    truth = (steps + noise[0])[None]
+    return truth, np.stack([2 * steps + 5, 3 - steps]) + noise[1:]
+
+
+def test_places_of_a_block_become_channels_as_in_torch():
+    fine = np.random.default_rng(0).normal(size=(2, 12, 8))
+    channels = unshuffle(fine, 4)
+    assert channels.shape == (32, 3, 2)
+    assert np.array_equal(shuffle(channels, 4), fine)
+    assert np.array_equal(pixel_shuffle(torch.from_numpy(channels), 4).numpy(), fine)
+
+
+def test_features_have_no_gaps_and_details_average_to_nothing():
+    truth, guide = scene()
+    coarse = block_mean(truth, 2)
+    coarse[0, 10:14, 3:30] = np.nan
+    guide[1, 40:44, 8:12] = np.nan
+    found = features(coarse, guide, 2)
+    assert found.shape == (2 * 3 + 2 * 4, 48, 40)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert np.abs(found[6:10].mean(axis=0)).max() < 1e-5
+
+
+@pytest.mark.parametrize(("turns", "mirror"), WAYS)
+def test_features_turn_with_the_scene(turns, mirror):
+    truth, guide = scene()
+
+    def turned(field):
+        found = np.rot90(field, turns, (-2, -1))
+        return np.ascontiguousarray(found[..., ::-1] if mirror else found)
+
+    plain = torch.from_numpy(features(block_mean(truth, 2), guide, 2))
+    wanted = features(turned(block_mean(truth, 2)), turned(guide), 2)
+    found = moved(plain, turns, mirror, 6, 2)
+    assert np.allclose(found.numpy(), wanted, atol=1e-5)
+    places = plain[6:]
+    assert torch.equal(moved_back(moved(places, turns, mirror, 0, 2), turns, mirror, 2), places)
+
+
+def test_the_base_keeps_block_means():
+    truth, _ = scene()
+    coarse = block_mean(truth, 4)
+    assert np.allclose(block_mean(base(coarse, 4), 4), coarse, atol=1e-12)
+
+
+def test_the_linear_guide_finds_its_weights_in_any_order():
+    truth, guide = scene()
+    local = differences(block_mean(truth, 2), guide, 2)
+    parts = [local[:, :20].reshape(3, -1), local[:, 20:].reshape(3, -1)]
+    found = weights(parts, 2)
+    assert np.array_equal(found, weights(parts[::-1], 2))
+    assert np.allclose(found @ [2, -1], 1, atol=0.02)
+    ibp = base(block_mean(truth, 2), 2)
+    fine = ibp + np.einsum("kg,grc->krc", found, detail(guide, 2))
+    error, peer = (np.sqrt(np.mean((a - truth) ** 2)) for a in (fine, ibp))
+    assert error < 0.2 * peer
+
+
+def test_blocks_of_the_residual_average_to_nothing():
+    found = conserving(torch.randn(2, 12, 5, 5), 2)
+    assert pixel_shuffle(found, 2).reshape(2, 3, 5, 2, 5, 2).mean((3, 5)).abs().max() < 1e-6
+
+
+def test_unknown_pixels_and_the_rim_do_not_score():
+    found, target = torch.randn(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
+    wild = target.clone()
+    wild[..., :RIM, :], wild[..., 8, 8] = 99, torch.nan
+    other = found.clone()
+    other[..., :RIM, :], other[..., 8, 8] = -99, -99
+    target[..., 8, 8] = torch.nan
+    assert pixel_loss(other, wild) == pixel_loss(found, target)
+
+
+# --- reach ----------------------------------------------------------------------------------------
+
+
+def untamed(settings, bands=1, guides=0):
+    """Make a network whose last layers are not zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = build(bands, guides, settings)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.2)
+    return network
+
+
+def test_convolutions_reach_no_further_than_the_margin():
+    network, x = untamed(SMALL), torch.randn(2, 49, 49)
+    x2 = x.clone()
+    x2[:, 24, 24] += 10
+    changed = np.abs(residual_of(network, x, 2) - residual_of(network, x2, 2)).max(axis=0) > 0
+    rows, cols = np.nonzero(changed)
+    reach = max(np.abs(rows - 24).max(), np.abs(cols - 24).max())
+    assert 2 < reach <= 2 * SMALL.blocks + 2 <= SMALL.margin
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_attention_stays_in_its_window_and_never_goes_around(shifted):
+    block = SwinBlock(8, 2, shifted)
+    torch.nn.init.normal_(block.bias)
+    x = torch.randn(1, 8, 2 * WINDOW, 3 * WINDOW)
+    x2 = x.clone()
+    x2[0, 0, 1, 2] += 1  # one channel: LayerNorm would take all of them away
+    with torch.no_grad():
+        changed = (block(x) - block(x2)).abs().amax((0, 1)) > 0
+    side = WINDOW // 2 if shifted else WINDOW
+    assert changed[:side, :side].all()
+    assert changed.sum() == side * side
+
+
+@each_kind
+def test_turning_and_averaging_is_blind_to_turns(settings):
+    network, x = untamed(settings), torch.randn(2, 32, 32)
+    plain = torch.from_numpy(averaged(network, x, 2))
+    other = torch.from_numpy(averaged(network, moved(x, 1, True, 2, 2), 2))
+    assert torch.allclose(other, moved(plain, 1, True, 0, 2), atol=1e-4)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@each_kind
+def test_it_learns_what_ibp_cannot_know(settings):
+    truth, guide = scene(192, 160)
+    how = DownscalerTraining(steps=60, every=20, block=32, batch=2)
+    one = sample(truth, guide, 2)
+    network = build(1, 2, settings)
+    history = train(network, [one], how)
+    assert history[-1]["validation"] < 0.8
+    assert validate(network, [one], how)[2] == min(line["validation"] for line in history)
+
+
+@each_kind
+def test_training_twice_gives_the_same_weights(settings):
+    truth, _ = scene()
+    how = DownscalerTraining(steps=6, every=2, block=16, batch=2, crop=16)
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        network = build(1, 0, settings)
+        train(network, [sample(truth, None, 2)], how)
+        states.append(network.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_held_out_blocks_are_never_seen():
+    truth, _ = scene(128, 128)
+    how = DownscalerTraining(steps=8, every=8, block=32, batch=2, crop=16)
+    from stcli.downscaling.training import _split
+
+    one = sample(truth, None, 2)
+    held = _split(one, how, np.random.default_rng(0)).held
+    assert 0.1 < held.mean() < 0.4
+    spoiled = replace(one, target=np.where(held, 1e3 * one.target, one.target))
+    states = []
+    for data in (one, spoiled):
+        torch.manual_seed(5)
+        network = build(1, 0, SMALL)
+        train(network, [data], how)
+        states.append(network.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_too_small_a_field_is_refused():
+    truth, _ = scene(32, 32)
+    with pytest.raises(ValueError, match="too few pixels"):
+        train(build(1, 0, SMALL), [sample(truth, None, 2)], DownscalerTraining(steps=1))
+
+
+def test_copies_are_shifted_and_blurred():
+    truth, guide = scene()
+    made = copies(truth, guide, 2)
+    assert len(made) == 3
+    assert np.abs(made[2].target).mean() < np.abs(made[0].target).mean()
