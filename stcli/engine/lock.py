@@ -1,4 +1,4 @@
-"""One run at a time on an output: a lock that dies with its process.
+"""One run at a time on an output or in a folder: a lock that dies with its process.
 
 The lock is ``flock`` on a file, which the kernel lets go of when the process ends, however it
 ends; the file's text names the holder. On NFS Linux turns it into a byte-range lock that other
@@ -26,9 +26,12 @@ class Lock:
     Parameters
     ----------
     path : Path
-        The lock's file; its directory is made where it is missing.
+        The lock's file.
     name : str
         What is locked, for the refusal.
+    own : bool
+        The lock's directory is its own: made where it is missing, and removed with the lock
+        when it is empty.
 
     Raises
     ------
@@ -36,11 +39,11 @@ class Lock:
         Another process holds it, or it cannot be made.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path = path
+    def __init__(self, path: Path, name: str, own: bool = True) -> None:
+        self.path, self._own = path, own
         self._descriptor = -1
         while self._descriptor < 0:
-            self._descriptor = _taken(path, name)
+            self._descriptor = _taken(path, name, own)
         os.ftruncate(self._descriptor, 0)
         holder = f"process {os.getpid()} on {socket.gethostname()}"
         try:
@@ -49,29 +52,38 @@ class Lock:
             logging.getLogger("stcli").debug("%s: the holder could not be noted", path)
 
     def release(self, remove: bool = False) -> None:
-        """Let go; `remove` takes the file away first, and the directory if that is then empty."""
+        """Let go; `remove` takes the file away first: who waits for it sees that it is gone."""
         if self._descriptor < 0:
             return
         if remove:
             self.path.unlink(missing_ok=True)
-            try:
-                self.path.parent.rmdir()
-            except FileNotFoundError:
-                pass  # it was renamed into place
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+            if self._own:
+                _remove_empty(self.path.parent)
         os.close(self._descriptor)
         self._descriptor = -1
 
 
-def _taken(path: Path, name: str) -> int:
+def _remove_empty(folder: Path) -> None:
+    """Remove a directory if nothing is in it."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        pass  # it was renamed into place
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _taken(path: Path, name: str, own: bool) -> int:
     """Descriptor of the lock, or -1 where another run removed its file meanwhile."""
     try:
-        path.parent.mkdir(exist_ok=True)
+        if own:
+            path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:
-        return -1
+        if own:
+            return -1
+        raise
     except OSError as error:
         raise OutputError(
             f"{name}: nothing can be written beside it ({error.strerror}); choose another directory"

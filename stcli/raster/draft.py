@@ -9,15 +9,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
+from stcli.raster.output import STDOUT
 
 
-def refuse_file(path: str, overwrite: bool) -> None:
-    """Refuse a file that cannot be made, before any work.
+def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
+    """Refuse an output that cannot be made, before any work.
+
+    Parameters
+    ----------
+    directory : bool
+        The output may replace a directory.
 
     Raises
     ------
@@ -26,7 +33,7 @@ def refuse_file(path: str, overwrite: bool) -> None:
     target = Path(path)
     if path == "-" or path.startswith("/vsi"):
         raise OutputError(f"{path}: cannot be written in place; name a local file")
-    if target.is_dir():
+    if target.is_dir() and not directory:
         raise OutputError(f"{path}: is a directory, a file name is wanted")
     if target.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; give --overwrite or another name")
@@ -53,19 +60,33 @@ def drafts(paths: Sequence[str], overwrite: bool) -> Iterator[tuple[Path, ...]]:
         hidden = []
         for path in paths:
             refuse_file(path, overwrite)
-            folder = _folder(Path(path))
+            folder = hidden_folder(Path(path))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             hidden.append(folder / Path(path).name)
         yield tuple(hidden)
         for file, path in zip(hidden, paths, strict=True):
             refuse_file(path, overwrite)  # another process may have been quicker
-            _sync(file)
+            sync(file)
         for file, path in zip(hidden, paths, strict=True):
             file.replace(path)
-            _sync(Path(path).parent)
+            sync(Path(path).parent)
 
 
-def _folder(target: Path) -> Path:
+def write_whole(path: str, data: bytes, overwrite: bool) -> None:
+    """Write bytes under a name, whole or not at all, or to stdout; raises `OutputError`."""
+    if path in STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    with drafts((path,), overwrite) as (hidden,):
+        try:
+            hidden.write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def hidden_folder(target: Path) -> Path:
+    """Make a hidden directory beside a file to be; raises `OutputError`."""
     try:
         return Path(tempfile.mkdtemp(prefix=f".{target.name}.stcli-", dir=target.parent))
     except OSError as error:
@@ -75,7 +96,8 @@ def _folder(target: Path) -> Path:
         ) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file or a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

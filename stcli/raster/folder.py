@@ -17,8 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from stcli.errors import OutputError
+from stcli.raster.draft import sync
 from stcli.raster.output import STDOUT, OutputSpec
-from stcli.raster.publish import publish, refuse_output, sync
+from stcli.raster.publish import publish, refuse_output
 
 
 class Folder:

@@ -13,9 +13,7 @@ time axis in the numbers, units and calendar it came with.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,9 +26,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
+from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.netcdf import HDF5_LOCK
-from stcli.raster.output import OutputSpec
-from stcli.raster.write import refuse_output
+from stcli.raster.output import STDOUT
 
 #: Bytes of a chunk at most: the default cache of HDF5 holds several.
 _CHUNK = 1 << 20
@@ -186,8 +184,7 @@ def create_cube(spec: CubeSpec, geobox: GeoBox) -> Iterator[CubeWriter]:
         read back.
     """
     refuse_cube(spec, geobox)
-    with hidden_folder(spec.path) as folder:
-        draft = folder / Path(spec.path).name
+    with drafts((spec.path,), spec.overwrite) as (draft,):
         with _reported(spec), HDF5_LOCK:
             dataset = _open(draft, "w")
             _define(dataset, spec, geobox)
@@ -200,65 +197,15 @@ def create_cube(spec: CubeSpec, geobox: GeoBox) -> Iterator[CubeWriter]:
         with _reported(spec):
             if not writer.matches(draft):
                 raise OSError("the blocks read back differ from those written")
-        publish(draft, spec.path, spec.overwrite)
 
 
 def refuse_cube(spec: CubeSpec, geobox: GeoBox) -> None:
     """Refuse a cube that cannot be written, before any work; raises `OutputError`."""
-    refuse_path(spec.path, spec.overwrite)
-    if spec.path in ("-", "/vsistdout/"):
+    if spec.path in STDOUT:
         raise OutputError(f"{spec.path}: NetCDF cannot be streamed; name a local file")
+    refuse_file(spec.path, spec.overwrite)
     if not geobox.axis_aligned:
         raise OutputError(f"{spec.path}: NetCDF axes cannot hold a rotated grid; write GeoTIFF")
-
-
-def refuse_path(path: str, overwrite: bool) -> None:
-    """Refuse a file that cannot be written; see `stcli.raster.write.refuse_output`."""
-    refuse_output(OutputSpec(path, "float32", (), None, "continuous", overwrite=overwrite))
-
-
-@contextlib.contextmanager
-def hidden_folder(path: str) -> Iterator[Path]:
-    """Make a hidden directory beside an output; it is gone afterwards, come what may.
-
-    Raises
-    ------
-    OutputError
-        It cannot be made.
-    """
-    target = Path(path)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.stcli-", dir=target.parent))
-    except OSError as error:
-        raise OutputError(
-            f"{path}: nothing can be written beside it ({error.strerror}); choose another directory"
-        ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def publish(draft: Path, path: str, overwrite: bool) -> None:
-    """Flush a finished file to the disk and put it under the output's name.
-
-    Raises
-    ------
-    OutputError
-        Another process was quicker.
-    """
-    refuse_path(path, overwrite)
-    _sync(draft)
-    draft.replace(path)
-    _sync(Path(path).parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _define(dataset: Any, spec: CubeSpec, geobox: GeoBox) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.raster.netcdf_write import hidden_folder, publish
+from stcli.raster.draft import drafts
 
 #: Values of a histogram at most: the picture does not change with more.
 _VALUES = 1_000_000
@@ -54,10 +53,8 @@ def draw_whitening(
     figure.colorbar(shown, ax=left, label=f"one-sided power spectral density S [{units[1]}]")
     left.set(xlabel=f"time [{units[0]}]", ylabel=f"frequency [1/{units[0]}]")
     _histogram(right, values[:: 1 + values.size // _VALUES])
-    with hidden_folder(path) as folder:
-        draft = folder / Path(path).name
+    with drafts((path,), overwrite) as (draft,):
         figure.savefig(draft, dpi=120, metadata={"Software": None})
-        publish(draft, path, overwrite)
 
 
 def draw_map(path: str, values: NDArray[Any], words: tuple[str, str], overwrite: bool) -> None:
@@ -83,10 +80,8 @@ def draw_map(path: str, values: NDArray[Any], words: tuple[str, str], overwrite:
     shown = axes.imshow(values, vmin=low, vmax=high, interpolation="nearest")
     axes.set(title=words[0], xlabel="column", ylabel="row")
     figure.colorbar(shown, ax=axes, label=words[1], extend="both")
-    with hidden_folder(path) as folder:
-        draft = folder / Path(path).name
+    with drafts((path,), overwrite) as (draft,):
         figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
-        publish(draft, path, overwrite)
 
 
 def _histogram(axes: Any, values: NDArray[Any]) -> None:

@@ -20,6 +20,7 @@ from rasterio.errors import RasterioError
 
 from stcli.errors import OutputError
 from stcli.raster.copying import copy_windows
+from stcli.raster.draft import refuse_file, sync
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import auxiliary_xml, class_tags
 from stcli.raster.output import STDOUT, OutputSpec, exact, options
@@ -54,16 +55,7 @@ def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) ->
         refuse_terminal()
         return
     path = Path(spec.path)
-    if spec.path.startswith("/vsi"):
-        raise OutputError(f"{spec.path}: cannot be written in place; name a local file or -")
-    if path.is_dir() and not any((path / name).exists() for name in directory):
-        raise OutputError(f"{spec.path}: is a directory, a file name is wanted")
-    if path.exists() and not spec.overwrite:
-        raise OutputError(f"{spec.path}: exists already; give --overwrite or another name")
-    if not path.parent.is_dir():
-        raise OutputError(f"{spec.path}: there is no directory {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{spec.path}: the directory {path.parent} is not writable")
+    refuse_file(spec.path, spec.overwrite, any((path / name).exists() for name in directory))
 
 
 def finish(
@@ -160,15 +152,6 @@ def checksum(block: NDArray[Any]) -> int:
 def sidecar(path: Path) -> Path:
     """Where GDAL looks for what a raster's own file cannot say."""
     return path.with_name(path.name + ".aux.xml")
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a directory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def label(dataset: Any, spec: OutputSpec) -> None:

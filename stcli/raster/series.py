@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
+from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.netcdf import HDF5_LOCK
-from stcli.raster.netcdf_write import hidden_folder, publish, refuse_path
 from stcli.raster.timecube import refuse_huge
 
 TEXT = {".csv", ".txt", ".tsv"}
@@ -239,7 +239,7 @@ def _axis(variable: Any, path: str) -> tuple[NDArray[np.float64], str, tuple[str
 
 def refuse_series(path: str, overwrite: bool) -> None:
     """Refuse an output that cannot be written, before any work; raises `OutputError`."""
-    refuse_path(path, overwrite)
+    refuse_file(path, overwrite)
 
 
 def write_series(
@@ -251,14 +251,11 @@ def write_series(
     ------
     OutputError
     """
-    refuse_path(path, overwrite)
-    with hidden_folder(path) as folder:
-        draft = folder / Path(path).name
+    with drafts((path,), overwrite) as (draft,):
         if Path(path).suffix.lower() in TEXT:
             _write_text(draft, series)
         else:
             _write_netcdf(draft, series, attrs or {})
-        publish(draft, path, overwrite)
 
 
 def _write_text(draft: Path, series: Series) -> None:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, OutputError
+from stcli.raster.draft import drafts
 from stcli.raster.netcdf import HDF5_LOCK
-from stcli.raster.netcdf_write import hidden_folder, publish, refuse_path
 
 _FORMAT = "stcli spectra 1"
 
@@ -122,9 +122,7 @@ def create_spectra(
     """
     import netCDF4
 
-    refuse_path(path, overwrite)
-    with hidden_folder(path) as folder:
-        draft = folder / Path(path).name
+    with drafts((path,), overwrite) as (draft,):
         with _reported(path), HDF5_LOCK:
             dataset = netCDF4.Dataset(draft, "w")
             _define(dataset, layout)
@@ -133,7 +131,6 @@ def create_spectra(
         finally:
             with _reported(path), HDF5_LOCK:
                 dataset.close()
-        publish(draft, path, overwrite)
 
 
 @contextlib.contextmanager

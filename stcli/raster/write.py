@@ -26,6 +26,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
+from stcli.raster.draft import hidden_folder
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec, profile
 from stcli.raster.parts import check_block
 from stcli.raster.publish import (
@@ -187,13 +188,11 @@ class _Draft:
 
 
 def _folder(spec: OutputSpec) -> Path:
-    target = Path(spec.path)
+    if spec.path not in STDOUT:
+        return hidden_folder(Path(spec.path))
     try:
-        if spec.path in STDOUT:
-            return Path(tempfile.mkdtemp(prefix=".stcli-", dir=os.environ.get("CPL_TMPDIR")))
-        return Path(tempfile.mkdtemp(prefix=f".{target.name}.stcli-", dir=target.parent))
+        return Path(tempfile.mkdtemp(prefix=".stcli-", dir=os.environ.get("CPL_TMPDIR")))
     except OSError as error:
         raise OutputError(
-            f"{spec.path}: nothing can be written beside it ({error.strerror}); "
-            "choose another directory"
+            f"{spec.path}: no temporary directory can be made ({error.strerror}); set CPL_TMPDIR"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import time
 from collections import Counter
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, OutputError, UsageError
-from stcli.raster.lock import locked
 from stcli.workflows.job import Progress, refuse_clash, silent
 
+#: Held in the folder of the outputs while a batch is at work there.
+LOCK = ".stcli-batch.lock"
 DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
 _USAGE = 2
 
@@ -118,6 +121,16 @@ def _before_magic(pattern: str) -> Iterator[str]:
         if glob.has_magic(part):
             return
         yield part
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this batch; raises `OutputError` where another one holds it."""
+    lock = Lock(folder / LOCK, str(folder), own=False)
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
 
 
 def batch(

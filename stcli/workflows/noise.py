@@ -13,8 +13,8 @@ from stcli.engine.tiling import Tile
 from stcli.noise.models import Model
 from stcli.noise.spatial import noise_map
 from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
+from stcli.raster.draft import refuse_file
 from stcli.raster.info import RasterInfo
-from stcli.raster.netcdf_write import refuse_path
 from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
@@ -117,7 +117,7 @@ def noise(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path, *((plot,) if plot else ())))
     if plot:
-        refuse_path(plot, output.overwrite)
+        refuse_file(plot, output.overwrite)
     with inputs.open() as raster:
         info, levels = raster.info, map_settings.levels
         spec = float_spec(info, path, noise_names(info, levels), output, noise=fields(map_settings))

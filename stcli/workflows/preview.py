@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError, UsageError
-from stcli.raster.atomic import refuse_file, write_whole
+from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.info import RasterInfo, grid_difference
 from stcli.raster.legend import Colour, read_class_names, read_colours
+from stcli.raster.output import STDOUT
 from stcli.raster.picture import (
     Key,
     colour_classes,
@@ -95,7 +96,8 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
     """
     outlines = (view.outlines,) if view.outlines else ()
     refuse_clash((*inputs.paths, *outlines), (path,))
-    refuse_file(path, overwrite)
+    if path not in STDOUT:
+        refuse_file(path, overwrite)
     with inputs.open() as whole:
         shown = _shown(whole.info, bool(inputs.bands))
     inputs = replace(inputs, bands=shown)

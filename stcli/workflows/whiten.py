@@ -23,7 +23,8 @@ from stcli.noise.dates import Dates
 from stcli.noise.diagonal import Sums, inside_cells, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube, refuse_path
+from stcli.raster.draft import refuse_file
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.timecube import Cube, cube_of
@@ -119,7 +120,7 @@ def whiten_time(
         [path, *filter(None, [spectra.out, spectra.plot])],
     )
     if spectra.plot:
-        refuse_path(spectra.plot, output.overwrite)
+        refuse_file(spectra.plot, output.overwrite)
     with inputs.open() as raster:
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)

@@ -16,8 +16,7 @@ from cliworld import scene as crop
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
-from stcli.raster.lock import LOCK, locked
-from stcli.workflows.batch import Answer, Orders, batch, share
+from stcli.workflows.batch import LOCK, Answer, Orders, batch, locked, share
 
 ARRAY, PROFILE = crop(Window(260, 0, 40, 30))
 
@@ -249,7 +248,8 @@ def test_two_batches_do_not_collide(tmp_path):
     runner = Runner()
     with locked(orders.folder), pytest.raises(OutputError) as told:
         batch(orders, runner, lambda record: None)
-    assert f"another batch (process {os.getpid()}) is at work there" in str(told.value)
+    assert f"process {os.getpid()} on " in str(told.value)
+    assert "is writing it now" in str(told.value)
     assert told.value.exit_code == 4
     assert runner.ran == []
     assert batch(orders, Runner(), lambda record: None) == {"done": 1}
