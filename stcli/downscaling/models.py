@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from stcli.downscaling.latent import Latent
 from stcli.downscaling.network import Shuffle, Upscaler
 from stcli.settings import UpscalerSettings
@@ -20,3 +22,21 @@ def build(bands: int, guides: int, settings: UpscalerSettings) -> Upscaler:
     """
     kinds: dict[str, type[Upscaler]] = {"shuffle": Shuffle, "latent": Latent}
     return kinds[settings.architecture](bands, guides, settings)
+
+
+def seeded(
+    bands: int, guides: int, settings: UpscalerSettings, seed: int, threads: int = 1
+) -> Upscaler:
+    """Make an untrained network whose first weights follow from a seed; set torch's threads.
+
+    Parameters
+    ----------
+    bands, guides : int
+    settings : UpscalerSettings
+    seed : int
+    threads : int
+        Of training; the last digits of the weights depend on it.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    return build(bands, guides, settings)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stcli import __version__
 from stcli.downscaling.coarsen import block_mean
-from stcli.downscaling.models import ARCHITECTURE, build
+from stcli.downscaling.models import ARCHITECTURE, seeded
 from stcli.downscaling.training import Figures, Sample, copies, sample, silent, train, validate
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
@@ -84,9 +83,8 @@ def train_downscaler(
         truth, seen = _read(raster), None if fine is None else _guide(raster, fine)
         if np.isnan(truth).all():
             raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
-        torch.set_num_threads(1 if settings.jobs is None else settings.jobs)
-        torch.manual_seed(training.seed)
-        model = build(raster.info.count, 0 if seen is None else len(seen), network)
+        guides, threads = 0 if seen is None else len(seen), settings.jobs or 1
+        model = seeded(raster.info.count, guides, network, training.seed, threads)
         samples, checked = _samples(truth, seen, network, training)
         try:
             history = train(model, samples, training, checked, figures)

@@ -7,9 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
-from cliworld import call, good, read, save
+from cliworld import call, good, read, save, spawn
 from rasterio import Affine
 from test_cli_downscale import UTM, agrees, values
+from test_cli_laws import PEAK
 
 from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
 
@@ -164,3 +165,18 @@ def test_training_by_the_command_line(files, tmp_path):
     assert wrong.code == 3
     assert "too few pixels" in wrong.err
     assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.parametrize("name", ["guided", "linear"])
+def test_memory_stays_below_its_prediction(name, files, models, tmp_path):
+    big = save(tmp_path / "big.tif", values(401, 433), UTM, ("B05", "B11"))
+    half = UTM["transform"] @ Affine.scale(0.5)
+    guide = save(tmp_path / "guide.tif", values(802, 866), UTM, ("B02", "B03"), transform=half)
+    more = [] if name == "linear" else ["--model", models[name]]
+    argv = ("downscale", big, tmp_path / "o.tif", "--guide", guide, *more, "--memory", "4GB")
+    done = spawn(*argv, "--tile-size", 0, "-j", 1, "--json", prelude=PEAK)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("PEAK"))
+    predicted = json.loads(done.stdout)["run"]["memory"]["predicted"]
+    print(name, "measured", line.split()[1], "predicted", predicted)
+    assert int(line.split()[1]) <= predicted
