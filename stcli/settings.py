@@ -276,3 +276,27 @@ class WhitenSettings:
         even = self.rows is None or (self.rows >= 2 and self.rows % 2 == 0)
         _check(even, "--rows", self.rows, "an even number >= 2")
         _check(self.uneven in ("refuse", "order"), "--uneven", self.uneven, "refuse or order")
+
+
+@dataclass(frozen=True)
+class DestripeSettings:
+    """Stripes of single detectors, found by medians over a column and taken out.
+
+    Attributes
+    ----------
+    along : str
+        ``"columns"``: a detector a column (pushbroom along rows); ``"rows"``: a detector a row.
+    gain : bool
+        Correct gains too, not offsets alone.
+    span : int
+        Columns beyond which a change belongs to the scene, odd.
+    """
+
+    along: str = "columns"
+    gain: bool = False
+    span: int = 31
+
+    def __post_init__(self) -> None:
+        _check(self.along in ("columns", "rows"), "--stripes", self.along, "columns or rows")
+        odd = 3 <= self.span <= 1025 and self.span % 2 == 1
+        _check(odd, "--span", self.span, "an odd number of columns from 3 to 1025")

@@ -15,8 +15,10 @@ from stcli.cli import (
     assess,
     classify,
     denoise,
+    destripe,
     doctor,
     info,
+    mnf,
     noise,
     segment,
     train,
@@ -37,7 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (info, segment, classify, assess, noise, denoise, whiten, unwhiten, doctor):
+_NOISE = (noise, denoise, destripe, mnf, whiten, unwhiten)
+for verb in (info, segment, classify, assess, *_NOISE, doctor):
     app.command()(verb.command)
 app.add_typer(train.app, name="train")
 
