@@ -469,3 +469,27 @@ class DownscalerTraining:
         _check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
         _check(0 <= self.augment <= 1, "--augment", self.augment, "between 0 and 1")
         _check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
+
+
+@dataclass(frozen=True)
+class DestripeSettings:
+    """Stripes of single detectors, found by medians over a column and taken out.
+
+    Attributes
+    ----------
+    along : str
+        ``"columns"``: a detector a column (pushbroom along rows); ``"rows"``: a detector a row.
+    gain : bool
+        Correct gains too, not offsets alone.
+    span : int
+        Columns beyond which a change belongs to the scene, odd.
+    """
+
+    along: str = "columns"
+    gain: bool = False
+    span: int = 31
+
+    def __post_init__(self) -> None:
+        _check(self.along in ("columns", "rows"), "--stripes", self.along, "columns or rows")
+        odd = 3 <= self.span <= 1025 and self.span % 2 == 1
+        _check(odd, "--span", self.span, "an odd number of columns from 3 to 1025")

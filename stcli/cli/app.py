@@ -20,11 +20,13 @@ from stcli.cli import (
     classify,
     conserve,
     denoise,
+    destripe,
     doctor,
     downscale,
     everywhere,
     info,
     merge,
+    mnf,
     noise,
     objects,
     preview,
@@ -52,7 +54,7 @@ app = typer.Typer(
 )
 _VERBS = (
     *(info, segment, objects, assess_segments, classify, assess),
-    *(downscale, conserve, noise, denoise, whiten, unwhiten),
+    *(downscale, conserve, noise, denoise, destripe, mnf, whiten, unwhiten),
     *(preview, merge, batch, rerun, doctor),
 )
 for verb in _VERBS:

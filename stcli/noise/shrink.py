@@ -108,15 +108,13 @@ def unbiased(values: Plane, clean: Plane, valid: NDArray[np.bool_]) -> Plane:
     """Correct the bias of shrinkage in the logarithm.
 
     The mean of a logarithm is not the logarithm of the mean: what was shrunk there is too dark, by
-    exp(psi(L)) / L for L looks. The ratio of input to result holds just the speckle taken away,
-    whose mean is 1; so the result is multiplied by the ratio's local mean, whatever the speckle's
-    law.
+    exp(psi(L)) / L for L looks. So the result is multiplied by the ratio of the local means of
+    input and result, which keeps the radiometry whatever the speckle's law.
 
     Parameters
     ----------
     values, clean : ndarray of float64 (row, col)
         Before and after, in the band's unit, positive.
     """
-    ratio = np.where(valid, values / clean, 0.0)
-    weight = _mean(valid.astype(np.float64), BIAS_WINDOW)
-    return clean * np.where(weight > 0, _mean(ratio, BIAS_WINDOW) / np.maximum(weight, _TINY), 1.0)
+    before, after = (_mean(np.where(valid, part, 0.0), BIAS_WINDOW) for part in (values, clean))
+    return clean * np.where(after > 0, before / np.maximum(after, _TINY), 1.0)

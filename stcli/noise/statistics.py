@@ -62,8 +62,9 @@ def typical(sample: Sample) -> NDArray[np.float64]:
 def noise_covariance(sample: Sample) -> Plane:
     """Covariance of the noise between bands at the noise map's typical level.
 
-    Each diagonal coefficient is divided by the local deviation of its band, edges are left out,
-    and the correlation of what remains is scaled by the typical deviations.
+    Each pixel's diagonal coefficients are divided by one number, how strong the noise is there
+    against its typical level (geometric mean over the bands): that leaves what ties the bands
+    together untouched. Edges, beyond `EDGE` local deviations in any band, are left out.
 
     Returns
     -------
@@ -72,19 +73,16 @@ def noise_covariance(sample: Sample) -> Plane:
     level = typical(sample)[:, 0]
     sigma = sample.sigma[:, :, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        scaled = np.where(sigma > 0, sample.diagonal / sigma, 0.0)
-        inner = np.all(np.abs(scaled) <= EDGE, axis=1)
-    inner &= np.isfinite(scaled).all(axis=1) & np.isfinite(sigma).all(axis=1)
-    part = scaled[inner]
-    if len(part) < 2:
+        inner = np.all((np.abs(sample.diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1)
+    live = level > 0
+    inner &= (sigma[:, live] > 0).all(axis=1)
+    if inner.sum() < 2:
         return np.diag(level**2)
-    covariance = part.T @ part / len(part)
-    size = np.sqrt(np.diag(covariance))
-    correlation = (
-        covariance / np.where(size > 0, size, 1.0) / np.where(size > 0, size, 1.0)[:, None]
-    )
-    np.fill_diagonal(correlation, 1.0)
-    out: Plane = correlation * level * level[:, None]
+    if not live.any():
+        return np.zeros((len(level), len(level)))
+    strength = np.exp(np.log(sigma[inner][:, live] / level[live]).mean(axis=1))
+    part = sample.diagonal[inner] / strength[:, None]
+    out: Plane = part.T @ part / len(part)
     return out
 
 

@@ -1,0 +1,66 @@
+"""``stcli destripe``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.settings import DestripeSettings, RunSettings
+
+
+def command(
+    context: typer.Context,
+    paths: options.Paths,
+    along: Annotated[
+        Literal["columns", "rows"], typer.Option("--stripes", help="Which way the stripes run.")
+    ] = "columns",
+    gain: Annotated[
+        bool, typer.Option("--gain", help="Correct each detector's gain too, not its offset alone.")
+    ] = False,
+    span: Annotated[
+        int, typer.Option("--span", help="Columns beyond which a change belongs to the scene, odd.")
+    ] = DestripeSettings.span,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Take the stripes of single detectors out of a raster.
+
+    Example: stcli destripe strip.tif even.tif --stripes columns
+    """
+    from stcli.workflows.destripe import destripe
+    from stcli.workflows.job import Inputs, Output
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    how = DestripeSettings(along=along, gain=gain, span=span)
+    pairs = options.parse_pairs(co, "--co")
+    with Console(quiet, verbose, progress) as console:
+        result = destripe(
+            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            path,
+            how,
+            RunSettings(tile_size, memory, jobs),
+            output=Output(overwrite, pairs, context.obj),
+            progress=console.progress,
+        )
+    for band in result.bands:
+        console.say(f"{band['band']}: striping {band['before']:.4g}, now {band['after']:.4g}")
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "destripe"

@@ -1,0 +1,72 @@
+"""``stcli mnf``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.console import Console, print_json
+from stcli.settings import NoiseMapSettings, RunSettings
+
+
+def command(
+    context: typer.Context,
+    paths: options.Paths,
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="Turn components back into bands.")
+    ] = False,
+    components: Annotated[
+        int | None, typer.Option("--components", help="Take the first so many only.")
+    ] = None,
+    window: options.NoiseWindow = NoiseMapSettings.window,
+    bands: options.Bands = None,
+    resampling: options.Resampling = "nearest",
+    assume_crs: options.AssumeCrs = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    tile_size: options.TileSize = None,
+    memory: options.Memory = None,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Turn bands into noise-whitened principal components by falling SNR, or back.
+
+    Example: stcli mnf cube.tif components.tif
+    """
+    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.mnf import mnf, unmnf
+
+    sources, path = options.inputs_and_output(paths)
+    options.refuse_mixed((path,), json)
+    inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
+    settings = RunSettings(tile_size, memory, jobs)
+    output = Output(overwrite, options.parse_pairs(co, "--co"), context.obj)
+    how = NoiseMapSettings(window=window)
+    with Console(quiet, verbose, progress) as console:
+        if inverse:
+            result = unmnf(
+                *(inputs, path, settings),
+                components=components,
+                output=output,
+                progress=console.progress,
+            )
+        else:
+            result = mnf(
+                *(inputs, path, how, settings),
+                components=components,
+                output=output,
+                progress=console.progress,
+            )
+    known = [f"{snr:.1f}" for snr in result.snr_db[:10] if snr is not None]
+    console.say(f"{path}: written" + (f"; SNR in dB: {', '.join(known)}" if known else ""))
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "mnf"

@@ -1,0 +1,169 @@
+"""``destripe``: a raster in; the same raster without the stripes of its detectors out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError
+from stcli.noise.stripes import Stripes, find_stripes, striping
+from stcli.raster.info import RasterInfo
+from stcli.raster.read import Raster
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import DestripeSettings, RunSettings
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.noise_pass import float_spec, float_type
+from stcli.workflows.segment import WRITER
+
+#: Values of the first pass's sample of lines at most.
+SAMPLE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Destriped:
+    """What came out: a row a band (striping before and after, in its unit), and how it ran."""
+
+    output: str
+    bands: list[dict[str, Any]]
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LinesBlock:
+    """The first pass's block function: sampled lines of the core, (band, line, column)."""
+
+    step: int
+    axis: int
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> NDArray[np.float64]:
+        """Give sampled rows (columns turned to rows where stripes run along rows)."""
+        values = np.where(valid, block.astype(np.float64), np.nan)[(slice(None), *where.trim)]
+        if self.axis == 1:
+            return values[:, -where.core.row_off % self.step :: self.step]
+        return np.swapaxes(values[:, :, -where.core.col_off % self.step :: self.step], 1, 2)
+
+
+@dataclass(frozen=True)
+class DestripeBlock:
+    """The second pass's block function."""
+
+    stripes: tuple[Stripes, ...]
+    axis: int
+    dtype: np.dtype[Any]
+
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        """Give the core (band, row, col), NaN where invalid."""
+        first = where.core.col_off if self.axis == 1 else where.core.row_off
+        core = block[(slice(None), *where.trim)].astype(np.float64)
+        bands = [
+            s.remove(part, first, self.axis) for s, part in zip(self.stripes, core, strict=True)
+        ]
+        return np.where(valid[where.trim], np.stack(bands), np.nan).astype(self.dtype)
+
+
+def destripe(
+    inputs: Inputs,
+    path: str,
+    how: DestripeSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Destriped:
+    """Take the stripes of single detectors out of a raster.
+
+    Parameters
+    ----------
+    path : str
+        Raster to write: the bands of the input, floats, NaN for nodata.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        spec = float_spec(info, path, info.band_names, output, destripe=fields(how))
+        refuse_output(spec)
+        axis = 1 if how.along == "columns" else 0
+        lines = _sample(raster, axis, settings, progress)
+        found = tuple(find_stripes(part, how.span, how.gain) for part in lines)
+        block = DestripeBlock(found, axis, float_type(info))
+        pixel = info.count * info.dtype.itemsize + 1
+        need = Cost(2 * pixel, info.count * 40, once=WRITER + 3 * 8 * SAMPLE)
+        work = plan_pass(raster, need, settings)
+        with create_raster(spec, info.geobox) as writer:
+
+            def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+                if result is not None:
+                    writer.write(tile.core, result)
+
+            tally = work.run(block, sink, "destripe", progress)
+    ran = report(work.budget, tally, time.perf_counter() - begun)
+    return Destriped(path, _rows(info, lines, found, how.span), ran)
+
+
+def _rows(
+    info: RasterInfo, lines: NDArray[np.float64], found: tuple[Stripes, ...], span: int
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "band": name,
+            "before": striping(lines[b], span),
+            "after": striping(found[b].remove(lines[b], 0, 1), span),
+            "largest_offset": float(np.abs(found[b].offset).max()),
+            "largest_gain": float(np.abs(found[b].gain - 1).max()),
+        }
+        for b, name in enumerate(info.band_names)
+    ]
+
+
+def _sample(
+    raster: Raster, axis: int, settings: RunSettings, progress: Progress
+) -> NDArray[np.float64]:
+    """Read sampled lines of the whole raster, the same for every tiling: (band, line, column).
+
+    Raises
+    ------
+    InputError
+        No pixel is valid.
+    """
+    info = raster.info
+    step = max(1, -(-info.shape[0] * info.shape[1] * info.count // SAMPLE))
+    length, across = info.shape[1 - axis], info.shape[axis]
+    lines = np.full((info.count, -(-length // step), across), np.nan)
+
+    def sink(tile: Tile, result: NDArray[np.float64] | None) -> None:
+        if result is None:
+            return
+        core = tile.core
+        line, column = (core.row_off, core.col_off) if axis == 1 else (core.col_off, core.row_off)
+        first = -(-line // step)
+        rows = slice(first, first + result.shape[1])
+        lines[:, rows, column : column + result.shape[2]] = result
+
+    pixel = info.count * (info.dtype.itemsize + 16) + 1
+    work = plan_pass(raster, Cost(2 * pixel, once=3 * lines.nbytes), settings)
+    work.run(LinesBlock(step, axis), sink, "stripes", progress)
+    if not np.isfinite(lines).any():
+        raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+    return lines

@@ -1,0 +1,191 @@
+"""``mnf``: bands to noise-whitened principal components by falling SNR, and back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, ModelError, UsageError
+from stcli.noise.mnf import Rotation, project, rotation
+from stcli.noise.statistics import noise_covariance
+from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputSpec
+from stcli.raster.read import Raster
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.noise_pass import additive, float_spec, float_type, sample
+from stcli.workflows.segment import WRITER
+
+#: Dataset tag that holds the rotation.
+TAG = "STCLI_MNF"
+
+
+@dataclass(frozen=True)
+class Components:
+    """What came out: SNR of each component that was written, in dB, and how it ran."""
+
+    output: str
+    snr_db: list[float | None]
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProjectBlock:
+    """The block function: ``matrix @ (x - before) + after``, NaN where invalid."""
+
+    matrix: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    dtype: np.dtype[Any]
+
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
+        """Give the core (out, row, col)."""
+        core = np.ascontiguousarray(block[(slice(None), *where.trim)])
+        found = project(core, self.matrix, self.before, self.after)
+        found[:, ~valid[where.trim]] = np.nan
+        return found.astype(self.dtype)
+
+
+def mnf(
+    inputs: Inputs,
+    path: str,
+    map_settings: NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    components: int | None = None,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Components:
+    """Turn bands into components of falling SNR with white noise of deviation 1.
+
+    Parameters
+    ----------
+    path : str
+        Raster to write: bands ``MNF 1`` …; the rotation is in its tags.
+    components : int, optional
+        How many to write; all by default, which `unmnf` turns back into the input.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        count = info.count if components is None else components
+        if not 1 <= count <= info.count:
+            raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
+        names = [f"MNF {k}" for k in range(1, count + 1)]
+        spec = float_spec(info, path, names, output, noise=fields(map_settings))
+        refuse_output(spec)
+        found = sample(raster, map_settings, additive(info.count), settings, progress)
+        try:
+            turned = rotation(info.band_names, found.values, noise_covariance(found))
+        except InputError as error:
+            raise InputError(f"{info.path}: {error}") from error
+        spec.tags[TAG] = turned.to_text()
+        block = ProjectBlock(turned.forward[:count], turned.mean, np.zeros(count), float_type(info))
+        ran = _run(raster, block, spec, settings, progress)
+    snr = [10 * float(np.log10(s)) if s > 0 else None for s in turned.snr[:count]]
+    return Components(path, snr, ran | {"seconds": round(time.perf_counter() - begun, 3)})
+
+
+def unmnf(
+    inputs: Inputs,
+    path: str,
+    settings: RunSettings,
+    *,
+    components: int | None = None,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Components:
+    """Turn components back into bands.
+
+    Parameters
+    ----------
+    components : int, optional
+        Take the first so many only: the bands without the noise of the others.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        turned = _stored(info)
+        count = info.count if components is None else components
+        if not 1 <= count <= info.count:
+            raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
+        spec = float_spec(info, path, turned.bands, output)
+        refuse_output(spec)
+        matrix = np.zeros((len(turned.bands), info.count))
+        matrix[:, :count] = turned.inverse[:, :count]
+        block = ProjectBlock(matrix, np.zeros(info.count), turned.mean, float_type(info))
+        ran = _run(raster, block, spec, settings, progress)
+    return Components(path, [], ran | {"seconds": round(time.perf_counter() - begun, 3)})
+
+
+def _stored(info: RasterInfo) -> Rotation:
+    """Read the rotation from a raster's tags.
+
+    Raises
+    ------
+    InputError, ModelError
+    """
+    if TAG not in info.tags:
+        raise InputError(
+            f"{info.path}: holds no rotation (tag {TAG}), a raster that stcli mnf wrote is wanted."
+        )
+    try:
+        turned = Rotation.from_text(info.tags[TAG])
+    except ValueError as error:
+        raise ModelError(f"{info.path}: its rotation is damaged ({error}).") from error
+    wanted = tuple(f"MNF {k}" for k in range(1, info.count + 1))
+    if info.band_names != wanted or info.count > len(turned.bands):
+        raise ModelError(
+            f"{info.path}: bands {', '.join(info.band_names[:6])} found, MNF 1 to at most MNF "
+            f"{len(turned.bands)} in order wanted."
+        )
+    return turned
+
+
+def _run(
+    raster: Raster, block: ProjectBlock, spec: OutputSpec, settings: RunSettings, progress: Progress
+) -> dict[str, Any]:
+    begun, info = time.perf_counter(), raster.info
+    out = len(block.matrix)
+    need = Cost(
+        2 * (info.count * info.dtype.itemsize + 1),
+        8 * info.count + out * (8 + 2 * block.dtype.itemsize),
+        once=WRITER + 32 * info.count**2,
+    )
+    work = plan_pass(raster, need, settings)
+    with create_raster(spec, info.geobox) as writer:
+
+        def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+            if result is not None:
+                writer.write(tile.core, result)
+
+        tally = work.run(block, sink, "project", progress)
+        if tally.empty == tally.tiles:
+            raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+    return report(work.budget, tally, time.perf_counter() - begun)

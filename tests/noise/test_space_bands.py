@@ -1,0 +1,109 @@
+"""Components by SNR and stripes: inverse, order, and what must not be touched."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from stcli.errors import InputError
+from stcli.noise.mnf import Rotation, project, rotation
+from stcli.noise.stripes import find_stripes, striping
+
+NAMES = ("a", "b", "c", "d")
+
+
+def bands(seed=0):
+    """Make values of two signals in four bands, and the covariance of their noise."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(size=(40_000, 2)) @ np.array([[30.0, 20, 10, 5], [0, 4, 8, -4]])
+    root = np.diag([1.0, 2, 3, 0.5]) + 0.3
+    return signal + rng.normal(size=(40_000, 4)) @ root, root.T @ root
+
+
+def test_components_are_in_order_of_snr_with_white_noise():
+    values, noise = bands()
+    turned = rotation(NAMES, values, noise)
+    assert (np.diff(turned.snr) <= 0).all()
+    assert turned.snr[1] > 1
+    assert turned.snr[2:] == pytest.approx([0, 0], abs=0.05)
+    assert turned.forward @ noise @ turned.forward.T == pytest.approx(np.eye(4), abs=1e-10)
+    components = (values - turned.mean) @ turned.forward.T
+    assert np.cov(components.T) == pytest.approx(np.diag(turned.snr + 1), rel=0.02, abs=0.02)
+
+
+def test_a_rotation_inverts_and_survives_as_text():
+    values, noise = bands()
+    turned = rotation(NAMES, values, noise)
+    again = Rotation.from_text(turned.to_text())
+    assert np.array_equal(again.forward, turned.forward)
+    assert again.bands == NAMES
+    block = values[:600].T.reshape(4, 20, 30)
+    there = project(block, turned.forward, turned.mean, np.zeros(4))
+    back = project(there, again.inverse, np.zeros(4), again.mean)
+    assert np.abs(back - block).max() < 1e-11
+    flat = (values[:600] - turned.mean) @ turned.forward.T
+    assert there.reshape(4, -1) == pytest.approx(flat.T, abs=1e-9)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "x", json.dumps({"bands": ["a"], "mean": "AA"})])
+def test_a_damaged_rotation_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"Expecting|bands|indices|size|padding"):
+        Rotation.from_text(text)
+
+
+def test_a_band_without_noise_is_named():
+    values, noise = bands()
+    values[:, 2], noise[2], noise[:, 2] = 7.0, 0.0, 0.0
+    with pytest.raises(InputError, match="band c"):
+        rotation(NAMES, values, noise)
+
+
+def scene():
+    rows, cols = np.mgrid[:200, :180]
+    hill = 500 + 100 * np.sin(rows / 23) * np.cos(cols / 31) + cols + 80 * (rows > 2 * cols)
+    return hill + np.random.default_rng(0).normal(size=hill.shape)
+
+
+def steps(plane):
+    """Deviation of the steps between neighbouring columns' means."""
+    return np.diff(plane.mean(axis=0)).std()
+
+
+def test_offsets_are_found_and_the_scene_stays():
+    offset = np.random.default_rng(1).normal(size=180) * 5
+    found = find_stripes(scene() + offset, 31, False)
+    after = found.remove(scene() + offset, 0, 1)
+    # the running median of 31 columns has a deviation of 1.25 / sqrt(31) of that of the offsets
+    assert striping(scene() + offset, 31) == pytest.approx(offset.std(), rel=0.22)
+    assert striping(after, 31) < 0.22 * offset.std()
+    assert steps(after - scene()) < 0.2 * steps(offset[None])
+    assert (after - scene()).std() < 0.5 * offset.std()  # what is broad stays with the scene
+    assert steps(find_stripes(scene(), 31, False).offset[None]) < 0.3
+
+
+def test_gains_are_found():
+    rng = np.random.default_rng(2)
+    gain, offset = 1 + 0.03 * rng.normal(size=180), 4 * rng.normal(size=180)
+    striped = (scene() - 500) * gain + 500 + offset
+    plain, full = (find_stripes(striped, 31, g).remove(striped, 0, 1) for g in (False, True))
+    plain, full, striped = (np.diff(x - scene(), axis=1).std() for x in (plain, full, striped))
+    assert full < 0.85 * plain < 0.5 * striped
+
+
+def test_stripes_along_rows_and_from_a_column_on():
+    offset = np.random.default_rng(1).normal(size=180) * 5
+    found = find_stripes(scene() + offset, 31, False)
+    whole = found.remove(scene() + offset, 0, 1)
+    assert np.array_equal(found.remove((scene() + offset)[:, 40:90], 40, 1), whole[:, 40:90])
+    assert np.array_equal(found.remove((scene() + offset).T[40:90], 40, 0), whole[:, 40:90].T)
+
+
+def test_columns_without_values_are_left():
+    lines = scene()
+    lines[:, 50] = np.nan
+    found = find_stripes(lines, 31, False)
+    assert np.isfinite(found.offset).all()
+    assert find_stripes(np.full((9, 12), np.nan), 31, True).gain.tolist() == [1.0] * 12
+    assert find_stripes(lines[:, :2], 31, False).offset.tolist() == [0, 0]
