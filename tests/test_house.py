@@ -28,6 +28,7 @@ FORBIDDEN = {
     "downscaling": ("engine", "raster", "landcover", "segmentation", "noise", *ABOVE),
     "workflows": ("cli",),
     "cli": ("engine", "raster", *ROOMS),
+    "settings": ("engine", "raster", *ROOMS, *ABOVE),
     "": ("engine", "raster", *ROOMS, *ABOVE),
 }
 #: Who alone may import a library.
@@ -141,10 +142,11 @@ def test_libraries_stay_in_their_rooms(path):
 
 
 def test_settings_and_errors_need_the_standard_library_only():
-    for name in ("settings.py", "errors.py"):
-        for module in imports(PACKAGE / name):
+    for path in (PACKAGE / "errors.py", *(PACKAGE / "settings").glob("*.py")):
+        for module in imports(path):
             top = module.split(".")[0]
-            assert top in sys.stdlib_module_names or module == "stcli.errors"
+            own = module == "stcli.errors" or module.startswith("stcli.settings.")
+            assert top in sys.stdlib_module_names or own
 
 
 def test_no_import_cycles():

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, percent, print_json, table
 from stcli.settings import MergeSettings, RunSettings
 
@@ -47,13 +47,13 @@ def command(
     from stcli.workflows.assess_segments import Against, assess_segments
     from stcli.workflows.job import Inputs
 
-    inputs = Inputs(tuple(scene), options.parse_bands(bands)) if scene else None
+    inputs = Inputs(tuple(scene), parsing.parse_bands(bands)) if scene else None
     with Console(quiet, verbose, progress) as console:
         result = assess_segments(
             path,
             Against(reference, inputs, radius, segments_band),
             RunSettings(tile_size, memory, jobs),
-            candidates=options.merge_settings(suggest_scale, shape, shape_compactness),
+            candidates=parsing.merge_settings(suggest_scale, shape, shape_compactness),
             progress=console.progress,
         )
     if json:

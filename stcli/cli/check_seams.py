@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console
 from stcli.cli.verdicts import Files, tell
 from stcli.settings import RunSettings
@@ -45,7 +45,7 @@ def command(
     from stcli.workflows.job import Inputs
     from stcli.workflows.seams import check_seams
 
-    chosen = options.parse_bands(bands)
+    chosen = parsing.parse_bands(bands)
     with Console(quiet, verbose, progress) as console:
         results = check_all(
             paths,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, percent, print_json, print_plan, table
 from stcli.settings import RunSettings
 
@@ -52,13 +52,13 @@ def command(
     from stcli.workflows.classify import Products, classify, plan_classify
     from stcli.workflows.job import Inputs, Output
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path, proba, uncertainty), json and not dry_run)
-    inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path, proba, uncertainty), json and not dry_run)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     products = Products(path, proba, uncertainty)
     how = RunSettings(tile_size, memory, jobs, device, scan, scheduler)
-    part = options.parse_shard(shard, tile_size)
-    pairs = options.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
+    pairs = parsing.parse_pairs(co, "--co")
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     with Console(quiet, verbose, progress) as console:
         if dry_run:

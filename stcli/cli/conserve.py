@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, table
 from stcli.settings import RunSettings
 
@@ -37,14 +37,14 @@ def command(
     from stcli.workflows.conserve import Conserving, conserve_rasters
     from stcli.workflows.job import Inputs, Output
 
-    options.refuse_mixed((path,), json)
-    pairs = options.parse_pairs(co, "--co")
+    parsing.refuse_mixed((path,), json)
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = conserve_rasters(
             Inputs((fine,), assume_crs=assume_crs),
             Inputs((coarse,), assume_crs=assume_crs),
             path,
-            Conserving(how, options.parse_limits(limits)),
+            Conserving(how, parsing.parse_limits(limits)),
             RunSettings(tile_size, memory, jobs),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,

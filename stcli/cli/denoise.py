@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings
 
@@ -51,13 +51,13 @@ def command(
     from stcli.workflows.denoise import denoise
     from stcli.workflows.job import Inputs, Output
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
     shrink = ShrinkSettings(wavelet=wavelet, depth=depth, passes=passes, strength=strength)
-    pairs = options.parse_pairs(co, "--co")
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = denoise(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             noise,
             (NoiseMapSettings(levels=levels, window=window, model=model), shrink),

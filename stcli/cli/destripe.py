@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import DestripeSettings, RunSettings
 
@@ -44,13 +44,13 @@ def command(
     from stcli.workflows.destripe import destripe
     from stcli.workflows.job import Inputs, Output
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
     how = DestripeSettings(along=along, gain=gain, span=span)
-    pairs = options.parse_pairs(co, "--co")
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = destripe(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             how,
             RunSettings(tile_size, memory, jobs),

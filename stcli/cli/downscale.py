@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import DownscaleSettings, RunSettings
 
@@ -52,15 +52,15 @@ def command(
     from stcli.workflows.downscale import Help, downscale
     from stcli.workflows.job import Inputs, Output
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
     chosen = method or ("latent" if model else "ibp")
-    how = DownscaleSettings(factor, chosen, conserve, options.parse_limits(limits))
+    how = DownscaleSettings(factor, chosen, conserve, parsing.parse_limits(limits))
     fine = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
-    pairs = options.parse_pairs(co, "--co")
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = downscale(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             how,
             RunSettings(tile_size, memory, jobs),

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.errors import UsageError
 
@@ -60,7 +60,7 @@ def _writes(command: _Command) -> bool:
 def _skipped(given: dict[str, Any]) -> bool:
     if given.get("overwrite"):
         raise UsageError("--skip-existing and --overwrite: one of them is wanted.")
-    _, output = options.inputs_and_output(given["paths"])
+    _, output = parsing.inputs_and_output(given["paths"])
     if not Path(output).exists():
         return False
     with Console(given.get("quiet", False), given.get("verbose", False)) as console:

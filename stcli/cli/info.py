@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 
 
@@ -34,7 +34,7 @@ def command(
         if provenance:
             print_json({"files": [{"path": path, **asdict(made(path))} for path in inputs]})
             return
-        source = Inputs(tuple(inputs), options.parse_bands(bands), resampling, assume_crs)
+        source = Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assume_crs)
         print_json(describe(source))
 
 

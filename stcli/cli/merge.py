@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import RunSettings
 
@@ -43,9 +43,9 @@ def command(
     from stcli.workflows.job import Output
     from stcli.workflows.merge import merge
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
-    pairs = options.parse_pairs(co, "--co")
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
+    pairs = parsing.parse_pairs(co, "--co")
     output = Output(overwrite, pairs, context.obj, of, resume)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:

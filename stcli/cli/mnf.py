@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import NoiseMapSettings, RunSettings
 
@@ -42,11 +42,11 @@ def command(
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.mnf import mnf, unmnf
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
-    inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     settings = RunSettings(tile_size, memory, jobs)
-    output = Output(overwrite, options.parse_pairs(co, "--co"), context.obj)
+    output = Output(overwrite, parsing.parse_pairs(co, "--co"), context.obj)
     how = NoiseMapSettings(window=window)
     with Console(quiet, verbose, progress) as console:
         if inverse:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, table
 from stcli.settings import NoiseMapSettings, RunSettings
 
@@ -39,13 +39,13 @@ def command(
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.noise import noise
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
     settings = NoiseMapSettings(levels=levels, window=window, model=model)
-    pairs = options.parse_pairs(co, "--co")
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = noise(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             settings,
             RunSettings(tile_size, memory, jobs),

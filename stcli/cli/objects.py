@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import RunSettings
 
@@ -49,14 +49,14 @@ def command(
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.objects import Segments, Tables, objects
 
-    sources, path = options.inputs_and_output(paths)
-    chosen = options.parse_bands(bands)
+    sources, path = parsing.inputs_and_output(paths)
+    chosen = parsing.parse_bands(bands)
     scene = Inputs(sources[1:], chosen, resampling, assume_crs) if sources[1:] else None
     with Console(quiet, verbose, progress) as console:
         result = objects(
             Segments(sources[0], scene, segments_band),
             Tables(path, borders),
-            options.object_settings(percentiles, index, index_bands, texture, geometry),
+            parsing.object_settings(percentiles, index, index_bands, texture, geometry),
             RunSettings(tile_size, memory, jobs),
             output=Output(overwrite, {}, context.obj),
             progress=console.progress,

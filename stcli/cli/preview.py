@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 
 
@@ -46,14 +46,14 @@ def command(
     from stcli.workflows.job import Inputs
     from stcli.workflows.preview import View, preview
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
-    low, high = options.parse_numbers(stretch, 2, "--stretch")
-    box = options.parse_numbers(bounds, 4, "--bounds") if bounds is not None else None
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
+    low, high = parsing.parse_numbers(stretch, 2, "--stretch")
+    box = parsing.parse_numbers(bounds, 4, "--bounds") if bounds is not None else None
     view = View(longest, (low, high), box, outlines)  # type: ignore[arg-type]
     with Console(quiet, verbose) as console:
         result = preview(
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             view,
             overwrite,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import MergeSettings, RunSettings, SlicSettings
 
@@ -61,19 +61,19 @@ def command(
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.segment import plan_segment, segment
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json and not dry_run)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json and not dry_run)
     ground = size_unit == "m2"
     slic = SlicSettings(SlicSettings.size if ground else size, compactness, iterations, min_size)
     given = Given(size if ground else None, scaling)
-    inputs = Inputs(sources, options.parse_bands(bands), resampling, assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
-    part = options.parse_shard(shard, tile_size)
-    pairs = options.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
+    pairs = parsing.parse_pairs(co, "--co")
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
-    merging = options.merge_settings(scale, shape, shape_compactness)
-    wanted = options.object_settings(percentiles, index, index_bands, texture, geometry)
-    options.refuse_lonely(objects, borders, wanted)
+    merging = parsing.merge_settings(scale, shape, shape_compactness)
+    wanted = parsing.object_settings(percentiles, index, index_bands, texture, geometry)
+    parsing.refuse_lonely(objects, borders, wanted)
     with Console(quiet, verbose, progress) as console:
         if dry_run:
             return print_plan(plan_segment(inputs, path, slic, run, given, output=output), json)

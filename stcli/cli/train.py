@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options, train_downscaler
+from stcli.cli import options, parsing, train_downscaler
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, print_json
 from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
@@ -98,8 +98,8 @@ def landcover(
     )
     with Console(quiet, verbose, progress) as console:
         model = train_landcover(
-            Inputs(tuple(inputs), options.parse_bands(bands), resampling, assume_crs),
-            LabelSource(labels, class_column, layer, options.parse_names(class_names)),
+            Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assume_crs),
+            LabelSource(labels, class_column, layer, parsing.parse_names(class_names)),
             folder,
             recipe,
             RunSettings(tile_size, memory, jobs, device, scan),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.errors import UsageError
 from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
@@ -65,7 +65,7 @@ def command(
     )
     with Console(quiet, verbose, progress) as console:
         model = train_downscaler(
-            Inputs(tuple(inputs), options.parse_bands(bands), resampling, assume_crs),
+            Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assume_crs),
             Inputs(tuple(guide), assume_crs=assume_crs) if guide else None,
             folder,
             network,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import RunSettings
 
@@ -36,17 +36,17 @@ def command(
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.whiten_any import unwhiten
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
-    pairs = options.parse_pairs(co, "--co")
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = unwhiten(
             along,
-            Inputs(sources, options.parse_bands(bands), "nearest", assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), "nearest", assume_crs),
             path,
             RunSettings(tile_size, memory, jobs),
             spectra=psd,
-            dates=options.parse_dates(dates),
+            dates=parsing.parse_dates(dates),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 
@@ -59,18 +59,18 @@ def command(
     from stcli.workflows.whiten import Spectra
     from stcli.workflows.whiten_any import whiten
 
-    sources, path = options.inputs_and_output(paths)
-    options.refuse_mixed((path,), json)
+    sources, path = parsing.inputs_and_output(paths)
+    parsing.refuse_mixed((path,), json)
     settings = WhitenSettings(share, rows, not stationary, uneven)
-    pairs = options.parse_pairs(co, "--co")
+    pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = whiten(
             along,
-            Inputs(sources, options.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             settings if along == "time" else NoiseMapSettings(),
             RunSettings(tile_size, memory, jobs),
-            spectra=Spectra(psd, psd_out, strict, plot, options.parse_dates(dates)),
+            spectra=Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates)),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )

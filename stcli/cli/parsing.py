@@ -1,0 +1,208 @@
+"""Reading what options say, where typer's own types do not."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import typer
+
+from stcli.errors import UsageError
+from stcli.settings import MergeSettings, ObjectSettings
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """Read ``4GB``, ``4G``, ``512MiB`` or a plain number of bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if not match or (match[3] and not match[2]):
+        raise typer.BadParameter(f"'{text}' is no size; wanted for example 4GB or 512MiB")
+    unit = match[2].upper()
+    return round(float(match[1]) * (_BINARY[unit] if match[3] else _UNITS[unit]))
+
+
+def parse_jobs(text: str) -> int | None:
+    """Read a number of workers, or ALL_CPUS."""
+    if text.upper() == "ALL_CPUS":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"'{text}' is no number of jobs; wanted 1 or more, or ALL_CPUS")
+    return int(text)
+
+
+def parse_bands(texts: list[str] | None) -> tuple[int | str, ...]:
+    """Read band numbers, ranges ``1..3`` and names, apart or joined by commas.
+
+    Raises
+    ------
+    UsageError
+        Nothing is named, or a range runs backwards: none of it may come to mean all bands.
+    """
+    bands: list[int | str] = []
+    for text in (part for given in texts or [] for part in given.split(",") if part):
+        span = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+        if span and int(span[1]) > int(span[2]):
+            raise UsageError(f"--bidx: '{text}' found, a rising range such as 1..3 wanted.")
+        if span:
+            bands.extend(range(int(span[1]), int(span[2]) + 1))
+        else:
+            bands.append(int(text) if text.isdigit() else text)
+    if texts and not bands:
+        raise UsageError(f"--bidx: '{','.join(texts)}' found, a band's number or name wanted.")
+    return tuple(bands)
+
+
+def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """Read ``KEY=VALUE`` pairs, values untouched."""
+    pairs = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option}: '{text}' found, KEY=VALUE wanted.")
+        pairs[key] = value
+    return pairs
+
+
+def parse_shard(text: str | None, tile_size: int | None) -> tuple[int, int] | None:
+    """Read ``3/8``.
+
+    Raises
+    ------
+    UsageError
+        It is no shard, or no tile size is given: each shard would plan its own tiles.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard: '{text}' found, i/N wanted, with i from 1 to N.")
+    if not tile_size:
+        raise UsageError("--shard: give --tile-size too, so that all shards cut the same tiles.")
+    return int(match[1]), int(match[2])
+
+
+def parse_compactness(text: str | float) -> float | Literal["auto"]:
+    """Read a number, or auto."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        message = f"'{text}' is no compactness; wanted a number >= 0, or auto"
+        raise typer.BadParameter(message) from None
+
+
+def parse_names(texts: list[str] | None) -> dict[int, str] | None:
+    """Read ``1=water,2=forest``."""
+    parts = [part for text in texts or [] for part in text.split(",") if part]
+    pairs = parse_pairs(parts, "--class-names")
+    for value in pairs:
+        if not value.isdigit() or not 1 <= int(value) <= 255:
+            raise UsageError(f"--class-names: '{value}' found, a value from 1 to 255 wanted.")
+    return {int(value): name for value, name in pairs.items()} or None
+
+
+def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
+    """Split the positional paths: inputs first, output last."""
+    if len(paths) < 2:
+        raise UsageError("INPUT and OUTPUT are wanted: one input or more, then the output.")
+    return tuple(paths[:-1]), paths[-1]
+
+
+def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
+    """Refuse a raster and JSON on one stdout."""
+    if json and {"-", "/vsistdout/"} & set(outputs):
+        raise UsageError("--json: stdout takes the raster already, name a file for one of them.")
+
+
+def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
+    """Read numbers joined by commas or spaces."""
+    try:
+        numbers = tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise UsageError(f"{option}: '{text}' found, {count} numbers wanted.") from error
+    if len(numbers) != count:
+        raise UsageError(f"{option}: {len(numbers)} numbers found, {count} wanted.")
+    return numbers
+
+
+def parse_list(text: str | None, option: str) -> tuple[float, ...]:
+    """Read numbers joined by commas.
+
+    Raises
+    ------
+    UsageError
+    """
+    numbers = []
+    for part in (text or "").split(",") if text is not None else ():
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            raise UsageError(f"{option}: '{part}' found, a number wanted.") from None
+    return tuple(numbers)
+
+
+def object_settings(
+    percentiles: str | None,
+    index: list[str] | None,
+    index_bands: list[str] | None,
+    texture: bool,
+    geometry: bool,
+) -> ObjectSettings:
+    """Read what is wanted of objects.
+
+    Raises
+    ------
+    UsageError
+    """
+    names = tuple(name for text in index or [] for name in text.split(",") if name)
+    parts = [part for text in index_bands or [] for part in text.split(",") if part]
+    pairs = tuple(parse_pairs(parts, "--index-bands").items())
+    numbers = parse_list(percentiles, "--percentiles")
+    return ObjectSettings(numbers, names, pairs, texture, geometry)
+
+
+def parse_limits(text: str | None) -> tuple[float, float] | None:
+    """Read ``LOW,HIGH``."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--limits: '{text}' found, LOW,HIGH wanted.") from error
+    if not low < high:
+        raise UsageError(f"--limits: '{text}' found, LOW below HIGH wanted.")
+    return low, high
+
+
+def merge_settings(scale: str | None, shape: float, compactness: float) -> MergeSettings | None:
+    """Read how to merge; None where no scale is given.
+
+    Raises
+    ------
+    UsageError
+    """
+    if scale is None:
+        return None
+    return MergeSettings(parse_list(scale, "--scale"), shape, compactness)
+
+
+def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettings) -> None:
+    """Refuse options of a table that nobody asked for.
+
+    Raises
+    ------
+    UsageError
+    """
+    if objects is None and (borders is not None or wanted != ObjectSettings()):
+        raise UsageError(
+            "--borders, --percentiles, --index, --texture and --no-geometry: describe a table of "
+            "objects and none is written; name one with --objects."
+        )
+
+
+def parse_dates(texts: list[str] | None) -> tuple[str, ...]:
+    """Read dates apart or joined by commas."""
+    return tuple(part.strip() for text in texts or [] for part in text.split(",") if part.strip())

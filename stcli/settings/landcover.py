@@ -1,0 +1,93 @@
+"""Land cover."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stcli.settings.checking import check
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Widths and windows of the GLocal OBIA-Mamba network.
+
+    Attributes
+    ----------
+    window, margin : int
+        Side of a lattice window and the rim of it that gives context but no result, in pixels.
+    local_width : int
+        Channels of the CNN branch at full resolution.
+    model_width : int
+        Width of a token.
+    state : int
+        States per channel of the selective scan.
+    layers : int
+        Bidirectional Mamba layers.
+    """
+
+    window: int = 256
+    margin: int = 32
+    local_width: int = 24
+    model_width: int = 64
+    state: int = 16
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        check(self.margin >= 0, "margin", self.margin, ">= 0 pixels")
+        whole = self.window > 0 and self.window % 4 == 0
+        check(whole, "window", self.window, "a multiple of 4 pixels")
+        check(self.stride > 0, "window", self.window, f"more than two margins of {self.margin}")
+
+    @property
+    def stride(self) -> int:
+        """Side of the part of a window that answers for its pixels."""
+        return self.window - 2 * self.margin
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a land-cover model is trained.
+
+    Attributes
+    ----------
+    local_weight, global_weight : float
+        The two losses, L = local_weight * local + global_weight * global
+        (0.7 and 0.3 in Dewis et al. 2025, arXiv:2511.10604).
+    split : str
+        ``"blocks"`` (spatially blocked validation) or ``"random"`` (leaks neighbours).
+    block : float or None
+        Side of a validation block in CRS units; None for an eighth of the raster's longer side.
+    validation : float
+        Share of the blocks (or pixels) that is held out.
+    balance : float
+        Class weights are ``frequency ** -balance``: 0 none, 1 fully balanced.
+    """
+
+    epochs: int = 120
+    patience: int = 30
+    batch: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    local_weight: float = 0.7
+    global_weight: float = 0.3
+    label_smoothing: float = 0.05
+    balance: float = 0.5
+    split: str = "blocks"
+    block: float | None = None
+    validation: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "--epochs", self.epochs, ">= 1")
+        check(self.patience >= 1, "--patience", self.patience, ">= 1")
+        check(self.split in ("blocks", "random"), "--split", self.split, "blocks or random")
+        side = self.block is None or 0 < self.block < math.inf
+        check(side, "--block", self.block, "> 0 and finite")
+        check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
+        weights = (self.local_weight, self.global_weight)
+        for option, weight in zip(("--local-weight", "--global-weight"), weights, strict=True):
+            check(0 <= weight < math.inf, option, weight, ">= 0 and finite")
+        check(sum(weights) > 0, "--local-weight and --global-weight", "0 twice", "one above 0")
+        check(0 <= self.balance < math.inf, "--balance", self.balance, ">= 0 and finite")
+        check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
