@@ -19,7 +19,7 @@ import numpy as np
 import rasterio
 from scipy.ndimage import median_filter
 
-from stcli.noise.seams import find_seams, jumps
+from stcli.checks.seams import find_seams, jumps
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from stcli.checks.cf import check_cf
+from stcli.checks.cog import check_cog
+from stcli.checks.findings import Checked
+from stcli.checks.georef import check_georef
 from stcli.errors import InputError
-from stcli.raster.cfcheck import check_cf
-from stcli.raster.cog import check_cog
-from stcli.raster.findings import Checked
-from stcli.raster.georef import check_georef
 from stcli.raster.read import open_raster
 
 __all__ = ["Unreadable", "cf", "check_all", "cog", "georef"]
@@ -35,17 +35,17 @@ def check_all(paths: Sequence[str], check: Callable[[str], Checked]) -> list[Che
 
 
 def cog(path: str) -> Checked:
-    """Check that a GeoTIFF is cloud optimised; see `stcli.raster.cog`."""
+    """Check that a GeoTIFF is cloud optimised; see `stcli.checks.cog`."""
     return check_cog(path)
 
 
 def cf(path: str) -> Checked:
-    """Check a NetCDF file against the CF conventions; see `stcli.raster.cfcheck`."""
+    """Check a NetCDF file against the CF conventions; see `stcli.checks.cf`."""
     return check_cf(path)
 
 
 def georef(path: str, like: str | None = None) -> Checked:
-    """Check that a raster says where it lies; see `stcli.raster.georef`."""
+    """Check that a raster says where it lies; see `stcli.checks.georef`."""
     with open_raster(path) as raster:
         if like is None:
             return check_georef(raster.info)

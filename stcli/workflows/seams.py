@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.checks.findings import Checked, Findings
+from stcli.checks.seams import CELL, FEWEST, HALO, SHORTEST, Seams, find_seams, jumps
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
-from stcli.noise.seams import CELL, FEWEST, HALO, SHORTEST, Seams, find_seams, jumps
-from stcli.raster.findings import Checked, Findings
 from stcli.raster.info import RasterInfo
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass, silent

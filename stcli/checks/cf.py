@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stcli.raster.findings import Checked, Findings
+from stcli.checks.findings import Checked, Findings
 from stcli.raster.netcdf import open_undecoded
 
 if TYPE_CHECKING:

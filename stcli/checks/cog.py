@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stcli.raster.findings import Checked, Findings
+from stcli.checks.findings import Checked, Findings
 from stcli.raster.tiff import Directory, Tiff, read_tiff
 
 #: Sides up to this need no tiles and no overviews, in pixels.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.seams import FEWEST, SHORTEST, Seams, find_seams, jumps
+from stcli.checks.seams import FEWEST, SHORTEST, Seams, find_seams, jumps
 
 
 def texture(shape, seed, smooth=3):

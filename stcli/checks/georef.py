@@ -8,7 +8,7 @@ from typing import Any
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from stcli.raster.findings import Checked, Findings
+from stcli.checks.findings import Checked, Findings
 from stcli.raster.info import RasterInfo, crs_text, grid_difference, pixel_size
 
 

@@ -1,0 +1,1 @@
+"""Floor 2: whether files are what they should be: COG, CF, georeference, seams."""
