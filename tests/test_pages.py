@@ -16,7 +16,7 @@ from stcli.cli.app import app
 from stcli.cli.usage import walk
 
 ROOT = Path(__file__).parents[1]
-HOWTOS = sorted((ROOT / "docs" / "howto").glob("*.md"))
+HOWTOS = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 #: Pages whose lines train a model or need other machines.
 SLOW = {"map.md"}
 #: Pages that have tests of their own.
@@ -69,7 +69,7 @@ def test_the_lines_of_a_how_to_run_as_they_stand(path, checkout):
 
 
 def test_the_how_to_of_many_files_says_what_happens(checkout):
-    path = ROOT / "docs" / "howto" / "batch.md"
+    path = ROOT / "docs" / "how-to" / "batch.md"
     folder, env = checkout
     (_, first), (_, second) = blocks(path)
     told = (["done"] * 3 + ["failed"], ["skipped"] * 3 + ["done"])
