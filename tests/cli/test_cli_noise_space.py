@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from cliworld import call, good, read, save
 from rasterio.transform import from_origin
+from test_cli_laws import peak
 
 ROWS, COLS = 150, 170
 PROFILE = {
@@ -185,3 +186,12 @@ def test_a_plot_that_exists_is_refused_first(tmp_path):
     (tmp_path / "p.png").write_bytes(b"mine")
     refused(tmp_path, 4, "p.png", "noise", path, tmp_path / "o.tif", "--plot", tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("verb", ["noise", "denoise", "mnf", "destripe"])
+def test_memory_stays_below_its_prediction(verb, tmp_path):
+    array = np.tile(plain(), (1, 5, 4))[:, :701, :643]
+    path = save(tmp_path / "in.tif", array, PROFILE, NAMES)
+    how = ("--depth", 3, "--passes", 2) if verb == "denoise" else ()
+    measured, predicted = peak(verb, path, tmp_path / "o.tif", *how, "-j", 2)
+    assert measured <= predicted
