@@ -18,7 +18,7 @@ def command(
     model: options.NoiseModel = "additive",
     levels: options.NoiseLevels = NoiseMapSettings.levels,
     window: options.NoiseWindow = NoiseMapSettings.window,
-    plot: options.NoisePlot = None,
+    plot: options.Plot = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,

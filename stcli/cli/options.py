@@ -240,8 +240,8 @@ NoiseSource = Annotated[
         help="Noise at each pixel, one for all pixels, or a raster that stcli noise wrote.",
     ),
 ]
-NoisePlot = Annotated[
-    str | None, typer.Option("--plot", metavar="PNG", help="Draw the noise map's first band.")
+Plot = Annotated[
+    str | None, typer.Option("--plot", metavar="PNG", help="Draw what was measured as a picture.")
 ]
 Along = Annotated[
     Literal["time", "space"],

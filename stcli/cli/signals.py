@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ def watch() -> None:
     for longer. The operating system writes the signal's number to a pipe at once, and a thread of
     its own waits there.
     """
-    ours, theirs = os.pipe()
+    ours, theirs = _pipe()
     os.set_blocking(theirs, False)
     threading.Thread(target=_insist, args=(ours,), daemon=True).start()
     for number in _SIGNALS:
@@ -40,6 +41,15 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _pipe() -> tuple[int, int]:
+    """Make a pipe above the standard streams, of which one that is closed must stay so."""
+    low = os.pipe()
+    ours, theirs = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in low)
+    for end in low:
+        os.close(end)
+    return ours, theirs
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

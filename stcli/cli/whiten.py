@@ -35,9 +35,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Write nothing and exit 7 where it is not white.")
     ] = False,
-    plot: Annotated[
-        str | None, typer.Option("--plot", metavar="PNG", help="Draw spectrum and histogram.")
-    ] = None,
+    plot: options.Plot = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,

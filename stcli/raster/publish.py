@@ -167,9 +167,14 @@ def label(dataset: Any, spec: OutputSpec) -> None:
 
 @contextlib.contextmanager
 def reported(spec: OutputSpec, shape: tuple[int, int]) -> Iterator[None]:
-    """Turn what GDAL and the system raise while writing into an OutputError."""
+    """Turn what GDAL and the system raise while writing into an OutputError.
+
+    A reader of stdout that has left is no error of the output.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except GDAL_ERRORS as error:
         raise unwritable(spec, shape, error) from error
 
