@@ -166,9 +166,10 @@ class SegmentStep:
 
 
 def distinct(blocks: Blocks) -> NDArray[Any]:
-    """List a block's labels, each once."""
-    labels: NDArray[Any] = np.unique(blocks[0])
-    return labels
+    """List a block's labels, each once, rising; only where runs begin is there one to sort."""
+    labels = blocks[0]
+    begun = labels[..., 1:] != labels[..., :-1]
+    return np.unique(np.concatenate([labels[..., 0].ravel(), labels[..., 1:][begun]]))
 
 
 def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
