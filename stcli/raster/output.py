@@ -27,6 +27,7 @@ _CODEC = {
     "BIGTIFF": "IF_SAFER",
     "NUM_THREADS": "1",  # tiles are at work beside it
 }
+_RAW = {"TILED": "YES", "COMPRESS": "NONE"}
 _LOSSLESS = {"NONE", "DEFLATE", "ZSTD", "LZW", "LZMA", "PACKBITS"}
 
 
@@ -111,7 +112,8 @@ def part_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
     """Creation profile of a part (band, row, col): as the spool, without a place on Earth.
 
     The grid is that of the raster and is written once; a transform that is not the identity
-    spares a warning for each part.
+    spares a warning for each part. Labels and classes shrink to a tenth and are packed; packing
+    continuous values twice would cost more time than it saves room.
     """
     sides = {"BLOCKYSIZE": shape[1], "BLOCKXSIZE": shape[2]}
     blocks = {name: min(BLOCK, -(-side // 16) * 16) for name, side in sides.items()}
@@ -122,8 +124,7 @@ def part_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
         "width": shape[2],
         "dtype": spec.dtype,
         "transform": Affine(1, 0, 0, 0, -1, 0),
-        **_CODEC,
-        "PREDICTOR": _predictor(spec),
+        **(_RAW if spec.kind == "continuous" else {**_CODEC, "PREDICTOR": _predictor(spec)}),
         **blocks,
     }
 
