@@ -24,6 +24,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.raster.cfgrid import Grid, find_grid
 from stcli.raster.info import BandInfo
+from stcli.raster.packing import Packing, packing_of, valid_of
 from stcli.raster.source import SourceInfo, assume, unpack
 
 if TYPE_CHECKING:
@@ -33,34 +34,6 @@ logger = logging.getLogger("stcli")
 
 # The HDF5 and NetCDF libraries are not thread-safe: one lock for every file.
 HDF5_LOCK = threading.RLock()
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How a variable stores its values.
-
-    Attributes
-    ----------
-    dtype : str
-        Of the stored values, after ``_Unsigned``.
-    missing : tuple of float
-        Stored values that mean "no data".
-    lowest, highest : float
-        Valid range of stored values.
-    scale, offset : float
-    """
-
-    dtype: str
-    missing: tuple[float, ...]
-    lowest: float
-    highest: float
-    scale: float
-    offset: float
-
-    @property
-    def masks(self) -> bool:
-        """Tell whether any stored value is invalid."""
-        return bool(self.missing) or self.lowest > -np.inf or self.highest < np.inf
 
 
 @dataclass(frozen=True)
@@ -178,7 +151,7 @@ class NetcdfSource:
         for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
             layer = self._layers[i - 1]
             stored = self._stored(layer, window)
-            valid &= _valid(stored, layer.packing)
+            valid &= valid_of(stored, layer.packing)
             block[k] = unpack(stored, band)
             if dtype.kind == "f":
                 valid &= np.isfinite(block[k])
@@ -335,73 +308,3 @@ def _time_labels(dataset: xr.Dataset, name: str) -> list[str]:
     ]
     dates = [stamp.split("T")[0] for stamp in stamps]
     return dates if len(set(dates)) == len(dates) else stamps
-
-
-def packing_of(variable: xr.DataArray) -> Packing:
-    """Read how a variable is packed from its attributes (CF 1.8, section 8.1; NUG conventions)."""
-    attrs, raw = variable.attrs, variable.dtype
-    dtype = raw
-    if raw.kind in "iu" and "_Unsigned" in attrs:
-        unsigned = str(attrs["_Unsigned"]).lower() == "true"
-        dtype = np.dtype(f"{'u' if unsigned else 'i'}{raw.itemsize}")
-    scale, offset = float(attrs.get("scale_factor", 1)), float(attrs.get("add_offset", 0))
-    low, high = _valid_range(attrs, dtype, scale, offset)
-    return Packing(
-        dtype=dtype.name,
-        missing=_missing(attrs, raw, dtype),
-        lowest=low,
-        highest=high,
-        scale=scale,
-        offset=offset,
-    )
-
-
-def _missing(attrs: dict[str, Any], raw: np.dtype[Any], dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Collect the missing values that the stored type can hold; NaN needs no entry."""
-    found: list[float] = []
-    for key in ("_FillValue", "missing_value"):
-        values = np.atleast_1d(attrs.get(key, []))
-        for value in values[np.isfinite(values)] if values.dtype.kind in "iuf" else ():
-            if dtype != raw and np.can_cast(values.dtype, raw):  # -1 as 255 under _Unsigned
-                value = np.asarray(value, raw).view(dtype)
-            stored = value if dtype.kind == "f" else _integer(value, dtype)
-            if stored is not None and float(stored) not in found:
-                found.append(float(stored))
-    return tuple(found)
-
-
-def _integer(value: Any, dtype: np.dtype[Any]) -> float | None:
-    limits = np.iinfo(dtype)
-    fits = float(value).is_integer() and limits.min <= value <= limits.max
-    return float(value) if fits else None
-
-
-def _valid_range(
-    attrs: dict[str, Any], dtype: np.dtype[Any], scale: float, offset: float
-) -> tuple[float, float]:
-    """Return the valid range of stored values.
-
-    A range of a floating type beside packed integers is in unpacked units (NUG), else it is in
-    stored units.
-    """
-    given = np.atleast_1d(attrs.get("valid_range", []))
-    pair = given if given.size == 2 else [attrs.get("valid_min"), attrs.get("valid_max")]
-    low, high = (
-        default if v is None else float(v)
-        for v, default in zip(pair, (-np.inf, np.inf), strict=True)
-    )
-    kinds = {np.asarray(v).dtype.kind for v in pair if v is not None}
-    if dtype.kind in "iu" and "f" in kinds and (scale, offset) != (1.0, 0.0):
-        low, high = sorted(((low - offset) / scale, (high - offset) / scale))
-    return low, high
-
-
-def _valid(stored: NDArray[Any], packing: Packing) -> NDArray[np.bool_]:
-    valid = np.ones(stored.shape, bool)
-    for value in packing.missing:
-        valid &= stored != stored.dtype.type(value)
-    if packing.lowest > -np.inf:
-        valid &= stored >= packing.lowest
-    if packing.highest < np.inf:
-        valid &= stored <= packing.highest
-    return valid
