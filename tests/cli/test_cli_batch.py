@@ -289,7 +289,7 @@ import os, sys
 import stcli.cli.batch_worker as worker
 main = worker.main
 def dies(argv):
-    if "03" in argv[-2]:
+    if os.path.basename(argv[-2]) == "03.tif":
         os.kill(os.getpid(), 9)
     return main(argv)
 worker.main = dies
