@@ -57,13 +57,21 @@ def draw_whitening(
         figure.savefig(draft, dpi=120, metadata={"Software": None})
 
 
-def draw_map(path: str, values: NDArray[Any], words: tuple[str, str], overwrite: bool) -> None:
+def draw_map(
+    path: str,
+    values: NDArray[Any],
+    shape: tuple[int, int],
+    words: tuple[str, str],
+    overwrite: bool,
+) -> None:
     """Draw a plane in colours between its 2nd and 98th percentile; written atomically.
 
     Parameters
     ----------
     values : ndarray (row, col)
         NaN stays white.
+    shape : (int, int)
+        Rows and columns of the raster that the plane shows, thinned or not: what the axes count.
     words : (str, str)
         The title, and what the colours mean with its unit.
 
@@ -73,11 +81,14 @@ def draw_map(path: str, values: NDArray[Any], words: tuple[str, str], overwrite:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 6), layout="constrained")
+    rows, cols = shape
+    height = min(10.0, max(2.5, 5.5 * rows / cols)) + 0.8
+    figure = Figure(figsize=(7, height), layout="constrained")
     axes = figure.subplots()
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
-    shown = axes.imshow(values, vmin=low, vmax=high, interpolation="nearest")
+    extent = (0, cols, rows, 0)
+    shown = axes.imshow(values, vmin=low, vmax=high, interpolation="nearest", extent=extent)
     axes.set(title=words[0], xlabel="column", ylabel="row")
     figure.colorbar(shown, ax=axes, label=words[1], extend="both")
     with drafts((path,), overwrite) as (draft,):

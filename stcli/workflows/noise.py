@@ -142,7 +142,7 @@ def noise(
 
         unit = info.bands[0].units or "unit of the band"
         words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")
-        draw_map(plot, view.plane, words, output.overwrite)
+        draw_map(plot, view.plane, info.shape, words, output.overwrite)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return _summary(path, info, map_settings, (sample, models, fits), ran)
 
