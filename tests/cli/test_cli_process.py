@@ -141,8 +141,11 @@ def help_of(path):
 @pytest.mark.parametrize("path", list(everything()), ids=lambda path: " ".join(path) or "stcli")
 def test_help_is_there_soon_and_loads_nothing_heavy(path):
     best = help_of(path)
-    for _ in range(5):  # other programs of the machine may have been in the way
-        best = best if best < SOON else min(best, help_of(path))
+    for _ in range(40):  # a neighbour on the same core doubles processor time: wait for it to rest
+        if best < SOON:
+            break
+        time.sleep(0.3)
+        best = min(best, help_of(path))
     print("help", " ".join(path) or "stcli", f"{best:.3f} s")
     assert best < SOON
 
