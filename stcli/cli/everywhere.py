@@ -20,7 +20,7 @@ _Command = Callable[..., Any]
 def extend(app: typer.Typer) -> None:
     """Give ``--skip-existing`` to every command of an app that takes INPUT and OUTPUT."""
     for found in app.registered_commands:
-        if found.callback is not None and _writes(found.callback):
+        if found.callback is not None:
             found.callback = skipping(found.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:
@@ -28,8 +28,11 @@ def extend(app: typer.Typer) -> None:
 
 
 def skipping(command: _Command) -> _Command:
-    """Wrap a command: with ``--skip-existing`` an output that exists is left as it is."""
-    kinds = get_type_hints(command, include_extras=True) | {"skip_existing": options.SkipExisting}
+    """Wrap a command that writes: with ``--skip-existing`` an output that exists is left."""
+    kinds = get_type_hints(command, include_extras=True)
+    if kinds.get("paths") != options.Paths or "skip_existing" in kinds:
+        return command
+    kinds["skip_existing"] = options.SkipExisting
     signature = inspect.signature(command)
 
     @functools.wraps(command)
@@ -50,11 +53,6 @@ def skipping(command: _Command) -> _Command:
     either.__signature__ = signature.replace(parameters=words)  # type: ignore[attr-defined]
     either.__annotations__ = kinds
     return either
-
-
-def _writes(command: _Command) -> bool:
-    kinds = get_type_hints(command, include_extras=True)
-    return kinds.get("paths") == options.Paths and "skip_existing" not in kinds
 
 
 def _skipped(given: dict[str, Any]) -> bool:

@@ -168,10 +168,7 @@ def parse_limits(text: str | None) -> tuple[float, float] | None:
     """Read ``LOW,HIGH``."""
     if text is None:
         return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--limits: '{text}' found, LOW,HIGH wanted.") from error
+    low, high = parse_numbers(text, 2, "--limits")
     if not low < high:
         raise UsageError(f"--limits: '{text}' found, LOW below HIGH wanted.")
     return low, high

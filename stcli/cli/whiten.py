@@ -63,7 +63,6 @@ def command(
     pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = whiten(
-            along,
             Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             settings if along == "time" else NoiseMapSettings(),

@@ -27,7 +27,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise_pass import float_spec, float_type
+from stcli.workflows.noise_pass import float_spec, float_type, writing
 from stcli.workflows.segment import WRITER
 
 #: Values of the first pass's sample of lines at most.
@@ -112,12 +112,7 @@ def destripe(
         need = Cost(2 * pixel, info.count * 40, once=WRITER + 3 * 8 * SAMPLE)
         work = plan_pass(raster, need, settings)
         with create_raster(spec, info.geobox) as writer:
-
-            def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-                if result is not None:
-                    writer.write(tile.core, result)
-
-            tally = work.run(block, sink, "destripe", progress)
+            tally = work.run(block, writing(writer), "destripe", progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Destriped(path, _rows(info, lines, found, how.span), ran)
 

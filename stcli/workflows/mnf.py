@@ -29,7 +29,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise_pass import additive, float_spec, float_type, sample
+from stcli.workflows.noise_pass import additive, float_spec, float_type, sample, writing
 from stcli.workflows.segment import WRITER
 
 #: Dataset tag that holds the rotation.
@@ -180,12 +180,7 @@ def _run(
     )
     work = plan_pass(raster, need, settings)
     with create_raster(spec, info.geobox) as writer:
-
-        def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-            if result is not None:
-                writer.write(tile.core, result)
-
-        tally = work.run(block, sink, "project", progress)
+        tally = work.run(block, writing(writer), "project", progress)
         if tally.empty == tally.tiles:
             raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     return report(work.budget, tally, time.perf_counter() - begun)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
+from stcli.engine.run import Sink
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.edges import FILL_REACH, Surround, fill, surround
@@ -20,6 +21,7 @@ from stcli.noise.wavelets import Plane, analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
+from stcli.raster.write import RasterWriter
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Output, Progress, plan_pass
 
@@ -239,3 +241,13 @@ def float_spec(
         overwrite=output.overwrite,
         tags=output.tags(info, **tags),
     )
+
+
+def writing(writer: RasterWriter) -> Sink:
+    """Give a sink that writes the core of each tile with a valid pixel."""
+
+    def sink(tile: Tile, result: NDArray[Any] | None) -> None:
+        if result is not None:
+            writer.write(tile.core, result)
+
+    return sink

@@ -26,7 +26,6 @@ class Done:
 
 
 def whiten(
-    along: str,
     inputs: Inputs,
     path: str,
     whiten: WhitenSettings | NoiseMapSettings,
@@ -36,7 +35,7 @@ def whiten(
     output: Output,
     progress: Progress = silent,
 ) -> Done:
-    """Whiten series or dates (``"time"``), or bands (``"space"``).
+    """Whiten series or dates in time, or bands in space: as the settings are of.
 
     Raises
     ------

@@ -36,6 +36,7 @@ from stcli.workflows.noise_pass import (
     map_reach,
     measure,
     ready,
+    writing,
 )
 from stcli.workflows.segment import WRITER
 
@@ -200,12 +201,7 @@ def unwhiten_space(
         need = cost(info, 4 * info.count, 0, len(names), WRITER)
         work = plan_pass(raster, need, settings)
         with create_raster(spec, info.geobox) as writer:
-
-            def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-                if result is not None:
-                    writer.write(tile.core, result)
-
-            tally = work.run(block, sink, "unwhiten", progress)
+            tally = work.run(block, writing(writer), "unwhiten", progress)
     return Whitened(path, {}, report(work.budget, tally, time.perf_counter() - begun))
 
 
