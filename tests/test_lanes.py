@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from stcli.nn.lanes import WIDTH, exp2, load, splat, store, total, transpose
+from stcli.lanes import WIDTH, exp2, load, splat, store, total, transpose
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
