@@ -1,9 +1,9 @@
 """Vectors of 16 numbers as values of numba: what is written over lanes needs no luck to vectorise.
 
 ``load(array, position)`` makes `Lanes` of an array's next 16 numbers, ``+ - *`` act on lanes and on
-lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become LLVM's ``<16 x float>`` or
-``<16 x double>``, which any machine has: one AVX-512 register, two of AVX2, four of NEON. A product
-that is added becomes one fused operation where there is one.
+lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become
+LLVM's ``<16 x float>`` or ``<16 x double>``, which any machine has: one AVX-512 register, two of
+AVX2, four of NEON. A product that is added becomes one fused operation where there is one.
 
 Arrays are one-dimensional and contiguous; positions are not checked.
 """

@@ -224,7 +224,8 @@ def _nearest(  # type: ignore[no-untyped-def]
 def _three(adaptive, local, near, k, square):  # type: ignore[no-untyped-def]
     """Distances of sixteen pixels from three centres, and their spectral parts."""
     bands = near.shape[1] - 5
-    a, b, c = splat(near[k, bands + 2]), splat(near[k + 1, bands + 2]), splat(near[k + 2, bands + 2])
+    squares = bands + 2
+    a, b, c = splat(near[k, squares]), splat(near[k + 1, squares]), splat(near[k + 2, squares])
     for j in range(bands):
         x = load(local, j * WIDTH)
         a, b, c = a + x * near[k, j], b + x * near[k + 1, j], c + x * near[k + 2, j]
