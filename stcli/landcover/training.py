@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ class Task:
         Pixels between the superpixels' seeds.
     where : Compute
         Device and scan.
+    order : str
+        In which tokens are scanned; `train` takes the network's.
     """
 
     train: Sequence[Sample]
@@ -69,10 +71,11 @@ class Task:
     scaling: BandScaling
     step: int
     where: Compute = field(default_factory=lambda: compute("cpu"))
+    order: str = "serpentine"
 
     def batch(self, samples: Sequence[Sample]) -> Windows:
         """Make the network's input of samples, on the device."""
-        windows = batch([sample.window for sample in samples], self.scaling, self.step)
+        windows = batch([s.window for s in samples], self.scaling, self.step, self.order)
         return windows.to(self.where.device)
 
 
@@ -113,6 +116,7 @@ def train(
         When a side of the split has no labelled pixel.
     """
     _check(task)
+    task = replace(task, order=network.order)
     with _Repeatable(settings.seed, task.where.threads):
         model = GLocal(len(task.scaling.low), len(task.classes), network, task.where.scan)
         return _fit(model.to(task.where.device), task, settings, report)
