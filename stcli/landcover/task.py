@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.landcover.network import Windows
-from stcli.landcover.prediction import batch
+from stcli.landcover.neural import batch
 from stcli.landcover.windows import Window
 from stcli.nn.device import Compute, compute
 from stcli.settings import BandScaling
