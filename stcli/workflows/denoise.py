@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,12 @@ from stcli.noise.statistics import typical
 from stcli.noise.wavelets import Plane
 from stcli.raster.info import RasterInfo, grid_difference
 from stcli.raster.read import Raster, open_raster
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
-    Pass,
     Progress,
     fields,
-    plan_pass,
     refuse_clash,
     report,
     silent,
@@ -44,6 +42,7 @@ from stcli.workflows.noise_pass import (
     measure,
     ready,
 )
+from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.segment import WRITER
 
 
@@ -94,10 +93,8 @@ class DenoiseBlock:
     paired: bool
     dtype: np.dtype[Any]
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[Any], NDArray[np.float64], int]:
-        """Give the core (band, row, col), sums (band, 2) of what was removed, and values kept."""
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
+        """Give the core (band, row, col); noted: sums (band, 3) of what was removed, and kept."""
         tile = ready(block, valid, where, self.reach)
         count = len(self.models)
         out = np.empty((count, where.core.height, where.core.width), self.dtype)
@@ -114,7 +111,7 @@ class DenoiseBlock:
             change = (before - core)[tile.core]
             sums[band] = change.sum(), np.square(change).sum(), change.size
             kept += int(((sigmas[0][tile.trim] <= 0) & tile.core).sum())
-        return out, sums, kept
+        return Noted([out], [sums.tolist(), kept])
 
     def _sigmas(self, tile: Ready, plane: Plane, band: int, model: Model) -> list[Plane]:
         if self.sigmas is not None:
@@ -186,30 +183,27 @@ def denoise(
             noise=noise,
             denoise=fields(shrink_settings) | fields(map_settings),
         )
-        refuse_output(spec)
-        source: Any = raster
-        if given:
-            source = Paired(raster, open_raster(noise))
-            _check_noise(info, source.noise.info)
-        sample, models, _ = measure(raster, map_settings, settings, progress)
-        level = typical(sample)
-        reach = _reach(map_settings, shrink_settings, noise)
-        fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
-        block = DenoiseBlock(
-            map_settings, shrink_settings, models, reach, fixed, given, float_type(info)
-        )
-        work = plan_pass(raster, _cost(info, how, reach, given), settings, reach)
-        total = _Total(info.count)
-        with create_raster(spec, info.geobox) as writer:
-
-            def sink(tile: Tile, result: Any) -> None:
-                if result is not None:
-                    writer.write(tile.core, result[0])
-                    total.add(tile.index, result[1], result[2])
-
-            tally = Pass(source, work.budget).run(block, sink, "denoise", progress)
-        if given:
-            source.noise.close()
+        reach, total = _reach(map_settings, shrink_settings, noise), _Total()
+        used = {"noise": noise, "map": fields(map_settings), "shrink": fields(shrink_settings)}
+        with ExitStack() as stack:
+            source: Any = raster
+            product = stack.enter_context(resumable((spec,), info.geobox, output))
+            if given:
+                source = Paired(raster, stack.enter_context(open_raster(noise)))
+                _check_noise(info, source.noise.info)
+                inputs = replace(inputs, paths=(*inputs.paths, noise))
+            work = product.plan(raster, _cost(info, how, reach, given), settings, reach)
+            sample, models, _ = measure(raster, map_settings, settings, progress)
+            level = typical(sample)
+            fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
+            product.identify(
+                **output.identity(inputs, verb="denoise", **used, models=models, fixed=fixed)
+            )
+            block = DenoiseBlock(
+                map_settings, shrink_settings, models, reach, fixed, given, float_type(info)
+            )
+            work = replace(work, source=source)
+            tally = product.run(work, Step(block, stage="denoise"), total.add, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     rows = total.rows(info, [float(s) for s in level[:, 0]])
     return Denoised(path, noise, map_settings.model, rows, total.kept, ran)
@@ -249,25 +243,28 @@ def _cost(
 ) -> Any:
     planes = MAP_PLANES + how[0].levels + 8 * how[1].depth + 8
     more = info.count * (1 + how[0].levels) if paired else 0
-    return cost(info, planes + more, reach, info.count, WRITER)
+    return cost(info, planes + more, reach, info.count, writer=WRITER)
 
 
 class _Total:
     """Sums over tiles, added in the tiles' order whatever order they come in."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         self.parts: dict[int, NDArray[np.float64]] = {}
         self.kept = 0
-        self.count = count
 
-    def add(self, index: int, sums: NDArray[np.float64], kept: int) -> None:
-        self.parts[index] = sums
-        self.kept += kept
+    def add(self, tile: Tile, told: list[Any] | None) -> None:
+        if told is not None:
+            sums, kept = told
+            self.parts[tile.index] = np.array(sums)
+            self.kept += kept
 
     def rows(self, info: RasterInfo, sigma: list[float]) -> list[dict[str, Any]]:
-        sums = np.sum([self.parts[index] for index in sorted(self.parts)], axis=0)
-        mean = sums[:, 0] / sums[:, 2]
-        removed = np.sqrt(np.maximum(sums[:, 1] / sums[:, 2] - mean**2, 0))
+        none = np.zeros((info.count, 3))  # of a shard without a valid pixel
+        sums = np.sum([none, *(self.parts[index] for index in sorted(self.parts))], axis=0)
+        size = np.maximum(sums[:, 2], 1)
+        mean = sums[:, 0] / size
+        removed = np.sqrt(np.maximum(sums[:, 1] / size - mean**2, 0))
         return [
             {"band": name, "sigma": sigma[b], "removed": float(removed[b]), "bias": float(mean[b])}
             for b, name in enumerate(info.band_names)
