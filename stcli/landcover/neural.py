@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.landcover.network import GLocal, Windows, pack
-from stcli.landcover.windows import Needs, Scene, Window, centres, cut, most_tokens
+from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
@@ -63,38 +63,20 @@ class NetworkMethod:
     @torch.inference_mode()
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
-        lattice = tuple(s.start + at for s, at in zip(core, scene.lattice, strict=True))
-        shape = tuple(s.stop - s.start for s in core)
-        result = np.full((self._size[1], *shape), np.nan, dtype=np.float32)
-        for centre in centres(lattice, shape, self.settings):
-            window = cut(scene, centre, self.settings)
-            if window.valid.any():
-                self._place(window, centre, lattice, result)
-        result[:, ~scene.valid[core]] = np.nan
-        return result
+        one_thread()
+        return by_windows(scene, core, self.settings, self._size[1], self.window)
 
-    def _place(
-        self,
-        window: Window,
-        centre: tuple[int, int],
-        lattice: tuple[int, int],
-        result: NDArray[np.float32],
-    ) -> None:
-        """Write the centre of a window's probabilities where it lies in the result."""
-        chances = self._window(window)
-        into, out = [], []
-        for c, at, n in zip(centre, lattice, result.shape[1:], strict=True):
-            low, high = max(c, at), min(c + self.settings.stride, at + n)
-            into.append(slice(low - at, high - at))
-            out.append(slice(low - c + self.settings.margin, high - c + self.settings.margin))
-        result[(slice(None), *into)] = chances[(slice(None), *out)]
-
-    def _window(self, window: Window) -> NDArray[np.float32]:
+    def window(self, window: Window) -> NDArray[np.float32]:
+        """Classify a window: (class, row, col)."""
         windows = batch([window], self.scaling, self.slic.step)
         logits, _ = self.network(windows.to(self.where.device))
         return torch.softmax(logits[0], dim=0).cpu().numpy()
+
+
+def one_thread() -> None:
+    """Let torch run in one thread: tiles run side by side, and sums keep one order."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 def batch(windows: Sequence[Window], scaling: BandScaling, step: int) -> Windows:

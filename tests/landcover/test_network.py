@@ -206,7 +206,7 @@ def test_margins_of_a_window_give_no_result_but_context(save_model, tiny):
     scene = Scene(wide.values, wide.valid, wide.segments, (0, 0))
     found = model.probabilities(scene, (slice(16, 32), slice(32, 48)))
     with torch.inference_mode():
-        alone = model.method._window(cut(scene, (16, 32), tiny))[:, 8:24, 8:24]
+        alone = model.method.window(cut(scene, (16, 32), tiny))[:, 8:24, 8:24]
     assert np.array_equal(found[:, wide.valid[16:32, 32:48]], alone[:, wide.valid[16:32, 32:48]])
 
 
