@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,30 +19,32 @@ from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 
 class NetworkMethod:
-    """The GLocal network with the weights of a card.
+    """A GLocal network over lattice windows.
 
     Parameters
     ----------
-    folder : Path
-    card : Card
+    network : GLocal
+    size : (int, int)
+        Its bands and classes.
+    settings : NetworkSettings
+    scaling : BandScaling
+    step : int
+        Pixels between the segments' seeds.
     where : Compute
         Device and scan.
-
-    Raises
-    ------
-    ModelError
-        Damaged weights.
-    TypeError, RuntimeError, UsageError
-        Weights and card that do not fit together.
     """
 
-    def __init__(self, folder: Path, card: Card, where: Compute) -> None:
-        self.where, self.settings = where, NetworkSettings(**card.network)
-        self.slic, self.scaling = SlicSettings(**card.segmentation), scaling_of(card)
-        self.network = GLocal(len(card.bands), len(card.classes), self.settings, where.scan)
-        self.network.load_state_dict(load_weights(folder, card), strict=True)
-        self.network.eval().to(where.device)
-        self._size = (len(card.bands), len(card.classes))
+    def __init__(
+        self,
+        network: GLocal,
+        size: tuple[int, int],
+        settings: NetworkSettings,
+        scaling: BandScaling,
+        step: int,
+        where: Compute,
+    ) -> None:
+        self.network, self.size, self.settings = network.eval().to(where.device), size, settings
+        self.scaling, self.step, self.where = scaling, step, where
 
     @property
     def margin(self) -> int:
@@ -56,21 +59,43 @@ class NetworkMethod:
     @property
     def needs(self) -> Needs:
         """The probabilities of a tile with their temporaries, and a window in the network."""
-        tokens = most_tokens(self.settings, self.slic.step)
-        window = window_bytes(self.settings, *self._size, tokens)
-        return Needs(core_pixel=3 * 4 * self._size[1], torch=window)
+        tokens = most_tokens(self.settings, self.step)
+        window = window_bytes(self.settings, *self.size, tokens)
+        return Needs(core_pixel=3 * 4 * self.size[1], torch=window)
 
-    @torch.inference_mode()
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
         one_thread()
-        return by_windows(scene, core, self.settings, self._size[1], self.window)
+        return by_windows(scene, core, self.settings, self.size[1], self.window)
 
+    @torch.inference_mode()
     def window(self, window: Window) -> NDArray[np.float32]:
         """Classify a window: (class, row, col)."""
-        windows = batch([window], self.scaling, self.slic.step)
+        windows = batch([window], self.scaling, self.step)
         logits, _ = self.network(windows.to(self.where.device))
         return torch.softmax(logits[0], dim=0).cpu().numpy()
+
+
+def network_of(
+    state: dict[str, Tensor], card: Card, network: dict[str, Any], where: Compute
+) -> NetworkMethod:
+    """Make the method of a state and a card; `network` holds the fields of `NetworkSettings`.
+
+    Raises
+    ------
+    TypeError, RuntimeError, UsageError
+        When they do not fit together.
+    """
+    size, settings = (len(card.bands), len(card.classes)), NetworkSettings(**network)
+    model = GLocal(*size, settings, where.scan)
+    model.load_state_dict(state, strict=True)
+    step = SlicSettings(**card.segmentation).step
+    return NetworkMethod(model, size, settings, scaling_of(card), step, where)
+
+
+def load_network(folder: Path, card: Card, where: Compute) -> NetworkMethod:
+    """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`."""
+    return network_of(load_weights(folder, card), card, card.network, where)
 
 
 def one_thread() -> None:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from stcli.errors import ModelError
 from stcli.landcover.features import feature_bytes, feature_count, window_features
-from stcli.landcover.forest import Forest
 from stcli.landcover.neural import one_thread, scaling_of
-from stcli.landcover.svm import Svm
 from stcli.landcover.windows import Needs, Scene, Window, by_windows
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
+
+#: Pixels that a model takes at once, and support vectors at most, which bound its temporaries.
+_CHUNK, _VECTORS = 4096, 4000
 
 
 class PixelModel(Protocol):
@@ -97,27 +98,16 @@ class PixelMethod:
         return result
 
 
-#: Pixels that a model takes at once, and support vectors at most, which bound its temporaries.
-_CHUNK, _VECTORS = 4096, 4000
-
-
-def pixel_method(make: Maker) -> Callable[[Path, Card, Compute], PixelMethod]:
-    """Return the factory of a kind of pixel model: see `stcli.landcover.prediction.Factory`."""
-
-    def load(folder: Path, card: Card, where: Compute) -> PixelMethod:
-        state = load_weights(folder, card)
-        try:
-            return method_of(make, state, card, card.network)
-        except (KeyError, ValueError, IndexError) as error:
-            raise ModelError(f"{folder}: weights and card do not fit together.") from error
-
-    return load
-
-
-def method_of(
+def pixel_method(
     make: Maker, state: dict[str, Tensor], card: Card, network: dict[str, Any]
 ) -> PixelMethod:
-    """Make the method of a state and a card, with the grid in `network`."""
+    """Make the method of a state and a card; `network` holds the grid's window and margin.
+
+    Raises
+    ------
+    KeyError, ValueError, IndexError
+        When they do not fit together.
+    """
     bands, classes = len(card.bands), len(card.classes)
     grid = NetworkSettings(window=network["window"], margin=network["margin"])
     step = SlicSettings(**card.segmentation).step
@@ -125,5 +115,14 @@ def method_of(
     return PixelMethod(model, classes, scaling_of(card), grid, step)
 
 
-load_forest = pixel_method(Forest)
-load_svm = pixel_method(Svm)
+def loader(make: Maker) -> Callable[[Path, Card, Compute], PixelMethod]:
+    """Return the factory of a kind of pixel model: see `stcli.landcover.prediction.Factory`."""
+
+    def load(folder: Path, card: Card, where: Compute) -> PixelMethod:
+        state = load_weights(folder, card)
+        try:
+            return pixel_method(make, state, card, card.network)
+        except (KeyError, ValueError, IndexError) as error:
+            raise ModelError(f"{folder}: weights and card do not fit together.") from error
+
+    return load

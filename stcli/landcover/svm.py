@@ -1,9 +1,9 @@
 """A support vector machine as plain arrays: trained by scikit-learn, applied as two products.
 
 Features are standardised; K(x, s) = exp(-gamma |x - s|²); each pair of classes has a decision
-f = Σ_s a_s K(x, s) + b, and a softmax of a linear map of all decisions gives the probabilities. That
-map is a logistic regression on decisions of machines that did not see the pixel (Platt 1999, here
-for all pairs at once), so it knows how far a decision can be trusted.
+f = Σ_s a_s K(x, s) + b, and a softmax of a linear map of all decisions gives the probabilities.
+That map is a logistic regression on decisions of machines that did not see the pixel (Platt 1999,
+here for all pairs at once), so it knows how far a decision can be trusted.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def fit_svm(
     classes: int,
     settings: SvmSettings,
 ) -> dict[str, Tensor]:
-    """Train a machine; parameters and result as of `forest.fit_forest`, without a seed: nothing is drawn."""
+    """Train a machine: as `forest.fit_forest`, but nothing is drawn, so there is no seed."""
     center, width = features.mean(axis=0), features.std(axis=0)
     width = np.where(width > 0, width, 1)
     x = ((features - center) / width).astype(np.float64)

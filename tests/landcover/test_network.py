@@ -10,7 +10,7 @@ from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
 from stcli.landcover.network import ChannelNorm, GLocal, Windows, _moments, pack
 from stcli.landcover.neural import batch, scale, window_bytes
-from stcli.landcover.prediction import classes, load_model, tempered, uncertainty
+from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
@@ -253,11 +253,6 @@ def test_calibrated_probabilities_are_the_softmax_of_logits_over_the_temperature
     valid = seen.valid[:16, :16]
     assert np.allclose(found[:, valid], wanted[:, valid], atol=2e-6)
     assert np.isnan(found[:, ~valid]).all()
-
-
-def test_a_temperature_keeps_what_is_impossible_and_what_is_certain():
-    certain = np.array([[1, 0.5], [0, 0.5], [0, 0]], dtype=np.float32)[:, None]
-    assert np.array_equal(tempered(certain, 4.0), certain)
 
 
 def test_wrong_bands_are_refused_by_name(save_model):
