@@ -1,6 +1,7 @@
 """A support vector machine as plain arrays: trained by scikit-learn, applied as two products.
 
-Features are standardised; K(x, s) = exp(-gamma |x - s|²); each pair of classes has a decision
+Features are standardised and cut at `_FAR` deviations, for one that hardly varied in training
+must not put all pixels far from all vectors; K(x, s) = exp(-gamma |x - s|²); each pair of classes has a decision
 f = Σ_s a_s K(x, s) + b, and a softmax of a linear map of all decisions gives the probabilities.
 That map is a logistic regression on decisions of machines that did not see the pixel (Platt 1999,
 here for all pairs at once), so it knows how far a decision can be trusted.
@@ -20,6 +21,8 @@ from stcli.settings import SvmSettings
 ARCHITECTURE = "svm-1"
 #: Parts of the pixels, each decided by a machine of the others, for the calibration.
 _PARTS = 3
+#: Deviations at which standardised features are cut; the least deviation.
+_FAR, _LEAST = 3.0, 0.02
 
 
 class Svm:
@@ -56,7 +59,7 @@ class Svm:
     def decisions(self, features: NDArray[np.float32]) -> Tensor:
         """Decide pairs for features float32 (pixel, feature): (pixel, pair)."""
         s = self.state
-        x = (torch.from_numpy(features) - s["center"]) / s["width"]
+        x = ((torch.from_numpy(features) - s["center"]) / s["width"]).clamp(-_FAR, _FAR)
         square = (x * x).sum(dim=1, keepdim=True) + (s["vector"] * s["vector"]).sum(dim=1)
         distance = (square - 2 * x @ s["vector"].T).clamp(min=0)
         return torch.exp(-s["gamma"] * distance) @ s["weight"] + s["offset"]
@@ -74,10 +77,9 @@ def fit_svm(
     settings: SvmSettings,
 ) -> dict[str, Tensor]:
     """Train a machine: as `forest.fit_forest`, but nothing is drawn, so there is no seed."""
-    center, width = features.mean(axis=0), features.std(axis=0)
-    width = np.where(width > 0, width, 1)
-    x = ((features - center) / width).astype(np.float64)
-    gamma = 1 / (x.shape[1] * x.var())
+    center, width = features.mean(axis=0), np.maximum(features.std(axis=0), _LEAST)
+    x = np.clip((features - center) / width, -_FAR, _FAR).astype(np.float64)
+    gamma = 1 / (x.shape[1] * max(float(x.var()), 1e-6))
     model = _machine(x, truth, gamma, settings)
     to_class, prior = _calibration(x, truth, gamma, settings, classes)
     state = {
