@@ -19,7 +19,8 @@ from stcli.landcover.network import GLocal
 from stcli.landcover.neural import NetworkMethod
 from stcli.landcover.pixels import PixelMethod
 from stcli.landcover.prediction import classes as best_classes
-from stcli.landcover.training import Report, Sample, Task, Trained, train
+from stcli.landcover.task import Sample, Task
+from stcli.landcover.training import Report, train
 from stcli.landcover.windows import Window
 from stcli.settings import ForestSettings, NetworkSettings, SvmSettings, TrainingSettings
 
@@ -105,17 +106,13 @@ def fit(task: Task, plan: Plan, report: Report = silent) -> Fitted:
 
 
 def _network(task: Task, plan: Plan, report: Report) -> Fitted:
-    return fitted_network(task, plan.network, train(task, plan.network, plan.training, report))
-
-
-def fitted_network(task: Task, settings: NetworkSettings, outcome: Trained) -> Fitted:
-    """Make a trained network one of the `Fitted`."""
+    found = train(task, plan.network, plan.training, report)
     size = (len(task.scaling.low), len(task.classes))
-    model = GLocal(*size, settings, task.where.scan)
-    model.load_state_dict(outcome.state)
-    method = NetworkMethod(model, size, settings, task.scaling, task.step, task.where)
-    fields = (outcome.state, method.window, outcome.epoch, outcome.history)
-    return Fitted(network.ARCHITECTURE, asdict(settings), *fields)
+    model = GLocal(*size, plan.network, task.where.scan)
+    model.load_state_dict(found.state)
+    method = NetworkMethod(model, size, plan.network, task.scaling, task.step, task.where)
+    kept = (found.state, method.window, found.epoch, found.history)
+    return Fitted(network.ARCHITECTURE, asdict(plan.network), *kept)
 
 
 def _pixels(task: Task, plan: Plan, algorithm: str) -> Fitted:

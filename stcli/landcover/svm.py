@@ -1,10 +1,10 @@
 """A support vector machine as plain arrays: trained by scikit-learn, applied as two products.
 
 Features are standardised and cut at `_FAR` deviations, for one that hardly varied in training
-must not put all pixels far from all vectors; K(x, s) = exp(-gamma |x - s|²); each pair of classes has a decision
-f = Σ_s a_s K(x, s) + b, and a softmax of a linear map of all decisions gives the probabilities.
-That map is a logistic regression on decisions of machines that did not see the pixel (Platt 1999,
-here for all pairs at once), so it knows how far a decision can be trusted.
+must not put all pixels far from all vectors; K(x, s) = exp(-gamma |x - s|²); each pair of classes
+has a decision f = Σ_s a_s K(x, s) + b, and a softmax of a linear map of all decisions gives the
+probabilities. That map is a logistic regression on decisions of machines that did not see the
+pixel (Platt 1999, here for all pairs at once), so it knows how far a decision can be trusted.
 """
 
 from __future__ import annotations

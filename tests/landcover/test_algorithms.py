@@ -17,7 +17,7 @@ from stcli.landcover.features import BOXES, feature_count, window_features
 from stcli.landcover.forest import Forest, arrays_of
 from stcli.landcover.prediction import classes, load_model
 from stcli.landcover.svm import Svm, fit_svm, pair_weights
-from stcli.landcover.training import Sample, Task
+from stcli.landcover.task import Sample, Task
 from stcli.landcover.windows import Scene, Window, centres, cut, square
 from stcli.nn.device import compute
 from stcli.nn.weights import BandCard, Card, ClassCard, load_card, save_weights
@@ -165,7 +165,9 @@ def task(world, plan) -> Task:
     for seed in (0, 1):
         values, valid, truth = world(seed=seed)
         scene = scene_of(values, valid, origin)
-        windows = [cut(scene, at, plan.network) for at in centres(origin, valid.shape, plan.network)]
+        windows = [
+            cut(scene, at, plan.network) for at in centres(origin, valid.shape, plan.network)
+        ]
         corners = [[w - o for w, o in zip(x.lattice, origin, strict=True)] for x in windows]
         pairs = zip(windows, corners, strict=True)
         sides.append([Sample(x, square(truth, (at[0], at[1]), 32)) for x, at in pairs])
