@@ -215,7 +215,7 @@ def _described(
 
 def _labelled(sample: Sample, margin: int) -> NDArray[np.bool_]:
     """Mark labelled pixels of the centre: rims overlap, and would be drawn twice."""
-    inside = np.zeros(sample.truth.shape, dtype=np.bool_)
+    inside = np.zeros_like(sample.window.valid)
     inner = slice(margin, inside.shape[0] - margin)
     inside[inner, inner] = (sample.truth > 0)[inner, inner] & sample.window.valid[inner, inner]
     return inside
