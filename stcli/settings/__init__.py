@@ -11,6 +11,7 @@ from stcli.settings.segmentation import (
     ObjectSettings,
     SlicSettings,
 )
+from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
 
 __all__ = [
     "LANDCOVER_SLIC",
@@ -24,8 +25,11 @@ __all__ = [
     "NoiseMapSettings",
     "ObjectSettings",
     "RunSettings",
+    "SeriesSettings",
     "ShrinkSettings",
     "SlicSettings",
+    "TemporalSettings",
+    "TemporalTraining",
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",
