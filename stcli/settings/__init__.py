@@ -3,6 +3,7 @@
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
 from stcli.settings.landcover import NetworkSettings, TrainingSettings
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -15,6 +16,7 @@ from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTrai
 
 __all__ = [
     "LANDCOVER_SLIC",
+    "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
@@ -24,6 +26,7 @@ __all__ = [
     "NetworkSettings",
     "NoiseMapSettings",
     "ObjectSettings",
+    "PatchSettings",
     "RunSettings",
     "SeriesSettings",
     "ShrinkSettings",
