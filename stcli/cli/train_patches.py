@@ -58,7 +58,7 @@ def command(
             overwrite=overwrite,
             progress=console.progress,
         )
-        console.say(f"{folder}: {_summary(model.card.metrics)}, {model.seconds:.0f} s")
+        console.say(f"{folder}: {_summary(model.card.metrics, model.card.calibration)}, {model.seconds:.0f} s")
     if json:
         card = model.card.model_dump(by_alias=True)
         print_json({"output": str(folder), "seconds": model.seconds, "card": card})
@@ -69,11 +69,11 @@ def command(
 command.__name__ = "patches"
 
 
-def _summary(metrics: dict[str, Any]) -> str:
+def _summary(metrics: dict[str, Any], sure: Any) -> str:
     """Say how right and how sure the model was on its folds."""
     kind = {"random": "RANDOM folds: flattering"}.get(metrics["split"], f"folds of {metrics['split']}")
-    found, sure = metrics["folds"], metrics["calibration"]
+    found = metrics["folds"]
     return (
         f"OA {percent(found['mean'])} ± {percent(found['std'])} over {len(found['each'])} {kind}, "
-        f"calibration error {percent(sure['ece_after'])}"
+        f"calibration error {percent(sure.ece_after)}"
     )

@@ -35,8 +35,9 @@ PRICE = 10.0
 _SEES = {
     "spectrum": ("spectrum",),
     "pattern": ("pattern",),
-    "all": ("spectrum", "pattern"),
-    "neurons": ("spectrum", "pattern"),
+    "pixels": ("pixels",),
+    "all": ("spectrum", "pattern", "pixels"),
+    "neurons": ("spectrum", "pattern", "pixels"),
 }
 
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from stcli.errors import ModelError
 from stcli.landcover.calibration import prediction_sets, temper
 from stcli.landcover.patches import ARCHITECTURE, PatchModel
-from stcli.landcover.patchfeatures import feature_count, features
+from stcli.landcover.patchfeatures import WAVES, Lens, feature_count, features
 from stcli.nn.weights import Card, load_card, load_weights, save_weights
 
 
@@ -26,13 +26,15 @@ class PatchClassifier:
     ----------
     folder : Path
     card : Card
-        Under ``network``: ``side``, ``unit`` and ``temperatures``.
+        Under ``network``: ``side`` and ``temperatures``.
     model : PatchModel
+    lens : Lens
     """
 
     folder: Path
     card: Card
     model: PatchModel
+    lens: Lens
 
     @property
     def side(self) -> int:
@@ -67,9 +69,9 @@ class PatchClassifier:
             Calibrated; NaN for a patch without a valid pixel.
         """
         with threadpool_limits(1):  # sums of one order, whatever the machine
-            views = features(patches, float(self.card.network["unit"]))
-            chances = self.model.probabilities(views)
-        result = np.array(temper(chances, float(self.card.metrics["calibration"]["temperature"])))
+            chances = self.model.probabilities(features(patches, self.lens))
+        calibration = self.card.calibration
+        result = np.array(temper(chances, calibration.temperature if calibration else 1.0))
         result[:, np.isnan(patches).all(axis=(1, 2, 3))] = np.nan
         return result
 
@@ -81,7 +83,7 @@ class PatchClassifier:
         ModelError
             The card has no threshold for this coverage.
         """
-        known = self.card.metrics["calibration"]["conformal"]
+        known = self.card.calibration.conformal if self.card.calibration else {}
         if str(coverage) not in known:
             raise ModelError(
                 f"{self.folder}: a coverage of {coverage} wanted, the model knows "
@@ -90,9 +92,10 @@ class PatchClassifier:
         return prediction_sets(probabilities, float(known[str(coverage)]))
 
 
-def save_patch_model(folder: Path, model: PatchModel, card: Card) -> Card:
+def save_patch_model(folder: Path, model: PatchModel, lens: Lens, card: Card) -> Card:
     """Write a model; raises OutputError."""
-    arrays = {k: np.ascontiguousarray(array) for k, array in model.state().items()}
+    arrays = model.state() | {f"lens.{name}": array for name, array in lens.state().items()}
+    arrays = {name: np.array(array) for name, array in arrays.items()}
     return save_weights(folder, {k: torch.from_numpy(a) for k, a in arrays.items()}, card)
 
 
@@ -112,11 +115,12 @@ def load_patch_model(folder: Path) -> PatchClassifier:
     arrays = {name: tensor.numpy() for name, tensor in load_weights(folder, card).items()}
     try:
         temperatures = {str(k): float(v) for k, v in card.network["temperatures"].items()}
+        lens = Lens(**{k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("lens.")})
         model = PatchModel.of(arrays, temperatures, len(card.classes))
-        _try(model, card)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        _try(model, lens, card)
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder}: weights and card do not fit together.") from error
-    return PatchClassifier(folder, card, model)
+    return PatchClassifier(folder, card, model, lens)
 
 
 def training_bytes(patches: int, bands: int, side: int) -> int:
@@ -130,12 +134,12 @@ def training_bytes(patches: int, bands: int, side: int) -> int:
 
 def batch_bytes(patches: int, bands: int, side: int) -> int:
     """Bytes of measuring a batch: a patch's channels, their differences and their features."""
-    return 8 * patches * (8 * side**2 * bands * (bands + 1) // 2 + 4 * feature_count(bands, side))
+    return 8 * patches * (side**2 * (4 * bands * (bands + 1) + 3 * WAVES) + 4 * feature_count(bands, side))
 
 
-def _try(model: PatchModel, card: Card) -> None:
+def _try(model: PatchModel, lens: Lens, card: Card) -> None:
     """Apply the model to one patch, so that a shape that does not fit is found now."""
-    side, unit = int(card.network["side"]), float(card.network["unit"])
-    found = model.probabilities(features(np.ones((1, len(card.bands), side, side)), unit))
-    if found.shape != (len(card.classes), 1) or not card.metrics["calibration"]["temperature"] > 0:
+    side = int(card.network["side"])
+    found = model.probabilities(features(np.ones((1, len(card.bands), side, side)), lens))
+    if found.shape != (len(card.classes), 1):
         raise ValueError("classes")

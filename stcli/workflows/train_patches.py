@@ -18,9 +18,9 @@ from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.legend import colors
 from stcli.landcover.patches import ARCHITECTURE, Patches, TrainedPatches, train_patches
-from stcli.landcover.patchfeatures import features, unit_of
+from stcli.landcover.patchfeatures import Lens, features
 from stcli.landcover.patchmodel import batch_bytes, save_patch_model, training_bytes
-from stcli.nn.weights import BandCard, Card, ClassCard
+from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard
 from stcli.raster.patches import (
     CLASS,
     GROUP,
@@ -110,14 +110,15 @@ def train_patch_model(
     _budget(patches, run)
     chosen = np.flatnonzero(labels.classes != "")
     classes = _classes(labels.classes[chosen], source)
-    values, known = _measured(patches, chosen, progress)
-    chosen, unit = chosen[known], values[1]
+    lens = Lens.fit(_sample(patches, chosen), settings.seed)
+    views, known = _measured(patches, chosen, lens, progress)
+    chosen = chosen[known]
     truth = np.searchsorted(np.array(classes), labels.classes[chosen])
     groups, split = _groups(patches, labels, chosen, settings)
-    task = Patches(values[0], truth, groups, len(classes))
+    task = Patches(views, truth, groups, len(classes))
     with threadpool_limits(1):  # sums of one order, whatever the machine
         trained = train_patches(task, settings, lambda k, n: progress("folds", k, n))
-    card = _card(patches, classes, settings, trained, (truth, unit, split))
+    card = _card(patches, classes, settings, trained, (truth, lens, split))
     data = {
         "inputs": [Path(source.path).name],
         "labels": Path(source.labels or source.path).name,
@@ -125,7 +126,7 @@ def train_patch_model(
         "without_values": int((~known).sum()),
         "split": split,
     }
-    card = save_patch_model(folder, trained.model, card.model_copy(update={"data": data}))
+    card = save_patch_model(folder, trained.model, lens, card.model_copy(update={"data": data}))
     return TrainedModel(folder, card, time.perf_counter() - begun)
 
 
@@ -148,20 +149,19 @@ def _classes(found: NDArray[np.str_], source: PatchSource) -> tuple[str, ...]:
 
 
 def _measured(
-    patches: PatchSet, chosen: NDArray[np.int64], progress: Progress
-) -> tuple[tuple[dict[str, NDArray[np.float64]], float], NDArray[np.bool_]]:
-    """Measure the chosen patches: features and their unit; and which hold a valid pixel."""
-    unit = unit_of(_sample(patches, chosen))
+    patches: PatchSet, chosen: NDArray[np.int64], lens: Lens, progress: Progress
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
+    """Measure the chosen patches that hold a valid pixel; and say which those are."""
     parts, known = [], []
     for first in range(0, len(chosen), BATCH):
         batch = chosen[first : first + BATCH]
         values = patches.read(int(batch[0]), int(batch[-1]) + 1)[batch - batch[0]]
         held = ~np.isnan(values).all(axis=(1, 2, 3))
-        parts.append(features(values[held], unit))
+        parts.append(features(values[held], lens))
         known.append(held)
         progress("patches", min(first + BATCH, len(chosen)), len(chosen))
     views = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return (views, unit), np.concatenate(known)
+    return views, np.concatenate(known)
 
 
 def _sample(patches: PatchSet, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -196,16 +196,16 @@ def _card(
     classes: tuple[str, ...],
     settings: PatchSettings,
     trained: TrainedPatches,
-    rest: tuple[NDArray[np.int64], float, str],
+    rest: tuple[NDArray[np.int64], Lens, str],
 ) -> Card:
-    truth, unit, split = rest
+    truth, lens, split = rest
     legend = enumerate(zip(classes, colors(classes), strict=True), start=1)
-    network = {"side": patches.side, "unit": unit, "temperatures": trained.model.temperatures}
+    network = {"side": patches.side, "temperatures": trained.model.temperatures}
     # bands are scaled by arsinh of the value over one unit: low and high say so
     return Card(
         schema="stcli-card-1",
         architecture=ARCHITECTURE,
-        bands=tuple(BandCard(name=name, low=0.0, high=unit) for name in patches.bands),
+        bands=tuple(BandCard(name=name, low=0.0, high=float(lens.unit)) for name in patches.bands),
         classes=tuple(ClassCard(value=v, name=name, color=c) for v, (name, c) in legend),
         resolution=(float(patches.side), float(patches.side)),
         segmentation={},
@@ -214,6 +214,7 @@ def _card(
         data={},
         metrics=_metrics(trained, truth, classes, split),
         version=__version__,
+        calibration=CalibrationCard(**trained.calibration.to_json()),
         parameters=sum(array.size for array in trained.model.state().values()),
     )
 
@@ -236,5 +237,4 @@ def _metrics(
             "accuracy": float(right[learnable].mean()) if learnable.any() else None,
         },
         "validation": accuracy(matrix).to_json(),
-        "calibration": trained.calibration.to_json(),
     }
