@@ -46,7 +46,7 @@ def command(
     """
     from stcli.workflows.train_patches import PatchSource, train_patch_model
 
-    names = parsing.parse_names(class_names)
+    names = parsing.parse_names(class_names, lowest=0)
     source = PatchSource(path, patch, labels, names, parsing.parse_bands(bands))
     settings = PatchSettings(algorithm, folds, block, seed)
     with Console(quiet, verbose, progress) as console:
@@ -58,7 +58,8 @@ def command(
             overwrite=overwrite,
             progress=console.progress,
         )
-        console.say(f"{folder}: {_summary(model.card.metrics, model.card.calibration)}, {model.seconds:.0f} s")
+        found = _summary(model.card.metrics, model.card.calibration)
+        console.say(f"{folder}: {found}, {model.seconds:.0f} s")
     if json:
         card = model.card.model_dump(by_alias=True)
         print_json({"output": str(folder), "seconds": model.seconds, "card": card})
@@ -71,7 +72,9 @@ command.__name__ = "patches"
 
 def _summary(metrics: dict[str, Any], sure: Any) -> str:
     """Say how right and how sure the model was on its folds."""
-    kind = {"random": "RANDOM folds: flattering"}.get(metrics["split"], f"folds of {metrics['split']}")
+    kind = {"random": "RANDOM folds: flattering"}.get(
+        metrics["split"], f"folds of {metrics['split']}"
+    )
     found = metrics["folds"]
     return (
         f"OA {percent(found['mean'])} ± {percent(found['std'])} over {len(found['each'])} {kind}, "

@@ -83,7 +83,7 @@ class PatchModel:
 
     def each(self, views: Views) -> dict[str, Float]:
         """Give each method's own probabilities (K, n)."""
-        found = {}
+        found: dict[str, Float] = {}
         for name, member in self.members.items():
             shown = _shown(name, views)
             found[name] = np.zeros((self.count, len(shown)))
@@ -148,7 +148,7 @@ def fit(patches: Patches, chosen: NDArray[Any], settings: PatchSettings) -> Patc
 
 
 def folds(patches: Patches, settings: PatchSettings) -> NDArray[np.int64]:
-    """Number the fold of each patch: classes even, and groups whole where there are any.
+    """Give the fold of each patch: classes even, and groups whole where there are any.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def hold_out(
 ) -> Held:
     """Train without each fold in turn, and look at it."""
     fold = folds(patches, settings)
-    each = {m: np.zeros((patches.count, len(fold))) for m in settings.methods}
+    each: dict[str, Float] = {m: np.zeros((patches.count, len(fold))) for m in settings.methods}
     learnable = np.empty(len(fold), dtype=np.bool_)
     numbers = np.unique(fold)
     for k in numbers:

@@ -71,7 +71,10 @@ class PatchClassifier:
         with threadpool_limits(1):  # sums of one order, whatever the machine
             chances = self.model.probabilities(features(patches, self.lens))
         calibration = self.card.calibration
-        result = np.array(temper(chances, calibration.temperature if calibration else 1.0))
+        result = np.array(
+            temper(chances, calibration.temperature if calibration else 1.0),
+            dtype=np.float64,
+        )
         result[:, np.isnan(patches).all(axis=(1, 2, 3))] = np.nan
         return result
 
@@ -134,7 +137,11 @@ def training_bytes(patches: int, bands: int, side: int) -> int:
 
 def batch_bytes(patches: int, bands: int, side: int) -> int:
     """Bytes of measuring a batch: a patch's channels, their differences and their features."""
-    return 8 * patches * (side**2 * (4 * bands * (bands + 1) + 3 * WAVES) + 4 * feature_count(bands, side))
+    return (
+        8
+        * patches
+        * (side**2 * (4 * bands * (bands + 1) + 3 * WAVES) + 4 * feature_count(bands, side))
+    )
 
 
 def _try(model: PatchModel, lens: Lens, card: Card) -> None:

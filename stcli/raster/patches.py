@@ -82,7 +82,9 @@ class PatchStack:
         self.grid = GeoBox(self.shape, transform, whole.crs)
         numbers = np.divmod(np.arange(self.shape[0] * self.shape[1]), self.shape[1])
         self.names = tuple(f"{row + 1},{col + 1}" for row, col in zip(*numbers, strict=True))
-        x, y = transform * (numbers[1] + 0.5, numbers[0] + 0.5)
+        down, along = numbers[0] + 0.5, numbers[1] + 0.5
+        x = transform.a * along + transform.b * down + transform.c
+        y = transform.d * along + transform.e * down + transform.f
         self.places = np.stack([x, y], axis=1)
 
     def read(self, first: int, last: int) -> NDArray[np.float32]:
@@ -177,7 +179,7 @@ def open_patches(path: str, side: int | None, bands: Sequence[int | str] = ()) -
         It cannot be read, patches differ, or a stack comes without the side of its patches.
     """
     if is_table(path):
-        return PatchFiles(path, column(read_table(path), INPUT, path), bands)
+        return PatchFiles(path, column(read_table(path), INPUT, path).tolist(), bands)
     if side is None:
         raise InputError(f"{path}: a raster found; --patch says how many pixels a patch is wide.")
     return PatchStack(open_raster(path, bands=bands), side)

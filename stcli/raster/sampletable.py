@@ -125,7 +125,9 @@ def _long(table: Any, names: dict[str, str | None], path: str) -> Any:
 
 def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
     taken = {name for name in names.values() if name is not None}
-    apart = {c for c in table.columns if str(c).strip().lower() in _APART or str(c)[:8] == "Unnamed:"}
+    apart = {
+        c for c in table.columns if str(c).strip().lower() in _APART or str(c)[:8] == "Unnamed:"
+    }
     bands = [c for c in table.columns if c not in taken and c not in apart]
     bands = [c for c in bands if not str(c).lower().startswith("unnamed")]
     if not bands:

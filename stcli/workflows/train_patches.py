@@ -22,15 +22,11 @@ from stcli.landcover.patchfeatures import Lens, features
 from stcli.landcover.patchmodel import batch_bytes, save_patch_model, training_bytes
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard
 from stcli.raster.patches import (
-    CLASS,
-    GROUP,
     PatchLabels,
     PatchSet,
-    column,
     is_table,
     open_patches,
     read_patch_labels,
-    read_table,
 )
 from stcli.settings import PatchSettings, RunSettings
 from stcli.workflows.job import Progress, fields, silent
@@ -113,7 +109,8 @@ def train_patch_model(
     lens = Lens.fit(_sample(patches, chosen), settings.seed)
     views, known = _measured(patches, chosen, lens, progress)
     chosen = chosen[known]
-    truth = np.searchsorted(np.array(classes), labels.classes[chosen])
+    place = {name: number for number, name in enumerate(classes)}
+    truth = np.array([place[name] for name in labels.classes[chosen]], dtype=np.int64)
     groups, split = _groups(patches, labels, chosen, settings)
     task = Patches(views, truth, groups, len(classes))
     with threadpool_limits(1):  # sums of one order, whatever the machine
@@ -122,7 +119,9 @@ def train_patch_model(
     data = {
         "inputs": [Path(source.path).name],
         "labels": Path(source.labels or source.path).name,
-        "patches": dict(zip(classes, np.bincount(truth, minlength=len(classes)).tolist(), strict=True)),
+        "patches": dict(
+            zip(classes, np.bincount(truth, minlength=len(classes)).tolist(), strict=True)
+        ),
         "without_values": int((~known).sum()),
         "split": split,
     }
@@ -138,14 +137,19 @@ def _budget(patches: PatchSet, run: RunSettings) -> None:
 
 
 def _classes(found: NDArray[np.str_], source: PatchSource) -> tuple[str, ...]:
-    classes = tuple(np.unique(found).tolist())
+    """Sort the classes: as the values of a raster that has names, as numbers, or as text."""
+    classes = set(found.tolist())
     path = source.labels or source.path
     if not 2 <= len(classes) <= 255:
         raise InputError(
-            f"{path}: {len(classes)} classes found ({', '.join(classes[:5]) or 'none'}), 2 to 255 "
-            "wanted."
+            f"{path}: {len(classes)} classes found ({', '.join(sorted(classes)[:5]) or 'none'}), "
+            "2 to 255 wanted."
         )
-    return classes
+    if source.names and classes <= set(source.names.values()):
+        return tuple(dict.fromkeys(n for _, n in sorted(source.names.items()) if n in classes))
+    if all(name.isdigit() for name in classes):
+        return tuple(sorted(classes, key=int))
+    return tuple(sorted(classes))
 
 
 def _measured(
@@ -177,7 +181,7 @@ def _sample(patches: PatchSet, chosen: NDArray[np.int64]) -> NDArray[np.float32]
 def _groups(
     patches: PatchSet, labels: PatchLabels, chosen: NDArray[np.int64], settings: PatchSettings
 ) -> tuple[NDArray[np.int64] | None, str]:
-    """Number what must stay together, and say how: a group column, blocks, or nothing."""
+    """Give numbers to what must stay together, and say how: a group column, blocks, or nothing."""
     if labels.groups is not None:
         return labels.groups[chosen], "groups"
     if settings.block is not None:
