@@ -7,7 +7,7 @@ import pytest
 
 from stcli.errors import InputError
 from stcli.landcover.neurons import Neurons
-from stcli.landcover.patches import PatchModel, Patches, folds, train_patches
+from stcli.landcover.patches import Patches, PatchModel, folds, train_patches
 from stcli.landcover.patchfeatures import (
     PAIRED,
     Lens,
