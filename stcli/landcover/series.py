@@ -2,7 +2,8 @@
 
 A model joins one or several methods: the mean of their tempered probabilities. Temperatures, the
 model's own included, are fitted on blocked folds: each sample is looked at by methods that saw
-nothing of its block.
+nothing of its block. A sample whose class lay in its own fold alone says nothing there of a model
+that knows the class, and is left out of them.
 
 Letters: n samples, s steps, b bands, K classes.
 """
@@ -166,8 +167,9 @@ class Held:
     learnable: NDArray[np.bool_]
 
     def temperatures(self, truth: NDArray[np.int64], inside: NDArray[np.bool_]) -> dict[str, float]:
-        """Fit each method's temperature on some of the samples."""
-        return {n: temperature(p[:, inside], truth[inside]) for n, p in self.each.items()}
+        """Fit each method's temperature on some of the samples, as far as they were learnable."""
+        use = inside & self.learnable
+        return {n: temperature(p[:, use], truth[use]) for n, p in self.each.items()}
 
     def probabilities(self, truth: NDArray[np.int64]) -> Float:
         """Join the methods (K, n); a fold's temperatures are fitted on the other folds."""
@@ -231,12 +233,12 @@ def train_series(
 ) -> Trained:
     """Validate on blocked folds, calibrate on what they held out, train on all samples."""
     held = hold_out(samples, recipe, where, report)
-    chances = held.probabilities(samples.truth)
-    calibration = cross_fit(chances, samples.truth, held.fold)
+    chances, use = held.probabilities(samples.truth), held.learnable
+    calibration = cross_fit(chances[:, use], samples.truth[use], held.fold[use])
     honest = np.empty_like(chances)
     for k in np.unique(held.fold):
-        here = held.fold == k
-        value = temperature(chances[:, ~here], samples.truth[~here])
+        here, rest = held.fold == k, use & (held.fold != k)
+        value = temperature(chances[:, rest], samples.truth[rest])
         honest[:, here] = temper(chances[:, here], value)
     model = train_members(samples, recipe, where)
     everywhere = np.ones(len(held.fold), dtype=np.bool_)
