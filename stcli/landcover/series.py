@@ -92,7 +92,7 @@ class Ensemble:
 
     def each(self, series: NDArray[np.float32]) -> dict[str, Float]:
         """Give each method's own probabilities (K, n) of series (n, s, b)."""
-        found = {}
+        found: dict[str, Float] = {}
         for name, member in self.members.items():
             found[name] = np.zeros((self.count, len(series)))
             found[name][self.seen] = member.probabilities(view(name, series, self.offsets))
@@ -104,7 +104,7 @@ class Ensemble:
 
 
 def view(name: str, series: NDArray[np.float32], offsets: NDArray[np.float64]) -> Any:
-    """What a method sees of series: features of filled series, or the series with their gaps."""
+    """Show a method what it sees of series: features of filled ones, or the series with gaps."""
     if name == "network":
         return series
     return (contrasts if name == "svm" else features)(filled(series, offsets))
@@ -112,7 +112,8 @@ def view(name: str, series: NDArray[np.float32], offsets: NDArray[np.float64]) -
 
 def joined(each: dict[str, Float], temperatures: dict[str, float]) -> Float:
     """Average tempered probabilities (K, n) of several methods."""
-    return np.mean([temper(p, temperatures[name]) for name, p in each.items()], axis=0)
+    tempered = [temper(p, temperatures[name]) for name, p in each.items()]
+    return np.asarray(np.mean(tempered, axis=0))
 
 
 def train_members(samples: Samples, recipe: Recipe, where: Compute) -> Ensemble:
@@ -135,7 +136,7 @@ KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine}
 
 
 def folds(samples: Samples, settings: SeriesSettings) -> NDArray[np.int64]:
-    """Number the fold of each sample: whole blocks, classes as even as these allow.
+    """Give each sample a fold: whole blocks, classes as even as these allow.
 
     Fewer blocks than folds give as many folds as blocks.
     """
@@ -192,7 +193,9 @@ def hold_out(
 ) -> Held:
     """Train without each fold in turn, and look at it."""
     fold = folds(samples, recipe.series)
-    each = {m: np.zeros((samples.count, len(fold))) for m in recipe.series.methods}
+    each: dict[str, Float] = {
+        m: np.zeros((samples.count, len(fold))) for m in recipe.series.methods
+    }
     learnable = np.empty(len(fold), dtype=np.bool_)
     numbers = np.unique(fold)
     for k in numbers:

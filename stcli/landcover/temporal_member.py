@@ -83,7 +83,9 @@ class Network:
         except KeyError as error:
             raise TypeError(f"no {error} among the network's arrays") from error
         network = TemporalMamba(len(low), classes, settings, where.scan)
-        rest: dict[str, Any] = {k: v for k, v in state.items() if k not in ("low", "high", "offsets")}
+        rest: dict[str, Any] = {
+            k: v for k, v in state.items() if k not in ("low", "high", "offsets")
+        }
         weights: dict[str, Tensor] = {k: torch.from_numpy(v) for k, v in rest.items()}
         network.load_state_dict(weights, strict=True)
         return cls(network.eval().to(where.device), low, high, offsets, where)

@@ -125,7 +125,9 @@ def _long(table: Any, names: dict[str, str | None], path: str) -> Any:
 
 def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
     taken = {name for name in names.values() if name is not None}
-    apart = {c for c in table.columns if str(c).strip().lower() in _APART or str(c)[:8] == "Unnamed:"}
+    apart = {
+        c for c in table.columns if str(c).strip().lower() in _APART or str(c)[:8] == "Unnamed:"
+    }
     bands = [c for c in table.columns if c not in taken and c not in apart]
     bands = [c for c in bands if not str(c).lower().startswith("unnamed")]
     if not bands:
@@ -160,7 +162,7 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
 
 
 def _owners(table: Any, names: dict[str, str | None]) -> NDArray[np.int64]:
-    """Number the samples in the order of the table."""
+    """Count the samples in the order of the table."""
     keys = [names[k] for k in ("longitude", "latitude", "label")]
     keys += [c for c in table.columns if str(c).lower() == "start_date"]
     if names["id"] is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from stcli.settings.checking import check
 
-
 #: Methods that a model of series may be made of, and those that `ensemble` joins.
 METHODS = ("discriminant", "svm", "forest", "network")
 ENSEMBLE = ("discriminant", "svm")
