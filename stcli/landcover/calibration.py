@@ -136,7 +136,8 @@ def temper(probabilities: FloatArray, value: float) -> FloatArray:
         return probabilities
     z = _logs(probabilities) / value
     powers = np.exp(z - z.max(axis=0))
-    return (powers / powers.sum(axis=0)).astype(probabilities.dtype)
+    honest: FloatArray = (powers / powers.sum(axis=0)).astype(probabilities.dtype)
+    return honest
 
 
 def reliability(

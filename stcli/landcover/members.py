@@ -19,8 +19,8 @@ Arrays = dict[str, NDArray[Any]]
 class Member(Protocol):
     """A trained method."""
 
-    def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the probabilities (K, n) of features (n, f)."""
+    def probabilities(self, seen: Any, /) -> NDArray[np.float64]:
+        """Give the probabilities (K, n) of features (n, f), or of what else it looks at."""
 
     def state(self) -> Arrays:
         """Give all that it has learnt."""

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from stcli.errors import ModelError, UsageError
 from stcli.landcover.network import ARCHITECTURE
 from stcli.landcover.neural import NetworkMethod, scaling_of
+from stcli.landcover.series import ARCHITECTURE as SERIES
+from stcli.landcover.series_method import SeriesMethod
 from stcli.landcover.windows import Needs, Scene
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
@@ -62,7 +64,7 @@ class Method(Protocol):
 #: damaged weights and TypeError, RuntimeError or `UsageError` where weights and card do not fit.
 Factory = Callable[[Path, Card, Compute], Method]
 
-_METHODS: dict[str, Factory] = {ARCHITECTURE: NetworkMethod}
+_METHODS: dict[str, Factory] = {ARCHITECTURE: NetworkMethod, SERIES: SeriesMethod}
 
 
 @dataclass(frozen=True)

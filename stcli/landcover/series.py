@@ -2,7 +2,8 @@
 
 A model joins one or several methods: the mean of their tempered probabilities. Temperatures, the
 model's own included, are fitted on blocked folds: each sample is looked at by methods that saw
-nothing of its block.
+nothing of its block. A sample whose class lay in its own fold alone says nothing there of a model
+that knows the class, and is left out of them.
 
 Letters: n samples, s steps, b bands, K classes.
 """
@@ -91,7 +92,7 @@ class Ensemble:
 
     def each(self, series: NDArray[np.float32]) -> dict[str, Float]:
         """Give each method's own probabilities (K, n) of series (n, s, b)."""
-        found = {}
+        found: dict[str, Float] = {}
         for name, member in self.members.items():
             found[name] = np.zeros((self.count, len(series)))
             found[name][self.seen] = member.probabilities(view(name, series, self.offsets))
@@ -103,7 +104,7 @@ class Ensemble:
 
 
 def view(name: str, series: NDArray[np.float32], offsets: NDArray[np.float64]) -> Any:
-    """What a method sees of series: features of filled series, or the series with their gaps."""
+    """Show a method what it sees of series: features of filled ones, or the series with gaps."""
     if name == "network":
         return series
     return (contrasts if name == "svm" else features)(filled(series, offsets))
@@ -111,7 +112,8 @@ def view(name: str, series: NDArray[np.float32], offsets: NDArray[np.float64]) -
 
 def joined(each: dict[str, Float], temperatures: dict[str, float]) -> Float:
     """Average tempered probabilities (K, n) of several methods."""
-    return np.mean([temper(p, temperatures[name]) for name, p in each.items()], axis=0)
+    tempered = [temper(p, temperatures[name]) for name, p in each.items()]
+    return np.asarray(np.mean(tempered, axis=0))
 
 
 def train_members(samples: Samples, recipe: Recipe, where: Compute) -> Ensemble:
@@ -134,7 +136,7 @@ KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine}
 
 
 def folds(samples: Samples, settings: SeriesSettings) -> NDArray[np.int64]:
-    """Number the fold of each sample: whole blocks, classes as even as these allow.
+    """Give each sample a fold: whole blocks, classes as even as these allow.
 
     Fewer blocks than folds give as many folds as blocks.
     """
@@ -166,8 +168,9 @@ class Held:
     learnable: NDArray[np.bool_]
 
     def temperatures(self, truth: NDArray[np.int64], inside: NDArray[np.bool_]) -> dict[str, float]:
-        """Fit each method's temperature on some of the samples."""
-        return {n: temperature(p[:, inside], truth[inside]) for n, p in self.each.items()}
+        """Fit each method's temperature on some of the samples, as far as they were learnable."""
+        use = inside & self.learnable
+        return {n: temperature(p[:, use], truth[use]) for n, p in self.each.items()}
 
     def probabilities(self, truth: NDArray[np.int64]) -> Float:
         """Join the methods (K, n); a fold's temperatures are fitted on the other folds."""
@@ -190,7 +193,9 @@ def hold_out(
 ) -> Held:
     """Train without each fold in turn, and look at it."""
     fold = folds(samples, recipe.series)
-    each = {m: np.zeros((samples.count, len(fold))) for m in recipe.series.methods}
+    each: dict[str, Float] = {
+        m: np.zeros((samples.count, len(fold))) for m in recipe.series.methods
+    }
     learnable = np.empty(len(fold), dtype=np.bool_)
     numbers = np.unique(fold)
     for k in numbers:
@@ -231,12 +236,12 @@ def train_series(
 ) -> Trained:
     """Validate on blocked folds, calibrate on what they held out, train on all samples."""
     held = hold_out(samples, recipe, where, report)
-    chances = held.probabilities(samples.truth)
-    calibration = cross_fit(chances, samples.truth, held.fold)
+    chances, use = held.probabilities(samples.truth), held.learnable
+    calibration = cross_fit(chances[:, use], samples.truth[use], held.fold[use])
     honest = np.empty_like(chances)
     for k in np.unique(held.fold):
-        here = held.fold == k
-        value = temperature(chances[:, ~here], samples.truth[~here])
+        here, rest = held.fold == k, use & (held.fold != k)
+        value = temperature(chances[:, rest], samples.truth[rest])
         honest[:, here] = temper(chances[:, here], value)
     model = train_members(samples, recipe, where)
     everywhere = np.ones(len(held.fold), dtype=np.bool_)

@@ -68,11 +68,11 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, training.learning_rate, total_steps=steps * training.epochs, pct_start=0.1
     )
-    keep = torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE)
+    keep = torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE)  # type: ignore[no-untyped-call]
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=keep)
     weight = _weights(truth, training.balance).to(where.device)
     for _ in range(training.epochs):
-        for chosen in torch.randperm(len(series)).split(training.batch):
+        for chosen in torch.split(torch.randperm(len(series)), training.batch):
             packed = move(augment(series[chosen], days, training), where.device)
             logits = model(packed)
             loss = F.cross_entropy(
@@ -87,6 +87,7 @@ def _fit(
             optimizer.step()
             schedule.step()
             average.update_parameters(model)
+    assert isinstance(average.module, TemporalMamba)  # it averages a copy of the model
     return average.module
 
 
@@ -114,4 +115,5 @@ def _weights(truth: Tensor, balance: float) -> Tensor:
     """Weights of classes whose mean over samples is 1."""
     share = torch.bincount(truth).double() / len(truth)
     weight: Any = torch.where(share > 0, share.clamp(min=1e-9) ** -balance, 0.0)
-    return (weight / (weight * share).sum()).float()
+    even: Tensor = (weight / (weight * share).sum()).float()
+    return even

@@ -162,7 +162,7 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
 
 
 def _owners(table: Any, names: dict[str, str | None]) -> NDArray[np.int64]:
-    """Number the samples in the order of the table."""
+    """Count the samples in the order of the table."""
     keys = [names[k] for k in ("longitude", "latitude", "label")]
     keys += [c for c in table.columns if str(c).lower() == "start_date"]
     if names["id"] is not None:

@@ -9,7 +9,7 @@ from stcli.settings.checking import check
 
 #: Methods that a model of series may be made of, and those that `ensemble` joins.
 METHODS = ("discriminant", "svm", "forest", "network")
-ENSEMBLE = ("discriminant", "svm", "forest")
+ENSEMBLE = ("discriminant", "svm")
 
 
 @dataclass(frozen=True)
