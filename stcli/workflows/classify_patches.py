@@ -64,7 +64,7 @@ def classify_patches(
     raster = PurePath(path).suffix.lower() in _RASTERS
     model = load_patch_model(folder)
     side = model.side if source.side is None else source.side
-    patches = PatchSource(source.path, side, bands=source.bands).open()
+    patches = PatchSource(source.path, side, bands=source.bands).opened()
     model.check(source.path, patches.bands, patches.side)
     _refuse(patches, path, raster, output)
     once = batch_bytes(BATCH, len(patches.bands), patches.side)

@@ -62,7 +62,7 @@ class PatchSource:
     names: dict[int, str] | None = None
     bands: tuple[int | str, ...] = ()
 
-    def open(self) -> PatchSet:
+    def opened(self) -> PatchSet:
         """Open the patches; raises InputError."""
         return open_patches(self.path, self.side, self.bands)
 
@@ -101,7 +101,7 @@ def train_patch_model(
     """
     begun = time.perf_counter()
     refuse_folder(folder, overwrite)
-    patches = source.open()
+    patches = source.opened()
     labels = source.read_labels(len(patches.names))
     _budget(patches, run)
     chosen = np.flatnonzero(labels.classes != "")
