@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from stcli.errors import InputError
 from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
 from stcli.landcover.members import Arrays, Machine, Member
-from stcli.landcover.neurons import Neurons
 from stcli.landcover.series import Held, joined, parts_of
 from stcli.settings import PatchSettings
 
@@ -29,15 +28,12 @@ Float = NDArray[np.floating[Any]]
 #: Features (n, f) by the name of their view: see `stcli.landcover.patchfeatures`.
 Views = Mapping[str, NDArray[np.float64]]
 
-#: Price of a sample on the wrong side, of the support vector machines.
-PRICE = 10.0
-#: What each method looks at.
-_SEES = {
-    "spectrum": ("spectrum",),
-    "pattern": ("pattern",),
-    "pixels": ("pixels",),
-    "all": ("spectrum", "pattern", "pixels"),
-    "neurons": ("spectrum", "pattern", "pixels"),
+#: Each method: the views that it looks at, and its price of a sample on the wrong side.
+METHODS = {
+    "spectrum": (("spectrum",), 10.0),
+    "pattern": (("spectrum", "pattern"), 10.0),
+    "pixels": (("pixels",), 30.0),
+    "all": (("spectrum", "pattern", "pixels"), 10.0),
 }
 
 
@@ -105,7 +101,9 @@ class PatchModel:
         A model that is kept has seen all its classes: others are not in its card.
         """
         parts = parts_of(state, tuple(temperatures))
-        members: dict[str, Member] = {name: _kind(name).of(parts[name]) for name in temperatures}
+        if not set(parts) <= set(METHODS):
+            raise TypeError(f"unknown methods among {', '.join(parts)}")
+        members: dict[str, Member] = {name: Machine.of(part) for name, part in parts.items()}
         return cls(members, temperatures, np.arange(count), count)
 
 
@@ -141,9 +139,8 @@ def fit(patches: Patches, chosen: NDArray[Any], settings: PatchSettings) -> Patc
         )
     members: dict[str, Member] = {}
     for name in settings.methods:
-        shown, kind = _shown(name, patches.views)[chosen], _kind(name)
-        extra = (PRICE,) if kind is Machine else ()
-        members[name] = kind.fit(shown, truth, settings.seed, *extra)
+        shown = _shown(name, patches.views)[chosen]
+        members[name] = Machine.fit(shown, truth, settings.seed, METHODS[name][1])
     return PatchModel(members, dict.fromkeys(members, 1.0), seen, patches.count)
 
 
@@ -221,12 +218,5 @@ def train_patches(
 
 
 def _shown(name: str, views: Views) -> NDArray[np.float64]:
-    """Features that a method sees."""
-    return np.concatenate([views[view] for view in _SEES[name]], axis=1)
-
-
-def _kind(name: str) -> Any:
-    """Kind of a method; TypeError for none of ours."""
-    if name not in _SEES:
-        raise TypeError(f"unknown method {name}")
-    return Neurons if name == "neurons" else Machine
+    """Join the features that a method sees."""
+    return np.concatenate([views[view] for view in METHODS[name][0]], axis=1)

@@ -10,7 +10,7 @@ from stcli.settings.checking import check
 #: Methods that a model of patches may be made of, by the words of ``--algorithm``.
 PATCH_METHODS = {
     "svm": ("spectrum",),
-    "ensemble": ("spectrum", "pixels", "all", "neurons"),
+    "ensemble": ("spectrum", "pattern", "pixels", "all"),
 }
 
 

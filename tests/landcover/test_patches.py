@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from stcli.errors import InputError
-from stcli.landcover.neurons import Neurons
 from stcli.landcover.patches import Patches, PatchModel, folds, train_patches
 from stcli.landcover.patchfeatures import (
     PAIRED,
@@ -135,15 +134,3 @@ def test_two_classes_and_one_class_missing_from_a_fold():
     assert 0 < trained.held.learnable.mean() < 1
     two = train_patches(Patches(views, np.arange(60) % 2, None, 2), PatchSettings(folds=2))
     assert (two.probabilities.argmax(axis=0) == np.arange(60) % 2).mean() > 0.9
-
-
-def test_neurons_against_scikit_learn():
-    from sklearn.neural_network import MLPClassifier
-
-    generator = np.random.default_rng(3)
-    x, truth = generator.normal(size=(80, 5)), np.arange(80) % 3
-    x[:, 0] += truth
-    layer = Neurons.fit(x, truth, 1)
-    z = (x - x.mean(0)) / x.std(0)
-    peer = MLPClassifier((128,), alpha=3.0, max_iter=40, random_state=1).fit(z, truth)
-    np.testing.assert_allclose(layer.probabilities(x), peer.predict_proba(z).T, atol=1e-12)
