@@ -88,7 +88,10 @@ def stack(tmp_path_factory):
 # --- training -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", ["ensemble", "discriminant", "svm", "network"])
+@pytest.mark.parametrize(
+    "algorithm",
+    ["ensemble", "discriminant", "svm", pytest.param("network", marks=pytest.mark.slow)],
+)
 def test_training_is_repeatable_and_its_figures_are_held_out(algorithm, samples, tmp_path):
     run = [
         good(
