@@ -91,7 +91,7 @@ def read_tokyo(data: Path, which: str) -> tuple[NDArray[np.float32], NDArray[np.
 
 
 def plain_features(patches: NDArray[np.float32], unit: float) -> NDArray[np.float64]:
-    """Measure the baseline's: log bands and ratios of all pairs, by percentiles, mean and deviation."""
+    """Measure log bands and ratios of all pairs: percentiles, mean and deviation."""
     bands = np.log(np.maximum(patches, 0).astype(np.float64) + unit)
     pairs = itertools.combinations(range(bands.shape[1]), 2)
     ratios = np.stack([bands[:, i] - bands[:, j] for i, j in pairs], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,12 +48,23 @@ def train_temporal(
     """
     shape, training = settings
     classes = int(truth.max()) + 1
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(training.seed)
         model = TemporalMamba(values.shape[2], classes, shape, where.scan).to(where.device)
         series, days = torch.from_numpy(values), torch.from_numpy(offsets)
         average = _fit(model, (series, torch.from_numpy(truth), days), training, where)
     return average.eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work alone for a while: tensors are small, and sums keep one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fit(
