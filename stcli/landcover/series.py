@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
@@ -249,9 +251,11 @@ def train_series(
     return Trained(replace(model, temperatures=temperatures), calibration, held, honest)
 
 
-def state_of(model: Ensemble) -> Arrays:
-    """All arrays of a model, named ``method.array``."""
-    return {f"{m}.{k}": v for m, each in model.members.items() for k, v in each.state().items()}
+def state_of(model: Ensemble) -> dict[str, Tensor]:
+    """All arrays of a model, named ``method.array``, as weights are kept."""
+    each = {m: member.state() for m, member in model.members.items()}
+    arrays = {f"{m}.{k}": v for m, state in each.items() for k, v in state.items()}
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
 
 
 def parts_of(state: Arrays, names: Sequence[str]) -> dict[str, Arrays]:

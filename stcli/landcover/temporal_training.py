@@ -81,8 +81,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, training.learning_rate, total_steps=steps * training.epochs, pct_start=0.1
     )
-    keep = torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE)  # type: ignore[no-untyped-call]
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=keep)
+    average = torch.optim.swa_utils.AveragedModel(model, avg_fn=_follow)
     weight = _weights(truth, training.balance).to(where.device)
     for _ in range(training.epochs):
         for chosen in torch.split(torch.randperm(len(series)), training.batch):
@@ -102,6 +101,12 @@ def _fit(
             average.update_parameters(model)
     assert isinstance(average.module, TemporalMamba)  # it averages a copy of the model
     return average.module
+
+
+def _follow(old: Tensor, new: Tensor, count: Any) -> Tensor:
+    """Move averaged weights towards the model's; faster in the first steps."""
+    keep = min(_AVERAGE, float(count) / (float(count) + 10))
+    return old.lerp(new, 1 - keep)
 
 
 def augment(series: Tensor, days: Tensor, training: TemporalTraining) -> Packed:

@@ -273,7 +273,7 @@ def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
     ------
     UsageError, InputError, ModelError
     """
-    stack = stacking.dating.open(raster, model.card)
+    stack = stacking.dating.stack_of(raster, model.card)
     space = label_space(raster.info, model.slic)
     if not isinstance(model.method, SeriesMethod):
         return FusedLook(model, space, stack, stacking.tau, stacking.best_date)

@@ -45,7 +45,7 @@ class Dating:
         if (self.mask_band is None) != (not self.clear):
             raise UsageError("--mask-band and --clear belong together: one of them is missing.")
 
-    def open(self, raster: Raster, card: Card) -> DateStack:
+    def stack_of(self, raster: Raster, card: Card) -> DateStack:
         """Find the model's variables and the dates.
 
         Raises

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stcli import __version__
@@ -89,7 +88,7 @@ def train_series_model(
     where = compute(settings.device, settings.scan, settings.jobs or 1)
     trained = train_series(seasoned.samples, recipe, where, report)
     card = _card(path, seasoned, trained, recipe, slic, where)
-    state = {k: torch.from_numpy(np.array(v)) for k, v in state_of(trained.model).items()}
+    state = state_of(trained.model)
     count = sum(tensor.numel() for tensor in state.values())
     card = save_weights(folder, state, card.model_copy(update={"parameters": count}))
     return SeriesModel(folder, card, time.perf_counter() - begun)
