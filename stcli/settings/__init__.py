@@ -1,7 +1,13 @@
 """The control panel: one frozen dataclass per algorithm, standard library only."""
 
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
-from stcli.settings.landcover import NetworkSettings, TrainingSettings
+from stcli.settings.landcover import (
+    ALGORITHMS,
+    ForestSettings,
+    NetworkSettings,
+    SvmSettings,
+    TrainingSettings,
+)
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
 from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
@@ -15,6 +21,7 @@ from stcli.settings.segmentation import (
 from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
 
 __all__ = [
+    "ALGORITHMS",
     "LANDCOVER_SLIC",
     "PATCH_METHODS",
     "SCHEDULERS",
@@ -22,6 +29,7 @@ __all__ = [
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
+    "ForestSettings",
     "MergeSettings",
     "NetworkSettings",
     "NoiseMapSettings",
@@ -31,6 +39,7 @@ __all__ = [
     "SeriesSettings",
     "ShrinkSettings",
     "SlicSettings",
+    "SvmSettings",
     "TemporalSettings",
     "TemporalTraining",
     "TrainingSettings",
