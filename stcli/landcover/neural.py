@@ -92,17 +92,19 @@ class NetworkMethod:
         result[(slice(None), *into)] = chances[(slice(None), *out)]
 
     def _window(self, window: Window) -> NDArray[np.float32]:
-        windows = batch([window], self.scaling, self.slic.step)
+        windows = batch([window], self.scaling, self.slic.step, self.settings.order)
         logits, _ = self.network(windows.to(self.where.device))
         return torch.softmax(logits[0], dim=0).cpu().numpy()
 
 
-def batch(windows: Sequence[Window], scaling: BandScaling, step: int) -> Windows:
+def batch(
+    windows: Sequence[Window], scaling: BandScaling, step: int, order: str = "serpentine"
+) -> Windows:
     """Make the network's input of lattice windows."""
-    index, shape, starts = pack([window.tokens(step) for window in windows])
+    packed = pack([window.tokens(step, order) for window in windows])
     valid = torch.from_numpy(np.stack([window.valid for window in windows]))
     values = np.stack([window.values for window in windows]).astype(np.float32)
-    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, index, shape, starts)
+    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, *packed)
 
 
 def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:

@@ -62,9 +62,9 @@ class Window:
     segments: NDArray[Any]
     lattice: tuple[int, int]
 
-    def tokens(self, step: int) -> Tokens:
+    def tokens(self, step: int, order: str = "serpentine") -> Tokens:
         """Tokens of this window's segments."""
-        return tokenise(self.segments, self.lattice, step)
+        return tokenise(self.segments, self.lattice, step, order)
 
 
 @dataclass(frozen=True)

@@ -103,17 +103,20 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
 
 def test_pack_lays_tokens_end_to_end():
     labels = [np.array([[1, 1], [0, 2]]), np.zeros((2, 2), int), np.array([[7, 0], [0, 0]])]
-    index, shape, starts = pack([tokenise(each, (0, 0), 1) for each in labels])
+    index, shape, starts, across = pack([tokenise(each, (0, 0), 1) for each in labels])
     assert index.tolist() == [[[0, 0], [3, 1]], [[3, 3], [3, 3]], [[2, 3], [3, 3]]]
     assert shape.shape == (3, SHAPE_FEATURES)
     assert starts.tolist() == [True, False, True]
+    assert across.tolist() == [0, 1, 2]
 
 
 def test_pack_of_nothing():
-    nothing = Tokens(np.zeros((2, 2), dtype=np.int64), np.zeros((0, SHAPE_FEATURES), np.float32))
-    index, shape, starts = pack([nothing])
+    none = np.zeros(0, dtype=np.int64)
+    shape = np.zeros((0, SHAPE_FEATURES), np.float32)
+    nothing = Tokens(np.zeros((2, 2), dtype=np.int64), shape, none)
+    index, shape, starts, across = pack([nothing])
     assert not index.any()
-    assert (len(shape), len(starts)) == (0, 0)
+    assert (len(shape), len(starts), len(across)) == (0, 0, 0)
 
 
 def test_moments_are_those_of_each_tokens_pixels():
