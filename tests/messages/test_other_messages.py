@@ -30,6 +30,7 @@ from stcli.errors import (
 )
 from stcli.landcover import prediction, training
 from stcli.landcover.accuracy import ConfusionMatrix, stratified_accuracy
+from stcli.landcover.calibration import cross_fit, temperature
 from stcli.nn import scan, weights
 from stcli.nn.device import resolve
 from stcli.noise.wavelets import bank
@@ -77,6 +78,21 @@ CASES = [
     (call(stratified_accuracy, TWO, (9, 9), 1, 2), UsageError, "pixel area 1: want (0, 1) and > 0"),
     (call(stratified_accuracy, TWO, (0, 0), 1), InputError, ": want one count ≥ 0 per class, not"),
     (call(stratified_accuracy, TWO, (9, 3), 1), InputError, "want at least 2 points and no more"),
+    (
+        call(temperature, np.ones((2, 3)), np.array([0, 1])),
+        InputError,
+        "and truth (2,) found, wanted (class, sample) and (sample,) with at least one sample.",
+    ),
+    (
+        call(temperature, np.ones((2, 3)), np.array([0, 1, 2])),
+        InputError,
+        "calibration: classes 0 to 2 found, wanted 0 to 1.",
+    ),
+    (
+        call(cross_fit, np.full((2, 3), 0.5), np.array([0, 1, 0]), np.zeros(3, int)),
+        InputError,
+        "calibration: samples of one group found, at least two are wanted.",
+    ),
     (call(resolve, "tpu"), UsageError, "--device: 'tpu' found, auto, cpu, cuda wanted."),
     (call(scan.choose, "fpga"), UsageError, "--scan: 'fpga' found, cpu, cuda, reference wanted."),
     (call(bank, "bior2.2"), UsageError, "--wavelet: 'bior2.2' found, an orthogonal wavelet of at"),

@@ -79,6 +79,9 @@ CASES = [
         "--shape-compactness: found 2.0, wanted between 0 and 1.",
     ),
     (ObjectSettings, {"percentiles": (101.0,)}, "--percentiles: found 101.0, wanted from 0 to 100"),
+    (NetworkSettings, {"order": "random"}, "order: found random, wanted serpentine or "),
+    (NetworkSettings, {"local_width": -1}, "local_width: found -1, wanted >= 0 channels."),
+    (NetworkSettings, {"layers": -1}, "layers: found -1, wanted >= 0."),
     (NetworkSettings, {"margin": -4}, "margin: found -4, wanted >= 0 pixels."),
     (NetworkSettings, {"window": 66}, "window: found 66, wanted a multiple of 4 pixels."),
     (
