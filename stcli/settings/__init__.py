@@ -1,7 +1,13 @@
 """The control panel: one frozen dataclass per algorithm, standard library only."""
 
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
-from stcli.settings.landcover import NetworkSettings, TrainingSettings
+from stcli.settings.landcover import (
+    ALGORITHMS,
+    ForestSettings,
+    NetworkSettings,
+    SvmSettings,
+    TrainingSettings,
+)
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
@@ -14,12 +20,14 @@ from stcli.settings.segmentation import (
 from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
 
 __all__ = [
+    "ALGORITHMS",
     "LANDCOVER_SLIC",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
+    "ForestSettings",
     "MergeSettings",
     "NetworkSettings",
     "NoiseMapSettings",
@@ -28,6 +36,7 @@ __all__ = [
     "SeriesSettings",
     "ShrinkSettings",
     "SlicSettings",
+    "SvmSettings",
     "TemporalSettings",
     "TemporalTraining",
     "TrainingSettings",
