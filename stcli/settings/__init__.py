@@ -9,6 +9,7 @@ from stcli.settings.landcover import (
     TrainingSettings,
 )
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -17,10 +18,12 @@ from stcli.settings.segmentation import (
     ObjectSettings,
     SlicSettings,
 )
+from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
 
 __all__ = [
     "ALGORITHMS",
     "LANDCOVER_SLIC",
+    "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
@@ -31,10 +34,14 @@ __all__ = [
     "NetworkSettings",
     "NoiseMapSettings",
     "ObjectSettings",
+    "PatchSettings",
     "RunSettings",
+    "SeriesSettings",
     "ShrinkSettings",
     "SlicSettings",
     "SvmSettings",
+    "TemporalSettings",
+    "TemporalTraining",
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",
