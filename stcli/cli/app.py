@@ -27,6 +27,7 @@ from stcli.cli import (
     info,
     merge,
     mnf,
+    model,
     noise,
     objects,
     preview,
@@ -62,6 +63,7 @@ for verb in _VERBS:
 app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
+app.add_typer(model.app, name="model")
 everywhere.extend(app)
 
 

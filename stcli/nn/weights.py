@@ -1,7 +1,6 @@
 """Weights on disk: a folder with ``weights.safetensors`` and ``card.json``; never a pickle.
 
-The card follows the STAC Machine Learning Model extension's words (``mlm:`` fields) where it has
-one; what stcli needs beyond them stands under ``stcli``.
+Beside them lies ``item.json``, the card as a STAC item for catalogues: see `stcli.nn.stac`.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from stcli.errors import ModelError, OutputError
+from stcli.nn.stac import item_of
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
+ITEM = "item.json"
 
 
 class _Record(BaseModel):
@@ -124,17 +125,39 @@ def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:
 
     content = save({name: tensor.contiguous() for name, tensor in sorted(state.items())})
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
-    text = json.dumps(card.model_dump(by_alias=True), indent=2, ensure_ascii=False) + "\n"
     fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / WEIGHTS, content)
-        _replace(folder / CARD, text.encode())
+        _replace(folder / ITEM, _text(item_of(card, WEIGHTS, CARD)))
+        _replace(folder / CARD, _text(card.model_dump(by_alias=True)))
     except OSError as error:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         raise OutputError(f"{folder}: the model cannot be written ({error.strerror}).") from error
     return card
+
+
+def check_item(folder: Path, card: Card) -> bool:
+    """Check the item of a card; False where there is none, as in models of before.
+
+    Raises
+    ------
+    ModelError
+        When it is not the card's.
+    """
+    try:
+        found = (folder / ITEM).read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ModelError(f"{folder / ITEM}: cannot be read ({error.strerror}).") from error
+    if found != _text(item_of(card, WEIGHTS, CARD)):
+        raise ModelError(
+            f"{folder / ITEM}: another item than the card's found; it is damaged or of another "
+            "model."
+        )
+    return True
 
 
 def load_card(folder: Path) -> Card:
@@ -185,6 +208,11 @@ def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
         return load(content)
     except SafetensorError as error:
         raise ModelError(f"{path}: no safetensors file ({error}).") from error
+
+
+def _text(record: dict[str, Any]) -> bytes:
+    """Write a record as indented JSON in plain letters."""
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _replace(path: Path, content: bytes) -> None:

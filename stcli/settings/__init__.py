@@ -3,6 +3,7 @@
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
 from stcli.settings.landcover import (
     ALGORITHMS,
+    DecisionSettings,
     ForestSettings,
     NetworkSettings,
     SvmSettings,
@@ -23,6 +24,7 @@ __all__ = [
     "LANDCOVER_SLIC",
     "SCHEDULERS",
     "BandScaling",
+    "DecisionSettings",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
