@@ -8,10 +8,9 @@ the same model gives the same bytes, and a model says nothing of when or where i
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from stcli.nn.weights import Card
+from stcli.nn.card import Card
 
 _EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 #: Architectures of scikit-learn; all others are torch's.

@@ -82,22 +82,22 @@ def test_what_a_model_cannot_promise_is_refused_by_name(scene, model, calibrated
     assert str(model) in result.err
     result = cliworld.call(*words, "--model", calibrated, "--coverage", "0.97")
     assert result.code == 6
-    assert "0.8, 0.9" in result.err
+    assert "--coverage 0.97 found, the model is calibrated for 0.8, 0.9." in result.err
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "message"),
     [
-        ("--coverage", "0.9"),
-        ("--sets", "s.tif"),
-        ("--coverage", "1.5", "--sets", "s.tif"),
-        ("--min-confidence", "0"),
-        ("--min-confidence", "2"),
+        (("--coverage", "0.9"), "--coverage and --sets: one without the other found"),
+        (("--sets", "s.tif"), "--coverage and --sets: one without the other found"),
+        (("--coverage", "1.5", "--sets", "s.tif"), "--coverage: found 1.5, wanted between 0 and 1"),
+        (("--min-confidence", "0"), "--min-confidence: found 0.0, wanted above 0 and at most 1"),
+        (("--min-confidence", "2"), "--min-confidence: found 2.0, wanted above 0 and at most 1"),
     ],
 )
-def test_options_that_make_no_sense_are_wrong_usage(scene, calibrated, tmp_path, words):
+def test_options_that_make_no_sense_are_wrong_usage(scene, calibrated, tmp_path, words, message):
     result = cliworld.call("classify", scene, tmp_path / "c.tif", "--model", calibrated, *words)
     assert result.code == 2
-    assert words[0] in result.err
+    assert message in result.err
     assert not list(tmp_path.iterdir())

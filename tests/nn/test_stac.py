@@ -63,7 +63,7 @@ def test_an_item_changed_or_of_another_model_is_found(tmp_path):
     written = load_card(tmp_path)
     assert check_item(tmp_path, written)
     (tmp_path / ITEM).write_text((tmp_path / ITEM).read_text().replace("B02", "B03"))
-    with pytest.raises(ModelError, match=ITEM):
+    with pytest.raises(ModelError, match="another item than the card's found"):
         check_item(tmp_path, written)
     (tmp_path / ITEM).unlink()
     assert not check_item(tmp_path, written)
