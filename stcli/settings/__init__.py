@@ -10,6 +10,7 @@ from stcli.settings.landcover import (
     TrainingSettings,
 )
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -23,6 +24,7 @@ from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTrai
 __all__ = [
     "ALGORITHMS",
     "LANDCOVER_SLIC",
+    "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
     "DecisionSettings",
@@ -34,6 +36,7 @@ __all__ = [
     "NetworkSettings",
     "NoiseMapSettings",
     "ObjectSettings",
+    "PatchSettings",
     "RunSettings",
     "SeriesSettings",
     "ShrinkSettings",
