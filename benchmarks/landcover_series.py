@@ -6,9 +6,10 @@ Protocol, for each of three seeds: five folds of whole blocks (0.5 degrees for M
 Rondônia; `StratifiedGroupKFold`, shuffled by the seed). For each fold the whole of ``stcli train
 series`` runs on the other folds alone: its own blocked folds inside them fit temperatures and
 conformal thresholds. The held-out fold is looked at once. Baselines, on the values as they stand:
-SVM (C = 10, standardised) and a random forest of 300 trees (of 100 for Mato Grosso, for time). Calibration error: bins of equal mass,
-a hundred samples a bin at least, and beside it what perfectly calibrated probabilities would show
-with as many samples. "Learnable": the sample's class was in its fold's training.
+SVM (C = 10, standardised) and a random forest of 300 trees (100 for Mato Grosso, for time).
+Calibration error: bins of equal mass, a hundred samples a bin at least, and beside it what
+perfectly calibrated probabilities would show with as many samples. "Learnable": the sample's class
+was in its fold's training.
 
 Prints ``BAR name value op target ok|short``; exit 0 when all bars hold, else 7.
 """
