@@ -23,11 +23,19 @@ ERRORS = set(codes())
 
 
 def is_array(annotation):
-    """Tell annotations of arrays, alone or in tuples, from those of others, callables' too."""
+    """Tell annotations of arrays, alone or in tuples, from others: of callables, of states."""
     if annotation is None:
         return False
     text = ast.unparse(annotation)
-    return bool(ARRAYS.search(text)) and "Callable" not in text
+    return bool(ARRAYS.search(text)) and not re.search(r"Callable|dict\[str, Tensor\]", text)
+
+
+def own(node):
+    """Walk a function without the functions inside it."""
+    for part in ast.iter_child_nodes(node):
+        if not isinstance(part, ast.FunctionDef | ast.Lambda):
+            yield part
+            yield from own(part)
 
 
 def lacks(node):
@@ -44,7 +52,7 @@ def lacks(node):
         missing.append("Returns")
     raised = {
         ast.unparse(part.exc.func).split(".")[-1]
-        for part in ast.walk(node)
+        for part in own(node)
         if isinstance(part, ast.Raise) and isinstance(part.exc, ast.Call)
     }
     missing += [f"Raises {name}" for name in sorted(raised & ERRORS) if name not in doc]
