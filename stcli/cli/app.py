@@ -18,6 +18,7 @@ from stcli.cli import (
     batch,
     check,
     classify,
+    classify_patches,
     conserve,
     denoise,
     destripe,
@@ -27,6 +28,7 @@ from stcli.cli import (
     info,
     merge,
     mnf,
+    model,
     noise,
     objects,
     preview,
@@ -59,9 +61,11 @@ _VERBS = (
 )
 for verb in _VERBS:
     app.command()(verb.command)
+app.command("classify-patches")(classify_patches.command)
 app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
+app.add_typer(model.app, name="model")
 everywhere.extend(app)
 
 
