@@ -230,7 +230,7 @@ def _cgroups() -> Iterator[tuple[Path, str, Path]]:
         lines = ["0::/"]
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        inside = Path(*(part for part in path.split(os.sep) if part not in ("", "..")))
+        inside = Path(*(part for part in Path(path).parts[1:] if part != ".."))
         if not controllers:
             yield root, "memory.max", inside
         elif "memory" in controllers.split(","):
