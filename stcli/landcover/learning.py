@@ -1,0 +1,160 @@
+"""The seam between an algorithm and what judges it: folds, calibration and report know no more.
+
+A `Learner` learns the training samples of a task; what it `Learned` gives probabilities for any
+window. The network is one; a forest may be another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stcli.landcover.accuracy import ConfusionMatrix
+from stcli.landcover.network import ARCHITECTURE, GLocal
+from stcli.landcover.neural import batch
+from stcli.landcover.task import Sample, Task
+from stcli.landcover.training import Begin, Keep, Report, train
+from stcli.settings import NetworkSettings, TrainingSettings
+
+#: Held-out pixels that calibration is fitted on, at most; of more, every n-th is taken.
+MOST = 400_000
+
+
+class Learned(Protocol):
+    """What came out of learning."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """All that must be stored."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was kept; 0 for an algorithm that knows none."""
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Figures of each epoch."""
+
+    def chances(self, sample: Sample) -> NDArray[np.float32]:
+        """Class probabilities (class, row, col) of a window, as they come: not calibrated."""
+
+
+class Learner(Protocol):
+    """An algorithm with its settings."""
+
+    @property
+    def architecture(self) -> str:
+        """Name in the card."""
+
+    def learn(self, task: Task, report: Report, keep: Keep | None = None) -> Learned:
+        """Learn ``task.train``; ``task.validation`` may choose when to stop, and may be empty."""
+
+
+@dataclass(frozen=True)
+class NetworkLearner:
+    """The GLocal network.
+
+    Attributes
+    ----------
+    network : NetworkSettings
+    training : TrainingSettings
+    weights : dict of str to Tensor
+        To begin with; see `stcli.landcover.training.Begin`.
+    """
+
+    network: NetworkSettings
+    training: TrainingSettings
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> str:
+        """Name in the card."""
+        return ARCHITECTURE
+
+    def learn(self, task: Task, report: Report, keep: Keep | None = None) -> LearnedNetwork:
+        """Train; see `stcli.landcover.training.train`."""
+        begin = Begin(self.weights, keep)
+        found = train(task, self.network, self.training, report, begin)
+        return LearnedNetwork(self.network, task, found.state, found.epoch, found.history)
+
+
+class LearnedNetwork:
+    """A trained network: `state`, `epoch` and `history` as in `Learned`."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        task: Task,
+        state: dict[str, Tensor],
+        epoch: int,
+        history: list[dict[str, float]],
+    ) -> None:
+        self.state, self.epoch, self.history = state, epoch, history
+        self._task, self._order = task, settings.order
+        size = (len(task.scaling.low), len(task.classes))
+        self._model = GLocal(*size, settings, task.where.scan).to(task.where.device)
+        self._model.load_state_dict(state)
+        self._model.eval()
+
+    @torch.inference_mode()
+    def chances(self, sample: Sample) -> NDArray[np.float32]:
+        """Softmax of a window's pixel logits: (class, row, col)."""
+        task = self._task
+        windows = batch([sample.window], task.scaling, task.step, self._order)
+        logits, _ = self._model(windows.to(task.where.device))
+        return torch.softmax(logits[0], dim=0).cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What was found on samples that were held out.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float32 (class, pixel)
+        At labelled pixels; of many, every n-th.
+    truth : ndarray of int64 (pixel,)
+        Class from 0.
+    place : ndarray of int64 (pixel, 2)
+        Row and column on the lattice.
+    matrix : ConfusionMatrix
+        Of all labelled pixels.
+    """
+
+    probabilities: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    place: NDArray[np.int64]
+    matrix: ConfusionMatrix
+
+    def halves(self, side: int) -> NDArray[np.int64]:
+        """Put each pixel into one of two groups, whole blocks of a side together: (pixel,)."""
+        _, block = np.unique(self.place // side, axis=0, return_inverse=True)
+        return np.asarray(block.ravel() % 2, dtype=np.int64)
+
+
+def judge(learned: Learned, samples: Sequence[Sample], classes: tuple[str, ...]) -> Held:
+    """Give probabilities to held-out samples and compare them with their truth."""
+    labelled = sum(int(np.count_nonzero(sample.truth)) for sample in samples)
+    every, seen = -(-labelled // MOST), 0
+    matrix = ConfusionMatrix.empty(classes)
+    found: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]] = []
+    for sample in samples:
+        chances, known = learned.chances(sample), np.nonzero(sample.truth)
+        truth = sample.truth[known].astype(np.int64)
+        at = chances[:, known[0], known[1]]
+        matrix = matrix.add(at.argmax(axis=0) + 1, truth)
+        kept = slice(-seen % every, None, every)
+        place = np.stack(known, axis=1) + np.array(sample.window.lattice)
+        found.append((at[:, kept], truth[kept] - 1, place[kept]))
+        seen += len(truth)
+    chances, truth, place = (
+        np.concatenate(part, axis=-1 if n == 0 else 0)
+        for n, part in enumerate(zip(*found, strict=True))
+    )
+    return Held(chances, truth, place, matrix)
