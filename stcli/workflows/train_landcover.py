@@ -29,6 +29,7 @@ from stcli.workflows.kept_training import KeptTraining
 from stcli.workflows.samples import Recipe
 from stcli.workflows.scenes import LabelledScene, OpenScene, opened
 from stcli.workflows.survey import Survey, check_labels, survey
+from stcli.workflows.training_report import write_report
 from stcli.workflows.trainings import Figures, Ground, Outcome, Trainings
 
 
@@ -115,10 +116,12 @@ def train_landcover(
         data = _data(scenes, found, classes, outcome) | start.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
         card = save_weights(folder, outcome.learned.state, card)
+        notes = (*notes, *_notes(outcome))
+        write_report(folder, card, outcome, notes)
         ran = report(outcome.budget, outcome.tally, 0) | where
     seconds = time.perf_counter() - begun
     ran |= {"seconds": round(seconds, 3)}
-    return Model(folder, card, outcome, seconds, ran, (*notes, *_notes(outcome)))
+    return Model(folder, card, outcome, seconds, ran, notes)
 
 
 def refuse_folder(folder: Path, overwrite: bool) -> None:

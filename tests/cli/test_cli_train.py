@@ -114,6 +114,17 @@ def test_a_block_without_a_number_is_refused(text):
         parse_side(text)
 
 
+def test_the_report_stands_alone_and_shows_what_was_measured(folded):
+    text = (folded.folder / "report.html").read_text()
+    assert text.count("<img") == text.count("data:image/png;base64,") == 5
+    assert "http" not in text
+    assert "<script" not in text
+    for heading in ("How it learnt", "Classes", "Folds", "How sure it may be", "Maps"):
+        assert f"<h2>{heading}</h2>" in text
+    for fold in folded.card.metrics["folds"]:
+        assert f">{fold['overall']:.4g}<" in text
+
+
 # --- going on after a kill ----------------------------------------------------------------------
 
 
@@ -140,19 +151,18 @@ def test_a_killed_training_goes_on_to_the_same_bytes(folded, one, tmp_path, afte
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_other_settings_begin_anew(one, tmp_path):
+@pytest.mark.parametrize("changed", [{"seed": 1}, None])
+def test_other_settings_begin_anew_and_so_does_no_resume(one, tmp_path, changed):
     def stop(epoch, epochs, values):
         raise KeyboardInterrupt
 
+    with pytest.raises(KeyboardInterrupt):
+        fit(one, tmp_path / "model", QUICK, ears=Ears(figures=stop))
     heard = []
-    for again in (replace(QUICK, seed=1), QUICK):
-        with pytest.raises(KeyboardInterrupt):
-            fit(one, tmp_path / "model", QUICK, ears=Ears(figures=stop))
-        fitting = Fitting(resume=again.seed == 1)
-        heard.clear()
-        ears = Ears(figures=lambda epoch, *of: heard.append(epoch))
-        fit(one, tmp_path / "model", again, replace(fitting, overwrite=True), ears)
-        assert heard == [1, 2]
+    ears = Ears(figures=lambda epoch, *of: heard.append(epoch))
+    training = replace(QUICK, **(changed or {}))
+    fit(one, tmp_path / "model", training, Fitting(resume=changed is not None), ears)
+    assert heard == [1, 2]
 
 
 # --- many scenes --------------------------------------------------------------------------------
