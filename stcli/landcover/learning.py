@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -20,10 +21,14 @@ from stcli.landcover.network import ARCHITECTURE, GLocal
 from stcli.landcover.neural import batch
 from stcli.landcover.task import Sample, Task
 from stcli.landcover.training import Begin, Keep, Report, train
+from stcli.nn.weights import Card, load_weights
 from stcli.settings import NetworkSettings, TrainingSettings
 
-#: Held-out pixels that calibration is fitted on, at most; of more, every n-th is taken.
-MOST = 400_000
+#: Held-out pixels of a training that calibration is fitted on, at most, and their probabilities:
+#: of more, every n-th pixel is taken.
+MOST, MOST_CHANCES = 100_000, 1_000_000
+#: Layers whose outputs are the classes.
+_HEADS = ("head.", "token_head.")
 
 
 class Learned(Protocol):
@@ -96,7 +101,8 @@ class LearnedNetwork:
         history: list[dict[str, float]],
     ) -> None:
         self.state, self.epoch, self.history = state, epoch, history
-        self._task, self._order = task, settings.order
+        self._scaling, self._step, self._order = task.scaling, task.step, settings.order
+        self._device = task.where.device
         size = (len(task.scaling.low), len(task.classes))
         self._model = GLocal(*size, settings, task.where.scan).to(task.where.device)
         self._model.load_state_dict(state)
@@ -105,10 +111,23 @@ class LearnedNetwork:
     @torch.inference_mode()
     def chances(self, sample: Sample) -> NDArray[np.float32]:
         """Softmax of a window's pixel logits: (class, row, col)."""
-        task = self._task
-        windows = batch([sample.window], task.scaling, task.step, self._order)
-        logits, _ = self._model(windows.to(task.where.device))
+        windows = batch([sample.window], self._scaling, self._step, self._order)
+        logits, _ = self._model(windows.to(self._device))
         return torch.softmax(logits[0], dim=0).cpu().numpy()
+
+
+def given_weights(folder: Path, card: Card, classes: tuple[str, ...]) -> dict[str, Tensor]:
+    """Weights of a model to begin with: without its heads where its classes are others.
+
+    Raises
+    ------
+    ModelError
+        Damaged weights.
+    """
+    state = load_weights(folder, card)
+    if tuple(c.name for c in card.classes) == classes:
+        return state
+    return {name: weight for name, weight in state.items() if not name.startswith(_HEADS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +160,7 @@ class Held:
 def judge(learned: Learned, samples: Sequence[Sample], classes: tuple[str, ...]) -> Held:
     """Give probabilities to held-out samples and compare them with their truth."""
     labelled = sum(int(np.count_nonzero(sample.truth)) for sample in samples)
-    every, seen = -(-labelled // MOST), 0
+    every, seen = -(-labelled // min(MOST, MOST_CHANCES // len(classes))), 0
     matrix = ConfusionMatrix.empty(classes)
     found: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]] = []
     for sample in samples:

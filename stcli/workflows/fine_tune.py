@@ -6,20 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from stcli.errors import ModelError
+from stcli.landcover.learning import given_weights
 from stcli.landcover.network import ARCHITECTURE
 from stcli.landcover.neural import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
-from stcli.nn.weights import load_weights
 from stcli.raster.read import Raster
 from stcli.settings import NetworkSettings, SlicSettings
 from stcli.workflows.samples import Recipe
 from stcli.workflows.survey import Survey
-
-#: Layers whose outputs are the classes.
-_HEADS = ("head.", "token_head.")
 
 
 @dataclass(frozen=True)
@@ -73,18 +68,15 @@ class Start:
         self.model.check_bands(raster.info.path, raster.info.band_names)
         return replace(found, scaling=scaling_of(self.model.card))
 
-    def weights(self, classes: tuple[str, ...]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    def weights(self, classes: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Weights to begin with, and a note where the class heads are made anew."""
         if self.model is None:
             return {}, ()
         card = self.model.card
-        state = load_weights(self.model.folder, card)
+        kept = given_weights(self.model.folder, card, classes)
         before = tuple(c.name for c in card.classes)
-        if before == classes:
-            return state, ()
-        kept = {name: w for name, w in state.items() if not name.startswith(_HEADS)}
         note = f"--init: {len(before)} classes ({', '.join(before)}) before, the head is made anew"
-        return kept, (note,)
+        return kept, () if before == classes else (note,)
 
     def to_json(self) -> dict[str, Any]:
         """Name the model, for the card."""

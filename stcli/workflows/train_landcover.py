@@ -112,7 +112,7 @@ def train_landcover(
         ground = Ground(rooms, found, recipe, settings, ears.progress)
         outcome = Trainings(ground, learner, ears.figures, kept.state).run(labels)
         card = _card(rooms, found, recipe, outcome, learner.architecture)
-        where = outcome.task.where.to_json()
+        where = outcome.where.to_json()
         data = _data(scenes, found, classes, outcome) | start.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
         card = save_weights(folder, outcome.learned.state, card)

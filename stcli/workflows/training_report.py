@@ -133,8 +133,7 @@ def _maps(card: Card, outcome: Outcome) -> Section:
     names = [band.name for band in card.bands]
     values = np.array([0, *(c.value for c in card.classes)], dtype=np.uint8)
     panels = []
-    for sample, learned in outcome.shown:
-        found = learned.chances(sample).argmax(axis=0) + 1
+    for sample, found in outcome.shown:
         bands = sample.window.values[_shown_bands(names)]
         maps = (values[sample.truth], values[found])
         panels.append(Panel(bands, sample.window.valid, maps))

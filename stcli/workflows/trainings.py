@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stcli.engine.memory import Budget
 from stcli.engine.run import Tally
 from stcli.errors import InputError
@@ -19,6 +22,7 @@ from stcli.landcover.learning import Learned, Learner, judge
 from stcli.landcover.split import Block, draw_blocks, draw_folds
 from stcli.landcover.task import Sample, Task
 from stcli.landcover.training import Keep
+from stcli.nn.device import Compute
 from stcli.settings import RunSettings, TrainingSettings
 from stcli.workflows.job import Progress
 from stcli.workflows.samples import Recipe, cut_scenes
@@ -26,6 +30,8 @@ from stcli.workflows.scenes import OpenScene
 from stcli.workflows.survey import Survey
 
 Figures = Callable[[int, int, dict[str, float]], None]
+#: A held-out window and the classes found in it.
+Shown = tuple[Sample, NDArray[np.int64]]
 #: Held-out windows kept for the report's pictures.
 _SHOWN = 4
 
@@ -68,14 +74,14 @@ class Outcome:
         Figures of each epoch of each training.
     reliability : (Reliability, Reliability) or None
         Before the temperature and after.
-    shown : list of (Sample, Learned)
-        Held-out windows and what they were held out from.
+    shown : list of (Sample, ndarray of int (row, col))
+        Held-out windows and the classes, from 1, found by the training that they were held from.
     budget : Budget
     tally : Tally
     held : dict
         The blocks held out, by training.
-    task : Task
-        Of the model that is kept.
+    where : Compute
+        Device and scan.
     """
 
     learned: Learned
@@ -84,11 +90,11 @@ class Outcome:
     calibration: Calibration | None
     curves: dict[str, list[dict[str, float]]]
     reliability: tuple[Reliability, Reliability] | None
-    shown: list[tuple[Sample, Learned]]
+    shown: list[Shown]
     budget: Budget
     tally: Tally
     held: dict[str, list[Block]] | None
-    task: Task
+    where: Compute
 
 
 @dataclass
@@ -141,11 +147,11 @@ class Trainings:
             "split": training.split,
             "validation": accuracy(found.matrix).to_json(),
         }
-        shown = [(sample, learned) for sample in _widest(task.validation)]
+        shown = [_shown(sample, learned) for sample in _widest(task.validation)]
         blocks = None if held is None else {"train": sorted(held)}
         return Outcome(
             *(learned, found.matrix, metrics, calibration, self._curves, shapes, shown),
-            *(budget, tally, blocks, task),
+            *(budget, tally, blocks, task.where),
         )
 
     def _folds(self, labels: str) -> Outcome:
@@ -167,10 +173,10 @@ class Trainings:
             found = judge(learned, task.validation, task.classes)
             away = sum(survey.counts[block] for block in held)
             folds.append(Fold(found, survey.pixels - away))
-            shown += [(sample, learned) for sample in _widest(task.validation)[:1]]
-            first = first or (learned, alone)
+            shown += [_shown(sample, learned) for sample in _widest(task.validation)[:1]]
+            first = first or learned
         assert first is not None  # there are two folds at least
-        learned, task = first
+        learned = first
         if training.final_fit:
             task, budget, tally = self.ground.task(frozenset())
             learned = self._learn(task, "final fit", (training.folds, count))
@@ -185,7 +191,7 @@ class Trainings:
         blocks = {f"fold {n}": sorted(held) for n, held in enumerate(dealt, start=1)}
         return Outcome(
             *(learned, pooled(folds), metrics, calibration, self._curves, shapes),
-            *(shown[:_SHOWN], budget, tally, blocks, task),
+            *(shown[:_SHOWN], budget, tally, blocks, task.where),
         )
 
     def _learn(self, task: Task, stage: str, place: tuple[int, int]) -> Learned:
@@ -217,6 +223,10 @@ def _shapes(
 ) -> tuple[Reliability, Reliability]:
     after = temper(probabilities, calibration.temperature)
     return reliability(probabilities, truth), reliability(after, truth)
+
+
+def _shown(sample: Sample, learned: Learned) -> Shown:
+    return sample, learned.chances(sample).argmax(axis=0) + 1
 
 
 def _widest(samples: Sequence[Sample]) -> list[Sample]:
