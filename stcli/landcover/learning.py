@@ -7,9 +7,9 @@ window. The network is one; a forest may be another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from stcli.landcover.network import ARCHITECTURE, GLocal
 from stcli.landcover.neural import batch
 from stcli.landcover.task import Sample, Task
 from stcli.landcover.training import Begin, Keep, Report, train
+from stcli.landcover.windows import Window
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import NetworkSettings, TrainingSettings
 
@@ -35,6 +36,14 @@ class Learned(Protocol):
     """What came out of learning."""
 
     @property
+    def architecture(self) -> str:
+        """Name in the card."""
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The card's field of that name: what loading needs beside the state."""
+
+    @property
     def state(self) -> dict[str, Tensor]:
         """All that must be stored."""
 
@@ -46,16 +55,15 @@ class Learned(Protocol):
     def history(self) -> list[dict[str, float]]:
         """Figures of each epoch."""
 
-    def chances(self, sample: Sample) -> NDArray[np.float32]:
-        """Class probabilities (class, row, col) of a window, as they come: not calibrated."""
+    def window(self, window: Window, /) -> NDArray[np.float32]:
+        """Class probabilities (class, row, col) as they come: not calibrated.
+
+        NaN where not valid, and maybe beyond the window's centre.
+        """
 
 
 class Learner(Protocol):
     """An algorithm with its settings."""
-
-    @property
-    def architecture(self) -> str:
-        """Name in the card."""
 
     def learn(self, task: Task, report: Report, keep: Keep | None = None) -> Learned:
         """Learn ``task.train``; ``task.validation`` may choose when to stop, and may be empty."""
@@ -75,12 +83,7 @@ class NetworkLearner:
 
     network: NetworkSettings
     training: TrainingSettings
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def architecture(self) -> str:
-        """Name in the card."""
-        return ARCHITECTURE
+    weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def learn(self, task: Task, report: Report, keep: Keep | None = None) -> LearnedNetwork:
         """Train; see `stcli.landcover.training.train`."""
@@ -90,7 +93,9 @@ class NetworkLearner:
 
 
 class LearnedNetwork:
-    """A trained network: `state`, `epoch` and `history` as in `Learned`."""
+    """A trained network; see `Learned`."""
+
+    architecture = ARCHITECTURE
 
     def __init__(
         self,
@@ -101,6 +106,7 @@ class LearnedNetwork:
         history: list[dict[str, float]],
     ) -> None:
         self.state, self.epoch, self.history = state, epoch, history
+        self.network = asdict(settings)
         self._scaling, self._step, self._order = task.scaling, task.step, settings.order
         self._device = task.where.device
         size = (len(task.scaling.low), len(task.classes))
@@ -109,9 +115,9 @@ class LearnedNetwork:
         self._model.eval()
 
     @torch.inference_mode()
-    def chances(self, sample: Sample) -> NDArray[np.float32]:
+    def window(self, window: Window, /) -> NDArray[np.float32]:
         """Softmax of a window's pixel logits: (class, row, col)."""
-        windows = batch([sample.window], self._scaling, self._step, self._order)
+        windows = batch([window], self._scaling, self._step, self._order)
         logits, _ = self._model(windows.to(self._device))
         return torch.softmax(logits[0], dim=0).cpu().numpy()
 
@@ -164,7 +170,7 @@ def judge(learned: Learned, samples: Sequence[Sample], classes: tuple[str, ...])
     matrix = ConfusionMatrix.empty(classes)
     found: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]] = []
     for sample in samples:
-        chances, known = learned.chances(sample), np.nonzero(sample.truth)
+        chances, known = learned.window(sample.window), np.nonzero(sample.truth)
         truth = sample.truth[known].astype(np.int64)
         at = chances[:, known[0], known[1]]
         matrix = matrix.add(at.argmax(axis=0) + 1, truth)

@@ -108,10 +108,10 @@ def train_landcover(
         found = start.scaled(found, rooms[0].raster)
         weights, notes = start.weights(classes)
         learner = fitting.learner or NetworkLearner(recipe.network, recipe.training, weights)
-        kept.identify(**_identity(scenes, recipe, settings, (learner.architecture, start.sha256)))
+        kept.identify(**_identity(scenes, recipe, settings, repr(learner), start.sha256))
         ground = Ground(rooms, found, recipe, settings, ears.progress)
         outcome = Trainings(ground, learner, ears.figures, kept.state).run(labels)
-        card = _card(rooms, found, recipe, outcome, learner.architecture)
+        card = _card(rooms, found, recipe, outcome)
         where = outcome.where.to_json()
         data = _data(scenes, found, classes, outcome) | start.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
@@ -143,14 +143,19 @@ def refuse_folder(folder: Path, overwrite: bool) -> None:
 
 
 def _identity(
-    scenes: Sequence[LabelledScene], recipe: Recipe, settings: RunSettings, model: tuple[str, str]
+    scenes: Sequence[LabelledScene],
+    recipe: Recipe,
+    settings: RunSettings,
+    learner: str,
+    sha256: str,
 ) -> dict[str, Any]:
     """All that can change the weights, in plain facts."""
     where = compute(settings.device, settings.scan, settings.jobs)
     return {
         "version": __version__,
         "recipe": fields(recipe),
-        "model": list(model),
+        "learner": learner,
+        "init": sha256,
         "where": where.to_json(),
         "scenes": [
             {
@@ -164,21 +169,19 @@ def _identity(
     }
 
 
-def _card(
-    scenes: Sequence[OpenScene], found: Survey, recipe: Recipe, outcome: Outcome, kind: str
-) -> Card:
+def _card(scenes: Sequence[OpenScene], found: Survey, recipe: Recipe, outcome: Outcome) -> Card:
     info, scaling, truth = scenes[0].raster.info, found.scaling, scenes[0].truth
     bands = zip(info.band_names, scaling.low, scaling.high, strict=True)
     legend = zip(truth.values, truth.classes, colors(truth.classes), strict=True)
     fitted = outcome.calibration
     return Card(
         schema="stcli-card-1",
-        architecture=kind,
+        architecture=outcome.learned.architecture,
         bands=tuple(BandCard(name=name, low=low, high=high) for name, low, high in bands),
         classes=tuple(ClassCard(value=v, name=name, color=color) for v, name, color in legend),
         resolution=pixel_size(info.geobox),
         segmentation=fields(recipe.slic),
-        network=fields(recipe.network),
+        network=outcome.learned.network,
         training=fields(recipe.training),
         data={},
         metrics=outcome.metrics,

@@ -19,6 +19,7 @@ from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.calibration import Calibration, Reliability, cross_fit, reliability, temper
 from stcli.landcover.folds import Fold, calibrate, held_out, pooled, summary
 from stcli.landcover.learning import Learned, Learner, judge
+from stcli.landcover.prediction import classes
 from stcli.landcover.split import Block, draw_blocks, draw_folds
 from stcli.landcover.task import Sample, Task
 from stcli.landcover.training import Keep
@@ -31,7 +32,7 @@ from stcli.workflows.survey import Survey
 
 Figures = Callable[[int, int, dict[str, float]], None]
 #: A held-out window and the classes found in it.
-Shown = tuple[Sample, NDArray[np.int64]]
+Shown = tuple[Sample, NDArray[np.uint8]]
 #: Held-out windows kept for the report's pictures.
 _SHOWN = 4
 
@@ -49,11 +50,6 @@ class Ground:
     def task(self, held: frozenset[Block] | None) -> tuple[Task, Budget, Tally]:
         """Cut the windows of a split; None for one of random pixels."""
         return cut_scenes(self.scenes, self.survey, held, self.recipe, self.settings, self.progress)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.scenes[0].truth.classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +222,7 @@ def _shapes(
 
 
 def _shown(sample: Sample, learned: Learned) -> Shown:
-    return sample, learned.chances(sample).argmax(axis=0) + 1
+    return sample, classes(learned.window(sample.window))
 
 
 def _widest(samples: Sequence[Sample]) -> list[Sample]:
