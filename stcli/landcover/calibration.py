@@ -118,7 +118,7 @@ def temperature(probabilities: FloatArray, truth: NDArray[np.integer[Any]]) -> f
     return 1 / float(brentq(slope, low, high, xtol=1e-6))
 
 
-def temper(probabilities: FloatArray, value: float) -> FloatArray:
+def temper(probabilities: NDArray[Any], value: float) -> NDArray[Any]:
     """Apply a temperature: p ** (1 / T), normalised.
 
     Parameters

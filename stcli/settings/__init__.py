@@ -1,7 +1,13 @@
 """The control panel: one frozen dataclass per algorithm, standard library only."""
 
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
-from stcli.settings.landcover import NetworkSettings, TrainingSettings
+from stcli.settings.landcover import (
+    ALGORITHMS,
+    ForestSettings,
+    NetworkSettings,
+    SvmSettings,
+    TrainingSettings,
+)
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
@@ -13,12 +19,14 @@ from stcli.settings.segmentation import (
 )
 
 __all__ = [
+    "ALGORITHMS",
     "LANDCOVER_SLIC",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
+    "ForestSettings",
     "MergeSettings",
     "NetworkSettings",
     "NoiseMapSettings",
@@ -26,6 +34,7 @@ __all__ = [
     "RunSettings",
     "ShrinkSettings",
     "SlicSettings",
+    "SvmSettings",
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",

@@ -55,6 +55,53 @@ class NetworkSettings:
         return self.window - 2 * self.margin
 
 
+#: What may be trained: the network, the two baselines, the network and the forest together.
+ALGORITHMS = ("network", "forest", "svm", "ensemble")
+
+
+@dataclass(frozen=True)
+class ForestSettings:
+    """A random forest over the features of pixels.
+
+    Attributes
+    ----------
+    trees : int
+    leaf : int
+        Pixels of a leaf, at least.
+    pixels : int
+        Labelled pixels drawn for training, at most.
+    """
+
+    trees: int = 150
+    leaf: int = 3
+    pixels: int = 40_000
+
+    def __post_init__(self) -> None:
+        check(self.trees >= 1, "trees", self.trees, ">= 1")
+        check(self.leaf >= 1, "leaf", self.leaf, ">= 1 pixels")
+        check(self.pixels >= 1, "pixels", self.pixels, ">= 1")
+
+
+@dataclass(frozen=True)
+class SvmSettings:
+    """A support vector machine over the features of pixels.
+
+    Attributes
+    ----------
+    penalty : float
+        C: what a pixel on the wrong side costs.
+    pixels : int
+        Labelled pixels drawn for training, at most: time grows with their square.
+    """
+
+    penalty: float = 10.0
+    pixels: int = 4_000
+
+    def __post_init__(self) -> None:
+        check(0 < self.penalty < math.inf, "penalty", self.penalty, "> 0 and finite")
+        check(self.pixels >= 1, "pixels", self.pixels, ">= 1")
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a land-cover model is trained.
