@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -55,6 +55,10 @@ def landcover(
     class_column: options.ClassColumn = None,
     layer: options.Layer = None,
     class_names: options.ClassNames = None,
+    algorithm: Annotated[
+        Literal["network", "forest", "svm", "ensemble"],
+        typer.Option("--algorithm", help="What learns; ensemble: network and forest together."),
+    ] = "network",
     size: options.SegmentSize = SlicSettings.size,
     compactness: options.Compactness = SlicSettings.compactness,
     epochs: Annotated[
@@ -134,6 +138,7 @@ def landcover(
     from stcli.workflows.truth import LabelSource
 
     recipe = Recipe(
+        algorithm=algorithm,
         slic=replace(LANDCOVER_SLIC, size=size, compactness=compactness),
         training=TrainingSettings(
             epochs=epochs,
@@ -170,7 +175,7 @@ def landcover(
         )
     for note in model.notes:
         console.say(note)
-    console.say(f"{folder}: {_kind(recipe.training)} epoch {model.epoch}, {model.seconds:.0f} s")
+    console.say(f"{folder}: {_kind(recipe.training, model.epoch)}, {model.seconds:.0f} s")
     if json:
         print_json(
             {
@@ -214,13 +219,13 @@ def print_model(metrics: dict[str, Any], calibration: Any) -> None:
         )
 
 
-def _kind(training: TrainingSettings) -> str:
-    """Say what the accuracy that follows was measured on, and which epoch's weights are kept."""
+def _kind(training: TrainingSettings, epoch: int) -> str:
+    """Say what the accuracy that follows was measured on, and which weights are kept."""
     if training.folds:
-        kept = "on everything" if training.final_fit else "the first fold's"
-        return f"{training.folds} folds of spatial blocks held out in turn; model {kept},"
+        kept = "trained on everything" if training.final_fit else "of the first fold"
+        return f"{training.folds} folds of spatial blocks held out in turn, model {kept}"
     kind = {"blocks": "spatial blocks", "random": "RANDOM pixels: flattering"}[training.split]
-    return f"best of {kind} after"
+    return f"best of {kind} after epoch {epoch}" if epoch else f"held out {kind}"
 
 
 app.command("downscaler")(train_downscaler.command)

@@ -1,29 +1,26 @@
 """The seam between an algorithm and what judges it: folds, calibration and report know no more.
 
 A `Learner` learns the training samples of a task; what it `Learned` gives probabilities for any
-window. The network is one; a forest may be another.
+window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.landcover.accuracy import ConfusionMatrix
-from stcli.landcover.network import ARCHITECTURE, GLocal
-from stcli.landcover.neural import batch
+from stcli.landcover.algorithms import Plan, fit
 from stcli.landcover.task import Sample, Task
-from stcli.landcover.training import Begin, Keep, Report, train
+from stcli.landcover.training import Begin, Keep, Report
 from stcli.landcover.windows import Window
 from stcli.nn.weights import Card, load_weights
-from stcli.settings import NetworkSettings, TrainingSettings
 
 #: Held-out pixels of a training that calibration is fitted on, at most, and their probabilities:
 #: of more, every n-th pixel is taken.
@@ -70,56 +67,22 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
-class NetworkLearner:
-    """The GLocal network.
+class Algorithm:
+    """Any of the algorithms of `stcli.landcover.algorithms`.
 
     Attributes
     ----------
-    network : NetworkSettings
-    training : TrainingSettings
+    plan : Plan
     weights : dict of str to Tensor
-        To begin with; see `stcli.landcover.training.Begin`.
+        For a network to begin with; see `stcli.landcover.training.Begin`.
     """
 
-    network: NetworkSettings
-    training: TrainingSettings
+    plan: Plan
     weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
-    def learn(self, task: Task, report: Report, keep: Keep | None = None) -> LearnedNetwork:
-        """Train; see `stcli.landcover.training.train`."""
-        begin = Begin(self.weights, keep)
-        found = train(task, self.network, self.training, report, begin)
-        return LearnedNetwork(self.network, task, found.state, found.epoch, found.history)
-
-
-class LearnedNetwork:
-    """A trained network; see `Learned`."""
-
-    architecture = ARCHITECTURE
-
-    def __init__(
-        self,
-        settings: NetworkSettings,
-        task: Task,
-        state: dict[str, Tensor],
-        epoch: int,
-        history: list[dict[str, float]],
-    ) -> None:
-        self.state, self.epoch, self.history = state, epoch, history
-        self.network = asdict(settings)
-        self._scaling, self._step, self._order = task.scaling, task.step, settings.order
-        self._device = task.where.device
-        size = (len(task.scaling.low), len(task.classes))
-        self._model = GLocal(*size, settings, task.where.scan).to(task.where.device)
-        self._model.load_state_dict(state)
-        self._model.eval()
-
-    @torch.inference_mode()
-    def window(self, window: Window, /) -> NDArray[np.float32]:
-        """Softmax of a window's pixel logits: (class, row, col)."""
-        windows = batch([window], self._scaling, self._step, self._order)
-        logits, _ = self._model(windows.to(self._device))
-        return torch.softmax(logits[0], dim=0).cpu().numpy()
+    def learn(self, task: Task, report: Report, keep: Keep | None = None) -> Learned:
+        """Train; see `stcli.landcover.algorithms.fit`."""
+        return fit(task, self.plan, report, Begin(self.weights, keep))
 
 
 def given_weights(folder: Path, card: Card, classes: tuple[str, ...]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stcli.errors import ModelError
+from stcli.errors import ModelError, UsageError
 from stcli.landcover.learning import given_weights
 from stcli.landcover.network import ARCHITECTURE
 from stcli.landcover.neural import scaling_of
@@ -48,9 +48,17 @@ class Start:
         return "" if self.model is None else self.model.card.sha256
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """Take the network and the segmentation that the weights were made for."""
+        """Take the network and the segmentation that the weights were made for.
+
+        Raises
+        ------
+        UsageError
+            Another algorithm is wanted.
+        """
         if self.model is None:
             return recipe
+        if recipe.algorithm != "network":
+            raise UsageError(f"--init: begins a network, and --algorithm is {recipe.algorithm}.")
         card = self.model.card
         network, slic = NetworkSettings(**card.network), SlicSettings(**card.segmentation)
         return replace(recipe, network=network, slic=slic)

@@ -45,11 +45,12 @@ _KERNELS = 160 * MB
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of everything that shapes a model."""
+    """Settings of everything that shapes a model; `algorithm` is one of `ALGORITHMS`."""
 
     slic: SlicSettings = LANDCOVER_SLIC
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    algorithm: str = "network"
 
 
 #: Samples that train, and those that are held out.

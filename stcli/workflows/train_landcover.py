@@ -16,7 +16,8 @@ from typing import Any
 
 from stcli import __version__
 from stcli.errors import OutputError
-from stcli.landcover.learning import Learner, NetworkLearner
+from stcli.landcover.algorithms import Plan
+from stcli.landcover.learning import Algorithm
 from stcli.landcover.legend import colors
 from stcli.nn.device import compute
 from stcli.nn.weights import CARD, BandCard, CalibrationCard, Card, ClassCard, save_weights
@@ -62,14 +63,11 @@ class Fitting:
         Take up a training of this command that ended early.
     init : Path or None
         A model to begin with.
-    learner : Learner or None
-        The algorithm; None for the network with the recipe's settings.
     """
 
     overwrite: bool = False
     resume: bool = True
     init: Path | None = None
-    learner: Learner | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,7 @@ def train_landcover(
     refuse_folder(folder, fitting.overwrite)
     start = Start.of(fitting.init)
     recipe = start.recipe(recipe)
+    plan = Plan(recipe.algorithm, recipe.network, recipe.training)
     with (
         KeptTraining(folder, fitting.resume) as kept,
         opened(scenes, settings, ears.progress) as rooms,
@@ -107,10 +106,9 @@ def train_landcover(
         check_labels(labels, found, classes)
         found = start.scaled(found, rooms[0].raster)
         weights, notes = start.weights(classes)
-        learner = fitting.learner or NetworkLearner(recipe.network, recipe.training, weights)
-        kept.identify(**_identity(scenes, recipe, settings, repr(learner), start.sha256))
+        kept.identify(**_identity(scenes, plan, recipe, settings), init=start.sha256)
         ground = Ground(rooms, found, recipe, settings, ears.progress)
-        outcome = Trainings(ground, learner, ears.figures, kept.state).run(labels)
+        outcome = Trainings(ground, Algorithm(plan, weights), ears.figures, kept.state).run(labels)
         card = _card(rooms, found, recipe, outcome)
         where = outcome.where.to_json()
         data = _data(scenes, found, classes, outcome) | start.to_json()
@@ -143,19 +141,14 @@ def refuse_folder(folder: Path, overwrite: bool) -> None:
 
 
 def _identity(
-    scenes: Sequence[LabelledScene],
-    recipe: Recipe,
-    settings: RunSettings,
-    learner: str,
-    sha256: str,
+    scenes: Sequence[LabelledScene], plan: Plan, recipe: Recipe, settings: RunSettings
 ) -> dict[str, Any]:
     """All that can change the weights, in plain facts."""
     where = compute(settings.device, settings.scan, settings.jobs)
     return {
         "version": __version__,
         "recipe": fields(recipe),
-        "learner": learner,
-        "init": sha256,
+        "plan": fields(plan),
         "where": where.to_json(),
         "scenes": [
             {

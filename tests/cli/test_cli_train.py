@@ -299,6 +299,24 @@ def test_legends_are_joined_by_name():
         joined_legend([raster, raster], [Given(("water",), (1,)), Given(("town",), (1,))])
 
 
+# --- other algorithms ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["forest", "svm"])
+def test_folds_and_calibration_take_any_algorithm(one, tmp_path, algorithm, scene_path):
+    training = replace(QUICK, folds=2, block=200.0, final_fit=False)
+    recipe = Recipe(SLIC, NETWORK, training, algorithm)
+    found = train_landcover(one, tmp_path / "model", recipe, RunSettings(jobs=1))
+    metrics = found.card.metrics
+    assert metrics["epoch"] == 0
+    assert sum(fold["labelled"] for fold in metrics["folds"]) == metrics["validation"]["total"]
+    assert metrics["validation"]["overall"] > 0.3
+    assert found.card.calibration.temperature > 0
+    assert "learns in one step" in (tmp_path / "model" / "report.html").read_text()
+    done = call("classify", scene_path, tmp_path / "map.tif", "--model", tmp_path / "model", "-q")
+    assert done.code == 0, done.err
+
+
 # --- given weights ------------------------------------------------------------------------------
 
 
