@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from stcli.cli import options, parsing, train_downscaler, train_series
+from stcli.cli import options, parsing, train_downscaler, train_patches, train_series
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, percent, print_json, table
 from stcli.errors import UsageError
@@ -229,4 +229,5 @@ def _kind(training: TrainingSettings, epoch: int) -> str:
 
 
 app.command("downscaler")(train_downscaler.command)
+app.command("patches")(train_patches.command)
 app.command("series")(train_series.command)

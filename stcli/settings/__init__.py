@@ -9,6 +9,7 @@ from stcli.settings.landcover import (
     TrainingSettings,
 )
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -22,6 +23,7 @@ from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTrai
 __all__ = [
     "ALGORITHMS",
     "LANDCOVER_SLIC",
+    "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
@@ -32,6 +34,7 @@ __all__ = [
     "NetworkSettings",
     "NoiseMapSettings",
     "ObjectSettings",
+    "PatchSettings",
     "RunSettings",
     "SeriesSettings",
     "ShrinkSettings",
