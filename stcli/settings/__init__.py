@@ -2,7 +2,13 @@
 
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
 from stcli.settings.landcover import NetworkSettings, TrainingSettings
-from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.noise import (
+    DestripeSettings,
+    NoiseMapSettings,
+    ShrinkSettings,
+    SimilarSettings,
+    WhitenSettings,
+)
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -25,6 +31,7 @@ __all__ = [
     "ObjectSettings",
     "RunSettings",
     "ShrinkSettings",
+    "SimilarSettings",
     "SlicSettings",
     "TrainingSettings",
     "UpscalerSettings",
