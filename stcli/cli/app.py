@@ -18,6 +18,7 @@ from stcli.cli import (
     batch,
     check,
     classify,
+    classify_patches,
     conserve,
     denoise,
     destripe,
@@ -59,6 +60,7 @@ _VERBS = (
 )
 for verb in _VERBS:
     app.command()(verb.command)
+app.command("classify-patches")(classify_patches.command)
 app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")

@@ -1,7 +1,13 @@
 """The control panel: one frozen dataclass per algorithm, standard library only."""
 
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
-from stcli.settings.landcover import NetworkSettings, TrainingSettings
+from stcli.settings.landcover import (
+    ALGORITHMS,
+    ForestSettings,
+    NetworkSettings,
+    SvmSettings,
+    TrainingSettings,
+)
 from stcli.settings.noise import (
     DestripeSettings,
     NoiseMapSettings,
@@ -9,6 +15,7 @@ from stcli.settings.noise import (
     SimilarSettings,
     WhitenSettings,
 )
+from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -17,22 +24,31 @@ from stcli.settings.segmentation import (
     ObjectSettings,
     SlicSettings,
 )
+from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
 
 __all__ = [
+    "ALGORITHMS",
     "LANDCOVER_SLIC",
+    "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
+    "ForestSettings",
     "MergeSettings",
     "NetworkSettings",
     "NoiseMapSettings",
     "ObjectSettings",
+    "PatchSettings",
     "RunSettings",
+    "SeriesSettings",
     "ShrinkSettings",
     "SimilarSettings",
     "SlicSettings",
+    "SvmSettings",
+    "TemporalSettings",
+    "TemporalTraining",
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import rasterio
 from cliworld import call, good, read, save, spawn
 from rasterio import Affine
 from test_cli_downscale import UTM, agrees, values
@@ -98,9 +99,9 @@ def test_both_heads_of_a_model_work(files, models, tmp_path):
     [
         ("latent", ("--factor", "4"), 6, "the model has 2"),
         ("plain", ("--factor", "3"), 2, "2 or 4 for a model"),
-        ("plain", ("-b", "B11,B05"), 6, "wants B05, B11"),
+        ("plain", ("-b", "B11,B05"), 6, "wants B05, B11; choose and order them."),
         ("plain", ("-b", "1"), 6, "wants B05, B11"),
-        ("guided", (), 6, "give --guide"),
+        ("guided", (), 6, "wants the guide B02, B03; give --guide."),
         ("plain", ("--method", "cubic"), 2, "go together"),
         (None, ("--method", "latent"), 2, "go together"),
     ],
@@ -134,9 +135,35 @@ def test_a_model_that_lost_to_ibp_is_used_by_force_only(files, models, tmp_path)
     how = ("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
     found = call(*how)
     assert found.code == 6
-    assert "1.250 of ibp's" in found.err
+    assert "lost: its error on held-out blocks was 1.250 of ibp's, below 1 is wanted" in found.err
     assert not (tmp_path / "o.tif").exists()
     good(*how, "--force")
+
+
+def test_a_card_that_does_not_fit_is_refused(files, models, tmp_path):
+    how = ("downscale", files["coarse"], tmp_path / "o.tif", "--model", tmp_path / "m")
+    for key, value, said in (
+        ("network", {"blocks": 2}, "m: weights and card do not match ("),
+        ("data", {"units": ["K", "K"]}, "m wants K; convert it."),
+    ):
+        shutil.copytree(models["plain"], tmp_path / "m", dirs_exist_ok=True)
+        card = json.loads((tmp_path / "m" / "card.json").read_text())
+        card[key].update(value)
+        (tmp_path / "m" / "card.json").write_text(json.dumps(card))
+        with rasterio.open(files["coarse"], "r+") as dataset:
+            dataset.units = ("degC", "degC")
+        found = call(*how)
+        with rasterio.open(files["coarse"], "r+") as dataset:
+            dataset.units = ("", "")
+        assert (found.code, said in found.err) == (6, True), found.err
+
+
+def test_factors_that_cannot_be_validated_are_refused(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("stcli.workflows.train_downscaler.validate", lambda *arguments: {})
+    how = ("--steps", 1, "--width", 8, "--blocks", 1)
+    found = call("train", "downscaler", files["coarse"], "-o", tmp_path / "n", *how)
+    assert found.code == 3
+    assert "coarse.tif: too few valid pixels to validate every factor; a larger raster" in found.err
 
 
 def test_another_kind_of_model_is_refused(files, model, tmp_path):
