@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
+from stcli.landcover.forest_member import Trees
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
 from stcli.landcover.season import filled
 from stcli.landcover.seriesfeatures import contrasts, features
@@ -134,7 +135,7 @@ def train_members(samples: Samples, recipe: Recipe, where: Compute) -> Ensemble:
 
 
 #: Methods that are kept as arrays, by name.
-KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine}
+KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine, "forest": Trees}
 
 
 def folds(samples: Samples, settings: SeriesSettings) -> NDArray[np.int64]:
