@@ -59,7 +59,14 @@ class Discriminant(_Kept):
 
     @classmethod
     def fit(cls, features: NDArray[np.float64], truth: NDArray[np.int64], seed: int) -> Self:
-        """Fit, with the shrinkage of Ledoit and Wolf; truth counts the K classes from 0."""
+        """Fit, with the shrinkage of Ledoit and Wolf; truth counts the K classes from 0.
+
+        Parameters
+        ----------
+        features : ndarray of float64, (n, f)
+        truth : ndarray of int64, (n,)
+        seed : int
+        """
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         mean, spread = _standard(features)
@@ -113,7 +120,15 @@ class Machine(_Kept):
         seed: int,
         price: float = PRICE,
     ) -> Self:
-        """Fit with γ = 1 / (f · variance); truth counts the K classes from 0."""
+        """Fit with γ = 1 / (f · variance); truth counts the K classes from 0.
+
+        Parameters
+        ----------
+        features : ndarray of float64, (n, f)
+        truth : ndarray of int64, (n,)
+        seed : int
+        price : float
+        """
         from sklearn.svm import SVC
 
         mean, spread = _standard(features)
