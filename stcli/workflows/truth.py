@@ -96,23 +96,27 @@ class RasterTruth:
 
 
 def open_truth(
-    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress
+    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int = 2
 ) -> Truth:
-    """Open truth for a raster.
+    """Open truth for a raster; `least` classes must be in it.
 
     Raises
     ------
     InputError
-        Vectors: see `read_labels`. Rasters: another grid, no integers, or fewer than two classes.
+        Vectors: see `read_labels`. Rasters: another grid, no integers, or too few classes.
     UsageError
         Vectors without a class column.
     """
     if source.is_raster:
-        return _open_raster(source, raster, settings, progress)
+        return _open_raster(source, raster, settings, progress, least)
     if source.class_column is None:
         raise UsageError(f"{source.path}: --class-column names the column with the class.")
     labels = read_labels(
-        source.path, raster.info.geobox, class_column=source.class_column, layer=source.layer
+        source.path,
+        raster.info.geobox,
+        class_column=source.class_column,
+        layer=source.layer,
+        least=least,
     )
     return VectorTruth(labels, raster.info.geobox)
 
@@ -157,7 +161,7 @@ def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> d
 
 
 def _open_raster(
-    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress
+    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int
 ) -> RasterTruth:
     info = raster.info
     truth = open_class_raster(source.path, info.geobox, info.path)
@@ -165,9 +169,9 @@ def _open_raster(
     declared = source.names or read_class_names(source.path)
     wanted = set(source.names) if source.names else set(found)
     names = {value: declared.get(value, str(value)) for value in found if value in wanted}
-    if len(names) < 2:
+    if len(names) < least:
         raise InputError(
-            f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least two "
-            "are wanted, 0 and nodata count as not labelled."
+            f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least "
+            f"{least} wanted, 0 and nodata count as not labelled."
         )
     return RasterTruth(truth, names)
