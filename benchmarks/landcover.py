@@ -149,7 +149,7 @@ SIZE = 29
 #: Pixels of the superpixels over which probabilities are averaged, each in turn.
 SUPERPIXELS = (20, 40, 80)
 #: And those whose means train where the split leaks anyway.
-RANDOM_SUPERPIXELS = (12, 25, 50, 100)
+RANDOM_SUPERPIXELS = (12, 25, 50, 100, 200)
 PRICE = 100.0
 
 
