@@ -19,6 +19,7 @@ from stcli.settings import RunSettings, SlicSettings, TrainingSettings
 from stcli.workflows.job import Inputs
 from stcli.workflows.samples import Recipe
 from stcli.workflows.scenes import LabelledScene, MixedTruth, joined_legend, opened, read_scenes
+from stcli.workflows.survey import block_side
 from stcli.workflows.train_landcover import Ears, Fitting, train_landcover
 from stcli.workflows.truth import LabelSource
 
@@ -110,8 +111,31 @@ def test_a_block_has_a_unit(text, wanted):
 
 @pytest.mark.parametrize("text", ["", "km", "1 mile", "one"])
 def test_a_block_without_a_number_is_refused(text):
-    with pytest.raises(UsageError, match="--block"):
+    with pytest.raises(UsageError, match=r"found, a length such as 500m, 1km or 0\.1 wanted"):
         parse_side(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"folds": 1}, "--folds: found 1, wanted >= 2."),
+        ({"folds": 3, "split": "random"}, "--folds: found --split random, wanted --split blocks."),
+        ({"block_unit": "mile"}, "--block: found mile, wanted a unit of m or none."),
+    ],
+)
+def test_settings_of_folds_that_cannot_be_are_refused(changed, said):
+    with pytest.raises(UsageError) as found:
+        TrainingSettings(**changed)
+    assert str(found.value) == said
+
+
+def test_metres_are_not_measured_without_a_crs(tmp_path):
+    array, profile = scene()
+    path = save(tmp_path / "bare.tif", array, profile, crs=None)
+    with Inputs((path,)).open() as raster:
+        assert block_side(raster, 50.0) == 5
+        with pytest.raises(InputError, match="has no CRS, in which --block in metres could be mea"):
+            block_side(raster, 50.0, "m")
 
 
 def test_the_report_stands_alone_and_shows_what_was_measured(folded):
@@ -224,8 +248,8 @@ def test_unclear_scenes_are_refused(words, said, tmp_path):
     ("text", "said"),
     [
         ("input,truth\na,b\n", "columns input, truth found"),
-        ("input,labels\n", "no row found"),
-        ("input,labels\na,\n", "line 2 has no labels"),
+        ("input,labels\n", "no row found, at least one is wanted."),
+        ("input,labels\na,\n", "line 2 has no labels; fill it in."),
         (None, "cannot be read as CSV"),
     ],
 )
@@ -297,6 +321,9 @@ def test_legends_are_joined_by_name():
     assert legend == {"water": 1, "corn": 2, "town": 4}
     with pytest.raises(InputError, match="value 1 is town here and water"):
         joined_legend([raster, raster], [Given(("water",), (1,)), Given(("town",), (1,))])
+    many = [Given(tuple(f"{letter}{n}" for n in range(200)), range(1, 201)) for letter in "ab"]
+    with pytest.raises(InputError, match="more than 255 classes in all labels together"):
+        joined_legend([drawn, drawn], many)
 
 
 # --- other algorithms ---------------------------------------------------------------------------
@@ -336,6 +363,12 @@ def test_other_classes_get_a_head_of_their_own(trained, scene_path, tmp_path):
     found = fit(scenes, tmp_path / "model", replace(QUICK, epochs=1), Fitting(init=Path(trained)))
     assert any("the head is made anew" in note for note in found.notes)
     assert len(found.card.classes) == 2
+
+
+def test_only_a_network_begins_with_given_weights(trained, one, tmp_path):
+    recipe = Recipe(SLIC, NETWORK, QUICK, "forest")
+    with pytest.raises(UsageError, match="--init: begins a network, and --algorithm is forest"):
+        train_landcover(one, tmp_path / "m", recipe, RunSettings(jobs=1), Fitting(init=trained))
 
 
 def test_other_bands_are_refused_for_given_weights(trained, scene_path, tmp_path):
