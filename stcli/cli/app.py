@@ -28,6 +28,7 @@ from stcli.cli import (
     info,
     merge,
     mnf,
+    model,
     noise,
     objects,
     preview,
@@ -64,6 +65,7 @@ app.command("classify-patches")(classify_patches.command)
 app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
+app.add_typer(model.app, name="model")
 everywhere.extend(app)
 
 

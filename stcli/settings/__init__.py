@@ -3,6 +3,7 @@
 from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
 from stcli.settings.landcover import (
     ALGORITHMS,
+    DecisionSettings,
     ForestSettings,
     NetworkSettings,
     SvmSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
+    "DecisionSettings",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
