@@ -33,6 +33,7 @@ from stcli.cli import (
     objects,
     preview,
     rerun,
+    sample_plan,
     segment,
     signals,
     train,
@@ -61,6 +62,7 @@ _VERBS = (
 )
 for verb in _VERBS:
     app.command()(verb.command)
+app.command("sample-plan")(sample_plan.command)
 app.command("classify-patches")(classify_patches.command)
 app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")

@@ -23,6 +23,11 @@ from stcli.downscaling.features import base, fill, mean_around
 def differences(coarse: NDArray[Any], guide: NDArray[Any], factor: int) -> NDArray[np.float64]:
     """Stack differences from the mean around: first of the guide's block means, then of the bands.
 
+    Parameters
+    ----------
+    coarse, guide : ndarray, (band, row, col) and (guide, row, col)
+        Bands, and block means of the guide, on one grid.
+
     Returns
     -------
     ndarray of float64, (guides + bands, row, col)

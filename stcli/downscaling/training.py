@@ -79,6 +79,13 @@ def copies(
     A sensor's bands are less sharp against a guide at their own resolution than block means of
     them are, by its point spread; a model meant for another scale than it is trained at must
     have seen both. `blurs` are standard deviations of a Gaussian in fine pixels.
+
+    Parameters
+    ----------
+    truth : ndarray, (band, row, col)
+    guide : ndarray, (guide, row, col)
+        On the grid of the truth.
+    factor : int
     """
     found = []
     for blur in blurs:

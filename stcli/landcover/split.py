@@ -33,7 +33,7 @@ class Split:
     blocks: frozenset[tuple[int, int]]
 
     def part(self, lattice: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Mark the held-out pixels of a rectangle of the lattice."""
+        """Mark the held-out pixels of a rectangle of the lattice: bool (row, col)."""
         rows = (np.arange(shape[0]) + lattice[0]) // self.side
         cols = (np.arange(shape[1]) + lattice[1]) // self.side
         held = np.zeros(shape, dtype=np.bool_)
@@ -81,7 +81,7 @@ def draw_blocks(
 
 
 def draw_pixels(lattice: tuple[int, int], shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
-    """Give each pixel a number in [0, 1) that depends on the seed and its lattice position only."""
+    """Give each pixel a number in [0, 1) by seed and lattice position only: (row, col)."""
     rows = (np.arange(shape[0]) + lattice[0]).astype(np.uint64)[:, None]
     cols = (np.arange(shape[1]) + lattice[1]).astype(np.uint64)[None, :]
     with np.errstate(over="ignore"):

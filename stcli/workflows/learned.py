@@ -88,7 +88,7 @@ class Learned:
         return Cost(read, own.core_pixel, worker=4 * 4 * side**2 * channels)
 
     def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Run the network over the lattice windows of the core."""
+        """Run the network over the lattice windows of the core; see `Upscaler.fine`."""
         guide = None if self.guide is None else self.guide.read(where.read)
         yield from self.model.fine(block, guide, self.factor, where.trim, where.lattice)
 

@@ -73,7 +73,7 @@ class VectorTruth:
         self.values = tuple(range(1, len(labels.classes) + 1))
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Burn a window."""
+        """Burn a window: (row, col)."""
         rows, cols = window.toslices()
         return burn(self.labels, self.geobox[rows, cols])
 
@@ -89,7 +89,7 @@ class RasterTruth:
         self._number[list(self.values)] = np.arange(1, len(self.values) + 1)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read a window."""
+        """Read a window: (row, col)."""
         block, valid = self.raster.read(window)
         inside = valid & (block[0] >= 0) & (block[0] <= 255)
         return self._number[np.where(inside, block[0], 0).astype(np.uint8)]
@@ -141,7 +141,7 @@ def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
 
 
 def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
-    """Count the pixels of a tile's core by value: (256,), of which 1 to 255 count."""
+    """Count a core's pixels, block (1, row, col) and valid (row, col), by value: (256,)."""
     found = block[0][where.trim][valid[where.trim]]
     found = found[(found >= 1) & (found <= 255)]
     return np.bincount(found.astype(np.int64), minlength=256)
