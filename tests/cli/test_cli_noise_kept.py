@@ -14,7 +14,6 @@ HOW = ("--tile-size", 64, "--json", "--no-progress", "--overwrite")
 MAP = ("--window", 9)
 VERBS = {
     "noise": ("noise", *MAP),
-    "denoise": ("denoise", *MAP, "--depth", 1, "--passes", 1),
     "mnf": ("mnf", *MAP),
     "destripe": ("destripe",),
     "whiten": ("whiten", "--along", "space"),
@@ -86,19 +85,11 @@ def test_shards_joined_are_the_whole(name, holed, whole, tmp_path):
     np.testing.assert_array_equal(read(path), whole[name][1])
 
 
-@pytest.mark.parametrize("name", ["denoise", "whiten"])
+@pytest.mark.parametrize("name", ["mnf", "whiten"])
 def test_processes_make_what_threads_make(name, holed, whole, tmp_path):
     path, words = tmp_path / "out.tif", VERBS[name]
     told = good(words[0], holed, path, *words[1:], *HOW, "-j", 2, "--scheduler", "processes")
     same(path, told.json, whole[name])
-
-
-def test_a_noise_file_goes_to_processes_too(holed, tmp_path):
-    good("noise", holed, tmp_path / "sigma.tif", *MAP, "-q")
-    how = ("--noise", tmp_path / "sigma.tif", "--depth", 1, "--passes", 1, *HOW)
-    good("denoise", holed, tmp_path / "a.tif", *how, "-j", 1)
-    good("denoise", holed, tmp_path / "b.tif", *how, "-j", 2, "--scheduler", "processes")
-    np.testing.assert_array_equal(read(tmp_path / "a.tif"), read(tmp_path / "b.tif"))
 
 
 @pytest.mark.parametrize("form", ["GTiff", "Zarr"])
