@@ -92,7 +92,7 @@ def downscale(
     refuse_clash((*inputs.paths, *guides), (path,))
     with inputs.open() as raster, _opened(help.guide) as fine:
         guide = None if fine is None else Guide.of(fine, raster, how.factor)
-        upscaler = choose(raster, guide, how, help, settings, progress)
+        upscaler = choose(raster, guide, how, help)
         target = Target.of(raster, path, output, threads=settings.jobs or processors())
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
         target.refuse(grid := finer(raster.info.geobox, how.factor))
@@ -120,8 +120,6 @@ def choose(
     guide: Guide | None,
     how: DownscaleSettings,
     help: Help,
-    settings: RunSettings,
-    progress: Progress,
 ) -> Upscaler:
     """Choose what runs: the model, the linear guide, or interpolation alone.
 
@@ -139,7 +137,7 @@ def choose(
     if guide is not None and how.method != "ibp":
         raise UsageError(f"--guide: --method {how.method} found, ibp or a model is wanted.")
     if guide is not None:
-        return linear_guide(raster, guide, how, settings, progress)
+        return linear_guide(raster, guide, how)
     return Interpolation(how)
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import pixel_shuffle
 
 from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.features import base, features, shuffle, unshuffle
-from stcli.downscaling.guide import detail, differences, weights
+from stcli.downscaling.guide import detail, part, weights
 from stcli.downscaling.models import build
 from stcli.downscaling.network import RIM, conserving, pixel_loss
 from stcli.downscaling.prediction import averaged
@@ -87,17 +87,30 @@ def test_the_base_keeps_block_means():
     assert np.allclose(block_mean(base(coarse, 4), 4), coarse, atol=1e-12)
 
 
-def test_the_linear_guide_finds_its_weights_in_any_order():
-    truth, guide = scene()
-    local = differences(block_mean(truth, 2), guide, 2)
-    parts = [local[:, :20].reshape(3, -1), local[:, 20:].reshape(3, -1)]
-    found = weights(parts, 2)
-    assert np.array_equal(found, weights(parts[::-1], 2))
-    assert np.allclose(found @ [2, -1], 1, atol=0.02)
+def test_the_linear_guide_finds_its_weights_one_scale_coarser():
+    truth, guide = scene(192, 160)
+    found = weights([part(block_mean(truth, 2), guide, 2)], 2, 1)
+    assert np.allclose(found.values @ [2, -1], 1, atol=0.02)
+    assert found.helped == (True,) and found.ratios[0] < 0.2
     ibp = base(block_mean(truth, 2), 2)
-    fine = ibp + np.einsum("kg,grc->krc", found, detail(guide, 2))
+    fine = ibp + np.einsum("kg,grc->krc", found.values, detail(guide, 2))
     error, peer = (np.sqrt(np.mean((a - truth) ** 2)) for a in (fine, ibp))
     assert error < 0.2 * peer
+
+
+def test_a_guide_that_knows_nothing_of_a_band_is_not_used_for_it():
+    truth, guide = scene(192, 160)
+    stranger = np.random.default_rng(5).normal(size=truth.shape)
+    bands = np.concatenate([truth, stranger])
+    found = weights([part(block_mean(bands, 2), guide, 2)], 2, 2)
+    assert found.helped == (True, False) and found.ratios[1] >= 1
+    assert not found.values[1].any()
+
+
+def test_a_raster_too_small_to_judge_a_guide_is_left_to_ibp():
+    truth, guide = scene(48, 48)
+    found = weights([part(block_mean(truth, 2), guide, 2)], 2, 1)
+    assert found.ratios == (np.inf,) and not found.values.any()
 
 
 def test_blocks_of_the_residual_average_to_nothing():
