@@ -10,7 +10,7 @@ import typer
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.errors import UsageError
-from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
+from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings, psf_of_mtf
 
 
 def command(
@@ -30,6 +30,22 @@ def command(
         bool,
         typer.Option("--transfer", help="For use at another scale: shifted and blurred copies."),
     ] = False,
+    mtf: Annotated[
+        str | None,
+        typer.Option(
+            "--mtf",
+            metavar="M,…",
+            help="Modulation transfer at a pixel's Nyquist frequency, one a band or one for all.",
+        ),
+    ] = None,
+    psf: Annotated[
+        str | None,
+        typer.Option(
+            "--psf",
+            metavar="S,…",
+            help="Or the point spread's deviation in pixels, beyond the pixel's own box.",
+        ),
+    ] = None,
     architecture: Annotated[
         Literal["shuffle", "latent"],
         typer.Option("--architecture", help="shuffle: at the coarse resolution; latent: Swin."),
@@ -61,7 +77,7 @@ def command(
 
     network = UpscalerSettings(architecture, width, blocks, _factors(factor))
     training = DownscalerTraining(
-        steps=steps, patience=patience, augment=0.5 if transfer else 0.0, seed=seed
+        steps=steps, patience=patience, transfer=transfer, psf=_psf(mtf, psf), seed=seed
     )
     with Console(quiet, verbose, progress) as console:
         model = train_downscaler(
@@ -86,6 +102,18 @@ def command(
 
 
 command.__name__ = "downscaler"
+
+
+def _psf(mtf: str | None, psf: str | None) -> tuple[float, ...]:
+    """Read the point spread, given either way."""
+    if mtf and psf:
+        raise UsageError("--psf: found beside --mtf, one of them is wanted.")
+    if not mtf:
+        return parsing.parse_list(psf, "--psf")
+    found = parsing.parse_list(mtf, "--mtf")
+    if not all(0 < value <= 1 for value in found):
+        raise UsageError(f"--mtf: '{mtf}' found, numbers above 0 and up to 1 are wanted.")
+    return tuple(psf_of_mtf(value) for value in found)
 
 
 def _factors(text: str) -> tuple[int, ...]:

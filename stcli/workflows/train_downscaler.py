@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from stcli import __version__
 from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.models import ARCHITECTURE, seeded
-from stcli.downscaling.training import Figures, Sample, copies, sample, silent, train, validate
+from stcli.downscaling.samples import Sample, copies, transferred
+from stcli.downscaling.training import Figures, Trained, silent, train
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.nn.weights import BandCard, Card, save_weights
@@ -27,6 +28,9 @@ from stcli.workflows.job import Inputs, fields
 from stcli.workflows.nested import EachBand
 from stcli.workflows.train_landcover import refuse_folder
 from stcli.workflows.upscalers import Guide
+
+#: Samples that are made of a field at one factor, at most: shifted and blurred ones.
+COPIES = 6
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ def train_downscaler(
     if guide is not None and len(network.factors) > 1:
         raise UsageError(f"--factor {network.factors}: one factor is wanted with a guide.")
     with inputs.open() as raster, _opened(guide) as fine:
+        if len(training.psf) not in (0, 1, raster.info.count):
+            raise UsageError(
+                f"--mtf, --psf: {len(training.psf)} values found, 1 or {raster.info.count} wanted, "
+                "one for each band."
+            )
         _refuse_large(raster, fine, network, settings)
         truth, seen = _read(raster), None if fine is None else _guide(raster, fine)
         if np.isnan(truth).all():
@@ -87,21 +96,20 @@ def train_downscaler(
         model = seeded(raster.info.count, guides, network, training.seed, threads)
         samples, checked = _samples(truth, seen, network, training)
         try:
-            history = train(model, samples, training, checked, figures)
+            trained = train(model, samples, training, checked, figures)
         except ValueError as error:
             raise InputError(
                 f"{raster.info.path}: {error}; a larger raster or a smaller factor is wanted."
             ) from error
-        ratios = validate(model, samples[:checked], training)
-        if set(ratios) != set(network.factors):
+        if set(trained.ratios) != set(network.factors):
             raise InputError(
                 f"{raster.info.path}: too few valid pixels to validate every factor; a larger "
                 "raster or fewer factors are wanted."
             )
-        card = _card(raster, fine, truth, (network, training), ratios)
+        card = _card(raster, fine, truth, (network, training), trained)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
     card = save_weights(folder, model.state_dict(), card)
-    return TrainedDownscaler(folder, card, history, round(time.perf_counter() - begun, 3))
+    return TrainedDownscaler(folder, card, trained.history, round(time.perf_counter() - begun, 3))
 
 
 def _samples(
@@ -110,11 +118,15 @@ def _samples(
     network: UpscalerSettings,
     training: DownscalerTraining,
 ) -> tuple[list[Sample], int]:
-    """Make samples; the first so many are validated on."""
-    plain = [sample(truth, guide, factor) for factor in network.factors]
-    if guide is None or not training.augment:
-        return plain, len(plain)
-    return plain + copies(truth, guide, network.factors[0])[1:], 1
+    """Make samples; the first so many, one a factor, are validated on."""
+    firsts, others, bands = [], [], len(truth)
+    for factor in network.factors:
+        known = training.transfer or training.psf
+        blurs = transferred(training.psf, factor, bands) if known else [(0.0,) * bands]
+        first, *more = copies(truth, guide, factor, blurs)
+        firsts.append(first)
+        others += more
+    return firsts + others, len(firsts)
 
 
 def _read(raster: Raster) -> NDArray[Any]:
@@ -153,7 +165,7 @@ def _refuse_large(
 ) -> None:
     """Refuse rasters that do not fit in memory whole, with their features; raises `BudgetError`."""
     bands, guides = raster.info.count, fine.info.count if fine else 0
-    pixel = 8 * (6 * bands + 6 * guides) + 4 * 4 * (bands + guides) * len(network.factors)
+    pixel = 8 * (6 * bands + 6 * guides) + COPIES * 4 * 4 * (bands + guides) * len(network.factors)
     finer = 1 if fine is None else 8 * guides * fine.info.shape[0] / raster.info.shape[0]
     cost = Cost(pixel + 2 * int(finer), once=1_000_000_000)
     budget(Grid(raster.info.shape), cost, RunSettings(0, settings.memory, 1))
@@ -164,7 +176,7 @@ def _card(
     fine: Raster | None,
     truth: NDArray[Any],
     recipe: tuple[UpscalerSettings, DownscalerTraining],
-    ratios: dict[int, float],
+    trained: Trained,
 ) -> Card:
     info = raster.info
     lows, highs = np.nanpercentile(truth, (2, 98), axis=(1, 2))
@@ -183,7 +195,17 @@ def _card(
             "guides": [] if fine is None else list(fine.info.band_names),
             "units": [band.units for band in info.bands],
         },
-        metrics={"rmse_over_ibp": {str(factor): ratio for factor, ratio in ratios.items()}},
+        metrics=_metrics(info.band_names, trained),
         version=__version__,
         parameters=0,
     )
+
+
+def _metrics(names: tuple[str, ...], trained: Trained) -> dict[str, Any]:
+    """List what was measured on held-out blocks, by factor."""
+    ratios = trained.ratios.items()
+    return {
+        "rmse_over_ibp": {str(s): float(np.mean(found)) for s, found in ratios},
+        "bands_over_ibp": {str(s): dict(zip(names, found, strict=True)) for s, found in ratios},
+        "members": {str(s): found.to_json() for s, found in trained.spread.items()},
+    }
