@@ -1,69 +1,113 @@
-"""Class probabilities of a block, window by window, and what they say about their certainty."""
+"""Models of land cover, whatever their method: class probabilities of a block and their doubt.
+
+A `Method` gives probabilities; a `Classifier` is a method with its card: which bands it takes, how
+it is calibrated. `load_model` chooses the method by the card's architecture.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stcli.errors import ModelError, UsageError
-from stcli.landcover.network import ARCHITECTURE, GLocal, Windows, pack
-from stcli.landcover.windows import Scene, Window, centres, cut
+from stcli.landcover.network import ARCHITECTURE
+from stcli.landcover.neural import NetworkMethod, scaling_of
+from stcli.landcover.windows import Needs, Scene
 from stcli.nn.device import Compute, compute
-from stcli.nn.weights import Card, load_card, load_weights
-from stcli.settings import BandScaling, NetworkSettings, SlicSettings
+from stcli.nn.weights import Card, load_card
+from stcli.settings import BandScaling, SlicSettings
 
 #: Bands of an uncertainty raster, each in [0, 1], 0 for certain.
 UNCERTAINTY = ("entropy", "margin", "least confidence")
 
 
-class Model:
-    """A trained network and how to feed it.
+class Method(Protocol):
+    """What turns a scene into probabilities.
 
-    Parameters
+    Nothing that it does may depend on the block: only on the lattice and on pixels within its
+    reach.
+    """
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a core that must be in the scene, beside the segmentation's halo."""
+
+    @property
+    def stride(self) -> int:
+        """Cores are cut on multiples of this of the lattice."""
+
+    @property
+    def needs(self) -> Needs:
+        """Bytes that `probabilities` takes."""
+
+    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
+        """Classify the part `core` of a scene.
+
+        The scene holds ``margin`` pixels around `core`, less where the raster ends.
+
+        Returns
+        -------
+        ndarray of float32 (class, row, col)
+            Over `core`, as the method gives them: not calibrated; NaN where not valid.
+        """
+
+
+#: Makes a method of a model's folder, its card and where it runs. It raises `ModelError` for
+#: damaged weights and TypeError, RuntimeError or `UsageError` where weights and card do not fit.
+Factory = Callable[[Path, Card, Compute], Method]
+
+_METHODS: dict[str, Factory] = {ARCHITECTURE: NetworkMethod}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained model and how to feed it.
+
+    Attributes
     ----------
     folder : Path
         As written by ``stcli train landcover``.
-    where : Compute, optional
-        Device and scan; by default the CPU and its kernel.
-
-    Raises
-    ------
-    ModelError
-        When the folder holds no such model, or a damaged one.
+    card : Card
+    method : Method
+    where : Compute
+        Device and scan.
     """
 
-    def __init__(self, folder: Path, where: Compute | None = None) -> None:
-        self.folder = folder
-        self.where = where or compute("cpu")
-        self.card: Card = load_card(folder)
-        if self.card.architecture != ARCHITECTURE:
-            raise ModelError(
-                f"{folder}: a model of kind '{self.card.architecture}' found, "
-                f"'{ARCHITECTURE}' wanted."
-            )
-        try:
-            self.settings = NetworkSettings(**self.card.network)
-            self.slic = SlicSettings(**self.card.segmentation)
-            self.network = GLocal(
-                len(self.card.bands), len(self.card.classes), self.settings, self.where.scan
-            )
-            self.network.load_state_dict(load_weights(folder, self.card), strict=True)
-        except (TypeError, RuntimeError, UsageError) as error:
-            raise ModelError(f"{folder}: weights and card do not fit together.") from error
-        self.network.eval().to(self.where.device)
+    folder: Path
+    card: Card
+    method: Method
+    where: Compute
 
     @property
     def scaling(self) -> BandScaling:
         """Scaling of the bands, from the card."""
-        bands = self.card.bands
-        return BandScaling(tuple(b.low for b in bands), tuple(b.high for b in bands))
+        return scaling_of(self.card)
+
+    @property
+    def slic(self) -> SlicSettings:
+        """How scenes are segmented."""
+        return SlicSettings(**self.card.segmentation)
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a core that must be in the scene, beside the segmentation's halo."""
+        return self.method.margin
+
+    @property
+    def stride(self) -> int:
+        """Cores are cut on multiples of this of the lattice."""
+        return self.method.stride
+
+    @property
+    def needs(self) -> Needs:
+        """Bytes that `probabilities` takes."""
+        return self.method.needs
 
     def check_bands(self, path: str, names: Sequence[str], *, chosen: bool = False) -> None:
         """Refuse a raster whose bands are not the model's.
@@ -89,9 +133,8 @@ class Model:
                 f"{len(wanted)} ({', '.join(wanted)}); choose and order them with -b."
             )
 
-    @torch.inference_mode()
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene.
+        """Classify the part `core` of a scene; calibrated, where the card says how.
 
         The scene holds ``margin`` pixels around `core`, less where the raster ends.
 
@@ -100,53 +143,41 @@ class Model:
         ndarray of float32 (class, row, col)
             Over `core`; NaN where not valid.
         """
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
-        lattice = tuple(s.start + at for s, at in zip(core, scene.lattice, strict=True))
-        shape = tuple(s.stop - s.start for s in core)
-        result = np.full((len(self.card.classes), *shape), np.nan, dtype=np.float32)
-        for centre in centres(lattice, shape, self.settings):
-            window = cut(scene, centre, self.settings)
-            if window.valid.any():
-                self._place(window, centre, lattice, result)
-        result[:, ~scene.valid[core]] = np.nan
-        return result
-
-    def _place(
-        self,
-        window: Window,
-        centre: tuple[int, int],
-        lattice: tuple[int, int],
-        result: NDArray[np.float32],
-    ) -> None:
-        """Write the centre of a window's probabilities where it lies in the result."""
-        chances = self._window(window)
-        into, out = [], []
-        for c, at, n in zip(centre, lattice, result.shape[1:], strict=True):
-            low, high = max(c, at), min(c + self.settings.stride, at + n)
-            into.append(slice(low - at, high - at))
-            out.append(slice(low - c + self.settings.margin, high - c + self.settings.margin))
-        result[(slice(None), *into)] = chances[(slice(None), *out)]
-
-    def _window(self, window: Window) -> NDArray[np.float32]:
-        windows = batch([window], self.scaling, self.slic.step)
-        logits, _ = self.network(windows.to(self.where.device))
-        return torch.softmax(logits[0], dim=0).cpu().numpy()
+        chances = self.method.probabilities(scene, core)
+        calibration = self.card.calibration
+        return chances if calibration is None else tempered(chances, calibration.temperature)
 
 
-def batch(windows: Sequence[Window], scaling: BandScaling, step: int) -> Windows:
-    """Make the network's input of lattice windows."""
-    index, shape, starts = pack([window.tokens(step) for window in windows])
-    valid = torch.from_numpy(np.stack([window.valid for window in windows]))
-    values = np.stack([window.values for window in windows]).astype(np.float32)
-    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, index, shape, starts)
+def load_model(folder: Path, where: Compute | None = None) -> Classifier:
+    """Load a model; `where` is by default the CPU and its kernel.
+
+    Raises
+    ------
+    ModelError
+        When the folder holds no such model, or a damaged one.
+    """
+    card, where = load_card(folder), where or compute("cpu")
+    if card.architecture not in _METHODS:
+        known = ", ".join(f"'{name}'" for name in _METHODS)
+        raise ModelError(f"{folder}: a model of kind '{card.architecture}' found, {known} wanted.")
+    try:
+        SlicSettings(**card.segmentation)
+        method = _METHODS[card.architecture](folder, card, where)
+    except (TypeError, RuntimeError, UsageError) as error:
+        raise ModelError(f"{folder}: weights and card do not fit together.") from error
+    return Classifier(folder, card, method, where)
 
 
-def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:
-    """Scale bands (b, band, h, w) to about [-1, 1], 0 where not valid."""
-    low = torch.tensor(scaling.low, dtype=torch.float32)[:, None, None]
-    high = torch.tensor(scaling.high, dtype=torch.float32)[:, None, None]
-    return torch.where(valid[:, None], (values - low) / (high - low) * 2 - 1, 0.0)
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Soften (above 1) or sharpen probabilities (class, row, col): p^(1/T), summing to 1 again.
+
+    For the network this is the softmax of its logits over T (Guo et al. 2017, arXiv:1706.04599).
+    """
+    if temperature == 1:
+        return probabilities
+    best = probabilities.max(axis=0)
+    powers = (probabilities / best) ** np.float32(1 / temperature)
+    return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
 
 
 def classes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -168,17 +199,3 @@ def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
     second, first = np.sort(p, axis=0)[-2:]
     doubt = np.stack([entropy, 1 - (first - second), 1 - first]).astype(np.float32)
     return np.clip(doubt, 0, 1)  # rounding alone goes beyond
-
-
-def window_bytes(settings: NetworkSettings, bands: int, count: int, tokens: int = 0) -> int:
-    """Bytes that the network holds at its peak for one window, by its widest layers.
-
-    At full resolution: bands and stem in float32, a residual's input, norm and two convolutions,
-    token moments of bands and features with their squares, fused features and logits; a third
-    again for half and quarter resolution and the convolutions' own buffers. A token takes ten
-    inner widths of the scan and its moments.
-    """
-    c, d = settings.local_width, settings.model_width
-    floats = 2 * (bands + 1) + 6 * c + 4 * (bands + c) + 3 * d + 3 * count
-    token = 4 * (10 * 2 * d + 4 * (bands + c))
-    return settings.window**2 * 4 * floats * 4 // 3 + tokens * token

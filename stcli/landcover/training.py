@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.network import GLocal, Windows
-from stcli.landcover.prediction import batch
+from stcli.landcover.neural import batch
 from stcli.landcover.windows import Window
 from stcli.nn.device import Compute, compute
 from stcli.settings import BandScaling, NetworkSettings, TrainingSettings

@@ -67,6 +67,23 @@ class Window:
         return tokenise(self.segments, self.lattice, step)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that classifying takes beside the block and its segments.
+
+    Attributes
+    ----------
+    read_pixel, core_pixel : int
+        A pixel of what is read, and of the core.
+    torch : int
+        What torch holds for a tile in flight.
+    """
+
+    read_pixel: int = 0
+    core_pixel: int = 0
+    torch: int = 0
+
+
 def most_tokens(settings: NetworkSettings, step: int) -> int:
     """Tokens of a window at most, islands in nodata apart: the lattice cells that it touches."""
     return (settings.window // step + 2) ** 2

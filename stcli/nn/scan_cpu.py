@@ -1,7 +1,7 @@
 """The selective scan on a CPU: fused kernels that never hold a (d, l, n) array.
 
 Letters as in `stcli.nn.scan`. Sixteen channels are a *block*; its numbers lie side by side in the
-lanes of a vector (`stcli.nn.lanes`), so that the recurrence, the exponential and the sums over
+lanes of a vector (`stcli.lanes`), so that the recurrence, the exponential and the sums over
 states run in all lanes alike and nothing is summed across them. A block walks along the sequence
 in chunks: it transposes the chunk's u and Δ into lanes, takes its states through the chunk, and
 transposes y back; the chunk's rows of B and C stay in cache however long the sequence is. The
@@ -26,7 +26,7 @@ from numba import config, njit, prange, set_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.nn.lanes import WIDTH, exp2, load, splat, store, total, transpose
+from stcli.lanes import WIDTH, exp2, load, splat, store, total, transpose
 
 #: Steps between kept states.
 CHUNK = 64

@@ -42,6 +42,29 @@ class ClassCard(_Record):
     color: str = Field(pattern="^#[0-9a-f]{6}$")
 
 
+class CalibrationCard(_Record):
+    """How sure the model's probabilities are, fitted on samples that it was not trained on.
+
+    Attributes
+    ----------
+    temperature : float
+        What its logits are divided by: probabilities p become p^(1/T), summing to 1 again.
+    ece_before, ece_after : float
+        Expected calibration error, 0 to 1; the latter on samples that T was not fitted on.
+    conformal : dict of str to float
+        By coverage ("0.9"): the calibrated probability from which a class belongs to a
+        prediction set.
+    coverage_found : dict of str to float
+        By coverage: the share of samples left out whose class was in its set.
+    """
+
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    ece_before: float | None = None
+    ece_after: float | None = None
+    conformal: dict[str, float] = {}
+    coverage_found: dict[str, float] = {}
+
+
 class Card(_Record):
     """What one must know to use weights.
 
@@ -58,6 +81,8 @@ class Card(_Record):
         What it was trained on: inputs, labels, their checksums, the split.
     metrics : dict
         Accuracy on the held-out part.
+    calibration : CalibrationCard or None
+        None for probabilities as the network gives them.
     version : str
         Of stcli.
     parameters : int
@@ -79,6 +104,7 @@ class Card(_Record):
     version: str
     parameters: int
     sha256: str = ""
+    calibration: CalibrationCard | None = None
 
 
 def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as Images
+from PIL import ImageDraw, ImageFont
+from PIL.Image import Image
 
 from stcli.raster.info import crs_text
 from stcli.raster.legend import Colour
@@ -182,15 +185,15 @@ def _extent(geobox: GeoBox) -> tuple[float, float]:
     return width, height
 
 
-def compose(rgb: _Rgb, geobox: GeoBox, key: Key) -> Image.Image:
+def compose(rgb: _Rgb, geobox: GeoBox, key: Key) -> Image:
     """Put a picture on paper with its key, scale bar, north arrow and CRS."""
     height, width = rgb.shape[:2]
     font: Any = ImageFont.load_default(max(13, min(22, max(width, height) // 60)))
     line = round(font.size * 1.6)
     side = _key_width(key, font)
     foot = 2 * line + line // 2
-    paper = Image.new("RGB", (width + side, max(height, _key_height(key, line)) + foot), _PAPER)
-    paper.paste(Image.fromarray(rgb), (0, 0))
+    paper = Images.new("RGB", (width + side, max(height, _key_height(key, line)) + foot), _PAPER)
+    paper.paste(Images.fromarray(rgb), (0, 0))
     draw = ImageDraw.Draw(paper)
     if side:
         _draw_key(draw, key, (width + line // 2, line // 2), font)
@@ -200,6 +203,13 @@ def compose(rgb: _Rgb, geobox: GeoBox, key: Key) -> Image.Image:
     text = "   ".join(filter(None, [key.title, _place(geobox)]))
     draw.text((line // 2, top + line), text, fill=_FAINT, font=font)
     return paper
+
+
+def png(picture: Image) -> bytes:
+    """Make a PNG file of a picture, the same bytes for the same picture."""
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    return data.getvalue()
 
 
 def _place(geobox: GeoBox) -> str:

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from numba import njit
 from numpy import empty as room
-from numpy import float32, float64, inf, int32, int64, isnan, uint8, uint64
+from numpy import float32, float64, inf, int64, isnan, uint8, uint64
 
+from stcli.lanes import WIDTH, load, smaller, splat, store, store_bytes
 from stcli.segmentation.cells import NONE, OPTIONS
 
 #: First value of a centre that is not there: its distance is never the smallest.
@@ -47,8 +48,8 @@ def start(pixels, place, unit, first, last, choice, totals):  # type: ignore[no-
             down, across, count = int64(0), int64(0), int64(0)
             for lane in range(lanes):
                 valid = int64(choice[row, col, lane] != NONE)
-                down += valid * int64(place[0, lane])
-                across += valid * int64(place[1, lane])
+                down += valid * int64(place[lane])
+                across += valid * int64(place[lanes + lane])
                 count += valid
             totals[at, col, bands] = down
             totals[at, col, bands + 1] = across
@@ -107,8 +108,8 @@ def _around(marks, row, col):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def assign(  # type: ignore[no-untyped-def]
-    bands, adaptive, pixels, place, numbers, first, last, choice, totals, centres, moved,
-    touched, factor, spread,
+    adaptive, pixels, place, numbers, first, last, choice, totals, centres, moved, touched,
+    factor, spread,
 ):  # fmt: skip
     """Give each valid pixel to the nearest of the nine centres around its cell.
 
@@ -117,139 +118,192 @@ def assign(  # type: ignore[no-untyped-def]
     distance to each centre, where adaptive.
     """
     step, weight, unit = numbers
-    lanes, count = choice.shape[2], totals.shape[2] - 3
-    near = room((9, count + 3), dtype=float32)
-    best, which = room(lanes, dtype=float32), room(lanes, dtype=int32)
-    differs = room(lanes, dtype=uint8)
-    words = differs.view(uint64)
-    spectral = room(0 if len(bands) else lanes, dtype=float32)
+    cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3
+    own, near = room(bands + 2, dtype=float32), room((9, bands + 5), dtype=float32)
+    local = room((bands + 2) * WIDTH, dtype=float32)
+    which, differs = room(lanes, dtype=uint8), room(lanes, dtype=uint8)
+    changed = room(lanes, dtype=int64)
     far = room(lanes if len(adaptive) else 0, dtype=float32)
+    away, sums, marks = _away(cols, step), totals.ravel(), touched.ravel()
     for row in range(first, last):
-        for col in range(choice.shape[1]):
-            if not _around(moved, row, col):
+        for col in range(cols):
+            if isnan(centres[row, col, bands]) or not _around(moved, row, col):
                 continue
-            _gather(centres, factor, row, col, step, near)
-            cell, own = pixels[row, col], choice[row, col]
-            if len(bands):
-                _nearest(bands, adaptive, cell, place, near, weight, best, which, far)
-            else:
-                _nearest_of_many(adaptive, cell, place, near, weight, spectral, best, which, far)
-            _compare(own, which, differs)
-            for word in range(words.size):
-                if words[word] == 0:
-                    continue
-                for lane in range(8 * word, 8 * word + 8):
-                    if differs[lane]:
-                        old, new = int64(own[lane]), int64(which[lane])
-                        own[lane] = new
-                        at = row, row - first + 1, col
-                        _carry(cell, place, lane, (old, new), at, step, unit, totals, touched)
+            _gather(adaptive, centres, factor, row, col, (step, weight), own, near)
+            cell, chosen = pixels[row, col], choice[row, col]
+            _nearest(adaptive, cell, place, own, near, local, which, far)
+            many = _differing(chosen, which, differs, changed)
+            if many:
+                at = row * cols + col, (first - 1) * cols
+                _carry(cell, place, changed[:many], (chosen, which), unit, at, away, sums, marks)
             if len(adaptive):
-                _spread(own, far, spread[row, col])
+                _spread(chosen, far, spread[row, col])
 
 
 @njit(**OPTIONS)
-def _gather(centres, factor, row, col, step, near):  # type: ignore[no-untyped-def]
-    """Copy the nine centres around a cell, their places as offsets from that cell."""
+def _away(cols, step):  # type: ignore[no-untyped-def]
+    """Cells, rows and columns of pixels from a cell to each of the nine around it."""
+    away = room((9, 3), dtype=int64)
+    for k in range(9):
+        down, across = k // 3 - 1, k % 3 - 1
+        away[k, 0], away[k, 1], away[k, 2] = down * cols + across, down * step, across * step
+    return away
+
+
+@njit(**OPTIONS)
+def _gather(  # type: ignore[no-untyped-def]
+    adaptive, centres, factor, row, col, numbers, own, near
+):
+    """Put down what the distances to the nine centres around a cell are made of.
+
+    With g the gap from the cell's own centre to another, a row of `near` is -2 g of each band and
+    of row and column, these two times the weight of position; then the squares of g, spectral and
+    positional; then the centre's factor. Where not adaptive all squares are in the first.
+    """
+    step, weight = numbers
     bands = centres.shape[2] - 2
+    for j in range(bands + 2):
+        own[j] = centres[row, col, j]
     for k in range(9):
         r, c = row + k // 3 - 1, col + k % 3 - 1
         inside = 0 <= r < centres.shape[0] and 0 <= c < centres.shape[1]
         if not inside or isnan(centres[r, c, bands]):
-            for j in range(bands + 2):
+            for j in range(bands + 5):
                 near[k, j] = float32(0.0)
-            near[k, 0] = _NOWHERE
-            near[k, bands + 2] = float32(1.0)
+            near[k, bands + 2 + len(adaptive)] = _NOWHERE
             continue
+        spectral, position = float32(0.0), float32(0.0)
         for j in range(bands):
-            near[k, j] = centres[r, c, j]
-        near[k, bands] = centres[r, c, bands] + float32((k // 3 - 1) * step)
-        near[k, bands + 1] = centres[r, c, bands + 1] + float32((k % 3 - 1) * step)
-        near[k, bands + 2] = factor[r, c] if factor.size else float32(1.0)
+            gap = centres[r, c, j] - own[j]
+            near[k, j] = float32(-2.0) * gap
+            spectral += gap * gap
+        for axis, away in enumerate((k // 3 - 1, k % 3 - 1)):
+            gap = centres[r, c, bands + axis] + float32(away * step) - own[bands + axis]
+            near[k, bands + axis] = float32(-2.0) * gap * weight
+            position += gap * gap
+        near[k, bands + 2] = spectral
+        near[k, bands + 3] = position * weight
+        if len(adaptive):
+            near[k, bands + 4] = factor[r, c]
+        else:
+            near[k, bands + 2] += near[k, bands + 3]
 
 
 @njit(**OPTIONS)
 def _nearest(  # type: ignore[no-untyped-def]
-    bands, adaptive, cell, place, near, weight, best, which, far
+    adaptive, cell, place, own, near, local, which, far
 ):
-    """Find the nearest of nine centres for the pixels of a cell."""
-    lanes, count = best.size, len(bands)
-    for lane in range(lanes):
-        best[lane] = float32(inf)
-    for k in range(9):
-        number = int32(k)
-        for lane in range(lanes):
-            spectral = float32(0.0)
-            for band in range(len(bands)):
-                gap = cell[band * lanes + lane] - near[k, band]
-                spectral += gap * gap
-            y, x = place[0, lane] - near[k, count], place[1, lane] - near[k, count + 1]
-            scaled = spectral * near[k, count + 2] if len(adaptive) else spectral
-            distance = scaled + weight * (y * y + x * x)
-            less = distance < best[lane]
-            which[lane] = number if less else which[lane]
-            best[lane] = distance if less else best[lane]
-            if len(adaptive):
-                far[lane] = spectral if less else far[lane]
+    """Find the nearest of nine centres for the pixels of a cell, sixteen at a time.
+
+    With x a pixel and g a centre, both less the cell's own centre, |x - g|² = |x|² - 2 x·g + |g|².
+    The first part is the same for all nine and left out, where not adaptive.
+    """
+    lanes, bands = which.size, near.shape[1] - 5
+    for lane in range(0, lanes, WIDTH):
+        square = splat(float32(0.0))
+        for band in range(bands):
+            x = load(cell, band * lanes + lane) - own[band]
+            store(local, band * WIDTH, x)
+            square = square + x * x
+        for axis in range(2):
+            x = load(place, axis * lanes + lane) - own[bands + axis]
+            store(local, (bands + axis) * WIDTH, x)
+        best, chosen, widest = splat(float32(inf)), splat(float32(0.0)), square
+        for k in range(0, 9, 3):
+            (a, p), (b, q), (c, r) = _three(adaptive, local, near, k, square)
+            first, second, third = float32(k), float32(k + 1), float32(k + 2)
+            best, chosen, widest = _closer(adaptive, (a, first, p), best, chosen, widest)
+            best, chosen, widest = _closer(adaptive, (b, second, q), best, chosen, widest)
+            best, chosen, widest = _closer(adaptive, (c, third, r), best, chosen, widest)
+        store_bytes(which, lane, chosen)
+        if len(adaptive):
+            store(far, lane, widest)
+
+
+@njit(inline="always", **OPTIONS)
+def _three(adaptive, local, near, k, square):  # type: ignore[no-untyped-def]
+    """Distances of sixteen pixels from three centres, and their spectral parts."""
+    bands = near.shape[1] - 5
+    squares = bands + 2
+    a, b, c = splat(near[k, squares]), splat(near[k + 1, squares]), splat(near[k + 2, squares])
+    for j in range(bands):
+        x = load(local, j * WIDTH)
+        a, b, c = a + x * near[k, j], b + x * near[k + 1, j], c + x * near[k + 2, j]
+    p, q, r = a, b, c
+    if len(adaptive):
+        p, q, r = _part(a, square), _part(b, square), _part(c, square)
+        a = p * near[k, bands + 4] + near[k, bands + 3]
+        b = q * near[k + 1, bands + 4] + near[k + 1, bands + 3]
+        c = r * near[k + 2, bands + 4] + near[k + 2, bands + 3]
+    for j in range(bands, bands + 2):
+        x = load(local, j * WIDTH)
+        a, b, c = a + x * near[k, j], b + x * near[k + 1, j], c + x * near[k + 2, j]
+    return (a, p), (b, q), (c, r)
+
+
+@njit(inline="always", **OPTIONS)
+def _closer(adaptive, found, best, chosen, widest):  # type: ignore[no-untyped-def]
+    """Take another centre where it is nearer than the best so far."""
+    distance, number, spectral = found
+    chosen = smaller(distance, best, splat(number), chosen)
+    if len(adaptive):
+        widest = smaller(distance, best, spectral, widest)
+    return smaller(distance, best, distance, best), chosen, widest
+
+
+@njit(inline="always", **OPTIONS)
+def _part(spectral, square):  # type: ignore[no-untyped-def]
+    """Complete a spectral distance; rounding alone takes it below 0."""
+    whole, nothing = spectral + square, splat(float32(0.0))
+    return smaller(whole, nothing, nothing, whole)
 
 
 @njit(**OPTIONS)
-def _nearest_of_many(  # type: ignore[no-untyped-def]
-    adaptive, cell, place, near, weight, spectral, best, which, far
-):
-    """As `_nearest`, for any number of bands, one after the other."""
-    lanes, count = best.size, near.shape[1] - 3
-    for lane in range(lanes):
-        best[lane] = float32(inf)
-    for k in range(9):
-        number = int32(k)
-        for lane in range(lanes):
-            spectral[lane] = float32(0.0)
-        for band in range(count):
-            for lane in range(lanes):
-                gap = cell[band * lanes + lane] - near[k, band]
-                spectral[lane] += gap * gap
-        for lane in range(lanes):
-            y, x = place[0, lane] - near[k, count], place[1, lane] - near[k, count + 1]
-            scaled = spectral[lane] * near[k, count + 2] if len(adaptive) else spectral[lane]
-            distance = scaled + weight * (y * y + x * x)
-            less = distance < best[lane]
-            which[lane] = number if less else which[lane]
-            best[lane] = distance if less else best[lane]
-            if len(adaptive):
-                far[lane] = spectral[lane] if less else far[lane]
-
-
-@njit(**OPTIONS)
-def _compare(choice, which, differs):  # type: ignore[no-untyped-def]
-    """Mark the valid pixels whose choice is another one now."""
+def _differing(choice, which, differs, changed):  # type: ignore[no-untyped-def]
+    """List the valid pixels whose choice is another one now; return how many."""
     for lane in range(choice.size):
-        old = choice[lane]
-        differs[lane] = (old != NONE) & (int32(old) != which[lane])
+        differs[lane] = (choice[lane] != NONE) & (choice[lane] != which[lane])
+    words, many = differs.view(uint64), 0
+    for word in range(words.size):
+        if words[word]:
+            for lane in range(8 * word, 8 * word + 8):
+                changed[many] = lane
+                many += differs[lane]
+    return many
 
 
 @njit(**OPTIONS)
 def _carry(  # type: ignore[no-untyped-def]
-    cell, place, lane, choices, at, step, unit, totals, touched
+    cell, place, changed, choices, unit, at, away, sums, marks
 ):
-    """Carry a pixel from the total of one centre around its cell to that of another."""
-    (old, new), (row, turn, col), lanes = choices, at, place.shape[1]
-    bands = totals.shape[2] - 3
-    up, left, down, right = old // 3 - 1, old % 3 - 1, new // 3 - 1, new % 3 - 1
-    touched[row + up, col + left] = True
-    touched[row + down, col + right] = True
-    for band in range(bands):
-        value = int64(float64(cell[band * lanes + lane]) * unit)
-        totals[turn + up, col + left, band] -= value
-        totals[turn + down, col + right, band] += value
-    # offsets from the centre's own cell: the same in any block
-    y, x = int64(place[0, lane]), int64(place[1, lane])
-    totals[turn + up, col + left, bands] -= y - up * step
-    totals[turn + down, col + right, bands] += y - down * step
-    totals[turn + up, col + left, bands + 1] -= x - left * step
-    totals[turn + down, col + right, bands + 1] += x - right * step
-    totals[turn + up, col + left, bands + 2] -= 1
-    totals[turn + down, col + right, bands + 2] += 1
+    """Carry pixels from the totals of the centres that they leave to those of others.
+
+    `sums` are the totals in one line, `marks` which centres' totals changed; `at` is the cell, and
+    the one of which the first total is.
+    """
+    (chosen, which), (here, origin) = choices, at
+    lanes = chosen.size
+    bands = cell.size // lanes
+    size = bands + 3
+    for i in range(changed.size):
+        lane = changed[i]
+        old, new = int64(chosen[lane]), int64(which[lane])
+        chosen[lane] = which[lane]
+        left, joined = here + away[old, 0], here + away[new, 0]
+        marks[left] = marks[joined] = True
+        left, joined = (left - origin) * size, (joined - origin) * size
+        for band in range(bands):
+            value = int64(float64(cell[band * lanes + lane]) * unit)
+            sums[left + band] -= value
+            sums[joined + band] += value
+        # offsets from the centre's own cell: the same in any block
+        y, x = int64(place[lane]), int64(place[lanes + lane])
+        sums[left + bands] -= y - away[old, 1]
+        sums[joined + bands] += y - away[new, 1]
+        sums[left + bands + 1] -= x - away[old, 2]
+        sums[joined + bands + 1] += x - away[new, 2]
+        sums[left + bands + 2] -= 1
+        sums[joined + bands + 2] += 1
 
 
 @njit(**OPTIONS)

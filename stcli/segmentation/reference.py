@@ -19,6 +19,13 @@ def scaled(block: Block, scaling: BandScaling) -> NDArray[np.float32]:
     return np.where(block.valid, np.clip(features, -8192, 8192), np.float32(0))
 
 
+def fused(
+    a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """a·b + c with one rounding, as a processor's fused operation has it."""
+    return (a.astype(np.float64) * b + c).astype(np.float32)
+
+
 def reference(block: Block, scaling: BandScaling, settings: SlicSettings) -> NDArray[np.int64]:
     """Choose the cell of each pixel, before fragments are settled.
 
@@ -35,24 +42,39 @@ def reference(block: Block, scaling: BandScaling, settings: SlicSettings) -> NDA
     shape = tuple(home[:, -1, -1] - corner + 2)  # a rim of cells without centres around all
     centres = np.full((bands + 2, *shape), np.nan, dtype=np.float32)
     factor = np.full(shape, first, dtype=np.float32)
-    unit, chosen = fixed_point(step), home.copy()
+    unit, chosen, adaptive = fixed_point(step), home.copy(), settings.compactness == "auto"
     for turn in range(settings.iterations + 1):
         if turn:
             best = np.full(block.valid.shape, np.inf, dtype=np.float32)
             far = np.zeros_like(best)
+            here = tuple(home - corner[:, None, None])
+            local = [*(x - centres[:bands][(slice(None), *here)])]
+            inside = (place - home * step).astype(np.float32)
+            local += [*(inside - centres[bands:][(slice(None), *here)])]
+            square = np.zeros_like(best)
+            for part in local[:bands]:
+                square = fused(part, part, square)
             for away in np.ndindex(3, 3):
                 cell = home + np.array(away)[:, None, None] - 1
                 near = tuple(cell - corner[:, None, None])
-                spectral = np.zeros_like(best)
-                for band in range(bands):
-                    spectral += (x[band] - centres[band][near]) ** 2
-                offset = (cell - home) * np.float32(step)
-                inside = (place - home * step).astype(np.float32)
-                y, z = (
-                    inside[i] - (centres[bands + i][near] + offset[i].astype(np.float32))
-                    for i in (0, 1)
-                )
-                distance = spectral * factor[near] + weight * (y * y + z * z)
+                gap = centres[(slice(None), *near)] - centres[(slice(None), *here)]
+                offset = ((cell - home) * np.float32(step)).astype(np.float32)
+                gap[bands:] = centres[bands:][(slice(None), *near)] + offset
+                gap[bands:] -= centres[bands:][(slice(None), *here)]
+                spectral, position = np.zeros_like(best), np.zeros_like(best)
+                for part in gap[:bands]:
+                    spectral += part * part
+                for part in gap[bands:]:
+                    position += part * part
+                position *= weight
+                distance = spectral if adaptive else spectral + position
+                for part, other in zip(gap[:bands], local, strict=False):
+                    distance = fused(np.float32(-2) * part, other, distance)
+                spectral = np.maximum(distance + square, np.float32(0))
+                if adaptive:
+                    distance = fused(spectral, factor[near], position)
+                for part, other in zip(gap[bands:], local[bands:], strict=True):
+                    distance = fused(np.float32(-2) * part * weight, other, distance)
                 less = distance < best
                 best, far = np.where(less, distance, best), np.where(less, spectral, far)
                 chosen = np.where(less, cell, chosen)
@@ -63,7 +85,7 @@ def reference(block: Block, scaling: BandScaling, settings: SlicSettings) -> NDA
             np.add.at(total, own, part[block.valid].astype(np.int64))
         some, scale = totals[-1] > 0, np.array([unit] * bands + [1, 1])[:, None]
         centres[:, some] = totals[:-1, some] / scale / totals[-1, some]
-        if turn and settings.compactness == "auto":
+        if turn and adaptive:
             widest = np.full(shape, least, dtype=np.float32)
             np.maximum.at(widest, own, far[block.valid])
             factor = np.float32(1) / widest

@@ -30,8 +30,6 @@ from stcli.settings import BandScaling, SlicSettings
 
 #: Compactness of the first round and at least, where each superpixel finds its own.
 AUTO_START, AUTO_LEAST = 0.1, 0.01
-#: Bands up to which a kernel is made for their number.
-_OWN_KERNEL = 16
 
 
 @dataclass(frozen=True)
@@ -198,11 +196,11 @@ def iterate(
     team: Team,
 ) -> None:
     """Assign pixels and move centres `settings.iterations` times; choices are made in place."""
-    (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place()
+    (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place().ravel()
     least, weight, first = weights(settings, bands)
     adaptive, unit = settings.compactness == "auto", fixed_point(settings.step)
     factor = np.full((rows, cols) if adaptive else (0, 0), first, dtype=np.float32)
-    own, auto = (0,) * (bands if bands <= _OWN_KERNEL else 0), (0,) * adaptive
+    auto = (0,) * adaptive
     totals = {
         a: np.empty((b - a + 2, cols, bands + 3), dtype=np.int64) for a, b in team.parts(rows)
     }
@@ -216,7 +214,7 @@ def iterate(
         start(pixels, place, unit, a, b, choice, totals[a])
 
     def half(a: int, b: int) -> None:
-        assign(own, auto, pixels, place, numbers, a, b, choice, totals[a], *state)
+        assign(auto, pixels, place, numbers, a, b, choice, totals[a], *state)
 
     def other(a: int, b: int) -> None:
         move(totals[a], touched, unit, a, b, centres, moved)

@@ -15,8 +15,8 @@ from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError
 from stcli.landcover.legend import rgba
-from stcli.landcover.prediction import UNCERTAINTY, Model, classes, uncertainty, window_bytes
-from stcli.landcover.windows import Scene, most_tokens
+from stcli.landcover.prediction import UNCERTAINTY, Classifier, classes, load_model, uncertainty
+from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
 from stcli.nn.weights import Card
 from stcli.raster.info import RasterInfo
@@ -80,7 +80,7 @@ def classify(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
-    model = Model(model_folder, compute(settings.device, settings.scan))
+    model = load_model(model_folder, compute(settings.device, settings.scan))
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
@@ -121,7 +121,7 @@ def plan_classify(
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
     refuse_clash(inputs.paths, products.paths)
-    model = Model(model_folder, compute(settings.device, settings.scan))
+    model = load_model(model_folder, compute(settings.device, settings.scan))
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
@@ -133,12 +133,12 @@ def plan_classify(
     return planned({"classify": work}, specs, info)
 
 
-def _reach(model: Model) -> tuple[int, int]:
+def _reach(model: Classifier) -> tuple[int, int]:
     """Halo that a tile needs, and what its cores are aligned to."""
-    return model.settings.margin + halo(model.slic), model.settings.stride
+    return model.margin + halo(model.slic), model.stride
 
 
-def matched(inputs: Inputs, model: Model) -> Inputs:
+def matched(inputs: Inputs, model: Classifier) -> Inputs:
     """Choose the model's bands by name where the raster has more, or in another order."""
     if inputs.bands:
         return inputs
@@ -156,7 +156,7 @@ class ClassifyStep:
     checksum: whoever unpickles it loads the model once.
     """
 
-    def __init__(self, model: Model, space: LabelSpace, products: Products) -> None:
+    def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
         self.model, self.space, self.products = model, space, products
         self.values = np.array([0, *(c.value for c in model.card.classes)], dtype=np.uint8)
 
@@ -185,7 +185,7 @@ class ClassifyStep:
 def _loaded_step(
     folder: Path, checksum: str, device: str, scan: str, space: LabelSpace, products: Products
 ) -> ClassifyStep:
-    model = Model(folder, compute(device, scan))
+    model = load_model(folder, compute(device, scan))
     if model.card.sha256 != checksum:
         raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
     return ClassifyStep(model, space, products)
@@ -208,22 +208,21 @@ def _counts(blocks: Blocks) -> NDArray[Any]:
     return np.bincount(blocks[0].ravel(), minlength=256)
 
 
-def _identity(inputs: Inputs, model: Model, output: Output) -> dict[str, Any]:
+def _identity(inputs: Inputs, model: Classifier, output: Output) -> dict[str, Any]:
     """All that can change the result; the networks' floats depend on what they run on."""
     where = model.where.to_json()
     ran = {"device": where["device"], "scan": where["scan"]}
     return output.identity(inputs, verb="classify", model=model.card.sha256, **ran)
 
 
-def cost(info: RasterInfo, model: Model, specs: Sequence[OutputSpec]) -> Cost:
+def cost(info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec]) -> Cost:
     """Bytes that a tile needs: SLIC over what is read, the outputs and their temporaries."""
     outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
-    tokens = most_tokens(model.settings, model.slic.step)
-    core = 2 * outputs + 3 * 4 * len(model.card.classes) + 16
+    needs = model.needs
     return Cost(
-        slic_bytes(info, model.slic) + 4,
-        core,
-        torch=window_bytes(model.settings, info.count, len(model.card.classes), tokens),
+        slic_bytes(info, model.slic) + 4 + needs.read_pixel,
+        2 * outputs + needs.core_pixel + 16,
+        torch=needs.torch,
         writer=WRITER * len(specs),
     )
 

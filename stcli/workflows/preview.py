@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from stcli.raster.picture import (
     enlarge,
     legend_key,
     outline,
+    png,
     stretch,
 )
 from stcli.raster.read import Raster, open_raster
@@ -65,6 +65,26 @@ class View:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A picture: its PNG file, its size in pixels, what it shows, and how it was stretched.
+
+    Attributes
+    ----------
+    png : bytes
+    width, height : int
+    shows : {"classes", "labels", "continuous"}
+    stretch : list of (float, float)
+        Values at both ends, for each band; empty for classes and labels.
+    """
+
+    png: bytes
+    width: int
+    height: int
+    shows: str
+    stretch: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Previewed:
     """What came out: the picture's name and size, what it shows, and how it was stretched."""
 
@@ -98,6 +118,18 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
     refuse_clash((*inputs.paths, *outlines), (path,))
     if path not in STDOUT:
         refuse_file(path, overwrite)
+    drawing = draw(inputs, view)
+    write_whole(path, drawing.png, overwrite)
+    return Previewed(path, drawing.width, drawing.height, drawing.shows, drawing.stretch)
+
+
+def draw(inputs: Inputs, view: View) -> Drawing:
+    """Draw a raster on paper, with its key and scale.
+
+    Raises
+    ------
+    UsageError, InputError
+    """
     with inputs.open() as whole:
         shown = _shown(whole.info, bool(inputs.bands))
     inputs = replace(inputs, bands=shown)
@@ -112,10 +144,7 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
         if view.outlines:
             rgb = outline(rgb, _labels(view.outlines, raster, view, shape))
     picture = compose(rgb, small.geobox, key)
-    data = io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
-    write_whole(path, data.getvalue(), overwrite)
-    return Previewed(path, picture.width, picture.height, kind, ends)
+    return Drawing(png(picture), picture.width, picture.height, kind, ends)
 
 
 def _shown(info: RasterInfo, chosen: bool) -> tuple[int | str, ...]:

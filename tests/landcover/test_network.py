@@ -9,14 +9,8 @@ import torch
 from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
 from stcli.landcover.network import ChannelNorm, GLocal, Windows, _moments, pack
-from stcli.landcover.prediction import (
-    Model,
-    batch,
-    classes,
-    scale,
-    uncertainty,
-    window_bytes,
-)
+from stcli.landcover.neural import batch, scale, window_bytes
+from stcli.landcover.prediction import classes, load_model, tempered, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
@@ -175,7 +169,7 @@ def probabilities(model, values, valid, plan, space):
 @pytest.mark.parametrize("origin", [(0, 0), (-37, 1013)])
 def test_tiles_give_the_probabilities_of_the_whole(save_model, origin):
     network = NetworkSettings(window=64, margin=8, local_width=4, model_width=8, state=4, layers=1)
-    model = Model(save_model(network, SlicSettings(16, 0.1, 1)))
+    model = load_model(save_model(network, SlicSettings(16, 0.1, 1)))
     rng = np.random.default_rng(0)
     values, valid = rng.random((2, 205, 171)).astype(np.float32), rng.random((205, 171)) < 0.9
     values[:, 60:130, 40:90] += 1
@@ -197,7 +191,7 @@ def test_tiles_give_the_probabilities_of_the_whole(save_model, origin):
 
 
 def test_a_scene_without_a_valid_pixel_is_nan(save_model):
-    model = Model(save_model())
+    model = load_model(save_model())
     nothing = np.zeros((20, 30), dtype=bool)
     scene = Scene(np.zeros((2, 20, 30)), nothing, np.zeros((20, 30), int), (3, 3))
     found = model.probabilities(scene, (slice(0, 20), slice(5, 30)))
@@ -207,12 +201,12 @@ def test_a_scene_without_a_valid_pixel_is_nan(save_model):
 
 def test_margins_of_a_window_give_no_result_but_context(save_model, tiny):
     """A pixel is classified by the window whose centre holds it."""
-    model = Model(save_model())
+    model = load_model(save_model())
     wide = window(0, 64)
     scene = Scene(wide.values, wide.valid, wide.segments, (0, 0))
     found = model.probabilities(scene, (slice(16, 32), slice(32, 48)))
     with torch.inference_mode():
-        alone = model._window(cut(scene, (16, 32), tiny))[:, 8:24, 8:24]
+        alone = model.method._window(cut(scene, (16, 32), tiny))[:, 8:24, 8:24]
     assert np.array_equal(found[:, wide.valid[16:32, 32:48]], alone[:, wide.valid[16:32, 32:48]])
 
 
@@ -220,11 +214,11 @@ def test_margins_of_a_window_give_no_result_but_context(save_model, tiny):
 
 
 def test_a_model_is_what_was_saved(save_model, tiny):
-    model = Model(save_model())
-    assert model.settings == tiny
+    model = load_model(save_model())
+    assert model.method.settings == tiny
     assert model.slic == SlicSettings(16, 0.1, 1)
     assert model.scaling == BandScaling((0.0, 0.0), (1.0, 2.0))
-    assert not model.network.training
+    assert not model.method.network.training
 
 
 @pytest.mark.parametrize(
@@ -241,11 +235,33 @@ def test_a_model_is_what_was_saved(save_model, tiny):
 )
 def test_a_card_that_does_not_fit_the_weights_is_a_model_error(save_model, changes):
     with pytest.raises(ModelError, match="model"):
-        Model(save_model(**changes))
+        load_model(save_model(**changes))
+
+
+@pytest.mark.parametrize("temperature", [1, 0.5, 3])
+def test_calibrated_probabilities_are_the_softmax_of_logits_over_the_temperature(
+    save_model, tiny, temperature
+):
+    model = load_model(save_model(calibration={"temperature": temperature}))
+    seen = window(0)
+    scene = Scene(seen.values, seen.valid, seen.segments, (0, 0))
+    found = model.probabilities(scene, (slice(0, 16), slice(0, 16)))
+    with torch.inference_mode():
+        windows = batch([cut(scene, (0, 0), tiny)], SCALING, model.slic.step)
+        logits = model.method.network(windows)[0][0]
+    wanted = torch.softmax(logits / temperature, dim=0).numpy()[:, 8:24, 8:24]
+    valid = seen.valid[:16, :16]
+    assert np.allclose(found[:, valid], wanted[:, valid], atol=2e-6)
+    assert np.isnan(found[:, ~valid]).all()
+
+
+def test_a_temperature_keeps_what_is_impossible_and_what_is_certain():
+    certain = np.array([[1, 0.5], [0, 0.5], [0, 0]], dtype=np.float32)[:, None]
+    assert np.array_equal(tempered(certain, 4.0), certain)
 
 
 def test_wrong_bands_are_refused_by_name(save_model):
-    model = Model(save_model())
+    model = load_model(save_model())
     model.check_bands("scene.tif", ("B0", "B1"))
     for names in (("B1", "B0"), ("B0",), ("B0", "B1", "B2"), ()):
         with pytest.raises(ModelError, match=r"scene\.tif.*B0, B1") as caught:

@@ -152,6 +152,14 @@ def test_a_missing_file_is_named(model, name):
     assert name in refused(model, model)
 
 
+def test_a_card_written_before_there_was_calibration_is_read(model):
+    fields = json.loads((model / CARD).read_text())
+    del fields["calibration"]
+    (model / CARD).write_text(json.dumps(fields))
+    assert load_card(model) == load_card(model).model_copy(update={"calibration": None})
+    load_weights(model, load_card(model))
+
+
 def test_a_missing_folder_is_named(tmp_path):
     assert CARD in refused(tmp_path / "nowhere", tmp_path / "nowhere")
 
@@ -188,6 +196,8 @@ def edited(model: Path, **changes) -> None:
         ("classes", [{"value": 1, "name": "red", "color": "red"}]),
         ("bands", [{"name": "B02", "low": 0, "high": 1, "unit": "K"}]),
         ("bands", "B02"),
+        ("calibration", {"temperature": 0}),
+        ("calibration", {"temperature": 1, "method": "guess"}),
     ],
 )
 def test_a_card_with_a_wrong_or_unknown_field_is_refused_by_name(model, field, value):

@@ -1,9 +1,9 @@
 """Vectors of 16 numbers as values of numba: what is written over lanes needs no luck to vectorise.
 
 ``load(array, position)`` makes `Lanes` of an array's next 16 numbers, ``+ - *`` act on lanes and on
-lanes with a number, ``store`` writes them back. They become LLVM's ``<16 x float>`` or
-``<16 x double>``, which any machine has: one AVX-512 register, two of AVX2, four of NEON. A product
-that is added becomes one fused operation where there is one.
+lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become
+LLVM's ``<16 x float>`` or ``<16 x double>``, which any machine has: one AVX-512 register, two of
+AVX2, four of NEON. A product that is added becomes one fused operation where there is one.
 
 Arrays are one-dimensional and contiguous; positions are not checked.
 """
@@ -61,6 +61,32 @@ def store(typing, array, position, lanes):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), code
+
+
+@_instruction
+def store_bytes(typing, array, position, lanes):  # type: ignore[no-untyped-def]
+    """Write 16 whole numbers from 0 to 255 to an array of uint8 from a position."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        numbers, narrow = (ir.VectorType(ir.IntType(bits), WIDTH) for bits in (32, 8))
+        whole = builder.fptosi(arguments[2], numbers)
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), narrow.as_pointer())
+        builder.store(builder.trunc(whole, narrow), pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), code
+
+
+@_instruction
+def smaller(typing, left, right, yes, no):  # type: ignore[no-untyped-def]
+    """Return `yes` in the lanes where ``left < right``, `no` in the others."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        less = builder.fcmp_ordered("<", arguments[0], arguments[1])
+        return builder.select(less, arguments[2], arguments[3])
+
+    return yes(left, right, yes, no), code
 
 
 @_instruction

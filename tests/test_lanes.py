@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from stcli.nn.lanes import WIDTH, exp2, load, splat, store, total, transpose
+from stcli.lanes import WIDTH, exp2, load, smaller, splat, store, store_bytes, total, transpose
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -82,3 +82,20 @@ def test_a_square_is_transposed_and_nothing_beside_it_is_touched(dtype):
     wanted = np.zeros_like(target)
     wanted[2:, 4 : 4 + WIDTH] = source[1:, 5 : 5 + WIDTH].T
     assert (target == wanted).all()
+
+
+@njit
+def choices(x, y, out, numbers):
+    a, b = load(x, 0), load(y, 0)
+    store(out, 0, smaller(a, b, a * 2.0, b))
+    store_bytes(numbers, 1, smaller(a, b, a, b))
+
+
+@DTYPES
+def test_smaller_chooses_lane_by_lane_and_bytes_are_whole(dtype):
+    x, y = np.arange(WIDTH, dtype=dtype), np.full(WIDTH, 7, dtype=dtype)
+    x[3] = np.nan
+    out, numbers = np.zeros(WIDTH, dtype=dtype), np.full(WIDTH + 2, 99, dtype=np.uint8)
+    choices(x, y, out, numbers)
+    assert out.tolist() == np.where(x < y, 2 * x, y).tolist()
+    assert numbers.tolist() == [99, *np.where(x < y, x, y).astype(int).tolist(), 99]
