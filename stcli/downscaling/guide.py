@@ -120,7 +120,8 @@ def _errors(
 ) -> NDArray[np.float64]:
     """Sum of squares that weights leave, for each band, from the products of all pairs."""
     left = np.concatenate([-found, np.eye(len(found))], axis=1)
-    return np.maximum(np.einsum("bi,ij,bj->b", left, gram, left), 0)
+    wrong: NDArray[np.float64] = np.maximum(np.einsum("bi,ij,bj->b", left, gram, left), 0)
+    return wrong
 
 
 def detail(guide: NDArray[Any], factor: int) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, pixel_unshuffle, softplus
 
+from stcli.downscaling.features import blocks
 from stcli.settings import UpscalerSettings
 
 #: Channels of white noise that a member is made from, each pixel of the coarse field.
@@ -99,7 +100,7 @@ class Upscaler(nn.Module):
     def __init__(self, bands: int, guides: int, settings: UpscalerSettings) -> None:
         super().__init__()
         places = guides * settings.factors[0] ** 2
-        self.plain = 2 * (bands + guides)
+        self.plain = blocks(bands, guides)
         self.features = self.plain + places
         self.register_buffer("mean", torch.zeros(self.features))
         self.register_buffer("scale", torch.ones(self.features))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from stcli.downscaling.coarsen import block_mean, block_sum
+from stcli.downscaling.coarsen import block_mean, block_sum, spread
 from stcli.downscaling.features import base, features, unshuffle
 
 
@@ -28,11 +28,14 @@ class Sample:
     inputs : ndarray of float32, (feature, row, col)
     target : ndarray of float32, (band * factor**2, row, col)
         Truth minus base, place by place; NaN where either has no value.
+    coarse : ndarray of float64, (band, row, col)
+        What is made finer.
     """
 
     factor: int
     inputs: NDArray[np.float32]
     target: NDArray[np.float32]
+    coarse: NDArray[np.float64]
 
 
 def sample(truth: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> Sample:
@@ -53,7 +56,29 @@ def sample(truth: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> Samp
     seen = None if guide is None else guide[:, :rows, :cols]
     inputs = features(coarse, seen, factor)
     target = unshuffle(fine - base(coarse, factor), factor).astype(np.float32)
-    return Sample(factor, inputs, target)
+    return Sample(factor, inputs, target, coarse)
+
+
+def paired(
+    coarse: NDArray[Any], fine: NDArray[Any], guide: NDArray[Any] | None, factor: int
+) -> Sample:
+    """Make a sample of a coarse and a fine field of two sources.
+
+    Where their block means differ no network that keeps the coarse field's can follow; so only
+    what the fine field has within its blocks is learned.
+
+    Parameters
+    ----------
+    coarse : ndarray, (band, row, col)
+    fine : ndarray, (band, row * factor, col * factor)
+    guide : ndarray, (guide, row * factor, col * factor), optional
+    factor : int
+    """
+    known = np.asarray(coarse, np.float64)
+    within = fine - spread(block_mean(fine, factor), factor)
+    missed = within - (base(known, factor) - spread(known, factor))
+    target = unshuffle(missed, factor).astype(np.float32)
+    return Sample(factor, features(known, guide, factor), target, known)
 
 
 def copies(

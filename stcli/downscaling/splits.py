@@ -47,9 +47,13 @@ def split(one: Sample, how: DownscalerTraining) -> Split:
     rng = np.random.default_rng(how.seed)
     rows, cols = one.inputs.shape[1:]
     block = min(how.block, max(how.crop, rows // 3), max(how.crop, cols // 3))
-    grid = -(-rows // block), -(-cols // block)
+    grid = max(1, rows // block), max(1, cols // block)
     chosen = rng.permutation(grid[0] * grid[1]) < max(1, round(how.validation * grid[0] * grid[1]))
-    held = chosen.reshape(grid).repeat(block, 0).repeat(block, 1)[:rows, :cols]
+    down, right = (
+        np.minimum(np.arange(n) // block, count - 1)  # the last one takes what is left over
+        for n, count in zip((rows, cols), grid, strict=True)
+    )
+    held = chosen.reshape(grid)[down[:, None], right]
     known = np.isfinite(one.target).all(axis=0)
     side = how.crop
     good = np.zeros((rows + 1, cols + 1))

@@ -45,7 +45,7 @@ def models(files):
     from dataclasses import replace
 
     from stcli.workflows.job import Inputs
-    from stcli.workflows.train_downscaler import train_downscaler
+    from stcli.workflows.train_downscaler import Given, train_downscaler
 
     def kept(network, splits):  # after so few steps blending would leave all of it to ibp
         return {s: (0.9,) * len(network.unit) for s in network.factors}
@@ -60,7 +60,7 @@ def models(files):
     ):
         folder = files["folder"] / name
         inputs = Inputs((files["coarse"],))
-        train_downscaler(inputs, guide, folder, network, QUICK, RunSettings(jobs=1))
+        train_downscaler(Given(inputs, guide), folder, network, QUICK, RunSettings(jobs=1))
         found[name] = folder
     patch.undo()
     return found
@@ -203,6 +203,10 @@ def test_training_by_the_command_line(files, tmp_path):
     assert set(card["metrics"]["members"]["4"]) == {"crps_over_mae", "spread_skill"}
     assert len(card["training"]["psf"]) == 2
     assert "of ibp's on held-out blocks" in found.err
+    page = (tmp_path / "m" / "report.html").read_text()
+    assert all(f"Factor {s}</h2>" in page for s in (2, 4))
+    assert page.count("data:image/png") == 1 + 2 * 2 * 2  # a curve; two figures a band and factor
+    assert 'src="http' not in page
     again = call(*how)
     assert again.code == 4
     for more, code, said in (
@@ -219,6 +223,29 @@ def test_training_by_the_command_line(files, tmp_path):
     assert wrong.code == 3
     assert "too few pixels" in wrong.err
     assert not (tmp_path / "n").exists()
+
+
+def test_pairs_of_two_sources_teach_what_blocks_hold(tmp_path):
+    fine = values(256, 256)
+    half = UTM["transform"] @ Affine.scale(2)
+    coarse = fine.reshape(2, 128, 2, 128, 2).mean((2, 4)) + 25  # the other source is brighter
+    paths = {
+        "fine": save(tmp_path / "fine.tif", fine, UTM, ("a", "b")),
+        "coarse": save(tmp_path / "coarse.tif", coarse, UTM, ("a", "b"), transform=half),
+    }
+    how = ("-o", tmp_path / "m", "--steps", 2, "--width", 8, "--blocks", 1)
+    pair = ("--coarse", paths["coarse"], "--fine", paths["fine"])
+    card = good("train", "downscaler", *pair, *how, "--json").json["card"]
+    assert card["resolution"] == [2 * UTM["transform"].a] * 2
+    for argv, code, said in (
+        (("--coarse", paths["coarse"]), 2, "both options"),
+        ((paths["fine"], *pair), 2, "both options"),
+        ((*pair, "--transfer"), 2, "say how to coarsen"),
+        ((*pair, "--factor", "2,4"), 2, "one factor"),
+        ((*pair, "--factor", "4"), 3, "spans 2"),
+    ):
+        wrong = call("train", "downscaler", *argv, "-o", tmp_path / "n")
+        assert (wrong.code, said in wrong.err) == (code, True), wrong.err
 
 
 @pytest.mark.parametrize("name", ["guided", "linear"])
