@@ -234,8 +234,29 @@ def guided(row: str, transfer: bool, targets: tuple[float, float, float]) -> Non
     bar(f"{row}_B11_vs_ibp", float(score.ratio("network")[2]), targets[2])
 
 
+def linear_guide() -> None:
+    """Measure the linear guide alone: never worse than ibp, whatever the band."""
+    truth, guide = sentinel20()
+    fields, guides = strips(truth, 2), strips(guide, 2)
+    sums: dict[str, Any] = {}
+    for shown in ((0, 2), (1, 3)):
+        weight = linear_weights([(fields[i], guides[i]) for i in shown], 2)
+        for i in sorted({0, 1, 2, 3} - set(shown)):
+            ibp, inner = base(block_mean(fields[i], 2), 2), np.s_[:, 16:-16, 16:-16]
+            found = detail(guides[i], 2)
+            tried = {k: ibp + np.einsum("kg,grc->krc", w, found) for k, w in weight.items()}
+            for name, fine in {"ibp": ibp, **tried}.items():
+                wrong = np.nansum(((fine - fields[i])[inner]) ** 2, axis=(1, 2))
+                sums[name] = sums.get(name, 0.0) + wrong
+    for name in ("linear", "linear_guide"):
+        print(f"  {name} over ibp {np.round(np.sqrt(sums[name] / sums['ibp']), 4)}", flush=True)
+    worst = float(np.sqrt(sums["linear_guide"] / sums["ibp"]).max())
+    bar("linear_guide_worst_band_vs_ibp", worst, 1.0)
+
+
 BANDS10 = ("B02", "B03", "B04", "B08")
 ROWS: dict[str, Callable[[], None]] = {
+    "linear_guide": linear_guide,
     "guided_transferred": lambda: guided("guided_transferred", True, (0.85, 0.90, 0.80)),
     "guided": lambda: guided("guided", False, (0.70, 0.75, 0.65)),
     "s2_x2": lambda: unguided("s2_x2", sentinel10(), 2, BANDS10, {"B04": 0.90, "B08": 0.95}),

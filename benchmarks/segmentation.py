@@ -133,7 +133,7 @@ def kernel(data: Path, quick: bool) -> None:
     x = features(scene(data, 4, side))
     values = np.ascontiguousarray(x.transpose(2, 0, 1))
     layout, count = Layout((side, side), (0, 0), 10), side * side // 100
-    packed, scaling = empty(layout, 4), BandScaling((0.0,) * 4, (1.0,) * 4)
+    packed, scaling = empty(layout, 4, TEAM.memory), BandScaling((0.0,) * 4, (1.0,) * 4)
     valid = np.ones((side, side), dtype=bool)
     best = used = np.inf
     for _ in range(20):

@@ -150,20 +150,21 @@ class Model:
             for c, at, n in zip(centre, where.lattice, stack.shape[1:], strict=True)
         )
         window = torch.from_numpy(stack[:, rows[:, None], cols])
-        into, out = [], []
+        into: tuple[Any, ...] = (slice(None),)
+        out: tuple[Any, ...] = (slice(None),)
         for c, at, n in zip(centre, where.corners, found.shape[2:], strict=True):
             low, high = max(c, at), min(c + side, at + n)
-            into.append(slice(low - at, high - at))
-            out.append(slice(low - c + margin, high - c + margin))
+            into = (*into, slice(low - at, high - at))
+            out = (*out, slice(low - c + margin, high - c + margin))
         mean = averaged(self.network, window, factor)
         if ensemble is None:
-            found[(0, slice(None), *into)] = mean[(slice(None), *out)]
+            found[(0, *into)] = mean[out]
             return
         plain = residual_of(self.network, window, factor)
         for member in range(ensemble.members):
             noise = torch.from_numpy(ensemble.noise(member, centre, side, margin))
             drawn = mean + residual_of(self.network, window, factor, noise) - plain
-            found[(member, slice(None), *into)] = drawn[(slice(None), *out)]
+            found[(member, *into)] = drawn[out]
 
 
 def _starts(first: int, count: int, side: int) -> range:

@@ -44,6 +44,8 @@ class Windows:
     shape : Tensor of float32 (k, SHAPE_FEATURES)
     starts : Tensor of bool (k,)
         First token of each window.
+    across : Tensor of int64 (k,)
+        The tokens of each window along the lattice's columns, for layers that scan these.
     """
 
     bands: Tensor
@@ -51,6 +53,7 @@ class Windows:
     index: Tensor
     shape: Tensor
     starts: Tensor
+    across: Tensor
 
     def to(self, device: str) -> Windows:
         """Move all tensors to a device."""
@@ -60,22 +63,30 @@ class Windows:
             self.index.to(device),
             self.shape.to(device),
             self.starts.to(device),
+            self.across.to(device),
         )
 
 
-def pack(tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay the tokens of several windows end to end: `index`, `shape` and `starts` of `Windows`."""
+def pack(tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Lay the tokens of several windows end to end.
+
+    Returns
+    -------
+    index, shape, starts, across
+        Of `Windows`.
+    """
     total = sum(t.count for t in tokens)
     starts = torch.zeros(total, dtype=torch.bool)
-    index, first = [], 0
+    index, across, first = [], [], 0
     for t in tokens:
         place = torch.from_numpy(t.index)
         index.append(torch.where(place == t.count, total, place + first))
+        across.append(torch.from_numpy(t.across + first))
         if t.count:
             starts[first] = True
         first += t.count
     shape = torch.cat([torch.from_numpy(t.shape) for t in tokens])
-    return torch.stack(index), shape, starts
+    return torch.stack(index), shape, starts, torch.cat(across)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -141,14 +152,15 @@ class GLocal(nn.Module):
     ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
-        self.local = LocalBranch(bands, c)
+        self.local = LocalBranch(bands, c) if c else None
+        self.crossed = settings.order == "crossed"
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
         self.mix = nn.ModuleList(
             BidirectionalMamba(d, settings.state, backend) for _ in range(settings.layers)
         )
         self.token_norm = nn.LayerNorm(d)
         self.token_head = nn.Linear(d, classes)
-        self.from_pixel = nn.Linear(c, d)
+        self.from_pixel = nn.Linear(c or bands, d)
         self.from_token = nn.Linear(d, d)
         self.head = nn.Linear(d, classes)
 
@@ -160,8 +172,10 @@ class GLocal(nn.Module):
         pixel logits : Tensor (b, class, h, w)
         token logits : Tensor (k, class)
         """
-        local = self.local(windows.bands, windows.valid).permute(0, 2, 3, 1)
-        pixels = torch.cat([windows.bands.permute(0, 2, 3, 1), local], dim=3)
+        local = pixels = windows.bands.permute(0, 2, 3, 1)
+        if self.local is not None:
+            local = self.local(windows.bands, windows.valid).permute(0, 2, 3, 1)
+            pixels = torch.cat([pixels, local], dim=3)
         tokens = self._tokens(pixels, windows)
         fused = self.from_pixel(local) + _gather(self.from_token(tokens), windows.index)
         logits = self.head(F.silu(fused)).permute(0, 3, 1, 2)
@@ -170,8 +184,12 @@ class GLocal(nn.Module):
     def _tokens(self, pixels: Tensor, windows: Windows) -> Tensor:
         mean, deviation = _moments(pixels, windows.index, len(windows.shape))
         t = self.embed(torch.cat([mean, deviation, windows.shape], dim=1))
-        for layer in self.mix:
-            t = layer(t, windows.starts)
+        back = torch.argsort(windows.across)
+        for number, layer in enumerate(self.mix):
+            if self.crossed and number % 2:  # each window's tokens stay in its place
+                t = layer(t[windows.across], windows.starts)[back]
+            else:
+                t = layer(t, windows.starts)
         return self.token_norm(t)  # type: ignore[no-any-return]
 
 

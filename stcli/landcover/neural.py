@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,37 +12,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.landcover.network import GLocal, Windows, pack
-from stcli.landcover.windows import Needs, Scene, Window, centres, cut, most_tokens
+from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 
 class NetworkMethod:
-    """The GLocal network with the weights of a card.
+    """A GLocal network over lattice windows.
 
     Parameters
     ----------
-    folder : Path
-    card : Card
+    network : GLocal
+    size : (int, int)
+        Its bands and classes.
+    settings : NetworkSettings
+    scaling : BandScaling
+    step : int
+        Pixels between the segments' seeds.
     where : Compute
         Device and scan.
-
-    Raises
-    ------
-    ModelError
-        Damaged weights.
-    TypeError, RuntimeError, UsageError
-        Weights and card that do not fit together.
     """
 
-    def __init__(self, folder: Path, card: Card, where: Compute) -> None:
-        self.where, self.settings = where, NetworkSettings(**card.network)
-        self.slic, self.scaling = SlicSettings(**card.segmentation), scaling_of(card)
-        self.network = GLocal(len(card.bands), len(card.classes), self.settings, where.scan)
-        self.network.load_state_dict(load_weights(folder, card), strict=True)
-        self.network.eval().to(where.device)
-        self._size = (len(card.bands), len(card.classes))
+    def __init__(
+        self,
+        network: GLocal,
+        size: tuple[int, int],
+        settings: NetworkSettings,
+        scaling: BandScaling,
+        step: int,
+        where: Compute,
+    ) -> None:
+        self.network, self.size, self.settings = network.eval().to(where.device), size, settings
+        self.scaling, self.step, self.where = scaling, step, where
 
     @property
     def margin(self) -> int:
@@ -56,53 +59,59 @@ class NetworkMethod:
     @property
     def needs(self) -> Needs:
         """The probabilities of a tile with their temporaries, and a window in the network."""
-        tokens = most_tokens(self.settings, self.slic.step)
-        window = window_bytes(self.settings, *self._size, tokens)
-        return Needs(core_pixel=3 * 4 * self._size[1], torch=window)
+        tokens = most_tokens(self.settings, self.step)
+        window = window_bytes(self.settings, *self.size, tokens)
+        return Needs(core_pixel=3 * 4 * self.size[1], torch=window)
 
-    @torch.inference_mode()
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
-        lattice = tuple(s.start + at for s, at in zip(core, scene.lattice, strict=True))
-        shape = tuple(s.stop - s.start for s in core)
-        result = np.full((self._size[1], *shape), np.nan, dtype=np.float32)
-        for centre in centres(lattice, shape, self.settings):
-            window = cut(scene, centre, self.settings)
-            if window.valid.any():
-                self._place(window, centre, lattice, result)
-        result[:, ~scene.valid[core]] = np.nan
-        return result
+        one_thread()
+        return by_windows(scene, core, self.settings, self.size[1], self.window)
 
-    def _place(
-        self,
-        window: Window,
-        centre: tuple[int, int],
-        lattice: tuple[int, int],
-        result: NDArray[np.float32],
-    ) -> None:
-        """Write the centre of a window's probabilities where it lies in the result."""
-        chances = self._window(window)
-        into, out = [], []
-        for c, at, n in zip(centre, lattice, result.shape[1:], strict=True):
-            low, high = max(c, at), min(c + self.settings.stride, at + n)
-            into.append(slice(low - at, high - at))
-            out.append(slice(low - c + self.settings.margin, high - c + self.settings.margin))
-        result[(slice(None), *into)] = chances[(slice(None), *out)]
-
-    def _window(self, window: Window) -> NDArray[np.float32]:
-        windows = batch([window], self.scaling, self.slic.step)
+    @torch.inference_mode()
+    def window(self, window: Window) -> NDArray[np.float32]:
+        """Classify a window: (class, row, col)."""
+        windows = batch([window], self.scaling, self.step, self.settings.order)
         logits, _ = self.network(windows.to(self.where.device))
         return torch.softmax(logits[0], dim=0).cpu().numpy()
 
 
-def batch(windows: Sequence[Window], scaling: BandScaling, step: int) -> Windows:
+def network_of(
+    state: dict[str, Tensor], card: Card, network: dict[str, Any], where: Compute
+) -> NetworkMethod:
+    """Make the method of a state and a card; `network` holds the fields of `NetworkSettings`.
+
+    Raises
+    ------
+    TypeError, RuntimeError, UsageError
+        When they do not fit together.
+    """
+    size, settings = (len(card.bands), len(card.classes)), NetworkSettings(**network)
+    model = GLocal(*size, settings, where.scan)
+    model.load_state_dict(state, strict=True)
+    step = SlicSettings(**card.segmentation).step
+    return NetworkMethod(model, size, settings, scaling_of(card), step, where)
+
+
+def load_network(folder: Path, card: Card, where: Compute) -> NetworkMethod:
+    """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`."""
+    return network_of(load_weights(folder, card), card, card.network, where)
+
+
+def one_thread() -> None:
+    """Let torch run in one thread: tiles run side by side, and sums keep one order."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+def batch(
+    windows: Sequence[Window], scaling: BandScaling, step: int, order: str = "serpentine"
+) -> Windows:
     """Make the network's input of lattice windows."""
-    index, shape, starts = pack([window.tokens(step) for window in windows])
+    packed = pack([window.tokens(step, order) for window in windows])
     valid = torch.from_numpy(np.stack([window.valid for window in windows]))
     values = np.stack([window.values for window in windows]).astype(np.float32)
-    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, index, shape, starts)
+    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, *packed)
 
 
 def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:

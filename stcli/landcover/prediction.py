@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import ModelError, UsageError
-from stcli.landcover.network import ARCHITECTURE
-from stcli.landcover.neural import NetworkMethod, scaling_of
+from stcli.landcover import ensemble, forest, network, svm
+from stcli.landcover.calibration import temper
+from stcli.landcover.neural import load_network, scaling_of
+from stcli.landcover.pixels import loader
 from stcli.landcover.windows import Needs, Scene
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
@@ -62,7 +64,12 @@ class Method(Protocol):
 #: damaged weights and TypeError, RuntimeError or `UsageError` where weights and card do not fit.
 Factory = Callable[[Path, Card, Compute], Method]
 
-_METHODS: dict[str, Factory] = {ARCHITECTURE: NetworkMethod}
+_METHODS: dict[str, Factory] = {
+    network.ARCHITECTURE: load_network,
+    forest.ARCHITECTURE: loader(forest.Forest),
+    svm.ARCHITECTURE: loader(svm.Svm),
+    ensemble.ARCHITECTURE: ensemble.load_ensemble,
+}
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ class Classifier:
         """
         chances = self.method.probabilities(scene, core)
         calibration = self.card.calibration
-        return chances if calibration is None else tempered(chances, calibration.temperature)
+        return chances if calibration is None else temper(chances, calibration.temperature)
 
 
 def load_model(folder: Path, where: Compute | None = None) -> Classifier:
@@ -166,18 +173,6 @@ def load_model(folder: Path, where: Compute | None = None) -> Classifier:
     except (TypeError, RuntimeError, UsageError) as error:
         raise ModelError(f"{folder}: weights and card do not fit together.") from error
     return Classifier(folder, card, method, where)
-
-
-def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Soften (above 1) or sharpen probabilities (class, row, col): p^(1/T), summing to 1 again.
-
-    For the network this is the softmax of its logits over T (Guo et al. 2017, arXiv:1706.04599).
-    """
-    if temperature == 1:
-        return probabilities
-    best = probabilities.max(axis=0)
-    powers = (probabilities / best) ** np.float32(1 / temperature)
-    return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
 
 
 def classes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """Superpixels as tokens: which pixels make a token, and in which order tokens are scanned.
 
-The order is a serpentine over the lattice cells of the segments' centroids: cell rows one after
-the other, every second one backwards. Cells are counted on the CRS lattice, so the order is fixed
-by the raster, not by the window. (Neighbours in label order lie far apart on the ground.)
+Tokens are ordered by the lattice cells of their centroids. Along the serpentine, cell rows follow
+one another, every second one backwards; along the Hilbert curve, quarters of quarters do. Cells are
+counted on the CRS lattice, so the order is fixed by the raster, not by the window. (Neighbours in
+label order lie far apart on the ground.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Bits of a cell's row and column on the Hilbert curve, counted from -2 ** 30.
+_BITS = 31
 #: Shape features of a token: log size, extent down and across, fill of its bounding box.
 SHAPE_FEATURES = 4
 
@@ -26,10 +29,13 @@ class Tokens:
     index : ndarray of int64 (row, col)
         Position in the scanned sequence of each pixel's token; `count` where there is none.
     shape : ndarray of float32 (token, SHAPE_FEATURES)
+    across : ndarray of int64 (token,)
+        The tokens, as positions in the sequence, along the serpentine of the columns.
     """
 
     index: NDArray[np.int64]
     shape: NDArray[np.float32]
+    across: NDArray[np.int64]
 
     @property
     def count(self) -> int:
@@ -37,7 +43,9 @@ class Tokens:
         return len(self.shape)
 
 
-def tokenise(labels: NDArray[Any], lattice: tuple[int, int], step: int) -> Tokens:
+def tokenise(
+    labels: NDArray[Any], lattice: tuple[int, int], step: int, order: str = "serpentine"
+) -> Tokens:
     """Make tokens of the segments of a window.
 
     Parameters
@@ -48,6 +56,8 @@ def tokenise(labels: NDArray[Any], lattice: tuple[int, int], step: int) -> Token
         Lattice position of the window's first pixel.
     step : int
         Pixels between the lattice's seeds.
+    order : str
+        See `stcli.settings.NetworkSettings`.
 
     Returns
     -------
@@ -57,34 +67,51 @@ def tokenise(labels: NDArray[Any], lattice: tuple[int, int], step: int) -> Token
     found, first, inverse = np.unique(labels[rows, cols], return_index=True, return_inverse=True)
     size = np.bincount(inverse, minlength=len(found))
     at = (rows + lattice[0], cols + lattice[1])
-    order, rank = _serpentine(inverse, at, size, (step, first))
+    row, col = (_cells(inverse, axis, size, step) for axis in at)
+    if order == "hilbert":
+        along = np.lexsort((first, _hilbert(row, col)))
+    else:
+        along = _serpentine(row, col, first)
+    rank = np.empty_like(along)
+    rank[along] = np.arange(len(along))
     index = np.full(labels.shape, len(found), dtype=np.int64)
     index[rows, cols] = rank[inverse]
     shape = _shape(inverse, (rows, cols), size, step)
-    return Tokens(index, shape[order])
+    return Tokens(index, shape[along], rank[_serpentine(col, row, first)])
+
+
+def _cells(
+    inverse: NDArray[np.int64], axis: NDArray[np.int64], size: NDArray[np.int64], step: int
+) -> NDArray[np.int64]:
+    """Lattice cell of each token's centroid, along one axis."""
+    total = np.zeros(len(size), dtype=np.int64)
+    np.add.at(total, inverse, axis)  # integers: exact whatever the window
+    return total // np.maximum(size, 1) // step
 
 
 def _serpentine(
-    inverse: NDArray[np.int64],
-    at: tuple[NDArray[np.int64], NDArray[np.int64]],
-    size: NDArray[np.int64],
-    keys: tuple[int, NDArray[np.int64]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Order tokens along the serpentine; return the order and each token's rank in it.
+    row: NDArray[np.int64], col: NDArray[np.int64], first: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Order tokens along rows, every second one backwards; `first` decides within a cell."""
+    return np.lexsort((first, np.where(row % 2, -col, col), row))
 
-    `keys` are the lattice's step and each token's first pixel, which decides within a cell.
+
+def _hilbert(row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place of cells on a Hilbert curve that is fixed on the lattice.
+
+    From the largest quarter to the smallest: each gives two bits, and turns what lies in it.
     """
-    step, first = keys
-    cells = []
-    for axis in at:
-        total = np.zeros(len(size), dtype=np.int64)
-        np.add.at(total, inverse, axis)  # integers: exact whatever the window
-        cells.append(total // np.maximum(size, 1) // step)
-    row, col = cells
-    order = np.lexsort((first, np.where(row % 2, -col, col), row))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return order, rank
+    y, x = (axis + (1 << (_BITS - 1)) for axis in (row, col))
+    place = np.zeros_like(x)
+    for bit in range(_BITS - 1, -1, -1):
+        right, down = (x >> bit) & 1, (y >> bit) & 1
+        place = (place << 2) | ((3 * right) ^ down)
+        low = (1 << bit) - 1
+        x, y = x & low, y & low
+        turn, flip = down == 0, (down == 0) & (right == 1)
+        x, y = np.where(flip, low - x, x), np.where(flip, low - y, y)
+        x, y = np.where(turn, y, x), np.where(turn, x, y)
+    return place
 
 
 def _shape(

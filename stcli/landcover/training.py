@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.network import GLocal, Windows
-from stcli.landcover.neural import batch
-from stcli.landcover.windows import Window
-from stcli.nn.device import Compute, compute
-from stcli.settings import BandScaling, NetworkSettings, TrainingSettings
+from stcli.landcover.task import Sample, Task, turn
+from stcli.settings import NetworkSettings, TrainingSettings
+
+__all__ = ["Begin", "Keep", "Sample", "Task", "Trained", "train", "turn"]
 
 #: Share of the old average kept at each step of the averaged weights.
 _AVERAGE = 0.98
@@ -33,52 +33,20 @@ _WARM_UP = 0.05
 _CLIP = 1.0
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A window with its truth.
-
-    Attributes
-    ----------
-    window : Window
-    truth : ndarray of uint8 (row, col)
-        Class from 1; 0 where not labelled.
-    """
-
-    window: Window
-    truth: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What to learn.
-
-    Attributes
-    ----------
-    train, validation : sequence of Sample
-    classes : tuple of str
-    scaling : BandScaling
-    step : int
-        Pixels between the superpixels' seeds.
-    where : Compute
-        Device and scan.
-    """
-
-    train: Sequence[Sample]
-    validation: Sequence[Sample]
-    classes: tuple[str, ...]
-    scaling: BandScaling
-    step: int
-    where: Compute = field(default_factory=lambda: compute("cpu"))
-
-    def batch(self, samples: Sequence[Sample]) -> Windows:
-        """Make the network's input of samples, on the device."""
-        windows = batch([sample.window for sample in samples], self.scaling, self.step)
-        return windows.to(self.where.device)
-
-
 @dataclass
 class Trained:
-    """The outcome: best weights and the accuracy that made them best."""
+    """The outcome: weights, and what was validated when they were kept.
+
+    Attributes
+    ----------
+    state : dict of str to Tensor
+        Averaged weights: of the epoch that validated best, or of the last where nothing validates.
+    matrix : ConfusionMatrix
+        Of the validation part; empty without one.
+    epoch : int
+    history : list of dict
+        ``loss``, and ``mIoU`` where something validates, of each epoch.
+    """
 
     state: dict[str, Tensor]
     matrix: ConfusionMatrix
@@ -94,18 +62,49 @@ class Trained:
 Report = Callable[[int, int, dict[str, float]], None]
 
 
+class Keep(Protocol):
+    """Where the state of a training is kept, so that one that was killed goes on."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Read tensors and facts back; None where there are none."""
+
+    def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Put them in the place of those before, whole or not at all."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where a training begins.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        Taken for the parameters of these names; the others are drawn.
+    keep : Keep or None
+        Looked into at the start, written after each epoch.
+    """
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    keep: Keep | None = None
+
+
 def train(
     task: Task,
     network: NetworkSettings,
     settings: TrainingSettings,
     report: Report = lambda epoch, epochs, figures: None,
+    begin: Begin | None = None,
 ) -> Trained:
-    """Train from scratch, keep the averaged weights that validate best, stop early.
+    """Train a network; stop early and keep the best of the averaged weights if some validate.
+
+    Without validation samples all epochs are run and the last averaged weights are kept.
 
     Parameters
     ----------
     report : callable
         ``report(epoch, epochs, figures)`` after each epoch, with ``loss`` and ``mIoU``.
+    begin : Begin, optional
+        By default random weights, and nothing kept.
 
     Raises
     ------
@@ -113,42 +112,108 @@ def train(
         When a side of the split has no labelled pixel.
     """
     _check(task)
+    task = replace(task, order=network.order)
     with _Repeatable(settings.seed, task.where.threads):
         model = GLocal(len(task.scaling.low), len(task.classes), network, task.where.scan)
-        return _fit(model.to(task.where.device), task, settings, report)
+        begin = begin or Begin()
+        model.load_state_dict(model.state_dict() | begin.weights)
+        return _Run(model.to(task.where.device), task, settings).finish(report, begin.keep)
 
 
-def _fit(model: GLocal, task: Task, settings: TrainingSettings, report: Report) -> Trained:
-    steps = settings.epochs * -(-len(task.train) // settings.batch)
-    optimizer = _optimizer(model, settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
-    average = copy.deepcopy(model).eval()
-    loss_function = _Loss(task, settings)
-    generator = np.random.default_rng(settings.seed)
-    best: Trained | None = None
-    history = []
-    for epoch in range(1, settings.epochs + 1):
+class _Run:
+    """A training between two epochs: everything that the next one depends on."""
+
+    def __init__(self, model: GLocal, task: Task, settings: TrainingSettings) -> None:
+        self.model, self.task, self.settings = model, task, settings
+        self.average = copy.deepcopy(model).eval()
+        self.optimizer = _optimizer(model, settings)
+        self.loss = _Loss(task, settings)
+        self.generator = np.random.default_rng(settings.seed)
+        self.step = 0
+        self.steps = settings.epochs * -(-len(task.train) // settings.batch)
+        self.history: list[dict[str, float]] = []
+        self.best: Trained | None = None
+
+    def finish(self, report: Report, keep: Keep | None) -> Trained:
+        """Run the epochs that are left."""
+        found = keep.load() if keep else None
+        if found:
+            self._restore(*found)
+        while not self._over():
+            self._epoch()
+            if keep:
+                keep.save(*self._kept())
+            report(len(self.history), self.settings.epochs, self.history[-1])
+        assert self.best is not None  # at least one epoch ran
+        self.best.history = self.history
+        return self.best
+
+    def _over(self) -> bool:
+        epoch = len(self.history)
+        stale = self.best is not None and epoch - self.best.epoch >= self.settings.patience
+        return epoch >= self.settings.epochs or stale
+
+    def _epoch(self) -> None:
         losses = []
-        for samples in _batches(task.train, settings.batch, generator):
-            loss = loss_function(model, samples)
-            optimizer.zero_grad()
+        for samples in _batches(self.task.train, self.settings.batch, self.generator):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate * _rate(self.step, self.steps)
+            loss = self.loss(self.model, samples)
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
-            optimizer.step()
-            schedule.step()
-            _follow(average, model, schedule.last_epoch)
+            nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
+            self.optimizer.step()
+            self.step += 1
+            _follow(self.average, self.model, self.step)
             losses.append(loss.item())
-        matrix = _validate(average, task)
-        history.append({"loss": float(np.mean(losses)), "mIoU": float(accuracy(matrix).mean_iou)})
-        report(epoch, settings.epochs, history[-1])
-        if best is None or history[-1]["mIoU"] > best.miou:
-            state = {name: weight.cpu().clone() for name, weight in average.state_dict().items()}
-            best = Trained(state, matrix, epoch)
-        if epoch - best.epoch >= settings.patience:
-            break
-    assert best is not None  # at least one epoch ran
-    best.history = history
-    return best
+        matrix = _validate(self.average, self.task)
+        figures = {"loss": float(np.mean(losses))}
+        if self.task.validation:
+            figures["mIoU"] = float(accuracy(matrix).mean_iou)
+        self.history.append(figures)
+        if self.best is None or not self.task.validation or figures["mIoU"] > self.best.miou:
+            state = {name: w.cpu().clone() for name, w in self.average.state_dict().items()}
+            self.best = Trained(state, matrix, len(self.history))
+
+    def _kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything as tensors and as plain facts."""
+        assert self.best is not None  # an epoch has run
+        tensors = _named("model", self.model.state_dict())
+        tensors |= _named("average", self.average.state_dict())
+        tensors |= _named("best", self.best.state)
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= _named(f"optimizer.{number}", moments)
+        facts = {
+            "step": self.step,
+            "history": self.history,
+            "random": self.generator.bit_generator.state,
+            "best": {"epoch": self.best.epoch, "counts": self.best.matrix.counts.tolist()},
+        }
+        return tensors, facts
+
+    def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Undo `_kept`."""
+        self.model.load_state_dict(_under("model", tensors))
+        self.average.load_state_dict(_under("average", tensors))
+        groups = self.optimizer.state_dict()["param_groups"]
+        numbers = [number for group in groups for number in group["params"]]
+        moments = {number: _under(f"optimizer.{number}", tensors) for number in numbers}
+        kept = {number: found for number, found in moments.items() if found}
+        self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
+        self.step, self.history = facts["step"], facts["history"]
+        self.generator.bit_generator.state = facts["random"]
+        counts = np.array(facts["best"]["counts"], dtype=np.int64)
+        matrix = ConfusionMatrix(counts, self.task.classes)
+        self.best = Trained(_under("best", tensors), matrix, facts["best"]["epoch"])
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor.cpu() for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = len(prefix) + 1
+    return {name[start:]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def step_bytes(network: NetworkSettings, bands: int, classes: int, tokens: int) -> int:
@@ -232,18 +297,6 @@ def _batches(
         yield [turn(samples[i], int(generator.integers(8))) for i in order[first : first + size]]
 
 
-def turn(sample: Sample, way: int) -> Sample:
-    """One of the eight turns and mirrorings of a sample; radiometry stays."""
-
-    def apply(array: NDArray[Any]) -> NDArray[Any]:
-        turned = np.rot90(array, way % 4, axes=(-2, -1))
-        return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
-
-    w = sample.window
-    window = Window(apply(w.values), apply(w.valid), apply(w.segments), w.lattice)
-    return Sample(window, apply(sample.truth))
-
-
 def _optimizer(model: GLocal, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW; matrices decay, the rest (norms, biases, A_log, D) does not."""
     decay: list[Tensor] = []
@@ -275,7 +328,8 @@ def _count(truth: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 
 def _check(task: Task) -> None:
-    for side, samples in (("training", task.train), ("validation", task.validation)):
+    sides = [("training", task.train)] + [("validation", task.validation)] * bool(task.validation)
+    for side, samples in sides:
         if not any(sample.truth.any() for sample in samples):
             raise InputError(
                 f"the labels leave no pixel for {side}; label more places, or choose smaller "

@@ -13,7 +13,7 @@ Because a window is always the same pixels, whatever block it is cut from, its r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +62,9 @@ class Window:
     segments: NDArray[Any]
     lattice: tuple[int, int]
 
-    def tokens(self, step: int) -> Tokens:
+    def tokens(self, step: int, order: str = "serpentine") -> Tokens:
         """Tokens of this window's segments."""
-        return tokenise(self.segments, self.lattice, step)
+        return tokenise(self.segments, self.lattice, step, order)
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,59 @@ def cut(scene: Scene, centre: tuple[int, int], settings: NetworkSettings) -> Win
         square(scene.segments, at, settings.window),
         corner,
     )
+
+
+def by_windows(
+    scene: Scene,
+    core: tuple[slice, slice],
+    settings: NetworkSettings,
+    classes: int,
+    function: Callable[[Window], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Classify the part `core` of a scene window by window.
+
+    Parameters
+    ----------
+    scene : Scene
+        With ``settings.margin`` pixels around `core`, less where the raster ends.
+    core : (slice, slice)
+    settings : NetworkSettings
+    classes : int
+    function : callable
+        Maps a window to float32 (class, row, col) over the whole window.
+
+    Returns
+    -------
+    ndarray of float32 (class, row, col)
+        Over `core`; NaN where not valid.
+    """
+    at = (core[0].start + scene.lattice[0], core[1].start + scene.lattice[1])
+    shape = (core[0].stop - core[0].start, core[1].stop - core[1].start)
+    result = np.full((classes, *shape), np.nan, dtype=np.float32)
+    for centre in centres(at, shape, settings):
+        window = cut(scene, centre, settings)
+        if not window.valid.any():
+            continue
+        chances = function(window)
+        into, out = _where(centre, at, shape, settings)
+        result[(slice(None), *into)] = chances[(slice(None), *out)]
+    result[:, ~scene.valid[core]] = np.nan
+    return result
+
+
+def _where(
+    centre: tuple[int, int],
+    at: tuple[int, int],
+    shape: tuple[int, int],
+    settings: NetworkSettings,
+) -> tuple[list[slice], list[slice]]:
+    """Where a window's centre lies in a rectangle at `at`, and in the window."""
+    into, out = [], []
+    for c, a, n in zip(centre, at, shape, strict=True):
+        low, high = max(c, a), min(c + settings.stride, a + n)
+        into.append(slice(low - a, high - a))
+        out.append(slice(low - c + settings.margin, high - c + settings.margin))
+    return into, out
 
 
 def square(array: NDArray[Any], at: tuple[int, int], side: int) -> NDArray[Any]:

@@ -29,6 +29,9 @@ _CODEC = {
 }
 _RAW = {"TILED": "YES", "COMPRESS": "NONE"}
 _LOSSLESS = {"NONE", "DEFLATE", "ZSTD", "LZW", "LZMA", "PACKBITS"}
+#: Creation options of which each block of a GeoTIFF can be packed alone, and those of its bytes.
+_FILE_WIDE = {"BIGTIFF", "NUM_THREADS"}
+_BLOCKWISE = {"COMPRESS", "PREDICTOR", "ZSTD_LEVEL", "ZLEVEL", "TILED", "BLOCKXSIZE", "BLOCKYSIZE"}
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,10 @@ class OutputSpec:
     threads: int | None = None
 
 
-def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
-    """Creation profile of the spool: fast, since it is read once."""
+def grid(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
+    """Size, bands, data type, nodata, CRS and transform of an output, as rasterio takes them."""
     crs = None if geobox.crs is None else CRS.from_wkt(geobox.crs.to_wkt())
     return {
-        "driver": "GTiff",
         "height": int(geobox.shape[0]),
         "width": int(geobox.shape[1]),
         "count": len(spec.bands),
@@ -100,6 +102,14 @@ def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
         "nodata": spec.nodata,
         "crs": crs,
         "transform": geobox.transform,
+    }
+
+
+def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
+    """Creation profile of the spool: fast, since it is read once."""
+    return {
+        "driver": "GTiff",
+        **grid(spec, geobox),
         **_CODEC,
         "BLOCKXSIZE": BLOCK,
         "BLOCKYSIZE": BLOCK,
@@ -117,6 +127,12 @@ def part_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
     """
     sides = {"BLOCKYSIZE": shape[1], "BLOCKXSIZE": shape[2]}
     blocks = {name: min(BLOCK, -(-side // 16) * 16) for name, side in sides.items()}
+    how = _RAW if spec.kind == "continuous" else {**_CODEC, "PREDICTOR": _predictor(spec)}
+    return _small(spec, shape) | how | blocks
+
+
+def _small(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Profile of a GeoTIFF without a place on Earth (band, row, col)."""
     return {
         "driver": "GTiff",
         "count": shape[0],
@@ -124,9 +140,34 @@ def part_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
         "width": shape[2],
         "dtype": spec.dtype,
         "transform": Affine(1, 0, 0, 0, -1, 0),
-        **(_RAW if spec.kind == "continuous" else {**_CODEC, "PREDICTOR": _predictor(spec)}),
-        **blocks,
     }
+
+
+def packing(spec: OutputSpec) -> dict[str, str] | None:
+    """Creation options that a block's bytes follow from, where each can be packed alone.
+
+    None where they cannot: another format, a stream, strips, an option that is not known to
+    leave blocks independent of each other.
+    """
+    used = options(spec)
+    if spec.driver != "GTiff" or spec.path in STDOUT or set(used) - _BLOCKWISE - _FILE_WIDE:
+        return None
+    tiled = used["TILED"].upper() in ("YES", "TRUE", "ON", "1")
+    if not tiled or used["COMPRESS"].upper() not in _LOSSLESS:
+        return None
+    return {key: used[key] for key in sorted(_BLOCKWISE & set(used))}
+
+
+def block_side(spec: OutputSpec) -> int | None:
+    """Side of the blocks that can be packed alone, where they are square; else None."""
+    how = packing(spec) or {"BLOCKXSIZE": "", "BLOCKYSIZE": "?"}
+    side = how["BLOCKXSIZE"]
+    return int(side) if side == how["BLOCKYSIZE"] and side.isdigit() and int(side) else None
+
+
+def packed_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Creation profile of an array (band, row, col) whose blocks are packed as the output's."""
+    return _small(spec, shape) | (packing(spec) or {}) | {"NUM_THREADS": "1"}
 
 
 def options(spec: OutputSpec) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import itertools
 import threading
 import uuid
@@ -31,8 +32,9 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
+from stcli.raster.finish import finish
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
-from stcli.raster.publish import checksum, finish, label, reported
+from stcli.raster.publish import checksum, label, reported
 
 #: Parts in one directory.
 _FOLDER = 1000
@@ -104,16 +106,19 @@ class Parts:
         with reported(self.spec, self.shape):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with MemoryFile() as memory:
-                    how = part_profile(self.spec, block.shape)
-                    with memory.open(**how) as dataset:
-                        dataset.write(block)
-                    draft.write_bytes(memory.getbuffer())
+                draft.write_bytes(self.encode(block))
                 draft.replace(path)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise
         return checksum(block)
+
+    def encode(self, block: NDArray[Any]) -> bytes:
+        """Pack a tile's pixels (band, row, col) into the bytes of a part."""
+        with MemoryFile() as memory:
+            with memory.open(**part_profile(self.spec, block.shape)) as dataset:
+                dataset.write(block)
+            return bytes(memory.getbuffer())
 
     def load(self, tile: Placed, known: int) -> NDArray[Any] | None:
         """Read a tile's block back; None where it is not the one with the known checksum."""
@@ -147,13 +152,10 @@ class Parts:
         OSError
             What is read back differs from what was saved.
         """
-
-        def matches(path: Path) -> bool:
-            return _matches(path, stored(), threads)
-
         with rasterio.Env(VRT_NUM_THREADS=str(threads)):
             source = self.mosaic(final.parent, geobox, (tile for tile, _ in stored()))
-            finish(self.spec, source, final, matches, keep=True)
+            same = functools.partial(matches, tiles=stored, threads=threads)
+            finish(self.spec, source, final, same, keep=True)
         return final
 
     def mosaic(self, folder: Path, geobox: GeoBox, tiles: Iterable[Placed]) -> Path:
@@ -239,7 +241,7 @@ def _source(
     return source
 
 
-def _matches(path: Path, stored: Iterator[tuple[Placed, int]], threads: int) -> bool:
+def matches(path: Path, tiles: Stored, threads: int) -> bool:
     """Read every stored tile's window from a file, a few at once, and compare its checksum."""
     own = threading.local()
 
@@ -250,6 +252,7 @@ def _matches(path: Path, stored: Iterator[tuple[Placed, int]], threads: int) -> 
         return checksum(own.dataset.read(window=pair[0].core)) == pair[1]
 
     with contextlib.ExitStack() as opened, ThreadPoolExecutor(threads) as pool:
+        stored = tiles()
         while batch := list(itertools.islice(stored, 16 * threads)):
             if not all(pool.map(same, batch)):
                 return False

@@ -1,4 +1,4 @@
-"""From blocks on the disk to the output under its name: copy, read back, flush, rename."""
+"""What an output needs to appear under its name: refusals, labels, errors named, the rename."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from stcli.errors import OutputError
-from stcli.raster.copying import copy_windows
 from stcli.raster.draft import refuse_file, sync
 from stcli.raster.gdalsource import reason
-from stcli.raster.legend import auxiliary_xml, class_tags
-from stcli.raster.output import STDOUT, OutputSpec, exact, options
+from stcli.raster.legend import class_tags
+from stcli.raster.output import STDOUT, OutputSpec
 from stcli.raster.stream import refuse_terminal, send, streamable
 
-_GRID = ("width", "height", "count", "dtype", "nodata", "crs", "transform")
 # SystemError is what rasterio raises where GDAL failed and left no reason (a file size limit).
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
@@ -56,51 +52,6 @@ def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) ->
         return
     path = Path(spec.path)
     refuse_file(spec.path, spec.overwrite, any((path / name).exists() for name in directory))
-
-
-def finish(
-    spec: OutputSpec, source: Path, final: Path, matches: Callable[[Path], bool], keep: bool = False
-) -> None:
-    """Copy a finished source into the final file, read that back, and flush it to the disk.
-
-    Parameters
-    ----------
-    source, final : Path
-        The final file lies in a directory that holds only it and its sidecar.
-    matches : callable
-        Tells whether the pixels of a file are those that were handed in. The final file must
-        match, or, where the options change values (lossy compression), the source.
-    keep : bool
-        Leave the source; by default it makes room as soon as it is copied.
-    """
-    same = exact(spec)
-    if not same and not matches(source):
-        raise OSError("the blocks read back differ from those written")
-    _copy(spec, source, final)
-    if not keep:
-        source.unlink()
-    if same and not matches(final):
-        raise OSError("the blocks read back differ from those written")
-    if not same:
-        _read_through(final)
-    legend = auxiliary_xml([(b.categories or (), b.colors or {}) for b in spec.bands])
-    if legend is not None:
-        sidecar(final).write_bytes(legend)
-    for file in (final, sidecar(final)):
-        if file.exists():
-            sync(file)
-
-
-def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
-    """Copy by GDAL, or faster where the format takes windows one after the other."""
-    if spec.driver != "GTiff" or spec.path in STDOUT:  # a stream's rows follow in order
-        rasterio.shutil.copy(source, final, driver=spec.driver, **options(spec))
-        return
-    with rasterio.open(source) as dataset:
-        grid = {name: dataset.profile[name] for name in _GRID}
-    with rasterio.open(final, "w", driver=spec.driver, **grid, **options(spec)) as target:
-        label(target, spec)
-        copy_windows(source, target, spec.threads or os.cpu_count() or 1)
 
 
 def publish(spec: OutputSpec, final: Path) -> None:
@@ -192,9 +143,3 @@ def unwritable(spec: OutputSpec, shape: tuple[int, int], error: BaseException) -
         f"{spec.path}: {why} ({cause}): {free:,} bytes are free in {folder} and up to "
         f"{wanted:,} are needed before compression; make room or write elsewhere"
     )
-
-
-def _read_through(path: Path) -> None:
-    with rasterio.open(path) as dataset:
-        for _, window in dataset.block_windows(1):
-            dataset.read(window=window)

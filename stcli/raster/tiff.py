@@ -101,6 +101,17 @@ def read_tiff(path: str) -> Tiff:
         raise InputError(f"{path}: is no TIFF file, or a damaged one ({error})") from error
 
 
+def read_directory(file: BinaryIO) -> Directory:
+    """Read the first directory of a TIFF that is open or in memory.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, struct.error
+        It is no TIFF, or a damaged one.
+    """
+    return _read(file).directories[0]
+
+
 def _read(file: BinaryIO) -> Tiff:
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2], "")

@@ -27,12 +27,12 @@ from rasterio.windows import Window
 
 from stcli.errors import OutputError
 from stcli.raster.draft import hidden_folder
+from stcli.raster.finish import finish
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec, profile
 from stcli.raster.parts import check_block
 from stcli.raster.publish import (
     GDAL_ERRORS,
     checksum,
-    finish,
     label,
     publish,
     refuse_output,

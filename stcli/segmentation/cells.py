@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stcli.segmentation.kept import Kept
 from stcli.settings import BandScaling
 
 #: Pixels that a vector instruction takes at most.
@@ -66,9 +67,11 @@ class Layout:
         return place
 
 
-def empty(layout: Layout, bands: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Make room for packed pixels (row, col, band · lane) and choices (row, col, lane)."""
-    pixels = np.empty((*layout.cells, bands * layout.lanes), dtype=np.float32)
+def empty(
+    layout: Layout, bands: int, memory: Kept
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Make room for packed pixels (row, col, band · lane), kept, and choices (row, col, lane)."""
+    pixels = memory.array((*layout.cells, bands * layout.lanes), np.float32)
     return pixels, np.empty((*layout.cells, layout.lanes), dtype=np.uint8)
 
 

@@ -76,9 +76,8 @@ def connect(
     """
     team = team or Team(1)
     runs = _runs(labels, team)
-    settled = np.empty(runs.parent.size, dtype=labels.dtype)
+    settled, scratch = (team.memory.array(runs.parent.size, labels.dtype) for _ in range(2))
     main = np.empty(names.size, dtype=np.int64)
-    scratch = np.empty(runs.parent.size, dtype=labels.dtype)
     if settle_large(labels, runs, smallest, main, scratch, settled):
         height, count = labels.shape[0], runs.parent.size
         team.over(count, lambda a, b: absorb(height, runs, settled, a, b, scratch))
@@ -102,8 +101,8 @@ def _runs(labels: NDArray[Any], team: Team) -> Runs:
     team.over(height, lambda top, bottom: count_runs(labels, top, bottom, first))
     np.cumsum(first, out=first)
     count = int(first[-1])
-    start, stop = (np.empty(count, dtype=np.int32) for _ in range(2))
-    runs = Runs(first, start, stop, np.empty(count, dtype=np.int64))
+    start, stop = (team.memory.array(count, np.int32) for _ in range(2))
+    runs = Runs(first, start, stop, team.memory.array(count, np.int64))
     team.over(height, lambda top, bottom: find_runs(labels, top, bottom, runs))
     for top, _ in team.parts(height)[1:]:
         join_rows(labels, top, runs)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from stcli.segmentation.assign import adapt, assign, move, start
 from stcli.segmentation.cells import LIMIT_BITS, Layout, empty, pack, unpack
 from stcli.segmentation.connectivity import REACH, connect
+from stcli.segmentation.kept import beyond
 from stcli.segmentation.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
@@ -104,9 +105,10 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
     """Bytes a pixel that `slic` holds at its peak, beside the block, from what it allocates.
 
     While centres move: packed pixels and choices, padding counted; a strip of float32 bands;
-    totals, centres and marks of a cell. While fragments are settled: choices, labels, the result,
-    and of each run two columns, its component, what settled and a scratch number; at worst every
-    pixel is a run, and a fragment with borders or left over.
+    totals, centres and marks of a cell. While fragments are settled: choices and the result; in the
+    memory of the packed pixels, or beyond it, labels, and of each run two columns, its component,
+    what settled and a scratch number; at worst every pixel is a run, and a fragment with borders or
+    left over.
 
     Parameters
     ----------
@@ -114,11 +116,13 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
         Rows and columns of the raster: cells stand out beyond it, which counts where it is small.
     """
     around = [min(side, 2 * halo(settings) + settings.step) for side in shape]
-    beyond = math.prod((side + 2 * settings.step) / side for side in around)
+    padded = math.prod((side + 2 * settings.step) / side for side in around)
     cell, lanes = settings.step**2, Layout((1, 1), (0, 0), settings.step).lanes
     of_cell = 8 * (bands + 3) + 4 * (bands + 2) + 2 + (40 if settings.compactness == "auto" else 0)
-    moving = beyond * ((4 * bands + 1) * lanes + of_cell) / cell + 4 * bands
-    settling = beyond * lanes / cell + 4 + 8 + (4 + 4 + 8 + 4 + 4) + 20
+    pixels, choices = padded * 4 * bands * lanes / cell, padded * lanes / cell
+    moving = pixels + choices + padded * of_cell / cell + 4 * bands
+    # labels, start, stop, parent, settled, scratch
+    settling = pixels + choices + beyond(pixels, (4, 4, 4, 8, 4, 4)) + 8 + 20
     return math.ceil(max(moving, settling))
 
 
@@ -147,7 +151,8 @@ def slic(
     layout = Layout(block.valid.shape, corner, step)
     choice = choose(block, scaling, settings, team)
     dtype = np.int32 if block.valid.size < 2**31 else np.int64
-    labels = np.empty(block.valid.shape, dtype=dtype)
+    team.memory.free()  # packed pixels are no longer needed
+    labels = team.memory.array(block.valid.shape, dtype)
     team.over(layout.cells[0], lambda a, b: unpack(choice, corner, step, a, b, labels))
     at = [b - o for b, o in zip(block.lattice, space.origin, strict=True)]
     cells = space.cells[0] * space.cells[1]
@@ -179,7 +184,7 @@ def choose(
     corner = block.lattice[0] % settings.step, block.lattice[1] % settings.step
     layout = Layout(block.valid.shape, corner, settings.step)
     bands = len(scaling.low)
-    packed = empty(layout, bands)
+    packed = empty(layout, bands, team.memory)
     rows = layout.cells[0]
     team.over(
         rows, lambda a, b: pack((block.values, block.valid), scaling, layout, packed, range(a, b))

@@ -1,12 +1,14 @@
-"""Threads that share the rows of one block."""
+"""Threads that share the rows of one block, and the memory that they share."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
+
+from stcli.segmentation.kept import Kept
 
 T = TypeVar("T")
 
@@ -18,9 +20,12 @@ class Team:
     Attributes
     ----------
     threads : int
+    memory : Kept
+        Of the calling thread.
     """
 
     threads: int
+    memory: Kept = field(default_factory=Kept, compare=False)
 
     def parts(self, rows: int) -> list[tuple[int, int]]:
         """Cut rows into one part a thread: first row, and the one after the last."""

@@ -6,7 +6,13 @@ from stcli.settings.downscaling import (
     UpscalerSettings,
     psf_of_mtf,
 )
-from stcli.settings.landcover import NetworkSettings, TrainingSettings
+from stcli.settings.landcover import (
+    ALGORITHMS,
+    ForestSettings,
+    NetworkSettings,
+    SvmSettings,
+    TrainingSettings,
+)
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
@@ -18,12 +24,14 @@ from stcli.settings.segmentation import (
 )
 
 __all__ = [
+    "ALGORITHMS",
     "LANDCOVER_SLIC",
     "SCHEDULERS",
     "BandScaling",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
+    "ForestSettings",
     "MergeSettings",
     "NetworkSettings",
     "NoiseMapSettings",
@@ -31,6 +39,7 @@ __all__ = [
     "RunSettings",
     "ShrinkSettings",
     "SlicSettings",
+    "SvmSettings",
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from stcli.settings.checking import check
 
+#: Orders of the tokens; see `NetworkSettings.order`.
+ORDERS = ("serpentine", "hilbert", "crossed")
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -17,13 +20,16 @@ class NetworkSettings:
     window, margin : int
         Side of a lattice window and the rim of it that gives context but no result, in pixels.
     local_width : int
-        Channels of the CNN branch at full resolution.
+        Channels of the CNN branch at full resolution; 0 for no such branch: bands alone.
     model_width : int
         Width of a token.
     state : int
         States per channel of the selective scan.
     layers : int
-        Bidirectional Mamba layers.
+        Bidirectional Mamba layers; 0 for superpixels that know nothing of each other.
+    order : str
+        In which tokens are scanned: ``"serpentine"`` along the lattice's rows, ``"hilbert"`` along
+        a Hilbert curve, ``"crossed"``: every second layer along the columns.
     """
 
     window: int = 256
@@ -32,8 +38,12 @@ class NetworkSettings:
     model_width: int = 64
     state: int = 16
     layers: int = 2
+    order: str = "serpentine"
 
     def __post_init__(self) -> None:
+        check(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
+        check(self.local_width >= 0, "local_width", self.local_width, ">= 0 channels")
+        check(self.layers >= 0, "layers", self.layers, ">= 0")
         check(self.margin >= 0, "margin", self.margin, ">= 0 pixels")
         whole = self.window > 0 and self.window % 4 == 0
         check(whole, "window", self.window, "a multiple of 4 pixels")
@@ -43,6 +53,53 @@ class NetworkSettings:
     def stride(self) -> int:
         """Side of the part of a window that answers for its pixels."""
         return self.window - 2 * self.margin
+
+
+#: What may be trained: the network, the two baselines, the network and the forest together.
+ALGORITHMS = ("network", "forest", "svm", "ensemble")
+
+
+@dataclass(frozen=True)
+class ForestSettings:
+    """A random forest over the features of pixels.
+
+    Attributes
+    ----------
+    trees : int
+    leaf : int
+        Pixels of a leaf, at least.
+    pixels : int
+        Labelled pixels drawn for training, at most.
+    """
+
+    trees: int = 150
+    leaf: int = 3
+    pixels: int = 40_000
+
+    def __post_init__(self) -> None:
+        check(self.trees >= 1, "trees", self.trees, ">= 1")
+        check(self.leaf >= 1, "leaf", self.leaf, ">= 1 pixels")
+        check(self.pixels >= 1, "pixels", self.pixels, ">= 1")
+
+
+@dataclass(frozen=True)
+class SvmSettings:
+    """A support vector machine over the features of pixels.
+
+    Attributes
+    ----------
+    penalty : float
+        C: what a pixel on the wrong side costs.
+    pixels : int
+        Labelled pixels drawn for training, at most: time grows with their square.
+    """
+
+    penalty: float = 10.0
+    pixels: int = 4_000
+
+    def __post_init__(self) -> None:
+        check(0 < self.penalty < math.inf, "penalty", self.penalty, "> 0 and finite")
+        check(self.pixels >= 1, "pixels", self.pixels, ">= 1")
 
 
 @dataclass(frozen=True)

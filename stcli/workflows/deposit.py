@@ -14,7 +14,8 @@ from stcli.engine.lock import Lock
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import UsageError
 from stcli.raster.folder import Folder
-from stcli.raster.output import STDOUT, OutputSpec, describe
+from stcli.raster.output import STDOUT, OutputSpec, block_side, describe, packing
+from stcli.raster.packed import PackedParts
 from stcli.raster.parts import Parts
 from stcli.raster.publish import reported
 from stcli.raster.stream import streamable
@@ -70,13 +71,17 @@ class Deposit:
         """What of the output's specification is in its parts."""
         spec = self.spec
         found = {"dtype": spec.dtype, "bands": len(spec.bands), "nodata": spec.nodata}
+        if (packed := packing(spec)) is not None:
+            found["packing"] = packed
         in_place = spec.driver == "Zarr" and self.shard is None
         return found | ({"zarr": zarr_options(spec)} if in_place else {})
 
     @property
     def chunk(self) -> int:
         """Pixels whose multiples tiles are best cut at."""
-        return zarr_options(self.spec)["side"] if self.spec.driver == "Zarr" else 1
+        if self.spec.driver == "Zarr":
+            return int(zarr_options(self.spec)["side"])
+        return block_side(self.spec) or 1
 
     def tag(self, tags: dict[str, str]) -> None:
         """Add tags to the output; before `begin`."""
@@ -96,7 +101,7 @@ class Deposit:
             if self.kept is None:
                 self.folder.empty()
             self.folder.tidy()
-            self.parts = _parts_of(self.parts, header, self.shard is not None)
+            self.parts = parts_of(self.parts, header.plan, self.shard is not None)
             self.parts.prepare(self.geobox)
             write_header(self.folder.job, replace(header, about=describe(self.spec, self.geobox)))
             self.journal = Journal(self.folder.job, header)
@@ -145,13 +150,18 @@ def shard_path(path: str, shard: tuple[int, int]) -> str:
     return f"{path}.shard-{shard[0]}-of-{shard[1]}"
 
 
-def _parts_of(parts: Parts, header: Header, shard: bool) -> Parts:
-    """Choose how tiles are stored: a Zarr's in place, where each chunk belongs to one tile."""
-    if parts.spec.driver != "Zarr" or shard:
+def parts_of(parts: Parts, plan: TilePlan, shard: bool = False) -> Parts:
+    """Choose how tiles are stored: as the output is, where each of its blocks is of one tile."""
+    spec = parts.spec
+    if spec.driver == "Zarr":
+        if shard:
+            return parts
+        kind = ZarrStore if meets(plan, zarr_options(spec)["side"]) else ZarrFromParts
+        return kind(parts.folder, spec, parts.shape)
+    side = block_side(spec)
+    if side is None or not meets(plan, side):
         return parts
-    side = zarr_options(parts.spec)["side"]
-    kind = ZarrStore if meets(header.plan, side) else ZarrFromParts
-    return kind(parts.folder, parts.spec, parts.shape)
+    return PackedParts(parts.folder, spec, parts.shape, parts.shards)
 
 
 def meets(plan: TilePlan, side: int) -> bool:

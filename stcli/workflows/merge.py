@@ -12,12 +12,13 @@ from odc.geo.geobox import GeoBox
 
 from stcli.engine.journal import Header, Journal, read_header
 from stcli.engine.memory import processors
+from stcli.engine.tiling import TilePlan
 from stcli.errors import InputError, OutputError
-from stcli.raster.output import OutputSpec, described
+from stcli.raster.output import OutputSpec, described, packing
 from stcli.raster.parts import Parts
 from stcli.raster.zarrstore import ZarrFromParts
 from stcli.settings import RunSettings
-from stcli.workflows.deposit import Deposit, shard_path
+from stcli.workflows.deposit import Deposit, parts_of, shard_path
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
 from stcli.workflows.mosaic import mosaic
 
@@ -159,9 +160,7 @@ def _join(shards: list[Shard], spec: OutputSpec, geobox: GeoBox) -> None:
         deposit.begin(header)
         for tile in header.plan:
             deposit.note(tile, shards[tile.index % len(shards)].journal.checksum(tile.index))
-        kind = ZarrFromParts if spec.driver == "Zarr" else Parts
-        folders = tuple(shard.parts.folder for shard in shards)
-        deposit.parts = kind(deposit.parts.folder, spec, deposit.shape, folders)
+        deposit.parts = _where_they_lie(shards, deposit, header.plan)
         try:
             deposit.finish(spec.threads or 1)
         except OutputError:
@@ -170,6 +169,15 @@ def _join(shards: list[Shard], spec: OutputSpec, geobox: GeoBox) -> None:
         deposit.publish()
     finally:
         deposit.close(keep=False)
+
+
+def _where_they_lie(shards: list[Shard], deposit: Deposit, plan: TilePlan) -> Parts:
+    """Parts of the shards as those of the output."""
+    spec, folders = deposit.spec, tuple(shard.parts.folder for shard in shards)
+    kind = ZarrFromParts if spec.driver == "Zarr" else Parts
+    found = kind(deposit.parts.folder, spec, deposit.shape, folders)
+    same = spec.driver == "GTiff" and packing(spec) == packing(shards[0].parts.spec)
+    return parts_of(found, plan) if same else found
 
 
 def _refuse_damaged(shards: list[Shard]) -> None:

@@ -10,7 +10,7 @@ from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
 from stcli.landcover.network import ChannelNorm, GLocal, Windows, _moments, pack
 from stcli.landcover.neural import batch, scale, window_bytes
-from stcli.landcover.prediction import classes, load_model, tempered, uncertainty
+from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
@@ -103,17 +103,20 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
 
 def test_pack_lays_tokens_end_to_end():
     labels = [np.array([[1, 1], [0, 2]]), np.zeros((2, 2), int), np.array([[7, 0], [0, 0]])]
-    index, shape, starts = pack([tokenise(each, (0, 0), 1) for each in labels])
+    index, shape, starts, across = pack([tokenise(each, (0, 0), 1) for each in labels])
     assert index.tolist() == [[[0, 0], [3, 1]], [[3, 3], [3, 3]], [[2, 3], [3, 3]]]
     assert shape.shape == (3, SHAPE_FEATURES)
     assert starts.tolist() == [True, False, True]
+    assert across.tolist() == [0, 1, 2]
 
 
 def test_pack_of_nothing():
-    nothing = Tokens(np.zeros((2, 2), dtype=np.int64), np.zeros((0, SHAPE_FEATURES), np.float32))
-    index, shape, starts = pack([nothing])
+    none = np.zeros(0, dtype=np.int64)
+    shape = np.zeros((0, SHAPE_FEATURES), np.float32)
+    nothing = Tokens(np.zeros((2, 2), dtype=np.int64), shape, none)
+    index, shape, starts, across = pack([nothing])
     assert not index.any()
-    assert (len(shape), len(starts)) == (0, 0)
+    assert (len(shape), len(starts), len(across)) == (0, 0, 0)
 
 
 def test_moments_are_those_of_each_tokens_pixels():
@@ -206,7 +209,7 @@ def test_margins_of_a_window_give_no_result_but_context(save_model, tiny):
     scene = Scene(wide.values, wide.valid, wide.segments, (0, 0))
     found = model.probabilities(scene, (slice(16, 32), slice(32, 48)))
     with torch.inference_mode():
-        alone = model.method._window(cut(scene, (16, 32), tiny))[:, 8:24, 8:24]
+        alone = model.method.window(cut(scene, (16, 32), tiny))[:, 8:24, 8:24]
     assert np.array_equal(found[:, wide.valid[16:32, 32:48]], alone[:, wide.valid[16:32, 32:48]])
 
 
@@ -253,11 +256,6 @@ def test_calibrated_probabilities_are_the_softmax_of_logits_over_the_temperature
     valid = seen.valid[:16, :16]
     assert np.allclose(found[:, valid], wanted[:, valid], atol=2e-6)
     assert np.isnan(found[:, ~valid]).all()
-
-
-def test_a_temperature_keeps_what_is_impossible_and_what_is_certain():
-    certain = np.array([[1, 0.5], [0, 0.5], [0, 0]], dtype=np.float32)[:, None]
-    assert np.array_equal(tempered(certain, 4.0), certain)
 
 
 def test_wrong_bands_are_refused_by_name(save_model):

@@ -42,6 +42,26 @@ def test_a_serpentine_over_the_lattice_by_hand():
     assert index.tolist() == [[2, 1, 0], [3, 4, 5], [8, 7, 6]]
 
 
+def test_across_is_the_serpentine_of_the_columns():
+    labels = np.repeat(np.repeat(np.arange(1, 10).reshape(3, 3), 5, 0), 5, 1)
+    tokens = tokenise(labels, (0, 0), 5)
+    turned = tokenise(np.ascontiguousarray(labels.T), (0, 0), 5)
+    at = {int(i): place for place, i in np.ndenumerate(tokens.index[::5, ::5])}
+    across = [at[int(i)] for i in tokens.across]
+    wanted = sorted(np.ndenumerate(turned.index[::5, ::5]), key=lambda item: item[1])
+    assert across == [(row, col) for (col, row), _ in wanted]
+
+
+def test_the_hilbert_curve_steps_to_neighbours_and_belongs_to_the_lattice():
+    labels = np.arange(1, 257).reshape(16, 16)
+    tokens = tokenise(labels, (16, 48), 1, "hilbert")
+    at = np.array([np.argwhere(tokens.index == i)[0] for i in range(256)])
+    assert (np.abs(np.diff(at, axis=0)).sum(axis=1) == 1).all()
+    part = tokenise(labels[4:12, 3:11], (20, 51), 1, "hilbert")
+    whole = tokens.index[4:12, 3:11].ravel()
+    assert np.array_equal(np.argsort(np.argsort(whole)), part.index.ravel())
+
+
 def test_shape_features_by_hand():
     labels = np.zeros((12, 12), dtype=np.uint32)
     labels[0:5, 0:5] = 4  # a whole cell

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from stcli.errors import InputError
+from stcli.errors import InputError, OutputError
 from stcli.landcover import training
-from stcli.landcover.training import Sample, Task, train, turn
+from stcli.landcover.training import Begin, Sample, Task, train, turn
 from stcli.landcover.windows import Scene, Window, centres, cut, square
+from stcli.nn.states import StateFile
 from stcli.segmentation.slic import Block, LabelSpace, slic
 from stcli.settings import BandScaling, SlicSettings, TrainingSettings
 
@@ -107,8 +108,9 @@ def test_training_stops_when_validation_gets_no_better(task, tiny):
     assert len(found.history) == 4
 
 
-@pytest.mark.parametrize("side", ["train", "validation"])
-@pytest.mark.parametrize("labels", ["none", "zeros"])
+@pytest.mark.parametrize(
+    ("side", "labels"), [("train", "none"), ("train", "zeros"), ("validation", "zeros")]
+)
 def test_a_side_without_labels_is_refused(task, tiny, side, labels):
     given = getattr(task, side)
     bare = [] if labels == "none" else [Sample(s.window, np.zeros_like(s.truth)) for s in given]
@@ -199,3 +201,61 @@ def test_a_turn_takes_everything_along(coordinates, way):
     assert sorted(place.ravel()) == list(range(1, 37))
     neighbours = np.abs(np.diff(place, axis=1))
     assert set(neighbours.ravel()) in ({1}, {6})  # neighbours stay neighbours
+
+
+# --- going on -----------------------------------------------------------------------------------
+
+
+class StopError(Exception):
+    """A kill, in the middle of a training."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(task, tiny, tmp_path, after):
+    settings = replace(QUICK, epochs=4)
+    whole = train(task, tiny, settings)
+    keep = StateFile(tmp_path / "state", "a")
+
+    def stop(epoch, epochs, figures):
+        if epoch == after:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train(task, tiny, settings, stop, Begin(keep=keep))
+    told = []
+    found = train(task, tiny, settings, lambda *of: told.append(of[0]), Begin(keep=keep))
+    assert told == list(range(after + 1, 5))
+    assert same(found.state, whole.state)
+    assert (found.history, found.epoch) == (whole.history, whole.epoch)
+    assert found.matrix.counts.tolist() == whole.matrix.counts.tolist()
+
+
+def test_a_state_of_other_settings_or_a_damaged_one_is_not_taken_up(task, tiny, tmp_path):
+    train(task, tiny, SHORT, begin=Begin(keep=StateFile(tmp_path / "state", "a")))
+    assert StateFile(tmp_path / "state", "a").load() is not None
+    assert StateFile(tmp_path / "state", "b").load() is None
+    (tmp_path / "state").write_bytes(b"\x80\x04K\x01.")
+    assert StateFile(tmp_path / "state", "a").load() is None
+
+
+def test_a_state_that_cannot_be_written_is_an_output_error(task, tiny, tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        train(task, tiny, SHORT, begin=Begin(keep=StateFile(tmp_path / "no" / "state", "a")))
+
+
+def test_training_begins_with_given_weights(task, tiny):
+    first = train(task, tiny, SHORT)
+    frozen = replace(SHORT, learning_rate=0.0, weight_decay=0.0)
+    again = train(task, tiny, frozen, begin=Begin(first.state))
+    assert same(again.state, first.state)
+    heads = {name: w for name, w in first.state.items() if not name.startswith(("head", "token_h"))}
+    part = train(task, tiny, frozen, begin=Begin(heads))
+    assert same({name: part.state[name] for name in heads}, heads)
+    assert not same(part.state, first.state)
+
+
+def test_without_validation_the_last_weights_are_kept(task, tiny):
+    found = train(replace(task, validation=[]), tiny, replace(SHORT, epochs=3, patience=1))
+    assert found.epoch == 3
+    assert [set(figures) for figures in found.history] == [{"loss"}] * 3
+    assert not found.matrix.counts.any()

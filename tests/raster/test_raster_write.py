@@ -23,6 +23,7 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from stcli.errors import OutputError
+from stcli.raster import tiffblocks
 from stcli.raster.read import open_raster
 from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters
 
@@ -235,14 +236,30 @@ def test_lossy_compression_is_let_through(tmp_path, grid):
         assert 0 < np.abs(dataset.read() - array).max() <= 0.1001
 
 
-def test_plain_geotiff(tmp_path, grid):
-    spec = spec_of("classes", tmp_path / "out.tif", driver="GTiff")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"BIGTIFF": "YES"}, {"COMPRESS": "NONE"}, {"COMPRESS": "LZW"}, {"INTERLEAVE": "BAND"}],
+    ids=str,
+)
+def test_plain_geotiff(tmp_path, grid, options):
+    path = tmp_path / "out.tif"
+    spec = spec_of("classes", path, driver="GTiff", creation_options=options)
     array = array_of(spec, 700, 900)
     write(spec, grid(700, 900), array)
     with rasterio.open(spec.path) as dataset:
         np.testing.assert_array_equal(dataset.read(), array)
         assert dataset.overviews(1) == []
         assert dataset.block_shapes == [(512, 512)]
+
+
+def test_a_geotiff_that_outgrows_its_format_is_refused(tmp_path, grid, monkeypatch):
+    monkeypatch.setattr(tiffblocks, "_CLASSIC_MOST", 1000)
+    options = {"BIGTIFF": "NO", "COMPRESS": "NONE"}
+    path = tmp_path / "out.tif"
+    spec = spec_of("continuous", path, driver="GTiff", creation_options=options)
+    with pytest.raises(OutputError, match="BIGTIFF=YES"):
+        write(spec, grid(700, 900), array_of(spec, 700, 900))
+    assert not list(tmp_path.iterdir())
 
 
 def test_stdout(tmp_path, capfdbinary, grid):

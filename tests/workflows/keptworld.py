@@ -20,11 +20,18 @@ from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, silent
 from stcli.workflows.produce import Step, resumable
 
-SHAPE = (150, 210)
+SHAPE = (180, 260)
 GRID = GeoBox(SHAPE, Affine(10, 0, 500000, 0, -10, 4000000), "EPSG:32618")
 COLOURS = {0: (0, 0, 0, 0), 1: (0, 0, 255, 255), 2: (0, 128, 0, 255)}
-#: Tiles of 40 pixels: 4 rows and 6 columns, one of them empty.
-TILES, TILE, EMPTY = 24, 40, 7
+#: Tiles of 48 pixels: 4 rows and 6 columns, one of them empty.
+TILES, TILE, EMPTY = 24, 48, 7
+
+#: Creation options under which tiles are stored as the output is: its blocks are of one tile each.
+OPTIONS = {
+    "COG": {},
+    "GTiff": {"BLOCKXSIZE": "16", "BLOCKYSIZE": "16"},
+    "Zarr": {"BLOCKSIZE": "48"},
+}
 
 
 def scene(path: Path, seed: int = 0) -> Path:
@@ -117,7 +124,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 if __name__ == "__main__":
     place, target, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    options = {"BLOCKSIZE": "40"} if kind == "Zarr" else {}
+    options = OPTIONS[kind]
     import zarr  # noqa: F401  before the line that starts the clock
 
     print("ready", flush=True)

@@ -15,7 +15,7 @@ import keptworld
 import numpy as np
 import pytest
 import rasterio
-from keptworld import EMPTY, TILES, Work, content, produce
+from keptworld import EMPTY, OPTIONS, TILES, Work, content, produce
 from rasterio import Affine
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
@@ -30,7 +30,8 @@ from stcli.workflows.merge import merge
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = (".classes.tif.stcli", ".floats.tif.stcli")
-ZARR = Output(driver="Zarr", creation_options={"BLOCKSIZE": "40"})
+KEPT = {kind: Output(driver=kind, creation_options=keptworld.OPTIONS[kind]) for kind in OPTIONS}
+ZARR, PACKED = KEPT["Zarr"], KEPT["GTiff"]
 
 
 @pytest.fixture
@@ -68,10 +69,11 @@ OUTPUTS = [
     Output(),
     Output(driver="GTiff"),
     ZARR,
+    PACKED,
     Output(driver="Zarr", creation_options={"BLOCKSIZE": "64"}),
     Output(driver="Zarr", creation_options={"ZARR_FORMAT": "3", "COMPRESS": "none"}),
 ]
-IDS = ["COG", "GTiff", "Zarr", "Zarr of parts", "Zarr 3"]
+IDS = ["COG", "GTiff", "Zarr", "GTiff packed", "Zarr of parts", "Zarr 3"]
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=IDS)
@@ -92,7 +94,7 @@ def test_a_job_that_failed_continues_and_ends_as_if_it_had_not(source, out, whol
     assert content(out) == expected
 
 
-@pytest.mark.parametrize("output", [Output(), ZARR], ids=["COG", "Zarr"])
+@pytest.mark.parametrize("output", KEPT.values(), ids=KEPT)
 @pytest.mark.parametrize("how", ["cut", "empty", "gone", "changed"])
 def test_damaged_tiles_are_done_again(source, out, whole, output, how, caplog):
     expected, told, _ = whole(output)
@@ -113,6 +115,41 @@ def test_damaged_tiles_are_done_again(source, out, whole, output, how, caplog):
     assert len(second.seen) == TILES - 10 + 1
     assert "1 finished tiles are damaged" in caplog.text
     assert content(out) == expected
+
+
+@pytest.mark.parametrize("tile_size", [16, 40, 0])
+def test_a_geotiff_does_not_tell_its_tiles(source, out, whole, tile_size):
+    """Not whether their blocks were taken as they are, nor which tiles had no valid pixel."""
+    expected, _, _ = whole(PACKED)
+    produce(source, out, Work(), PACKED, tile_size=tile_size, jobs=2)
+    assert content(out) == expected
+
+
+def test_a_packed_geotiff_is_what_gdal_would_write(source, out, whole):
+    produce(source, out, Work(), PACKED)
+    with rasterio.open(out / "floats.tif") as ours:
+        profile, pixels = ours.profile, ours.read()
+        assert ours.tags()["TOOL"] == "stcli"
+        assert ours.descriptions == ("root", "seventh")
+        assert list(ours.block_shapes) == [(16, 16)] * 2
+    produce(source, out, Work(), replace(PACKED, driver="COG", creation_options={}, overwrite=True))
+    with rasterio.open(out / "floats.tif") as peer:
+        np.testing.assert_array_equal(pixels, peer.read())
+        same = ("crs", "transform", "dtype", "count", "width", "height", "compress", "interleave")
+        assert [profile[key] for key in same] == [peer.profile[key] for key in same]
+        assert np.isnan(profile["nodata"])
+
+
+def test_shards_are_packed_again_where_other_options_are_asked_for(source, out):
+    output = replace(PACKED, creation_options={**PACKED.creation_options, "COMPRESS": "DEFLATE"})
+    produce(source, out, Work(), output)
+    expected = content(out)
+    shards(source, out, 2, replace(PACKED, overwrite=True))
+    for spec in keptworld.specs(PACKED, out):
+        paths = [f"{spec.path}.shard-{n}-of-2" for n in (1, 2)]
+        merge(paths, spec.path, RunSettings(), output=replace(output, overwrite=True))
+    found = content(out)
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_tiles_of_another_job_are_never_used(source, out, caplog):
@@ -328,8 +365,8 @@ def shards(source, out, count, output=None):
 
 @pytest.mark.parametrize(
     ("output", "count"),
-    [(OUTPUTS[0], 1), (OUTPUTS[0], 30), (OUTPUTS[1], 2), (OUTPUTS[2], 5)],
-    ids=["COG-1", "COG-30", "GTiff-2", "Zarr-5"],
+    [(OUTPUTS[0], 1), (OUTPUTS[0], 30), (OUTPUTS[1], 2), (ZARR, 5), (PACKED, 3)],
+    ids=["COG-1", "COG-30", "GTiff-2", "Zarr-5", "GTiff packed-3"],
 )
 def test_shards_joined_are_the_unsharded_run(source, out, whole, output, count):
     expected, told, _ = whole(output)
@@ -415,7 +452,7 @@ def cut(source, path, window):
 
 
 def test_pieces_of_a_raster_become_the_raster_again(source, out):
-    windows = [Window(100, 0, 110, 150), Window(0, 0, 130, 80), Window(0, 60, 120, 90)]
+    windows = [Window(100, 0, 160, 180), Window(0, 0, 130, 80), Window(0, 60, 120, 120)]
     pieces = [cut(source, out / f"{n}.tif", w) for n, w in enumerate(windows)]
     for order in (pieces, pieces[::-1]):
         for tile_size in (None, 37):
@@ -487,9 +524,9 @@ def start(source, out, kind):
     return process
 
 
-@pytest.mark.parametrize("kind", ["COG", "Zarr"])
+@pytest.mark.parametrize("kind", KEPT)
 def test_killed_and_resumed_is_uninterrupted(source, out, whole, kind):
-    output = ZARR if kind == "Zarr" else Output()
+    output = KEPT[kind]
     expected, _, _ = whole(output)
     chance = random.Random(kind)
     kills = 0

@@ -1,0 +1,114 @@
+"""The network and the forest together: the mean of their calibrated probabilities.
+
+The two err in different places; the mean of probabilities that are both honest is seldom worse
+than the better one and often better than both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stcli.errors import ModelError
+from stcli.landcover.calibration import temper
+from stcli.landcover.forest import Forest
+from stcli.landcover.neural import NetworkMethod, network_of, one_thread
+from stcli.landcover.pixels import PixelMethod, pixel_method
+from stcli.landcover.windows import Needs, Scene, Window, by_windows
+from stcli.nn.device import Compute
+from stcli.nn.weights import Card, load_weights
+
+ARCHITECTURE = "glocal-obia-mamba-1+forest-1"
+#: Names of the members: before the names of their arrays, and in the card's temperatures.
+NETWORK, FOREST = "network", "forest"
+Member = Callable[[Window], NDArray[np.float32]]
+
+
+class Mean:
+    """The mean of two members' tempered probabilities of a window.
+
+    Parameters
+    ----------
+    members : two callables
+        Map a window to float32 (class, row, col).
+    temperatures : (float, float)
+    """
+
+    def __init__(self, members: tuple[Member, Member], temperatures: tuple[float, float]) -> None:
+        self.members, self.temperatures = members, temperatures
+
+    def __call__(self, window: Window) -> NDArray[np.float32]:
+        """Classify a window: NaN where either member says nothing."""
+        pairs = zip(self.members, self.temperatures, strict=True)
+        first, second = (temper(member(window), t) for member, t in pairs)
+        return np.asarray((first + second) / 2, dtype=np.float32)
+
+
+class EnsembleMethod:
+    """Two methods over the same lattice windows, each with its temperature.
+
+    Parameters
+    ----------
+    network : NetworkMethod
+    forest : PixelMethod
+    temperatures : (float, float)
+        Of the network and of the forest.
+    """
+
+    def __init__(
+        self, network: NetworkMethod, forest: PixelMethod, temperatures: tuple[float, float]
+    ) -> None:
+        self.network, self.forest = network, forest
+        self.window = Mean((network.window, forest.window), temperatures)
+
+    @property
+    def margin(self) -> int:
+        """Context of a window's centre."""
+        return self.network.margin
+
+    @property
+    def stride(self) -> int:
+        """Side of a window's centre."""
+        return self.network.stride
+
+    @property
+    def needs(self) -> Needs:
+        """Those of both members: what one frees the other need not find again."""
+        one, two = self.network.needs, self.forest.needs
+        return Needs(one.read_pixel, one.core_pixel, one.torch + two.torch)
+
+    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
+        """Classify the part `core` of a scene; see `Method.probabilities`."""
+        one_thread()
+        return by_windows(scene, core, self.forest.grid, self.forest.classes, self.window)
+
+
+def join(network: dict[str, Tensor], forest: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put the arrays of both members into one state."""
+    pairs = ((NETWORK, network), (FOREST, forest))
+    return {f"{member}.{name}": array for member, state in pairs for name, array in state.items()}
+
+
+def part(state: dict[str, Tensor], member: str) -> dict[str, Tensor]:
+    """Take a member's arrays out of `join`'s."""
+    start = f"{member}."
+    return {name[len(start) :]: a for name, a in state.items() if name.startswith(start)}
+
+
+def load_ensemble(folder: Path, card: Card, where: Compute) -> EnsembleMethod:
+    """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`."""
+    state = load_weights(folder, card)
+    try:
+        settings: dict[str, Any] = card.network[NETWORK]
+        found = card.network["temperatures"]
+        temperatures = float(found[NETWORK]), float(found[FOREST])
+        forest = pixel_method(Forest, part(state, FOREST), card, settings)
+    except (KeyError, ValueError, IndexError) as error:
+        raise ModelError(f"{folder}: weights and card do not fit together.") from error
+    network = network_of(part(state, NETWORK), card, settings, where)
+    return EnsembleMethod(network, forest, temperatures)

@@ -1,0 +1,74 @@
+"""What is learnt from: windows with their truth, and the two sides of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.landcover.network import Windows
+from stcli.landcover.neural import batch
+from stcli.landcover.windows import Window
+from stcli.nn.device import Compute, compute
+from stcli.settings import BandScaling
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window with its truth.
+
+    Attributes
+    ----------
+    window : Window
+    truth : ndarray of uint8 (row, col)
+        Class from 1; 0 where not labelled.
+    """
+
+    window: Window
+    truth: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to learn.
+
+    Attributes
+    ----------
+    train, validation : sequence of Sample
+    classes : tuple of str
+    scaling : BandScaling
+    step : int
+        Pixels between the superpixels' seeds.
+    where : Compute
+        Device and scan.
+    order : str
+        In which tokens are scanned; `train` takes the network's.
+    """
+
+    train: Sequence[Sample]
+    validation: Sequence[Sample]
+    classes: tuple[str, ...]
+    scaling: BandScaling
+    step: int
+    where: Compute = field(default_factory=lambda: compute("cpu"))
+    order: str = "serpentine"
+
+    def batch(self, samples: Sequence[Sample]) -> Windows:
+        """Make the network's input of samples, on the device."""
+        windows = batch([s.window for s in samples], self.scaling, self.step, self.order)
+        return windows.to(self.where.device)
+
+
+def turn(sample: Sample, way: int) -> Sample:
+    """One of the eight turns and mirrorings of a sample; radiometry stays."""
+
+    def apply(array: NDArray[Any]) -> NDArray[Any]:
+        turned = np.rot90(array, way % 4, axes=(-2, -1))
+        return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
+
+    w = sample.window
+    window = Window(apply(w.values), apply(w.valid), apply(w.segments), w.lattice)
+    return Sample(window, apply(sample.truth))

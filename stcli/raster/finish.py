@@ -1,0 +1,83 @@
+"""From pixels on the disk to the finished file: copy, read back, flush."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import rasterio
+import rasterio.shutil
+
+from stcli.raster.copying import copy_windows
+from stcli.raster.draft import sync
+from stcli.raster.legend import auxiliary_xml
+from stcli.raster.output import OutputSpec, exact, options, packing
+from stcli.raster.publish import sidecar
+from stcli.raster.tiffblocks import PackedTiff
+
+_GRID = ("width", "height", "count", "dtype", "nodata", "crs", "transform")
+
+
+def finish(
+    spec: OutputSpec, source: Path, final: Path, matches: Callable[[Path], bool], keep: bool = False
+) -> None:
+    """Copy a finished source into the final file, read that back, and flush it to the disk.
+
+    Parameters
+    ----------
+    source, final : Path
+        The final file lies in a directory that holds only it and its sidecar.
+    matches : callable
+        Tells whether the pixels of a file are those that were handed in. The final file must
+        match, or, where the options change values (lossy compression), the source.
+    keep : bool
+        Leave the source; by default it makes room as soon as it is copied.
+    """
+    same = exact(spec)
+    if not same and not matches(source):
+        raise OSError("the blocks read back differ from those written")
+    _copy(spec, source, final)
+    if not keep:
+        source.unlink()
+    complete(spec, final, matches if same else _readable)
+
+
+def complete(spec: OutputSpec, final: Path, matches: Callable[[Path], bool]) -> None:
+    """Read a final file back, give it its sidecar, and flush both to the disk.
+
+    Raises
+    ------
+    OSError
+        The file does not match.
+    """
+    with ThreadPoolExecutor(1) as beside:  # the disk is busy while pixels are compared
+        flushed = beside.submit(sync, final)
+        if not matches(final):
+            raise OSError("the blocks read back differ from those written")
+        flushed.result()
+    legend = auxiliary_xml([(b.categories or (), b.colors or {}) for b in spec.bands])
+    if legend is not None:
+        sidecar(final).write_bytes(legend)
+    if sidecar(final).exists():
+        sync(sidecar(final))
+
+
+def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
+    """Copy by GDAL, or faster where blocks can be packed one by one."""
+    if packing(spec) is None:
+        rasterio.shutil.copy(source, final, driver=spec.driver, **options(spec))
+        return
+    with rasterio.open(source) as dataset:
+        grid = {name: dataset.profile[name] for name in _GRID}
+    with PackedTiff(final, spec, grid) as target:
+        copy_windows(source, target, spec.threads or os.cpu_count() or 1)
+
+
+def _readable(path: Path) -> bool:
+    """Read a file through; raises what GDAL raises where it cannot."""
+    with rasterio.open(path) as dataset:
+        for _, window in dataset.block_windows(1):
+            dataset.read(window=window)
+    return True

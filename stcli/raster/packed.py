@@ -1,0 +1,53 @@
+"""Parts that are packed as the output is: the finished file takes their blocks as they are."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from stcli.raster.finish import complete
+from stcli.raster.output import block_side, grid
+from stcli.raster.parts import Parts, Placed, Stored, matches
+from stcli.raster.tiff import Directory, read_directory
+from stcli.raster.tiffblocks import PackedTiff, pack
+
+
+class PackedParts(Parts):
+    """Parts of a GeoTIFF whose tiles are all cut at multiples of its blocks."""
+
+    def encode(self, block: NDArray[Any]) -> bytes:
+        """Pack a tile's pixels as the output's blocks are."""
+        return pack(self.spec, block)
+
+    def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:
+        """Line the parts' blocks up in the finished file; see `Parts.assemble`."""
+        with PackedTiff(final, self.spec, grid(self.spec, geobox)) as target:
+            tiles = (tile for tile, _ in stored())
+            for _, row in itertools.groupby(tiles, key=lambda tile: int(tile.core.row_off)):
+                self._line_up(target, list(row))
+        complete(self.spec, final, functools.partial(matches, tiles=stored, threads=threads))
+        return final
+
+    def _line_up(self, target: PackedTiff, row: Sequence[Placed]) -> None:
+        """Append the blocks of a row of tiles, one row of blocks after the other."""
+        side = block_side(self.spec) or 1
+        down = -(-int(row[0].core.height) // side)
+        top = int(row[0].core.row_off) // side
+        directories = [self._directory(tile) for tile in row]
+        for k in range(down):
+            for tile, directory in zip(row, directories, strict=True):
+                across = -(-directory.width // side)
+                first = (top + k) * target.across + int(tile.core.col_off) // side
+                with self.path(tile.index).open("rb") as file:
+                    blocks = slice(k * across, (k + 1) * across)
+                    target.put(first, file.fileno(), directory, blocks)
+
+    def _directory(self, tile: Placed) -> Directory:
+        with self.path(tile.index).open("rb") as file:
+            return read_directory(file)

@@ -1,0 +1,57 @@
+"""Memory that a thread keeps from block to block.
+
+A fresh array is zeroed by the system page by page as it is first written, which for the arrays of a
+large block takes as long as rounds of the iteration. Blocks of a raster are of one size; so memory
+for the largest array is kept, and what comes after it finds its place in the same memory.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_OWN = threading.local()
+
+
+class Kept:
+    """Arrays cut one after the other from the memory that the calling thread keeps.
+
+    The first one has the memory grow to its size. A later one that finds no place is a fresh array.
+    What `free` gave back must no longer be looked at.
+    """
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def free(self) -> None:
+        """Begin anew: what was cut so far is given back."""
+        self.used = 0
+
+    def array(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array that is not initialised."""
+        count = math.prod(shape) if isinstance(shape, tuple) else shape
+        size = count * np.dtype(dtype).itemsize
+        memory: NDArray[np.uint8] = getattr(_OWN, "memory", np.empty(0, dtype=np.uint8))
+        if self.used == 0 and size > memory.size:
+            _OWN.memory = memory = np.empty(size, dtype=np.uint8)
+        first = self.used
+        if first + size > memory.size:
+            return np.empty(shape, dtype=dtype)
+        self.used += -(-size // 64) * 64
+        return memory[first : first + size].view(dtype).reshape(shape)
+
+
+def beyond(memory: float, sizes: Iterable[float]) -> float:
+    """Bytes of those of some arrays, asked for in turn, that find no place in kept memory."""
+    used = fresh = 0.0
+    for size in sizes:
+        if used + size > memory:
+            fresh += size
+        else:
+            used += size
+    return fresh
