@@ -89,8 +89,9 @@ def main() -> int:
             print(
                 f"{pixels} pixels of 4 bands x4: {seconds:.1f} s of processors, "
                 f"{1e-6 * pixels * 64 / seconds:.2f} million values a second, "
-                f"peak {peak / 1e9:.2f} GB (predicted {said['run']['memory']['predicted'] / 1e9:.2f})"
-                f", block means within {said['residual']:.2g}",
+                f"peak {peak / 1e9:.2f} GB (predicted "
+                f"{said['run']['memory']['predicted'] / 1e9:.2f}), block means within "
+                f"{said['residual']:.2g}",
                 flush=True,
             )
     if not quick:

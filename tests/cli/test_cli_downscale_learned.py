@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import rasterio
 from cliworld import call, good, read, save, spawn
 from rasterio import Affine
 from test_cli_downscale import UTM, agrees, values
@@ -169,6 +170,30 @@ def test_guides_that_do_not_fit_are_refused(files, models, tmp_path):
     assert call(*how, *one).code == 0
     found = call(*how, "--guide", files["coarse"], "--model", models["guided"], "--overwrite")
     assert (found.code, "the very grid" in found.err) == (3, True)
+
+
+def test_other_units_than_the_model_s_are_refused(files, models, tmp_path):
+    folder, warm = tmp_path / "m", tmp_path / "warm.tif"
+    shutil.copytree(models["plain"], folder)
+    facts = json.loads((folder / "card.json").read_text())
+    facts["data"]["units"] = ["K", "K"]
+    (folder / "card.json").write_text(json.dumps(facts))
+    shutil.copy(files["coarse"], warm)
+    with rasterio.open(warm, "r+") as dataset:
+        dataset.units = ("K", "degC")
+    found = call("downscale", warm, tmp_path / "o.tif", "--model", folder)
+    assert (found.code, "B11 is in degC" in found.err) == (6, True), found.err
+    assert not (tmp_path / "o.tif").exists()
+
+
+def test_a_raster_too_small_to_judge_a_guide_says_so(tmp_path):
+    fine = values(40, 40)
+    double = UTM["transform"] @ Affine.scale(2)
+    small = fine.reshape(2, 20, 2, 20, 2).mean((2, 4))
+    coarse = save(tmp_path / "coarse.tif", small, UTM, transform=double)
+    guide = save(tmp_path / "guide.tif", fine, UTM)
+    said = good("downscale", coarse, tmp_path / "o.tif", "--guide", guide, "--json").json
+    assert said["method"] == "ibp (the linear guide is no better)"
 
 
 def test_a_model_that_lost_to_ibp_is_used_by_force_only(files, models, tmp_path):
