@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,13 +17,38 @@ from stcli.settings import RunSettings
 def command(
     context: typer.Context,
     paths: options.Paths,
-    model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train landcover.")],
+    model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train.")],
     proba: Annotated[
         str | None, typer.Option("--proba", help="Also write probabilities, a band a class.")
     ] = None,
     uncertainty: Annotated[
         str | None,
         typer.Option("--uncertainty", help="Also write entropy, margin and least confidence."),
+    ] = None,
+    fuse: Annotated[
+        Literal["score"] | None,
+        typer.Option("--fuse", help="A model of one date on a stack: surer dates weigh more."),
+    ] = None,
+    tau: Annotated[
+        float, typer.Option("--tau", help="Of --fuse: small for the surest date alone.")
+    ] = 0.1,
+    best_date: Annotated[
+        str | None, typer.Option("--best-date", help="Of --fuse: also write the surest date.")
+    ] = None,
+    dates: options.Dates = None,
+    season: Annotated[
+        str | None,
+        typer.Option(
+            "--season", metavar="DATE", help="When a series' season begins. Default: the fullest."
+        ),
+    ] = None,
+    mask_band: Annotated[
+        str | None,
+        typer.Option("--mask-band", help="Variable of a stack that tells clear pixels, as SCL."),
+    ] = None,
+    clear: Annotated[
+        str | None,
+        typer.Option("--clear", metavar="V,...", help="Values of --mask-band that are clear."),
     ] = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
@@ -50,10 +76,16 @@ def command(
     Example: stcli classify scene.tif landcover.tif --model model/
     """
     from stcli.workflows.classify import Products, classify, plan_classify
+    from stcli.workflows.classify_stack import Stacking, classify_stack, plan_stack, stacked
+    from stcli.workflows.dated import Dating
     from stcli.workflows.job import Inputs, Output
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path, proba, uncertainty), json and not dry_run)
+    parsing.refuse_mixed((path, proba, uncertainty, best_date), json and not dry_run)
+    dating = Dating(
+        parsing.parse_dates(dates), mask_band, parsing.parse_list(clear, "--clear"), season
+    )
+    stacking = Stacking(dating, fuse, tau, best_date)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     products = Products(path, proba, uncertainty)
     how = RunSettings(tile_size, memory, jobs, device, scan, scheduler)
@@ -61,16 +93,21 @@ def command(
     pairs = parsing.parse_pairs(co, "--co")
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     with Console(quiet, verbose, progress) as console:
+        run: Any = classify
+        plan: Any = plan_classify
+        if stacked(model, stacking):
+            run = partial(classify_stack, stacking=stacking)
+            plan = partial(plan_stack, stacking=stacking)
         if dry_run:
-            return print_plan(plan_classify(inputs, products, model, how, output=output), json)
-        result = classify(inputs, products, model, how, output=output, progress=console.progress)
+            return print_plan(plan(inputs, products, model, how, output=output), json)
+        result = run(inputs, products, model, how, output=output, progress=console.progress)
     rows = [("class", "%", "pixels")]
     for name, share in result.shares.items():
         rows.append((name, percent(share), str(result.pixels[name])))
-    run = result.run
-    console.say(f"{path}: classified {run['tiles']} tiles in {run['seconds']:.1f} s")
+    ran = result.run
+    console.say(f"{path}: classified {ran['tiles']} tiles in {ran['seconds']:.1f} s")
     if verbose:
-        console.say(f"scan: {run['scan']} on {run['device']}, because {run['scan_reason']}")
+        console.say(f"scan: {ran['scan']} on {ran['device']}, because {ran['scan_reason']}")
     console.say(table(rows))
     if json:
         print_json(asdict(result))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options, parsing, train_downscaler
+from stcli.cli import options, parsing, train_downscaler, train_series
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, print_json
 from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
@@ -124,3 +124,4 @@ def landcover(
 
 
 app.command("downscaler")(train_downscaler.command)
+app.command("series")(train_series.command)

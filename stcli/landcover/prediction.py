@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import ModelError, UsageError
-from stcli.landcover import ensemble, forest, network, svm
+from stcli.landcover import ensemble, forest, network, series, svm
 from stcli.landcover.calibration import temper
 from stcli.landcover.neural import load_network, scaling_of
 from stcli.landcover.pixels import loader
+from stcli.landcover.series_method import SeriesMethod
 from stcli.landcover.windows import Needs, Scene
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
@@ -68,6 +69,7 @@ _METHODS: dict[str, Factory] = {
     network.ARCHITECTURE: load_network,
     forest.ARCHITECTURE: loader(forest.Forest),
     svm.ARCHITECTURE: loader(svm.Svm),
+    series.ARCHITECTURE: SeriesMethod,
     ensemble.ARCHITECTURE: ensemble.load_ensemble,
 }
 

@@ -22,6 +22,7 @@ from stcli.settings.segmentation import (
     ObjectSettings,
     SlicSettings,
 )
+from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
 
 __all__ = [
     "ALGORITHMS",
@@ -37,9 +38,12 @@ __all__ = [
     "NoiseMapSettings",
     "ObjectSettings",
     "RunSettings",
+    "SeriesSettings",
     "ShrinkSettings",
     "SlicSettings",
     "SvmSettings",
+    "TemporalSettings",
+    "TemporalTraining",
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",

@@ -84,26 +84,19 @@ def classify(
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
-        specs = _specs(info, products, model.card, output, settings.jobs or processors())
+        specs = specs_of(info, products, model.card, output, settings.jobs or processors())
         step = Step(
-            ClassifyStep(model, label_space(info, model.slic), products), _counts, "classify"
+            ClassifyStep(model, label_space(info, model.slic), products), count_classes, "classify"
         )
-        found = _Counted()
+        found = Counted()
         with resumable(specs, info.geobox, output) as product:
             product.identify(**_identity(inputs, model, output))
             work = product.plan(raster, cost(info, model, specs), settings, *_reach(model))
             tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
-    pixels = {c.name: int(found.counts[c.value]) for c in model.card.classes}
-    total = max(1, sum(pixels.values()))
-    return Classified(
-        products.classes,
-        {name: n / total for name, n in pixels.items()},
-        pixels,
-        abs(info.geobox.transform.determinant),
-        report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json(),
-    )
+    ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
+    return found.classified(products.classes, model.card, info, ran)
 
 
 def plan_classify(
@@ -126,7 +119,7 @@ def plan_classify(
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
         threads = settings.jobs or processors()
-        specs = _specs(info, products, model.card, output or Output(), threads)
+        specs = specs_of(info, products, model.card, output or Output(), threads)
         for spec in specs:
             refuse_output(spec)
         work = plan_pass(raster, cost(info, model, specs), settings, *_reach(model))
@@ -158,7 +151,7 @@ class ClassifyStep:
 
     def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
         self.model, self.space, self.products = model, space, products
-        self.values = np.array([0, *(c.value for c in model.card.classes)], dtype=np.uint8)
+        self.values = legend_values(model.card)
 
     def __reduce__(self) -> tuple[Any, ...]:
         where = self.model.where
@@ -174,12 +167,27 @@ class ClassifyStep:
         segments = slic(part, model.scaling, model.slic, self.space)
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
-        results: list[NDArray[Any]] = [self.values[classes(chances)][None]]
-        if self.products.proba is not None:
-            results.append(chances)
-        if self.products.uncertainty is not None:
-            results.append(uncertainty(chances))
-        return results
+        return layers(chances, self.products, self.values)
+
+
+def layers(
+    chances: NDArray[np.float32], products: Products, values: NDArray[np.uint8]
+) -> list[NDArray[Any]]:
+    """Make the wanted products of probabilities (class, row, col), in the order of `specs_of`.
+
+    `values` are the legend's, 0 first.
+    """
+    results: list[NDArray[Any]] = [values[classes(chances)][None]]
+    if products.proba is not None:
+        results.append(chances)
+    if products.uncertainty is not None:
+        results.append(uncertainty(chances))
+    return results
+
+
+def legend_values(card: Card) -> NDArray[np.uint8]:
+    """Values of a class raster: 0, then that of each class."""
+    return np.array([0, *(c.value for c in card.classes)], dtype=np.uint8)
 
 
 def _loaded_step(
@@ -191,7 +199,7 @@ def _loaded_step(
     return ClassifyStep(model, space, products)
 
 
-class _Counted:
+class Counted:
     """Pixels of each class value in all tiles."""
 
     def __init__(self) -> None:
@@ -202,8 +210,17 @@ class _Counted:
         if counts is not None:
             self.counts += counts
 
+    def classified(
+        self, path: str, card: Card, info: RasterInfo, run: dict[str, Any]
+    ) -> Classified:
+        """Say what came out."""
+        pixels = {c.name: int(self.counts[c.value]) for c in card.classes}
+        total = max(1, sum(pixels.values()))
+        shares = {name: n / total for name, n in pixels.items()}
+        return Classified(path, shares, pixels, abs(info.geobox.transform.determinant), run)
 
-def _counts(blocks: Blocks) -> NDArray[Any]:
+
+def count_classes(blocks: Blocks) -> NDArray[Any]:
     """Count the pixels of each class value in a tile."""
     return np.bincount(blocks[0].ravel(), minlength=256)
 
@@ -227,7 +244,7 @@ def cost(info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec]) -> Co
     )
 
 
-def _specs(
+def specs_of(
     info: RasterInfo, products: Products, card: Card, output: Output, threads: int
 ) -> list[OutputSpec]:
     """Describe the outputs wanted."""

@@ -125,13 +125,13 @@ def test_both_heads_of_a_model_work(files, models, tmp_path):
     [
         ("latent", ("--factor", "4"), 6, "the model has 2"),
         ("plain", ("--factor", "3"), 2, "2 or 4 for a model"),
-        ("plain", ("-b", "B11,B05"), 6, "wants B05, B11"),
+        ("plain", ("-b", "B11,B05"), 6, "wants B05, B11; choose and order them."),
         ("plain", ("-b", "1"), 6, "wants B05, B11"),
-        ("guided", (), 6, "give --guide"),
+        ("guided", (), 6, "wants the guide B02, B03; give --guide."),
         ("plain", ("--method", "cubic"), 2, "go together"),
         (None, ("--method", "latent"), 2, "go together"),
         (None, ("--members", "4"), 2, "no --model found"),
-        ("plain", ("--members", "1"), 2, "2 or more"),
+        ("plain", ("--members", "1"), 2, "--members: 1 found, 2 or more wanted"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp_path):
@@ -206,15 +206,51 @@ def test_a_model_that_lost_to_ibp_is_used_by_force_only(files, models, tmp_path)
     how = ("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
     found = call(*how)
     assert found.code == 6
-    assert "1.250 of ibp's" in found.err
+    assert "lost: its error on held-out blocks was 1.250 of ibp's, below 1 is wanted" in found.err
     assert not (tmp_path / "o.tif").exists()
     good(*how, "--force")
+
+
+def test_a_card_that_does_not_fit_is_refused(files, models, tmp_path):
+    how = ("downscale", files["coarse"], tmp_path / "o.tif", "--model", tmp_path / "m")
+    for key, value, said in (
+        ("network", {"blocks": 2}, "m: weights and card do not match ("),
+        ("data", {"units": ["K", "K"]}, "m wants K; convert it."),
+    ):
+        shutil.copytree(models["plain"], tmp_path / "m", dirs_exist_ok=True)
+        card = json.loads((tmp_path / "m" / "card.json").read_text())
+        card[key].update(value)
+        (tmp_path / "m" / "card.json").write_text(json.dumps(card))
+        with rasterio.open(files["coarse"], "r+") as dataset:
+            dataset.units = ("degC", "degC")
+        found = call(*how)
+        with rasterio.open(files["coarse"], "r+") as dataset:
+            dataset.units = ("", "")
+        assert (found.code, said in found.err) == (6, True), found.err
+
+
+def test_factors_that_cannot_be_validated_are_refused(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("stcli.workflows.train_downscaler.validate", lambda *arguments: {})
+    how = ("--steps", 1, "--width", 8, "--blocks", 1)
+    found = call("train", "downscaler", files["coarse"], "-o", tmp_path / "n", *how)
+    assert found.code == 3
+    assert "coarse.tif: too few valid pixels to validate every factor; a larger raster" in found.err
 
 
 def test_another_kind_of_model_is_refused(files, model, tmp_path):
     found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", model)
     assert found.code == 6
     assert "an upscaler is wanted" in found.err
+
+
+def test_a_model_of_an_older_kind_is_refused(files, models, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(models["plain"], folder)
+    card = folder / "card.json"
+    card.write_text(card.read_text().replace("stcli-upscaler-2", "stcli-upscaler-1"))
+    found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
+    assert found.code == 6
+    assert "holds stcli-upscaler-1, stcli-upscaler-2 is wanted; train it again" in found.err
 
 
 def test_training_by_the_command_line(files, tmp_path):
@@ -237,9 +273,10 @@ def test_training_by_the_command_line(files, tmp_path):
     for more, code, said in (
         (("--factor", "3"), 2, "2, 4 or 2,4"),
         (("--factor", "2,4", "--guide", files["guide"]), 2, "one factor"),
-        (("--mtf", "0.3", "--psf", "0.4"), 2, "one of them"),
+        (("--mtf", "0.3", "--psf", "0.4"), 2, "--psf: found beside --mtf, one of them is wanted"),
+        (("--psf", "5"), 2, "--psf: found (5.0,), wanted from 0 to 3 pixels"),
         (("--mtf", "1.3"), 2, "above 0 and up to 1"),
-        (("--psf", "0.1,0.2,0.3"), 2, "1 or 2 wanted"),
+        (("--psf", "0.1,0.2,0.3"), 2, "--mtf, --psf: 3 values found, 1 or 2 wanted, one for"),
     ):
         wrong = call("train", "downscaler", fine, "-o", tmp_path / "n", *more)
         assert (wrong.code, said in wrong.err) == (code, True), wrong.err
@@ -263,7 +300,7 @@ def test_pairs_of_two_sources_teach_what_blocks_hold(tmp_path):
     card = good("train", "downscaler", *pair, *how, "--json").json["card"]
     assert card["resolution"] == [2 * UTM["transform"].a] * 2
     for argv, code, said in (
-        (("--coarse", paths["coarse"]), 2, "both options"),
+        (("--coarse", paths["coarse"]), 2, "INPUT, --coarse, --fine: INPUT alone or both"),
         ((paths["fine"], *pair), 2, "both options"),
         ((*pair, "--transfer"), 2, "say how to coarsen"),
         ((*pair, "--factor", "2,4"), 2, "one factor"),

@@ -48,6 +48,26 @@ def test_shards_joined_are_the_unsharded_file(scene, tmp_path, monkeypatch, caps
     assert (tmp_path / "o.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
+def test_a_shard_that_is_not_whole_is_refused(scene, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        good("segment", scene, "o.tif", *SEGMENT, "--shard", f"{number}/2")
+    folders = ["o.tif.shard-1-of-2", "o.tif.shard-2-of-2"]
+    part = max((tmp_path / folders[0]).rglob("*.tif"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    code, said = refused(capsys, "merge", *folders, "o.tif")
+    assert code == 3
+    assert "is damaged; run that shard again with --overwrite" in said
+    part.write_bytes(whole)
+    journal = next((tmp_path / folders[1]).rglob("journal*"))
+    journal.write_text(journal.read_text().splitlines(keepends=True)[0])
+    code, said = refused(capsys, "merge", *folders, "o.tif")
+    assert code == 3
+    assert "is missing; run that shard again" in said
+    assert not (tmp_path / "o.tif").exists()
+
+
 def test_each_format_holds_the_same(scene, tmp_path):
     good("segment", scene, tmp_path / "o.tif", *SEGMENT)
     for form, driver in (("GTiff", "GTiff"), ("Zarr", "Zarr")):

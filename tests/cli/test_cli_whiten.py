@@ -135,7 +135,9 @@ def test_strict_writes_nothing_and_exits_7(tmp_path, capsys):
     x = np.random.default_rng(2).standard_t(2, size=(DATES, 1, *BOX.shape)).astype("float32")
     path = write(tmp_path / "a.nc", x)
     assert run("whiten", path, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "--strict") == 7
-    assert "kurtosis" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "kurtosis" in said
+    assert "; --strict was given, so nothing is written" in said
     assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
 
 
@@ -194,7 +196,10 @@ def test_uneven_dates_in_order_on_request(tmp_path):
 
 @pytest.mark.parametrize(
     ("array", "units", "words"),
-    [(values(dates=30), "K", "30 places"), (values(), "m", "values in")],
+    [
+        (values(dates=30), "K", "30 places"),
+        (values(), "m", "values in ('m', 'm'); whiten with spectra of the same kind of series"),
+    ],
 )
 def test_spectra_of_other_series_are_refused(array, units, words, cube, tmp_path, capsys):
     assert run("whiten", cube, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc", "-q") == 0

@@ -1,0 +1,93 @@
+"""``stcli train series``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from stcli.cli import options
+from stcli.cli.assess import accuracy_table
+from stcli.cli.console import Console, percent, print_json
+from stcli.settings import LANDCOVER_SLIC, RunSettings, SeriesSettings, TemporalTraining
+
+
+def command(
+    samples: Annotated[
+        str,
+        typer.Argument(
+            metavar="SAMPLES",
+            help="CSV or Parquet: longitude, latitude, date, label and a column a band; or wide.",
+        ),
+    ],
+    folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    algorithm: Annotated[
+        Literal["ensemble", "discriminant", "svm", "network"],
+        typer.Option("--algorithm", help="What is trained; ensemble: discriminant and svm."),
+    ] = "ensemble",
+    folds: Annotated[int, typer.Option("--folds", help="Folds of whole blocks.")] = 5,
+    block: Annotated[
+        float, typer.Option("--block", help="Side of a block in units of the coordinates.")
+    ] = SeriesSettings.block,
+    size: Annotated[
+        int, typer.Option("--size", help="Mean pixels of a superpixel when a stack is classified.")
+    ] = 25,
+    epochs: Annotated[
+        int, typer.Option("--epochs", help="Of the network.")
+    ] = TemporalTraining.epochs,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    scan: options.Scan = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Train a land-cover model on labelled series of dates at points.
+
+    Example: stcli train series samples.csv --block 0.5 -o model/
+    """
+    from stcli.workflows.train_series import Recipe, train_series_model
+
+    recipe = Recipe(
+        SeriesSettings(algorithm, folds, block, seed), training=TemporalTraining(epochs, seed=seed)
+    )
+    with Console(quiet, verbose, progress) as console:
+        model = train_series_model(
+            samples,
+            folder,
+            recipe,
+            replace(LANDCOVER_SLIC, size=size),
+            RunSettings(jobs=jobs, device=device, scan=scan),
+            overwrite=overwrite,
+            report=lambda done, total: console.progress("folds", done, total),
+        )
+        console.say(_told(model.card.metrics, str(folder), model.seconds))
+    if json:
+        card = model.card.model_dump(by_alias=True)
+        print_json({"output": str(folder), "seconds": model.seconds, "card": card})
+    else:
+        print(accuracy_table(model.card.metrics["validation"]))
+
+
+command.__name__ = "series"
+
+
+def _told(metrics: dict[str, Any], folder: str, seconds: float) -> str:
+    folds, learnable = metrics["folds"], metrics["learnable"]
+    lines = [
+        f"{folder}: {len(folds['overall'])} folds of whole blocks, OA {percent(folds['mean'])} ± "
+        f"{percent(folds['std'])} %, {seconds:.0f} s"
+    ]
+    for fold, classes in learnable["absent_classes"].items():
+        lines.append(f"{fold}: absent from its training: {', '.join(classes)}")
+    if learnable["absent_classes"]:
+        lines.append(
+            f"of the {percent(learnable['share'])} % whose class was there: OA "
+            f"{percent(learnable['overall'])} %"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,192 @@
+"""Labelled series at points, from a CSV or Parquet table.
+
+Long form: a row for each sample and date, with columns ``longitude, latitude, date, label`` and one
+for each band; ``id`` tells samples apart, and without it place, label and start do. Wide form: a
+row for each sample, and a column ``BAND_DATE`` (``NDVI_2013-09-14``) for each band and date. The
+names of R's *sits* are known too: ``Index`` for the date; ``cube``, ``start_date`` and ``end_date``
+are no bands. An empty field is a gap.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.errors import InputError
+
+#: What columns are called, lower case, the usual name first.
+_KNOWN = {
+    "longitude": ("longitude", "lon", "long", "x"),
+    "latitude": ("latitude", "lat", "y"),
+    "date": ("date", "index", "time"),
+    "label": ("label", "class"),
+    "id": ("id", "sample_id", "row_id", "fid", "#"),
+}
+_APART = {"cube", "start_date", "end_date", ""}
+_WIDE = re.compile(r"^(.+?)[_@ .](\d{4}-\d{2}-\d{2})$")
+
+
+@dataclass(frozen=True, eq=False)
+class SampleTable:
+    """Labelled series, samples end to end, each one's dates rising.
+
+    Attributes
+    ----------
+    bands : tuple of str
+    values : ndarray of float32 (row, band)
+        NaN for a gap.
+    days : ndarray of int64 (row,)
+        Since 1970-01-01.
+    owner : ndarray of int64 (row,)
+        Sample of each row, from 0, rising.
+    labels : ndarray of str (sample,)
+    places : ndarray of float64 (sample, 2)
+        Longitude and latitude, or x and y.
+    """
+
+    bands: tuple[str, ...]
+    values: NDArray[np.float32]
+    days: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    labels: NDArray[np.str_]
+    places: NDArray[np.float64]
+
+
+def read_samples(path: str) -> SampleTable:
+    """Read labelled series.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged, or lacks a column; the missing one is named.
+    """
+    table = _read(path)
+    names = {name: _find(table, name) for name in _KNOWN}
+    for name in ("longitude", "latitude", "label"):
+        if names[name] is None:
+            listed = ", ".join(map(str, table.columns))
+            raise InputError(f"{path}: no column {name} found among {listed}, one is wanted")
+    if names["date"] is None:
+        table = _long(table, names, path)
+        names["date"] = "date"
+    return _sorted(table, names, path)
+
+
+def _read(path: str) -> Any:
+    import pandas as pd
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; check the name")
+    try:
+        if Path(path).suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, sep=None, engine="python", dtype_backend="numpy_nullable")
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a table ({error}); CSV or Parquet is wanted"
+        ) from error
+    if not len(table):
+        raise InputError(f"{path}: no row found, labelled series are wanted")
+    return table
+
+
+def _find(table: Any, name: str) -> str | None:
+    lower = {str(column).strip().lower(): str(column) for column in table.columns}
+    return next((lower[known] for known in _KNOWN[name] if known in lower), None)
+
+
+def _long(table: Any, names: dict[str, str | None], path: str) -> Any:
+    """Bring the wide form into the long one."""
+    import pandas as pd
+
+    found = [(str(c), m) for c in table.columns if (m := _WIDE.match(str(c)))]
+    if not found:
+        raise InputError(
+            f"{path}: neither a column date nor columns such as NDVI_2013-09-14 found, one of "
+            "the two is wanted"
+        )
+    own = [name for key, name in names.items() if name is not None and key != "id"]
+    names["id"] = "id"
+    parts = []
+    for day in sorted({match[2] for _, match in found}):
+        columns = {column: match[1] for column, match in found if match[2] == day}
+        part = table[[*own, *columns]].rename(columns=columns)
+        parts.append(part.assign(date=day, id=np.arange(len(table))))
+    long = pd.concat(parts, ignore_index=True)
+    bands = sorted({match[1] for _, match in found})
+    return long[long[bands].notna().any(axis=1)]
+
+
+def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
+    taken = {name for name in names.values() if name is not None}
+    apart = {
+        c for c in table.columns if str(c).strip().lower() in _APART or str(c)[:8] == "Unnamed:"
+    }
+    bands = [c for c in table.columns if c not in taken and c not in apart]
+    bands = [c for c in bands if not str(c).lower().startswith("unnamed")]
+    if not bands:
+        raise InputError(f"{path}: no column of a band found, one at least is wanted")
+    days = _days(table[names["date"]], path)
+    owner = _owners(table, names)
+    order = np.lexsort([days, owner])
+    first = np.unique(owner[order], return_index=True)[1]
+    table, days, owner = table.iloc[order], days[order], owner[order]
+    twice = (np.diff(days) == 0) & (np.diff(owner) == 0)
+    if twice.any():
+        raise InputError(
+            f"{path}: {int(twice.sum())} samples have a date twice, each once is wanted; a column "
+            "id tells samples of one place apart"
+        )
+    one = table.iloc[first]
+    labels = one[names["label"]]
+    if labels.isna().any():
+        raise InputError(f"{path}: {int(labels.isna().sum())} samples without a label found")
+    places = np.stack([_numbers(one[names[k]], path) for k in ("longitude", "latitude")], axis=1)
+    if not np.isfinite(places).all():
+        raise InputError(f"{path}: samples without longitude or latitude found")
+    values = np.stack([_numbers(table[band], path) for band in bands], axis=1)
+    return SampleTable(
+        tuple(str(band).strip() for band in bands),
+        values.astype(np.float32),
+        days,
+        owner,
+        labels.astype(str).to_numpy(dtype=np.str_),
+        places,
+    )
+
+
+def _owners(table: Any, names: dict[str, str | None]) -> NDArray[np.int64]:
+    """Count the samples in the order of the table."""
+    keys = [names[k] for k in ("longitude", "latitude", "label")]
+    keys += [c for c in table.columns if str(c).lower() == "start_date"]
+    if names["id"] is not None:
+        keys = [names["id"]]
+    return np.asarray(table.groupby(keys, sort=False, dropna=False).ngroup(), dtype=np.int64)
+
+
+def _days(column: Any, path: str) -> NDArray[np.int64]:
+    import pandas as pd
+
+    try:
+        stamps = pd.to_datetime(column).to_numpy(dtype="datetime64[D]")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {column.name} holds no dates ({error})") from error
+    if np.isnat(stamps).any():
+        raise InputError(f"{path}: rows without a date found, each wants one")
+    return stamps.astype(np.int64)  # type: ignore[no-any-return]
+
+
+def _numbers(column: Any, path: str) -> NDArray[np.float64]:
+    import pandas as pd
+
+    try:
+        numbers = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: column {column.name} holds no numbers ({error})") from error
+    return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -1,0 +1,340 @@
+"""``classify`` of a stack of dates: by a model of series, or a model of one date, fused."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.engine.memory import Cost, processors
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, ModelError, UsageError
+from stcli.landcover.fusion import fuse
+from stcli.landcover.prediction import Classifier, load_model
+from stcli.landcover.season import on_steps
+from stcli.landcover.series_method import ARCHITECTURE, SeriesMethod, composite
+from stcli.landcover.windows import Scene
+from stcli.nn.device import compute
+from stcli.nn.weights import load_card
+from stcli.raster.datestack import DateStack
+from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.read import Raster
+from stcli.raster.write import refuse_output
+from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
+from stcli.settings import RunSettings
+from stcli.workflows.classify import (
+    Classified,
+    Counted,
+    Products,
+    count_classes,
+    layers,
+    legend_values,
+    specs_of,
+)
+from stcli.workflows.dated import Dating, Seasonal, iso, seasonal
+from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
+from stcli.workflows.passes import planned
+from stcli.workflows.produce import Step, resumable
+from stcli.workflows.segment import WRITER, label_space
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """How dates become one map.
+
+    Attributes
+    ----------
+    dating : Dating
+    fuse : str or None
+        ``"score"`` for a model of one date; None for a model of series.
+    tau : float
+        See `stcli.landcover.fusion`.
+    best_date : str or None
+        Where the raster of best dates goes.
+    """
+
+    dating: Dating = field(default_factory=Dating)
+    fuse: str | None = None
+    tau: float = 0.1
+    best_date: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.tau <= 1e6:
+            raise UsageError(f"--tau: {self.tau:g} found, 0.01 to 1000000 wanted.")
+        if self.best_date is not None and self.fuse is None:
+            raise UsageError("--best-date: wants --fuse score; a series has no best date.")
+
+
+def stacked(model_folder: Path, stacking: Stacking) -> bool:
+    """Tell whether a stack is to be classified: by fusing dates, or by a model of series.
+
+    Raises
+    ------
+    ModelError
+        No model is there.
+    UsageError
+        Options of a stack were given for a model of one date.
+    """
+    if stacking.fuse is not None or load_card(model_folder).architecture == ARCHITECTURE:
+        return True
+    if stacking.dating != Dating():
+        raise UsageError(
+            "--dates, --season, --mask-band: are for a stack of dates; give --fuse score with a "
+            f"model of one date, as {model_folder} is."
+        )
+    return False
+
+
+def classify_stack(
+    inputs: Inputs,
+    products: Products,
+    model_folder: Path,
+    settings: RunSettings,
+    stacking: Stacking,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Classified:
+    """Classify land cover from several dates.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    model = _model(inputs, products, model_folder, settings, stacking)
+    with inputs.open() as raster:
+        look = look_of(raster, model, stacking)
+        specs = _specs(raster.info, products, look, output, settings)
+        found = Counted()
+        step = Step(StackStep(look, products), count_classes, "classify")
+        with resumable(specs, raster.info.geobox, output) as product:
+            product.identify(**_identity(inputs, look, stacking, output))
+            product.tag({"STCLI_DATES": " ".join(look.dates)})
+            cost, reach = look.cost(raster.info, specs), _reach(model)
+            work = replace(product.plan(raster, cost, settings, *reach), source=look.stack)
+            tally = product.run(work, step, found.take, progress)
+            if tally.empty == tally.tiles and output.shard is None:
+                raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
+    ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
+    ran["dates"] = list(look.dates)
+    return found.classified(products.classes, model.card, raster.info, ran)
+
+
+def plan_stack(
+    inputs: Inputs,
+    products: Products,
+    model_folder: Path,
+    settings: RunSettings,
+    stacking: Stacking,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `classify_stack` would do. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    model = _model(inputs, products, model_folder, settings, stacking)
+    with inputs.open() as raster:
+        look = look_of(raster, model, stacking)
+        specs = _specs(raster.info, products, look, output or Output(), settings)
+        for spec in specs:
+            refuse_output(spec)
+        work = plan_pass(raster, look.cost(raster.info, specs), settings, *_reach(model))
+        return planned({"classify": work}, specs, raster.info)
+
+
+def _model(
+    inputs: Inputs,
+    products: Products,
+    folder: Path,
+    settings: RunSettings,
+    stacking: Stacking,
+) -> Classifier:
+    best = () if stacking.best_date is None else (stacking.best_date,)
+    refuse_clash(inputs.paths, (*products.paths, *best))
+    model = load_model(folder, compute(settings.device, settings.scan))
+    if isinstance(model.method, SeriesMethod) != (stacking.fuse is None):
+        kind = "of one date: give --fuse score" if stacking.fuse is None else "of series"
+        raise ModelError(f"{folder}: a model {kind}.")
+    return model
+
+
+def _reach(model: Classifier) -> tuple[int, int]:
+    return model.margin + halo(model.slic), model.stride
+
+
+@dataclass(frozen=True)
+class SeriesLook:
+    """Looks at a block of dates with a model of series."""
+
+    model: Classifier
+    space: LabelSpace
+    seasonal: Seasonal
+
+    @property
+    def stack(self) -> DateStack:
+        """What is read."""
+        return self.seasonal.stack
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """ISO dates that are used."""
+        return tuple(iso(day) for day in self.stack.days)
+
+    @property
+    def method(self) -> SeriesMethod:
+        """The model's method."""
+        assert isinstance(self.model.method, SeriesMethod)  # `_model` has looked
+        return self.model.method
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
+        """Give probabilities (class, row, col) over the core."""
+        bands, method = len(self.stack.variables), self.method
+        cells = block.reshape(-1, bands, *block.shape[1:])
+        places, steps = np.array(self.seasonal.places), len(method.season.offsets)
+        values = on_steps(cells, places, steps).reshape(-1, *block.shape[1:])
+        grown = Block(composite(values, bands), valid, where.lattice)
+        segments = slic(grown, method.composite, self.model.slic, self.space)
+        scene = Scene(values, valid, segments, where.lattice)
+        return self.model.probabilities(scene, where.trim), None
+
+    def cost(self, info: RasterInfo, specs: list[OutputSpec]) -> Cost:
+        """Bytes: the dates as read, their steps, superpixels of the composite, outputs."""
+        needs, bands = self.model.needs, 2 * len(self.stack.variables)
+        grown = pixel_bytes(bands, self.model.slic, info.shape)
+        read = self.stack.read_bytes + needs.read_pixel + max(grown, 8 * 4 * bands) + 8
+        return _cost(read, needs.core_pixel, needs.torch, specs)
+
+
+@dataclass(frozen=True)
+class FusedLook:
+    """Looks at each date of a block with a model of one date, and fuses what it sees."""
+
+    model: Classifier
+    space: LabelSpace
+    stack: DateStack
+    tau: float
+    best_date: str | None = None
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """ISO dates that are used."""
+        return tuple(iso(day) for day in self.stack.days)
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
+        """Give fused probabilities (class, row, col) over the core, and the best date."""
+        cells = block.reshape(len(self.dates), -1, *block.shape[1:])
+        chances, best = fuse((self._date(cell, where) for cell in cells), self.tau)
+        return chances, None if self.best_date is None else best
+
+    def _date(self, cell: NDArray[Any], where: Tile) -> NDArray[np.float32]:
+        valid = np.isfinite(cell[0])  # a date is there in all variables or in none
+        if not valid[where.trim].any():
+            shape = (len(self.model.card.classes), where.core.height, where.core.width)
+            return np.full(shape, np.nan, dtype=np.float32)
+        values = np.where(valid, cell, 0)
+        part = Block(values, valid, where.lattice)
+        segments = slic(part, self.model.scaling, self.model.slic, self.space)
+        return self.model.probabilities(Scene(values, valid, segments, where.lattice), where.trim)
+
+    def cost(self, info: RasterInfo, specs: list[OutputSpec]) -> Cost:
+        """Bytes: the dates as read, one date's superpixels, sums of fusing, outputs."""
+        needs, bands = self.model.needs, len(self.stack.variables)
+        read = self.stack.read_bytes + 4 * bands + 9 + needs.read_pixel
+        read += pixel_bytes(bands, self.model.slic, info.shape)
+        core = needs.core_pixel + len(self.model.card.classes) * 3 * 8 + 40
+        return _cost(read, core, needs.torch, specs)
+
+
+Look = SeriesLook | FusedLook
+
+
+def _cost(read: int, core: int, torch: int, specs: list[OutputSpec]) -> Cost:
+    outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
+    return Cost(read, core + 2 * outputs + 16, torch=torch, writer=WRITER * len(specs))
+
+
+def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
+    """Match a stack with a model.
+
+    Raises
+    ------
+    UsageError, InputError, ModelError
+    """
+    stack = stacking.dating.stack_of(raster, model.card)
+    space = label_space(raster.info, model.slic)
+    if not isinstance(model.method, SeriesMethod):
+        return FusedLook(model, space, stack, stacking.tau, stacking.best_date)
+    path, season = raster.info.path, stacking.dating.season
+    return SeriesLook(model, space, seasonal(stack, model.method.season, season, path))
+
+
+class StackStep:
+    """The block function: the wanted products of a look. Pickled, the model is loaded anew."""
+
+    def __init__(self, look: Look, products: Products) -> None:
+        self.look, self.products = look, products
+        self.values = legend_values(look.model.card)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        model = self.look.model
+        where = (model.where.device, model.where.scan.name)
+        facts = (model.folder.resolve(), model.card.sha256, *where)
+        rest = {k: v for k, v in vars(self.look).items() if k != "model"}
+        return _loaded_step, (facts, type(self.look), rest, self.products)
+
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Classify a block."""
+        chances, best = self.look(block, valid, where)
+        results = layers(chances, self.products, self.values)
+        return results if best is None else [*results, best[None]]
+
+
+def _loaded_step(
+    facts: tuple[Path, str, str, str], kind: type[Look], rest: dict[str, Any], products: Products
+) -> StackStep:
+    folder, checksum, device, scan = facts
+    model = load_model(folder, compute(device, scan))
+    if model.card.sha256 != checksum:
+        raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
+    return StackStep(kind(model=model, **rest), products)
+
+
+def _identity(inputs: Inputs, look: Look, stacking: Stacking, output: Output) -> dict[str, Any]:
+    where = look.model.where.to_json()
+    facts = {
+        "model": look.model.card.sha256,
+        "device": where["device"],
+        "scan": where["scan"],
+        "dates_used": list(look.dates),
+        "dating": stacking.dating.to_json(),
+        "fuse": [stacking.fuse, stacking.tau],
+        "begin": look.seasonal.begin if isinstance(look, SeriesLook) else None,
+    }
+    return output.identity(inputs, verb="classify stack", **facts)
+
+
+def _specs(
+    info: RasterInfo, products: Products, look: Look, output: Output, settings: RunSettings
+) -> list[OutputSpec]:
+    """Describe the outputs; the best date's classes are the dates, in their order."""
+    specs = specs_of(info, products, look.model.card, output, settings.jobs or processors())
+    if isinstance(look, FusedLook) and look.best_date is not None:
+        band = OutputBand("best date", None, ("", *look.dates))
+        best = replace(specs[0], path=look.best_date, dtype="uint16", bands=(band,))
+        return [*specs, best]
+    return specs

@@ -1,0 +1,226 @@
+"""``train series``: a table of labelled series in, a model folder out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli import __version__
+from stcli.errors import InputError
+from stcli.landcover.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.calibration import reliability
+from stcli.landcover.legend import colors
+from stcli.landcover.season import Season, nearest_begin, on_steps, season_of, seen
+from stcli.landcover.series import ARCHITECTURE, Recipe, Samples, Trained, state_of, train_series
+from stcli.landcover.series_method import composite
+from stcli.nn.device import Compute, compute
+from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
+from stcli.raster.sampletable import SampleTable, read_samples
+from stcli.settings import RunSettings, SlicSettings
+from stcli.workflows.job import fields
+from stcli.workflows.train_landcover import refuse_folder
+
+__all__ = ["Recipe", "SeriesModel", "train_series_model"]
+
+logger = logging.getLogger("stcli")
+#: Percentiles that bands and the composite are scaled by.
+_PERCENTILES = (2.0, 98.0)
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SeriesModel:
+    """What came out: the folder, its card, how long it took."""
+
+    folder: Path
+    card: Card
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Seasoned:
+    """Samples on the steps of their season.
+
+    Attributes
+    ----------
+    samples : Samples
+    season : Season
+    classes, bands : tuple of str
+    unused : int
+        Rows of the table whose date belongs to no step.
+    """
+
+    samples: Samples
+    season: Season
+    classes: tuple[str, ...]
+    bands: tuple[str, ...]
+    unused: int
+
+
+def train_series_model(
+    path: str,
+    folder: Path,
+    recipe: Recipe,
+    slic: SlicSettings,
+    settings: RunSettings,
+    *,
+    overwrite: bool = False,
+    report: Report = lambda fold, folds: None,
+) -> SeriesModel:
+    """Train a model of series, validated on blocked folds.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError
+    """
+    begun = time.perf_counter()
+    refuse_folder(folder, overwrite)
+    seasoned = seasoned_of(read_samples(path), recipe.series.block, path)
+    where = compute(settings.device, settings.scan, settings.jobs or 1)
+    trained = train_series(seasoned.samples, recipe, where, report)
+    card = _card(path, seasoned, trained, recipe, slic, where)
+    state = state_of(trained.model)
+    count = sum(tensor.numel() for tensor in state.values())
+    card = save_weights(folder, state, card.model_copy(update={"parameters": count}))
+    return SeriesModel(folder, card, time.perf_counter() - begun)
+
+
+def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
+    """Put the samples of a table on the steps of their season.
+
+    Parameters
+    ----------
+    block : float
+        Side of a block, in units of the coordinates.
+
+    Raises
+    ------
+    InputError
+        Fewer than two classes, or all samples in one block.
+    """
+    season = season_of(table.days, table.owner)
+    classes, truth = np.unique(table.labels, return_inverse=True)
+    cells = np.floor(table.places / block).astype(np.int64)
+    groups = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    if len(classes) < 2 or groups.max() == 0:
+        raise InputError(
+            f"{path}: {len(classes)} classes in {groups.max() + 1} blocks found, at least two of "
+            "each are wanted; choose a smaller --block"
+        )
+    series, unused = _on_season(table, season)
+    samples = Samples(series, truth, groups, np.array(season.offsets), len(classes))
+    return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused)
+
+
+def _on_season(table: SampleTable, season: Season) -> tuple[NDArray[np.float32], int]:
+    edges = np.flatnonzero(np.diff(table.owner, prepend=-1, append=table.owner[-1] + 1))
+    steps, unused = len(season.offsets), 0
+    series = np.empty((len(edges) - 1, steps, len(table.bands)), dtype=np.float32)
+    for n, (first, last) in enumerate(pairwise(edges)):
+        days = table.days[first:last]
+        places = season.places(days, nearest_begin(season, int(days[0])))
+        series[n] = on_steps(table.values[first:last], places, steps)
+        unused += int((places < 0).sum())
+    return series, unused
+
+
+def _card(
+    path: str,
+    seasoned: Seasoned,
+    trained: Trained,
+    recipe: Recipe,
+    slic: SlicSettings,
+    where: Compute,
+) -> Card:
+    low, high = _scaling(seasoned.samples.series)
+    bands = zip(seasoned.bands, low, high, strict=True)
+    legend = zip(seasoned.classes, colors(seasoned.classes), strict=True)
+    return Card(
+        schema="stcli-card-1",
+        architecture=ARCHITECTURE,
+        bands=tuple(BandCard(name=n, low=float(a), high=float(b)) for n, a, b in bands),
+        classes=tuple(ClassCard(value=k, name=n, color=c) for k, (n, c) in enumerate(legend, 1)),
+        resolution=(0.0, 0.0),
+        segmentation=fields(slic),
+        network=_facts(seasoned, trained, recipe),
+        training={**fields(recipe.series), "network": fields(recipe.training), **where.to_json()},
+        data=_data(path, seasoned),
+        metrics=_metrics(seasoned, trained),
+        version=__version__,
+        parameters=0,
+        calibration=CalibrationCard(**trained.calibration.to_json()),
+    )
+
+
+def _facts(seasoned: Seasoned, trained: Trained, recipe: Recipe) -> dict[str, Any]:
+    """State what the method needs beside its arrays."""
+    series = seasoned.samples.series
+    flat = series.transpose(1, 2, 0).reshape(-1, len(series), 1)
+    low, high = _scaling(composite(flat, series.shape[2])[:, :, 0].T[:, None])
+    return {
+        "methods": list(trained.model.members),
+        "temperatures": trained.model.temperatures,
+        "seen": trained.model.seen.tolist(),
+        "season": fields(seasoned.season),
+        "composite": {"low": low.tolist(), "high": high.tolist()},
+        "temporal": fields(recipe.network),
+    }
+
+
+def _scaling(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Low and high of each of the last axis; apart by 1 where it never varies."""
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    low, high = np.nanpercentile(flat, _PERCENTILES, axis=0)
+    return low, np.where(high > low, high, low + 1)
+
+
+def _data(path: str, seasoned: Seasoned) -> dict[str, Any]:
+    samples = seasoned.samples
+    count = np.bincount(samples.truth, minlength=samples.count)
+    known = seen(samples.series)
+    return {
+        "samples": Path(path).name,
+        "labelled_series": dict(zip(seasoned.classes, count.tolist(), strict=True)),
+        "blocks": int(samples.groups.max()) + 1,
+        "steps_seen": float(known.mean()),
+        "rows_of_no_step": seasoned.unused,
+    }
+
+
+def _metrics(seasoned: Seasoned, trained: Trained) -> dict[str, Any]:
+    """Accuracy of the held-out samples, of all and of those whose class was in the training."""
+    samples, held = seasoned.samples, trained.held
+    found = trained.probabilities.argmax(axis=0)
+    matrix = _matrix(found, samples.truth, seasoned.classes)
+    use = held.learnable
+    each = [float((found == samples.truth)[held.fold == k].mean()) for k in np.unique(held.fold)]
+    absent = {
+        f"fold {k + 1}": sorted({seasoned.classes[t] for t in samples.truth[here & ~use]})
+        for k in np.unique(held.fold)
+        if (here := held.fold == k)[~use].any()
+    }
+    return {
+        "validation": accuracy(matrix).to_json(),
+        "folds": {"overall": each, "mean": float(np.mean(each)), "std": float(np.std(each))},
+        "learnable": {
+            "share": float(use.mean()),
+            "overall": float((found == samples.truth)[use].mean()),
+            "absent_classes": absent,
+        },
+        "ece_of_all": reliability(trained.probabilities, samples.truth).error,
+    }
+
+
+def _matrix(
+    found: NDArray[np.integer[Any]], truth: NDArray[np.int64], classes: tuple[str, ...]
+) -> ConfusionMatrix:
+    return ConfusionMatrix.empty(classes).add(found + 1, truth + 1)

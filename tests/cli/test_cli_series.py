@@ -1,0 +1,401 @@
+"""Land cover from dates, through the command line: samples at points, stacks, fused dates."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from cliworld import BANDS, CLASSES, REAL, call, good, holes, read, save
+from cliworld import scene as crop
+from rasterio.windows import Window
+
+#: Twelve dates, every 30 days; two bands; three classes that differ in their course of the year.
+DATES = np.array([f"2019-{m:02d}-10" for m in range(1, 13)])
+KINDS = ("crop", "forest", "water")
+SHAPE = (203, 231)
+PROFILE = {
+    "driver": "GTiff",
+    "crs": "EPSG:32631",
+    "transform": Affine(10, 0, 500_030, 0, -10, 5_000_050),
+    "nodata": -1,
+}
+
+
+def course(kind, phase=0.0):
+    """Series (date, band) of a class."""
+    angle = 2 * np.pi * (np.arange(12) / 12 + phase)
+    if kind == "crop":
+        return np.stack([0.15 - 0.08 * np.sin(angle), 0.3 + 0.2 * np.sin(angle)], 1)
+    level = {"forest": (0.05, 0.35), "water": (0.04, 0.02)}[kind]
+    return np.stack([np.full(12, level[0]), level[1] + 0.02 * np.cos(angle)], 1)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """A table of 90 samples in 15 blocks, some dates lost; and its path."""
+    rng = np.random.default_rng(3)
+    lines = ["id,longitude,latitude,date,label,RED,NIR"]
+    for n in range(90):
+        kind = KINDS[n % 3]
+        series = course(kind, 0.02 * rng.normal()) + rng.normal(0, 0.01, (12, 2))
+        place = f"{3 + 0.1 * (n % 15) + 0.01 * rng.random():.4f},45.05"
+        for t, (red, nir) in enumerate(series):
+            gone = n % 5 == 1 and t in (3, 7)
+            values = "," if gone else f"{red:.4f},{nir:.4f}"
+            lines.append(f"{n},{place},{DATES[t]},{kind},{values}")
+    path = tmp_path_factory.mktemp("samples") / "samples.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def series_model(samples, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("series") / "model"
+    good("train", "series", samples, "-o", folder, "--size", "16", "-q")
+    return folder
+
+
+def truth():
+    """Classes (row, col) from 1: stripes and a lake."""
+    row, col = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    lake = (row - 90) ** 2 + (col - 120) ** 2 < 40**2
+    return np.where(lake, 3, 1 + (col // 45) % 2)
+
+
+def cells(clouds=True):
+    """Values (date, band, row, col), -1 for nodata: a corner of none, clouds date by date."""
+    rng = np.random.default_rng(8)
+    courses = np.stack([course(kind) for kind in KINDS])
+    values = courses[truth() - 1].transpose(2, 3, 0, 1) + rng.normal(0, 0.01, (12, 2, *SHAPE))
+    row, col = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    for t in range(12 if clouds else 0):
+        values[t][:, (row + 3 * col + 71 * t) % 400 < 110] = -1
+    values[..., :25, :30] = -1
+    return values.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """One GeoTIFF a date."""
+    folder = tmp_path_factory.mktemp("stack")
+    pairs = zip(DATES, cells(), strict=True)
+    return [save(folder / f"s_{d}.tif", v, PROFILE, ("RED", "NIR")) for d, v in pairs]
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    ["ensemble", "discriminant", "svm", pytest.param("network", marks=pytest.mark.slow)],
+)
+def test_training_is_repeatable_and_its_figures_are_held_out(algorithm, samples, tmp_path):
+    run = [
+        good(
+            *("train", "series", samples, "-o", tmp_path / name, "--algorithm", algorithm),
+            *("--epochs", 3, "--folds", 3, "--json", "-q", "-j", 1),
+        ).json
+        for name in ("one", "two")
+    ]
+    card = run[0]["card"]
+    assert card["sha256"] == run[1]["card"]["sha256"]
+    assert card["architecture"] == "series-1"
+    assert [b["name"] for b in card["bands"]] == ["RED", "NIR"]
+    assert card["metrics"]["validation"]["total"] == 90
+    assert card["metrics"]["validation"]["overall"] > (0.4 if algorithm == "network" else 0.95)
+    assert len(card["metrics"]["folds"]["overall"]) == 3
+    assert card["calibration"]["temperature"] > 0
+    assert set(card["calibration"]["conformal"]) >= {"0.9"}
+
+
+def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_path):
+    import pandas as pd
+
+    long = pd.read_csv(samples)
+    long.to_parquet(tmp_path / "long.parquet")
+    keys = ["id", "longitude", "latitude", "label"]
+    wide = long.pivot(index=keys, columns="date", values=["RED", "NIR"])
+    wide.columns = [f"{band}_{day}" for band, day in wide.columns]
+    wide.reset_index().to_csv(tmp_path / "wide.csv", index=False)
+    first = json.loads((series_model / "card.json").read_text())
+    for name in ("long.parquet", "wide.csv"):
+        how = ("-o", tmp_path / f"{name}.model", "--size", "16", "-q", "--json")
+        card = good("train", "series", tmp_path / name, *how).json["card"]
+        order = [b["name"] for b in card["bands"]]
+        assert sorted(order) == ["NIR", "RED"]
+        assert card["network"]["season"] == first["network"]["season"]
+        assert card["metrics"]["folds"] == first["metrics"]["folds"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t.replace("label", "tag"), "no column label"),
+        (lambda t: t.replace("date", "when"), "neither a column date nor"),
+        (lambda t: t.replace("2019-01-10", "soon"), "no dates"),
+        (lambda t: t.replace("0.0", "x.x"), "no numbers"),
+        (lambda t: t.replace("2019-02-10", "2019-01-10"), "a date twice"),
+        (lambda t: t.splitlines()[0], "no row"),
+        (
+            lambda t: "\n".join(x for x in t.splitlines() if "water" not in x and "crop" not in x),
+            "1 classes",
+        ),
+    ],
+    ids=["label", "date", "dates", "numbers", "twice", "empty", "one class"],
+)
+def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, samples, tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text(change(samples.read_text()))
+    result = call("train", "series", bad, "-o", tmp_path / "model", "-q")
+    assert result.code == 3
+    assert told in result.err
+    assert str(bad) in result.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv"]
+
+
+# --- stacks -------------------------------------------------------------------------------------
+
+
+def classified(paths, model, folder, *more):
+    out, proba = folder / "classes.tif", folder / "proba.tif"
+    good("classify", *paths, out, "--model", model, "--proba", proba, "-q", "--overwrite", *more)
+    return read(out)[0], read(proba)
+
+
+@pytest.fixture(scope="module")
+def whole(stack, series_model, tmp_path_factory):
+    return classified(stack, series_model, tmp_path_factory.mktemp("whole"), "--tile-size", 0)
+
+
+def test_a_model_of_points_finds_the_classes_of_a_stack(whole):
+    found, proba = whole
+    seen = (cells() >= 0).any(axis=(0, 1))
+    assert np.array_equal(found > 0, seen)
+    assert (found == truth())[seen].mean() > 0.95
+    assert np.array_equal(np.isnan(proba[0]), ~seen)
+    assert np.allclose(proba[:, seen].sum(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [("100", "1"), ("128", "3")], ids=" ".join)
+def test_tiles_do_not_show_in_series(how, stack, series_model, whole, tmp_path):
+    found = classified(stack, series_model, tmp_path, "--tile-size", how[0], "-j", how[1])
+    assert np.array_equal(found[0], whole[0])
+    assert np.array_equal(found[1], whole[1], equal_nan=True)
+
+
+def test_processes_give_the_same(stack, series_model, whole, tmp_path):
+    how = ("--tile-size", 128, "-j", 2, "--scheduler", "processes")
+    found = classified(stack, series_model, tmp_path, *how)
+    assert np.array_equal(found[0], whole[0])
+
+
+def test_the_order_of_files_is_no_matter_and_dates_may_be_given(
+    stack, series_model, whole, tmp_path
+):
+    assert np.array_equal(classified(stack[::-1], series_model, tmp_path)[0], whole[0])
+    names = [
+        save(tmp_path / f"{k}.tif", read(p), PROFILE, ("RED", "NIR")) for k, p in enumerate(stack)
+    ]
+    dates = ",".join(np.repeat(DATES, 2))
+    given = classified(names, series_model, tmp_path, "--dates", dates)
+    assert np.array_equal(given[0], whole[0])
+
+
+def test_a_netcdf_gives_the_same_as_files(stack, series_model, whole, tmp_path):
+    import xarray as xr
+
+    a, (rows, cols) = PROFILE["transform"], SHAPE
+    coords = {
+        "time": DATES.astype("datetime64[ns]"),
+        "y": (
+            "y",
+            a.f + a.e * (np.arange(rows) + 0.5),
+            {"standard_name": "projection_y_coordinate", "units": "m"},
+        ),
+        "x": (
+            "x",
+            a.c + a.a * (np.arange(cols) + 0.5),
+            {"standard_name": "projection_x_coordinate", "units": "m"},
+        ),
+    }
+    values = cells()
+    data = {
+        name: (("time", "y", "x"), np.where(values[:, b] < 0, np.nan, values[:, b]))
+        for b, name in enumerate(("RED", "NIR"))
+    }
+    xr.Dataset(data, coords).to_netcdf(tmp_path / "stack.nc")
+    how = ("--assume-crs", "EPSG:32631")
+    found = classified([tmp_path / "stack.nc"], series_model, tmp_path, *how)
+    assert np.array_equal(found[0], whole[0])
+
+
+def test_a_mask_leaves_cloudy_dates_out(series_model, stack, tmp_path):
+    """Clouds as values with a mask beside them are as clouds without data."""
+    paths = []
+    for k, path in enumerate(stack):
+        values = read(path)
+        gone = values[0] < 0
+        bands = np.stack([*np.where(gone, 0.9, values), np.where(gone, 9, 4)]).astype("float32")
+        name = tmp_path / f"c_{DATES[k]}.tif"
+        paths.append(save(name, bands, PROFILE, ("RED", "NIR", "SCL")))
+    plain = classified(stack, series_model, tmp_path)
+    how = ("--mask-band", "SCL", "--clear", "4,5")
+    masked = classified(paths, series_model, tmp_path, *how)
+    assert np.array_equal(masked[0], plain[0])
+
+
+def test_a_season_with_too_few_dates_is_refused_and_gaps_are_told(stack, series_model, tmp_path):
+    out = tmp_path / "o.tif"
+    few = call("classify", *stack[:3], out, "--model", series_model, "-q")
+    assert few.code == 3
+    assert "3 of the model's 12 steps" in few.err
+    some = call("classify", *stack[:8], out, "--model", series_model)
+    assert some.code == 0
+    assert "8 of the model's 12 steps" in some.err
+    away = call(
+        "classify", *stack, out, "--model", series_model, "--season", "2012-01-10", "--overwrite"
+    )
+    assert away.code == 3
+
+
+def test_a_stack_that_does_not_fit_the_model_is_refused(stack, series_model, model, tmp_path):
+    out = tmp_path / "o.tif"
+    renamed = save(tmp_path / "r_2019-01-10.tif", read(stack[0]), PROFILE, ("RED", "SWIR"))
+    other = call("classify", renamed, out, "--model", series_model)
+    assert other.code == 6
+    assert "NIR" in other.err
+    assert call("classify", *stack, out, "--model", model, "--season", "2019-01-01").code == 2
+    assert call("classify", *stack, out, "--model", series_model, "--fuse", "score").code == 6
+    assert call("classify", *stack, out, "--model", series_model, "--mask-band", "SCL").code == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "r_2019-01-10.tif"]
+
+
+def test_a_plan_of_a_stack_is_told_and_nothing_done(stack, series_model, tmp_path):
+    plan = good(
+        "classify", *stack, tmp_path / "o.tif", "--model", series_model, "--dry-run", "--json"
+    )
+    assert plan.json["passes"][0]["stage"] == "classify"
+    assert not list(tmp_path.iterdir())
+
+
+# --- fused dates --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory):
+    """Three dates of the small scene with holes of their own, and a place that none has."""
+    folder = tmp_path_factory.mktemp("dated")
+    array, profile = crop(Window(201, 153, 189, 171))
+    paths = []
+    for k, day in enumerate(("2020-05-01", "2020-06-10", "2020-08-02")):
+        values = np.where(np.roll(holes(array), 29 * k, axis=-1), array * (1 + 0.1 * k), 0)
+        values[:, :20, :20] = 0
+        paths.append(save(folder / f"d_{day}.tif", values.astype("uint16"), profile, nodata=0))
+    return paths
+
+
+def fused(paths, model, folder, *more):
+    best = folder / "best.tif"
+    found = classified(paths, model, folder, "--fuse", "score", "--best-date", best, *more)
+    return *found, read(best)[0], best
+
+
+def test_fusing_weighs_dates_by_their_surest_class(dated, model, tmp_path):
+    single = [classified([path], model, tmp_path)[1] for path in dated]
+    found, proba, best, path = fused(dated, model, tmp_path, "--tau", 0.2)
+    p = np.stack(single).astype(np.float64)
+    sure = np.where(np.isnan(p[:, 0]), -np.inf, p.max(axis=1))
+    seen = np.isfinite(sure).any(axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        w = np.exp((sure - sure.max(axis=0)) / 0.2)
+    w = np.where(np.isfinite(sure), w, 0) / np.where(seen, np.nansum(w, axis=0), 1)
+    wanted = (w[:, None] * np.nan_to_num(p)).sum(axis=0)
+    assert np.abs(proba[:, seen] - wanted[:, seen]).max() < 1e-6
+    assert np.array_equal(found > 0, seen)
+    assert np.array_equal(best, np.where(seen, sure.argmax(axis=0) + 1, 0))
+    assert best.max() == 3
+    names = [CLASSES[k] for k in sorted(CLASSES)]
+    with rasterio.open(tmp_path / "classes.tif") as dataset:
+        assert "2020-06-10" in dataset.tags()["STCLI_DATES"]
+    with rasterio.open(tmp_path / "proba.tif") as dataset:
+        assert list(dataset.descriptions) == names
+    with rasterio.open(path) as dataset:
+        assert dataset.nodata == 0
+        assert dataset.dtypes == ("uint16",)
+    from stcli.raster.legend import read_class_names
+
+    assert list(read_class_names(path).values())[-3:] == ["2020-05-01", "2020-06-10", "2020-08-02"]
+
+
+def test_one_valid_date_is_that_date(dated, model, tmp_path):
+    alone = classified(dated[:1], model, tmp_path)
+    found = fused(dated[:1], model, tmp_path)
+    assert np.array_equal(found[0], alone[0])
+    assert np.array_equal(found[1], alone[1], equal_nan=True)
+    assert set(np.unique(found[2])) == {0, 1}
+
+
+@pytest.mark.parametrize("how", [("64", "1"), ("100", "3")], ids=" ".join)
+def test_tiles_do_not_show_in_fused_dates(how, dated, model, tmp_path):
+    untiled = fused(dated, model, tmp_path, "--tile-size", 0)[:3]
+    tiled = fused(dated, model, tmp_path, "--tile-size", how[0], "-j", how[1])[:3]
+    for ours, wanted in zip(tiled, untiled, strict=True):
+        assert np.array_equal(ours, wanted, equal_nan=ours.dtype.kind == "f")
+
+
+def test_words_of_fusing_are_checked(dated, model, tmp_path):
+    out = tmp_path / "o.tif"
+    assert call("classify", *dated, out, "--model", model, "--fuse", "score", "--tau", 0).code == 2
+    best = ("--best-date", tmp_path / "b.tif")
+    assert call("classify", dated[0], out, "--model", model, *best).code == 2
+    same = ("--fuse", "score", "--best-date", out)
+    assert call("classify", *dated, out, "--model", model, *same).code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_bands_of_the_scene_are_the_models():
+    assert BANDS == ("B02", "B03", "B04", "B08")  # what the model of random weights wants
+
+
+# --- real data ----------------------------------------------------------------------------------
+
+CUBES = REAL / "worldcereal-s1s2-cubes" / "0000280849BAC91C"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not CUBES.is_dir(), reason=f"no {CUBES}")
+def test_a_real_stack_with_a_scene_classification(tmp_path):
+    """Crops and grass of a Flemish cube, from samples of its own label raster."""
+    (fine,) = CUBES.glob("S2_L2A_20m*.nc")
+    (labels,) = CUBES.glob("OUTPUT*.nc")
+    from stcli.raster.datestack import days_of
+    from stcli.raster.read import open_raster
+    from stcli.raster.timecube import cube_of
+
+    cube = cube_of(open_raster(str(fine)))
+    block, _ = cube.read(Window(0, 0, 32, 32))
+    cells = dict(zip(cube.variables, block.reshape(72, 7, 32, 32).swapaxes(0, 1), strict=True))
+    bands = ("B05", "B8A", "B11")
+    values = np.stack([cells[b] for b in bands], axis=1)
+    clear = np.isin(cells["SCL"], (4, 5)) & np.isfinite(values).all(axis=1)
+    days = np.array(days_of(cube.times, "")).astype("datetime64[D]")
+    kinds = open_raster(str(labels), bands=("LC",)).read(Window(0, 0, 64, 64))[0][0, ::2, ::2]
+    lines = ["id,longitude,latitude,date,label," + ",".join(bands)]
+    season = (days >= np.datetime64("2018-11-01")) & (days < np.datetime64("2019-11-01"))
+    for n, (r, c) in enumerate(np.argwhere(np.isin(kinds, (11, 13)))[::3]):
+        for t in np.flatnonzero(season & clear[:, r, c]):
+            numbers = ",".join(f"{v:.4f}" for v in values[t, :, r, c])
+            lines.append(f"{n},{c // 8},{r // 8},{days[t]},c{kinds[r, c]},{numbers}")
+    table = tmp_path / "samples.csv"
+    table.write_text("\n".join(lines) + "\n")
+    good("train", "series", table, "-o", tmp_path / "m", "--block", 1, "--size", 9, "-q")
+    out = tmp_path / "o.tif"
+    how = ("--mask-band", "SCL", "--clear", "4,5", "-q")
+    good("classify", fine, out, "--model", tmp_path / "m", *how)
+    found = read(out)[0]
+    known = np.isin(kinds, (11, 13)) & (found > 0)
+    assert known.sum() > 100
+    assert ((found == 2) == (kinds == 13))[known].mean() > 0.7
