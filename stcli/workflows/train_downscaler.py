@@ -103,7 +103,8 @@ def train_downscaler(
     refuse_folder(folder, output.overwrite)
     _refuse_options(given, network, training)
     with contextlib.ExitStack() as stack:
-        fine = stack.enter_context(given.fine.open())
+        inputs = given.fine
+        fine = stack.enter_context(inputs.open())
         guide, coarse = (
             None if inputs is None else stack.enter_context(inputs.open())
             for inputs in (given.guide, given.coarse)

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stcli import __version__
-from stcli.downscaling.ensemble import Ensemble
-from stcli.downscaling.features import base, shuffle
 from stcli.downscaling.metrics import spectrum
 from stcli.downscaling.network import Upscaler
+from stcli.downscaling.rebuilt import rebuilt
 from stcli.downscaling.samples import Sample
 from stcli.downscaling.training import Trained
-from stcli.downscaling.validation import averaged, residual_of
 from stcli.raster.figures import Axis, Line, draw_beside, draw_lines
 from stcli.raster.info import RasterInfo
 from stcli.raster.page import Page, Part, Section, figure, paragraph, table
@@ -52,7 +49,7 @@ def training_page(
     summary = {f"RMSE over ibp's, ×{s}": float(np.mean(r)) for s, r in trained.ratios.items()}
     sections = [
         Section("How it learned", (_curves(trained.history), *_bands(network, trained, info))),
-        *(_drawn(network, one, trained, info) for one in samples),
+        *(_drawn(network, one, info) for one in samples),
     ]
     command = f"stcli {__version__}: {shlex.join(argv)}" if argv else f"stcli {__version__}"
     return Page(f"Downscaling of {info.path}", summary, tuple(sections), command)
@@ -89,19 +86,9 @@ def _bands(network: Upscaler, trained: Trained, info: RasterInfo) -> tuple[Part,
     )
 
 
-def _drawn(network: Upscaler, one: Sample, trained: Trained, info: RasterInfo) -> Section:
+def _drawn(network: Upscaler, one: Sample, info: RasterInfo) -> Section:
     """Draw each band's part with the most to find, and the spectra of the whole field."""
-    s = one.factor
-    ibp = base(one.coarse, s)
-    window = torch.from_numpy(one.inputs)
-    found = averaged(network, window, s)
-    rows, cols = one.coarse.shape[1:]
-    side = 64 * -(-max(rows, cols) // 64)
-    noise = Ensemble(2).noise(0, (0, 0), side, 0)[:, :rows, :cols]
-    drawn = found + residual_of(network, window, s, torch.from_numpy(noise))
-    member = ibp + shuffle(drawn - residual_of(network, window, s), s)
-    fields = {"ibp": ibp, "network": ibp + shuffle(found, s), "a member": member}
-    truth = ibp + shuffle(one.target, s)
+    s, fields = one.factor, rebuilt(network, one)
     parts: list[Part] = []
     for band, (name, facts) in enumerate(
         list(zip(info.band_names, info.bands, strict=True))[:SHOWN]
@@ -110,13 +97,10 @@ def _drawn(network: Upscaler, one: Sample, trained: Trained, info: RasterInfo) -
         small = np.s_[top : top + SIDE, left : left + SIDE]
         large = np.s_[s * top : s * (top + SIDE), s * left : s * (left + SIDE)]
         planes = [one.coarse[band][small], *(f[band][large] for f in fields.values())]
-        picture = draw_beside(
-            [*planes, truth[band][large]],
-            ["coarse", *fields, "truth"],
-            f"{name} ({facts.units})" if facts.units else name,
-        )
+        unit = f"{name} ({facts.units})" if facts.units else name
+        picture = draw_beside(planes, ["coarse", *fields], unit)
         parts.append(figure(picture, f"{name}: where ibp misses most."))
-        lines = _spectra({**{k: f[band] for k, f in fields.items()}, "truth": truth[band]})
+        lines = _spectra({kind: field[band] for kind, field in fields.items()})
         if lines:
             axes = Axis("cycles a fine pixel", log=True), Axis("power", log=True)
             caption = f"{name}: power spectrum, averaged over directions."
