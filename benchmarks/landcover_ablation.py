@@ -22,8 +22,9 @@ import rasterio
 from firstmap import NODATA, halves, measures
 
 from stcli.settings import NetworkSettings, RunSettings, TrainingSettings
-from stcli.workflows.classify import Products, classify
+from stcli.workflows.classify import classify
 from stcli.workflows.job import Inputs
+from stcli.workflows.products import Products
 from stcli.workflows.samples import Recipe
 from stcli.workflows.train_landcover import train_landcover
 from stcli.workflows.truth import LabelSource

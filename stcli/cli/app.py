@@ -18,6 +18,7 @@ from stcli.cli import (
     batch,
     check,
     classify,
+    classify_patches,
     conserve,
     denoise,
     destripe,
@@ -27,10 +28,12 @@ from stcli.cli import (
     info,
     merge,
     mnf,
+    model,
     noise,
     objects,
     preview,
     rerun,
+    sample_plan,
     segment,
     signals,
     train,
@@ -59,9 +62,12 @@ _VERBS = (
 )
 for verb in _VERBS:
     app.command()(verb.command)
+app.command("sample-plan")(sample_plan.command)
+app.command("classify-patches")(classify_patches.command)
 app.command("assess-downscaling")(assess_downscaling.command)
 app.add_typer(train.app, name="train")
 app.add_typer(check.app, name="check")
+app.add_typer(model.app, name="model")
 everywhere.extend(app)
 
 

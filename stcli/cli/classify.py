@@ -11,7 +11,7 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, percent, print_json, print_plan, table
-from stcli.settings import RunSettings
+from stcli.settings import DecisionSettings, RunSettings
 
 
 def command(
@@ -24,6 +24,20 @@ def command(
     uncertainty: Annotated[
         str | None,
         typer.Option("--uncertainty", help="Also write entropy, margin and least confidence."),
+    ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(
+            "--sets", metavar="FILE", help="Also write the prediction sets of --coverage."
+        ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", help="Share of --sets that hold the true class, such as 0.9."),
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option("--min-confidence", help="Below this probability a pixel is 'unsure'."),
     ] = None,
     fuse: Annotated[
         Literal["score"] | None,
@@ -75,19 +89,21 @@ def command(
 
     Example: stcli classify scene.tif landcover.tif --model model/
     """
-    from stcli.workflows.classify import Products, classify, plan_classify
+    from stcli.workflows.classify import classify, plan_classify
     from stcli.workflows.classify_stack import Stacking, classify_stack, plan_stack, stacked
     from stcli.workflows.dated import Dating
     from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.products import Products
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path, proba, uncertainty, best_date), json and not dry_run)
+    parsing.refuse_mixed((path, proba, uncertainty, sets, best_date), json and not dry_run)
     dating = Dating(
         parsing.parse_dates(dates), mask_band, parsing.parse_list(clear, "--clear"), season
     )
     stacking = Stacking(dating, fuse, tau, best_date)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
-    products = Products(path, proba, uncertainty)
+    decision = DecisionSettings(min_confidence, coverage)
+    products = Products(path, proba, uncertainty, sets, decision)
     how = RunSettings(tile_size, memory, jobs, device, scan, scheduler)
     part = parsing.parse_shard(shard, tile_size)
     pairs = parsing.parse_pairs(co, "--co")

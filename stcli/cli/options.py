@@ -24,6 +24,17 @@ Rasters = Annotated[
         show_default=False,
     ),
 ]
+Patches = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATCHES",
+        help="A raster of patches (see --patch), or a table with a raster a row in column input.",
+        show_default=False,
+    ),
+]
+PatchSide = Annotated[
+    int | None, typer.Option("--patch", help="Side of a patch in a raster of patches, in pixels.")
+]
 Bands = Annotated[
     list[str] | None,
     typer.Option("-b", "--bidx", help="Bands: 1-based numbers, ranges 1..3, or names."),

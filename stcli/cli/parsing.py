@@ -94,13 +94,14 @@ def parse_compactness(text: str | float) -> float | Literal["auto"]:
         raise typer.BadParameter(message) from None
 
 
-def parse_names(texts: list[str] | None) -> dict[int, str] | None:
-    """Read ``1=water,2=forest``."""
+def parse_names(texts: list[str] | None, lowest: int = 1) -> dict[int, str] | None:
+    """Read ``1=water,2=forest``; values from `lowest`."""
     parts = [part for text in texts or [] for part in text.split(",") if part]
     pairs = parse_pairs(parts, "--class-names")
     for value in pairs:
-        if not value.isdigit() or not 1 <= int(value) <= 255:
-            raise UsageError(f"--class-names: '{value}' found, a value from 1 to 255 wanted.")
+        if not value.isdigit() or not lowest <= int(value) <= 255:
+            wanted = f"a value from {lowest} to 255 wanted."
+            raise UsageError(f"--class-names: '{value}' found, {wanted}")
     return {int(value): name for value, name in pairs.items()} or None
 
 

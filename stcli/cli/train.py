@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli import options, parsing, train_downscaler, train_series
+from stcli.cli import options, parsing, train_downscaler, train_patches, train_series
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, print_json
 from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
@@ -124,4 +124,5 @@ def landcover(
 
 
 app.command("downscaler")(train_downscaler.command)
+app.command("patches")(train_patches.command)
 app.command("series")(train_series.command)

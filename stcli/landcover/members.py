@@ -104,14 +104,20 @@ class Machine(_Kept):
     PRICE = 3.0
 
     @classmethod
-    def fit(cls, features: NDArray[np.float64], truth: NDArray[np.int64], seed: int) -> Self:
+    def fit(
+        cls,
+        features: NDArray[np.float64],
+        truth: NDArray[np.int64],
+        seed: int,
+        price: float = PRICE,
+    ) -> Self:
         """Fit with γ = 1 / (f · variance); truth counts the K classes from 0."""
         from sklearn.svm import SVC
 
         mean, spread = _standard(features)
         z = (features - mean) / spread
         gamma = 1 / (z.shape[1] * z.var())
-        svc = SVC(C=cls.PRICE, gamma=gamma).fit(z, truth)
+        svc = SVC(C=price, gamma=gamma).fit(z, truth)
         count = len(svc.classes_)
         sign = 1.0 if count > 2 else -1.0  # scikit-learn turns the one decision of two classes
         weight = sign * _pair_weights(svc.dual_coef_, svc.n_support_)

@@ -157,6 +157,11 @@ class Classifier:
         return chances if calibration is None else temper(chances, calibration.temperature)
 
 
+def is_known(architecture: str) -> bool:
+    """Tell whether `load_model` knows models of an architecture."""
+    return architecture in _METHODS
+
+
 def load_model(folder: Path, where: Compute | None = None) -> Classifier:
     """Load a model; `where` is by default the CPU and its kernel.
 

@@ -8,12 +8,14 @@ from stcli.settings.downscaling import (
 )
 from stcli.settings.landcover import (
     ALGORITHMS,
+    DecisionSettings,
     ForestSettings,
     NetworkSettings,
     SvmSettings,
     TrainingSettings,
 )
 from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
@@ -27,8 +29,10 @@ from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTrai
 __all__ = [
     "ALGORITHMS",
     "LANDCOVER_SLIC",
+    "PATCH_METHODS",
     "SCHEDULERS",
     "BandScaling",
+    "DecisionSettings",
     "DestripeSettings",
     "DownscaleSettings",
     "DownscalerTraining",
@@ -37,6 +41,7 @@ __all__ = [
     "NetworkSettings",
     "NoiseMapSettings",
     "ObjectSettings",
+    "PatchSettings",
     "RunSettings",
     "SeriesSettings",
     "ShrinkSettings",

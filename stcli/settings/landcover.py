@@ -148,3 +148,25 @@ class TrainingSettings:
         check(sum(weights) > 0, "--local-weight and --global-weight", "0 twice", "one above 0")
         check(0 <= self.balance < math.inf, "--balance", self.balance, ">= 0 and finite")
         check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
+
+
+@dataclass(frozen=True)
+class DecisionSettings:
+    """What is made of probabilities.
+
+    Attributes
+    ----------
+    min_confidence : float or None
+        Pixels whose best class is less probable become "unsure"; None for none.
+    coverage : float or None
+        Share of pixels whose prediction set is to hold the true class; None for no sets.
+    """
+
+    min_confidence: float | None = None
+    coverage: float | None = None
+
+    def __post_init__(self) -> None:
+        sure = self.min_confidence is None or 0 < self.min_confidence <= 1
+        check(sure, "--min-confidence", self.min_confidence, "above 0 and at most 1")
+        covered = self.coverage is None or 0 < self.coverage < 1
+        check(covered, "--coverage", self.coverage, "between 0 and 1")

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError
-from stcli.landcover.legend import rgba
-from stcli.landcover.prediction import UNCERTAINTY, Classifier, classes, load_model, uncertainty
+from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
-from stcli.nn.weights import Card
+from stcli.nn.weights import ClassCard
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.output import OutputSpec
 from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings
@@ -28,28 +27,24 @@ from stcli.workflows.job import (
     Inputs,
     Output,
     Progress,
+    fields,
     plan_pass,
     refuse_clash,
     report,
     silent,
 )
 from stcli.workflows.passes import planned
-from stcli.workflows.produce import Blocks, Step, resumable
+from stcli.workflows.produce import Step, resumable
+from stcli.workflows.products import (
+    Products,
+    count_classes,
+    decided,
+    layers,
+    legend,
+    legend_values,
+    specs_of,
+)
 from stcli.workflows.segment import WRITER, label_space, slic_bytes
-
-
-@dataclass(frozen=True)
-class Products:
-    """Where the outputs go; None for those not wanted."""
-
-    classes: str
-    proba: str | None = None
-    uncertainty: str | None = None
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Those that are wanted."""
-        return tuple(p for p in (self.classes, self.proba, self.uncertainty) if p is not None)
 
 
 @dataclass(frozen=True)
@@ -81,6 +76,7 @@ def classify(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
     model = load_model(model_folder, compute(settings.device, settings.scan))
+    products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
@@ -90,13 +86,13 @@ def classify(
         )
         found = Counted()
         with resumable(specs, info.geobox, output) as product:
-            product.identify(**_identity(inputs, model, output))
+            product.identify(**_identity(inputs, model, products, output))
             work = product.plan(raster, cost(info, model, specs), settings, *_reach(model))
             tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
-    return found.classified(products.classes, model.card, info, ran)
+    return found.classified(products.classes, legend(model.card, products), info, ran)
 
 
 def plan_classify(
@@ -115,6 +111,7 @@ def plan_classify(
     """
     refuse_clash(inputs.paths, products.paths)
     model = load_model(model_folder, compute(settings.device, settings.scan))
+    products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
@@ -144,14 +141,13 @@ def matched(inputs: Inputs, model: Classifier) -> Inputs:
 class ClassifyStep:
     """The block function: segment, classify, measure doubt.
 
-    Returns the wanted ones of classes (1, row, col) uint8, probabilities (class, row, col) and
-    uncertainty (3, row, col) float32, over a tile's core. Pickled, it is the model's folder and
-    checksum: whoever unpickles it loads the model once.
+    Returns what `layers` makes of the probabilities of a tile's core. Pickled, it is the model's
+    folder and checksum: whoever unpickles it loads the model once.
     """
 
     def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
         self.model, self.space, self.products = model, space, products
-        self.values = legend_values(model.card)
+        self.values = legend_values(model.card, products)
 
     def __reduce__(self) -> tuple[Any, ...]:
         where = self.model.where
@@ -168,26 +164,6 @@ class ClassifyStep:
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
         return layers(chances, self.products, self.values)
-
-
-def layers(
-    chances: NDArray[np.float32], products: Products, values: NDArray[np.uint8]
-) -> list[NDArray[Any]]:
-    """Make the wanted products of probabilities (class, row, col), in the order of `specs_of`.
-
-    `values` are the legend's, 0 first.
-    """
-    results: list[NDArray[Any]] = [values[classes(chances)][None]]
-    if products.proba is not None:
-        results.append(chances)
-    if products.uncertainty is not None:
-        results.append(uncertainty(chances))
-    return results
-
-
-def legend_values(card: Card) -> NDArray[np.uint8]:
-    """Values of a class raster: 0, then that of each class."""
-    return np.array([0, *(c.value for c in card.classes)], dtype=np.uint8)
 
 
 def _loaded_step(
@@ -211,25 +187,22 @@ class Counted:
             self.counts += counts
 
     def classified(
-        self, path: str, card: Card, info: RasterInfo, run: dict[str, Any]
+        self, path: str, entries: Sequence[ClassCard], info: RasterInfo, run: dict[str, Any]
     ) -> Classified:
-        """Say what came out."""
-        pixels = {c.name: int(self.counts[c.value]) for c in card.classes}
+        """Say what came out, for the entries of the legend."""
+        pixels = {c.name: int(self.counts[c.value]) for c in entries}
         total = max(1, sum(pixels.values()))
         shares = {name: n / total for name, n in pixels.items()}
         return Classified(path, shares, pixels, abs(info.geobox.transform.determinant), run)
 
 
-def count_classes(blocks: Blocks) -> NDArray[Any]:
-    """Count the pixels of each class value in a tile."""
-    return np.bincount(blocks[0].ravel(), minlength=256)
-
-
-def _identity(inputs: Inputs, model: Classifier, output: Output) -> dict[str, Any]:
+def _identity(
+    inputs: Inputs, model: Classifier, products: Products, output: Output
+) -> dict[str, Any]:
     """All that can change the result; the networks' floats depend on what they run on."""
     where = model.where.to_json()
-    ran = {"device": where["device"], "scan": where["scan"]}
-    return output.identity(inputs, verb="classify", model=model.card.sha256, **ran)
+    how = {"device": where["device"], "scan": where["scan"], "decision": fields(products.decision)}
+    return output.identity(inputs, verb="classify", model=model.card.sha256, **how)
 
 
 def cost(info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec]) -> Cost:
@@ -242,32 +215,3 @@ def cost(info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec]) -> Co
         torch=needs.torch,
         writer=WRITER * len(specs),
     )
-
-
-def specs_of(
-    info: RasterInfo, products: Products, card: Card, output: Output, threads: int
-) -> list[OutputSpec]:
-    """Describe the outputs wanted."""
-    tags = output.tags(info, model_sha256=card.sha256)
-    common: dict[str, Any] = {
-        "creation_options": output.creation_options,
-        "overwrite": output.overwrite,
-        "tags": tags,
-        "driver": output.driver,
-        "threads": threads,
-    }
-    names = [""] * (max(c.value for c in card.classes) + 1)
-    for c in card.classes:
-        names[c.value] = c.name
-    table = {0: (0, 0, 0, 0), **{c.value: rgba(c.color) for c in card.classes}}
-    band = OutputBand("class", table, tuple(names))
-    specs = [OutputSpec(products.classes, "uint8", (band,), 0, "classes", **common)]
-    floats = (
-        (products.proba, [c.name for c in card.classes]),
-        (products.uncertainty, list(UNCERTAINTY)),
-    )
-    for path, titles in floats:
-        if path is not None:
-            bands = tuple(OutputBand(title) for title in titles)
-            specs.append(OutputSpec(path, "float32", bands, np.nan, "continuous", **common))
-    return specs

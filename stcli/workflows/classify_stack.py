@@ -30,16 +30,29 @@ from stcli.settings import RunSettings
 from stcli.workflows.classify import (
     Classified,
     Counted,
+)
+from stcli.workflows.dated import Dating, Seasonal, iso, seasonal
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
+from stcli.workflows.passes import planned
+from stcli.workflows.produce import Step, resumable
+from stcli.workflows.products import (
     Products,
     count_classes,
+    decided,
     layers,
+    legend,
     legend_values,
     specs_of,
 )
-from stcli.workflows.dated import Dating, Seasonal, iso, seasonal
-from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
-from stcli.workflows.passes import planned
-from stcli.workflows.produce import Step, resumable
 from stcli.workflows.segment import WRITER, label_space
 
 
@@ -108,13 +121,14 @@ def classify_stack(
     """
     begun, output = time.perf_counter(), output or Output()
     model = _model(inputs, products, model_folder, settings, stacking)
+    products = decided(products, model)
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
         specs = _specs(raster.info, products, look, output, settings)
         found = Counted()
         step = Step(StackStep(look, products), count_classes, "classify")
         with resumable(specs, raster.info.geobox, output) as product:
-            product.identify(**_identity(inputs, look, stacking, output))
+            product.identify(**_identity(inputs, look, stacking, products, output))
             product.tag({"STCLI_DATES": " ".join(look.dates)})
             cost, reach = look.cost(raster.info, specs), _reach(model)
             work = replace(product.plan(raster, cost, settings, *reach), source=look.stack)
@@ -123,7 +137,7 @@ def classify_stack(
                 raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
     ran["dates"] = list(look.dates)
-    return found.classified(products.classes, model.card, raster.info, ran)
+    return found.classified(products.classes, legend(model.card, products), raster.info, ran)
 
 
 def plan_stack(
@@ -142,6 +156,7 @@ def plan_stack(
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
     model = _model(inputs, products, model_folder, settings, stacking)
+    products = decided(products, model)
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
         specs = _specs(raster.info, products, look, output or Output(), settings)
@@ -286,7 +301,7 @@ class StackStep:
 
     def __init__(self, look: Look, products: Products) -> None:
         self.look, self.products = look, products
-        self.values = legend_values(look.model.card)
+        self.values = legend_values(look.model.card, products)
 
     def __reduce__(self) -> tuple[Any, ...]:
         model = self.look.model
@@ -314,7 +329,9 @@ def _loaded_step(
     return StackStep(kind(model=model, **rest), products)
 
 
-def _identity(inputs: Inputs, look: Look, stacking: Stacking, output: Output) -> dict[str, Any]:
+def _identity(
+    inputs: Inputs, look: Look, stacking: Stacking, products: Products, output: Output
+) -> dict[str, Any]:
     where = look.model.where.to_json()
     facts = {
         "model": look.model.card.sha256,
@@ -322,6 +339,7 @@ def _identity(inputs: Inputs, look: Look, stacking: Stacking, output: Output) ->
         "scan": where["scan"],
         "dates_used": list(look.dates),
         "dating": stacking.dating.to_json(),
+        "decision": fields(products.decision),
         "fuse": [stacking.fuse, stacking.tau],
         "begin": look.seasonal.begin if isinstance(look, SeriesLook) else None,
     }

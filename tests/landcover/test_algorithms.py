@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
 from stcli.engine.tiling import TilePlan
-from stcli.errors import InputError, ModelError
+from stcli.errors import InputError, ModelError, UsageError
 from stcli.landcover.algorithms import Plan, draw, fit
 from stcli.landcover.features import BOXES, feature_count, window_features
 from stcli.landcover.forest import Forest, arrays_of
@@ -275,3 +275,18 @@ def test_arrays_that_do_not_fit_their_card_are_a_model_error(kind, damage, task,
     save_weights(tmp_path / "model", state, load_card(tmp_path / "model"))
     with pytest.raises(ModelError, match="do not fit"):
         load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (ForestSettings, {"trees": 0}, "trees: found 0, wanted >= 1"),
+        (ForestSettings, {"leaf": 0}, "leaf: found 0, wanted >= 1 pixels"),
+        (ForestSettings, {"pixels": 0}, "pixels: found 0, wanted >= 1"),
+        (SvmSettings, {"pixels": 0}, "pixels: found 0, wanted >= 1"),
+        (SvmSettings, {"penalty": 0.0}, "penalty: found 0.0, wanted > 0 and finite"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(kind, fields, message):
+    with pytest.raises(UsageError, match=message):
+        kind(**fields)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from stcli.errors import ModelError, OutputError
 from stcli.nn.weights import (
     CARD,
+    ITEM,
     WEIGHTS,
     BandCard,
     Card,
@@ -82,13 +83,13 @@ def test_the_same_weights_are_the_same_bytes_twice(model, tmp_path):
     save_weights(again, dict(reversed(state().items())), card())
     loaded = load_card(model)
     save_weights(third, load_weights(model, loaded), loaded)
-    for name in (WEIGHTS, CARD):
+    for name in (WEIGHTS, ITEM, CARD):
         assert (again / name).read_bytes() == (model / name).read_bytes()
         assert (third / name).read_bytes() == (model / name).read_bytes()
 
 
-def test_the_folder_holds_two_files_and_no_rest(model):
-    assert sorted(p.name for p in model.iterdir()) == [CARD, WEIGHTS]
+def test_the_folder_holds_three_files_and_no_rest(model):
+    assert sorted(p.name for p in model.iterdir()) == [CARD, ITEM, WEIGHTS]
 
 
 def test_the_card_is_readable_json_in_plain_letters(model):

@@ -1,0 +1,74 @@
+"""``stcli classify-patches``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stcli.cli import options, parsing
+from stcli.cli.console import Console, percent, print_json, table
+from stcli.settings import RunSettings
+
+
+def command(
+    context: typer.Context,
+    path: options.Patches,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUTPUT",
+            help=".csv or .json for a row a patch, .tif for a pixel a patch, - for stdout.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train patches.")],
+    patch: options.PatchSide = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", help="Also give the classes that hold the truth this often."),
+    ] = None,
+    bands: options.Bands = None,
+    overwrite: options.Overwrite = False,
+    co: options.CreationOptions = None,
+    memory: options.Memory = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = None,
+) -> None:
+    """Classify patches with a trained model: a row for each, or a raster of a pixel each.
+
+    Example: stcli classify-patches patches.tif classes.csv --model model/
+    """
+    from stcli.workflows.classify_patches import classify_patches
+    from stcli.workflows.job import Output
+    from stcli.workflows.train_patches import PatchSource
+
+    parsing.refuse_mixed((target,), json)
+    source = PatchSource(path, patch, bands=parsing.parse_bands(bands))
+    output = Output(overwrite, parsing.parse_pairs(co, "--co"), context.obj)
+    with Console(quiet, verbose, progress) as console:
+        result = classify_patches(
+            source,
+            target,
+            model,
+            RunSettings(memory=memory),
+            output=output,
+            coverage=coverage,
+            progress=console.progress,
+        )
+    total = max(1, sum(result.patches.values()))
+    rows = [("class", "%", "patches")]
+    rows += [(name, percent(n / total), str(n)) for name, n in result.patches.items()]
+    console.say(f"{target}: classified {total} patches in {result.seconds:.1f} s")
+    if result.without_values:
+        console.say(f"{result.without_values} patches without a valid pixel have no class")
+    console.say(table(rows))
+    if json:
+        print_json(asdict(result))
+
+
+command.__name__ = "classify-patches"

@@ -1,0 +1,92 @@
+"""The card of a model: what one must know to use its weights."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BandCard(_Record):
+    """A band that the model wants, and how it is scaled: ``(value - low) / (high - low)``."""
+
+    name: str
+    low: float
+    high: float
+
+
+class ClassCard(_Record):
+    """A class: its value in the class raster, its name and its colour ``#rrggbb``."""
+
+    value: int = Field(ge=1, le=255)
+    name: str
+    color: str = Field(pattern="^#[0-9a-f]{6}$")
+
+
+class CalibrationCard(_Record):
+    """How sure the model's probabilities are, fitted on samples that it was not trained on.
+
+    Attributes
+    ----------
+    temperature : float
+        What its logits are divided by: probabilities p become p^(1/T), summing to 1 again.
+    ece_before, ece_after : float
+        Expected calibration error, 0 to 1; the latter on samples that T was not fitted on.
+    conformal : dict of str to float
+        By coverage ("0.9"): the calibrated probability from which a class belongs to a
+        prediction set.
+    coverage_found : dict of str to float
+        By coverage: the share of samples left out whose class was in its set.
+    """
+
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    ece_before: float | None = None
+    ece_after: float | None = None
+    conformal: dict[str, float] = {}
+    coverage_found: dict[str, float] = {}
+
+
+class Card(_Record):
+    """What one must know to use weights.
+
+    Attributes
+    ----------
+    architecture : str
+        Name of the network that the weights belong to.
+    bands, classes : tuple
+        In the order of the network's input and output.
+    segmentation, network, training : dict
+        Fields of `SlicSettings`, `NetworkSettings`, `TrainingSettings` that made the weights;
+        and the device and scan that trained them.
+    data : dict
+        What it was trained on: inputs, labels, their checksums, the split.
+    metrics : dict
+        Accuracy on the held-out part.
+    calibration : CalibrationCard or None
+        None for probabilities as the network gives them.
+    version : str
+        Of stcli.
+    parameters : int
+        Number of weights.
+    sha256 : str
+        Of ``weights.safetensors``.
+    """
+
+    schema_: Literal["stcli-card-1"] = Field("stcli-card-1", alias="schema")
+    architecture: str
+    bands: tuple[BandCard, ...]
+    classes: tuple[ClassCard, ...]
+    resolution: tuple[float, float]
+    segmentation: dict[str, Any]
+    network: dict[str, Any]
+    training: dict[str, Any]
+    data: dict[str, Any]
+    metrics: dict[str, Any]
+    version: str
+    parameters: int
+    sha256: str = ""
+    calibration: CalibrationCard | None = None

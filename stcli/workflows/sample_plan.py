@@ -1,0 +1,163 @@
+"""``sample-plan``: a class raster and its doubt in; points for field checks and a path out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from stcli.engine.memory import Cost
+from stcli.engine.tiling import Tile
+from stcli.errors import InputError, UsageError
+from stcli.landcover.fieldplan import BANDS, Candidates, candidates, choose
+from stcli.landcover.route import length, route
+from stcli.raster.draft import refuse_file
+from stcli.raster.info import lattice_origin
+from stcli.raster.legend import read_class_names
+from stcli.raster.read import Raster, open_raster
+from stcli.raster.survey import in_metres, pixel_centres, write_survey
+from stcli.settings import RunSettings
+from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
+
+#: Points at most: the path's matrix of distances grows with their square.
+MOST = 2000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What came out: points in all and of each class, the path's length in metres."""
+
+    output: str
+    points: int
+    classes: dict[str, int]
+    metres: float
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be looked at.
+
+    Attributes
+    ----------
+    classes : str
+        Class raster, 0 or nodata where nothing is known.
+    uncertainty : str or None
+        Raster on the same grid whose first band is doubt from 0 to 1; None for one doubt.
+    points : int
+    seed : int
+    """
+
+    classes: str
+    uncertainty: str | None = None
+    points: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.points <= MOST:
+            raise UsageError(f"--points: found {self.points}, wanted 1 to {MOST}.")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed: found {self.seed}, wanted from 0 to 2**63 - 1.")
+
+
+def sample_plan(
+    wish: Wish,
+    path: str,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """Plan field checks of a class raster: a GeoPackage of points and a path.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash([p for p in (wish.classes, wish.uncertainty) if p], (path,))
+    if PurePath(path).suffix.lower() != ".gpkg":
+        raise UsageError(f"{path}: a plan has two layers, a GeoPackage (.gpkg) is wanted.")
+    refuse_file(path, output.overwrite)
+    with contextlib.ExitStack() as stack:
+        raster = stack.enter_context(open_raster(wish.classes, bands=(1,)))
+        doubt = None if wish.uncertainty is None else _doubt(wish.uncertainty, raster, stack)
+        finder = _Finder(raster, doubt, wish)
+        cost = Cost(raster.info.dtype.itemsize + 80, once=wish.points * 256 * len(BANDS) * 40)
+        work = plan_pass(raster, cost, settings)
+        tally = work.run(finder.look, finder.take, "candidates", progress)
+    if not len(finder.found.chance):
+        raise InputError(f"{wish.classes}: no classified pixel found, at least one is wanted.")
+    names, metres = _write(finder.found, wish, raster.info.geobox, path, output.overwrite)
+    counts = {name: names.count(name) for name in sorted(set(names))}
+    ran = report(work.budget, tally, time.perf_counter() - begun)
+    return Planned(path, len(names), counts, metres, ran)
+
+
+class _Finder:
+    """The block function and its sink: candidates of a tile, and of all so far."""
+
+    def __init__(self, raster: Raster, doubt: Raster | None, wish: Wish) -> None:
+        self.doubt, self.wish = doubt, wish
+        self.origin = lattice_origin(raster.info.geobox)
+        self.found = Candidates.none()
+
+    def look(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Candidates:
+        """Find a tile's candidates."""
+        inside = valid & (block[0] >= 1) & (block[0] <= 255)
+        values = np.where(inside, block[0], 0).astype(np.uint8)
+        at = (where.core.row_off, where.core.col_off)
+        lattice = (self.origin[0] + at[0], self.origin[1] + at[1])
+        doubt = _read(self.doubt, where)
+        return candidates(values, doubt, (at, lattice), self.wish.points, self.wish.seed)
+
+    def take(self, tile: Tile, result: Candidates | None) -> None:
+        """Join a tile's candidates to those of the others."""
+        if result is not None:
+            self.found = self.found.join(result, self.wish.points)
+
+
+def _write(
+    found: Candidates, wish: Wish, geobox: GeoBox, path: str, overwrite: bool
+) -> tuple[list[str], float]:
+    """Choose and order the points and write them; return their classes and the path's metres."""
+    chosen, weight = choose(found, wish.points)
+    xy = pixel_centres(geobox, found.place[chosen])
+    flat = in_metres(geobox, xy)
+    order = route(flat)
+    names, stratum = read_class_names(wish.classes), found.stratum[chosen][order]
+    value = stratum // len(BANDS)
+    named = [names.get(int(v), str(v)) for v in value]
+    columns = {
+        "stop": np.arange(1, len(order) + 1),
+        "value": value,
+        "class": named,
+        "doubt": found.doubt[chosen][order],
+        "stratum": [BANDS[s % len(BANDS)] for s in stratum],
+        "pixels": weight[order],
+    }
+    metres = length(flat, order)
+    write_survey(path, geobox, columns, (xy[order], metres), overwrite)
+    return named, metres
+
+
+def _doubt(path: str, raster: Raster, stack: contextlib.ExitStack) -> Raster:
+    """Open the raster of doubt, on the grid of the classes."""
+    doubt = stack.enter_context(open_raster(path, bands=(1,)))
+    if doubt.info.geobox != raster.info.geobox:
+        raise InputError(f"{path}: lies on another grid than {raster.info.path}, wanted the same.")
+    return doubt
+
+
+def _read(doubt: Raster | None, where: Tile) -> NDArray[np.float32]:
+    """Doubt of a tile's core: NaN where not known, 0 everywhere without a raster of it."""
+    if doubt is None:
+        return np.zeros((where.core.height, where.core.width), np.float32)
+    block, valid = doubt.read(where.core)
+    return np.where(valid, block[0], np.nan).astype(np.float32)

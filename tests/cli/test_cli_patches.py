@@ -1,0 +1,182 @@
+"""Patches through the command line: stacks and tables, rows and rasters, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+from cliworld import call, good, read, save
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
+
+SIDE, ROWS, COLS = 6, 8, 9
+PROFILE = {"crs": CRS.from_epsg(32654), "transform": from_origin(3000, 9000, 10, 10)}
+CLASSES = ("water", "field", "town")
+
+
+def stack():
+    """A raster of 8 × 9 patches of three classes, and their classes (row, col)."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(3, size=(ROWS, COLS))
+    level = np.kron(truth, np.ones((SIDE, SIDE)))
+    bands = [200 + 150 * level, 500 - 90 * level]
+    values = np.stack(bands) + generator.normal(size=(2, *level.shape)) * (5 + 15 * level)
+    return values.astype(np.float32), truth
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    """Give a folder with a stack and its labels, as a raster and as a table; and a model of it."""
+    folder = tmp_path_factory.mktemp("patches")
+    values, truth = stack()
+    save(folder / "stack.tif", values, PROFILE, ("red", "nir"))
+    save(folder / "labels.tif", truth[None].astype("uint8"), {}, ("class",))
+    rows = [f"{CLASSES[k]},{n // 8}" for n, k in enumerate(truth.ravel())]
+    (folder / "labels.csv").write_text("class,group\n" + "\n".join(rows) + "\n")
+    words = ("--patch", SIDE, "--labels", folder / "labels.csv", "-o", folder / "model", "--json")
+    made = good("train", "patches", folder / "stack.tif", *words, "-q")
+    (folder / "said.json").write_text(made.out)
+    return folder
+
+
+def test_the_card_says_how_it_was_validated(patches):
+    card = json.loads((patches / "said.json").read_text())["card"]
+    assert card["architecture"] == "patch-1"
+    assert [c["name"] for c in card["classes"]] == sorted(CLASSES)
+    assert card["metrics"]["split"] == "groups"
+    assert card["metrics"]["folds"]["mean"] > 0.9
+    assert len(card["metrics"]["folds"]["each"]) == 5
+    assert 0 <= card["calibration"]["ece_after"] < 0.2
+    assert card["data"]["patches"] == {
+        name: int((stack()[1] == k).sum())
+        for k, name in sorted(enumerate(CLASSES), key=lambda c: c[1])
+    }
+
+
+def test_rows_for_a_stack(patches, tmp_path):
+    words = ("--model", patches / "model", "--coverage", 0.9, "-q")
+    good("classify-patches", patches / "stack.tif", tmp_path / "out.csv", *words)
+    good("classify-patches", patches / "stack.tif", tmp_path / "out.json", *words)
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    found = [CLASSES.index(row["class"]) for row in rows]
+    assert np.mean(found == stack()[1].ravel()) > 0.95
+    assert (rows[10]["input"], rows[10]["x"], rows[10]["y"]) == ("2,2", "3090.0", "8910.0")
+    for row, other in zip(rows, json.loads((tmp_path / "out.json").read_text()), strict=True):
+        chances = {name: float(row[f"p_{name}"]) for name in CLASSES}
+        assert sum(chances.values()) == pytest.approx(1, abs=3e-6)
+        assert max(chances, key=chances.get) == row["class"] == other["class"]
+        assert row["class"] in row["set"].split("|")
+
+
+def test_a_raster_for_a_stack(patches, tmp_path):
+    out = tmp_path / "out.tif"
+    good("classify-patches", patches / "stack.tif", out, "--model", patches / "model", "-q")
+    with rasterio.open(out) as dataset:
+        assert dataset.transform == from_origin(3000, 9000, 60, 60)
+        assert dataset.crs == PROFILE["crs"]
+        assert dataset.tags(1)["class_2"] == "town"
+    values = {sorted(CLASSES).index(name) + 1: k for k, name in enumerate(CLASSES)}
+    found = np.vectorize(values.get)(read(out)[0])
+    assert np.mean(found == stack()[1]) > 0.95
+
+
+def test_a_table_of_rasters_gives_what_the_stack_gives(patches, tmp_path):
+    values, truth = stack()
+    lines = ["input,class,group"]
+    for n, k in enumerate(truth.ravel()):
+        row, col = divmod(n, COLS)
+        part = values[:, row * SIDE : (row + 1) * SIDE, col * SIDE : (col + 1) * SIDE]
+        at = from_origin(3000 + 60 * col, 9000 - 60 * row, 10, 10)
+        save(tmp_path / f"{n}.tif", part, {**PROFILE, "transform": at}, ("red", "nir"))
+        lines.append(f"{n}.tif,{CLASSES[k]},{n // 8}")
+    (tmp_path / "patches.csv").write_text("\n".join(lines) + "\n")
+    good("train", "patches", tmp_path / "patches.csv", "-o", tmp_path / "model", "-q")
+    for name in ("weights.safetensors",):
+        assert (tmp_path / "model" / name).read_bytes() == (patches / "model" / name).read_bytes()
+    words = ("--model", tmp_path / "model", "-q")
+    good("classify-patches", tmp_path / "patches.csv", tmp_path / "a.csv", *words)
+    good("classify-patches", patches / "stack.tif", tmp_path / "b.csv", *words)
+    a, b = (list(csv.DictReader((tmp_path / f"{name}.csv").open())) for name in "ab")
+    assert [{**row, "input": ""} for row in a] == [{**row, "input": ""} for row in b]
+    refused = call("classify-patches", tmp_path / "patches.csv", tmp_path / "c.tif", *words)
+    assert (refused.code, "make up no raster" in refused.err) == (2, True)
+
+
+def test_a_patch_without_values_gets_no_class(patches, tmp_path):
+    values, _ = stack()
+    values[:, :SIDE, :SIDE] = np.nan
+    values[:, SIDE : SIDE + 2, :3] = np.nan
+    save(tmp_path / "in.tif", values, PROFILE, ("red", "nir"), nodata=np.nan)
+    words = ("--model", patches / "model", "-q", "--json")
+    said = good("classify-patches", tmp_path / "in.tif", tmp_path / "out.tif", *words).json
+    assert said["without_values"] == 1
+    assert np.flatnonzero(read(tmp_path / "out.tif")[0] == 0).tolist() == [0]
+    good("classify-patches", tmp_path / "in.tif", tmp_path / "out.csv", *words)
+    first = next(csv.DictReader((tmp_path / "out.csv").open()))
+    assert (first["class"], first["p_town"]) == ("", "")
+
+
+def test_labels_as_a_raster_keep_zero_and_warn_of_random_folds(patches, tmp_path):
+    words = ("--patch", SIDE, "--labels", patches / "labels.tif", "-o", tmp_path / "m")
+    names = ("--class-names", "0=water,1=field,2=town", "--algorithm", "svm")
+    made = good("train", "patches", patches / "stack.tif", *words, *names, "--no-progress")
+    assert "which flatters" in made.err
+    assert "RANDOM folds" in made.err
+    card = json.loads((tmp_path / "m" / "card.json").read_text())
+    assert [c["name"] for c in card["classes"]] == list(CLASSES)
+
+
+def test_blocks_of_places_hold_out_neighbours(patches, tmp_path):
+    words = ("--patch", SIDE, "--labels", patches / "labels.tif", "-o", tmp_path / "m", "-q")
+    good("train", "patches", patches / "stack.tif", *words, "--block", 180, "--algorithm", "svm")
+    card = json.loads((tmp_path / "m" / "card.json").read_text())
+    assert card["metrics"]["split"] == "blocks"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--labels", "labels.tif"), 3, "--patch says"),
+        (("--patch", 5, "--labels", "labels.tif"), 3, "multiples of the patches' side of 5"),
+        (("--patch", SIDE), 2, "--labels names"),
+        (("--patch", SIDE, "--labels", "short.csv"), 3, "2 labels found, 72 wanted"),
+        (("--patch", SIDE, "--labels", "none.csv"), 3, "none.csv: cannot be read"),
+        (("--patch", SIDE, "--labels", "labels.tif", "--folds", 1), 2, "--folds"),
+        (("--patch", SIDE, "--labels", "labels.tif", "--memory", "100MB"), 5, "memory"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(patches, tmp_path, words, code, said):
+    folder = shutil.copytree(patches, tmp_path / "in")
+    (folder / "short.csv").write_text("class\na\nb\n")
+    given = [folder / w if str(w).endswith((".tif", ".csv")) else w for w in words]
+    result = call("train", "patches", folder / "stack.tif", *given, "-o", tmp_path / "m", "-q")
+    assert (result.code, said in result.err) == (code, True), result.err
+    assert not (tmp_path / "m").exists()
+
+
+def test_what_does_not_fit_the_model_is_refused(patches, tmp_path):
+    out, words = tmp_path / "out.csv", ("--model", patches / "model", "-q")
+    save(tmp_path / "other.tif", stack()[0], PROFILE, ("red", "blue"))
+    assert call("classify-patches", tmp_path / "other.tif", out, *words).code == 6
+    side = call("classify-patches", patches / "stack.tif", out, "--patch", 3, *words)
+    assert (side.code, "wants 6 px" in side.err) == (6, True)
+    sure = call("classify-patches", patches / "stack.tif", out, "--coverage", 0.5, *words)
+    assert (sure.code, "the model knows 0.8" in sure.err) == (6, True)
+    assert call("classify", patches / "stack.tif", tmp_path / "o.tif", *words).code == 6
+    assert call("classify-patches", patches / "stack.tif", tmp_path / "o.doc", *words).code == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["other.tif"]
+
+
+def test_a_damaged_model_is_refused(patches, tmp_path):
+    model = shutil.copytree(patches / "model", tmp_path / "model")
+    card = json.loads((model / "card.json").read_text())
+    card["network"]["temperatures"]["strange"] = 1.0
+    (model / "card.json").write_text(json.dumps(card))
+    out = tmp_path / "out.csv"
+    result = call("classify-patches", patches / "stack.tif", out, "--model", model, "-q")
+    assert (result.code, "do not fit together" in result.err) == (6, True)
+    assert not out.exists()

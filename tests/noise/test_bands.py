@@ -1,0 +1,92 @@
+"""The noise of many bands: measured where it is known, weighed, tiled."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import rasterio
+
+from stcli.errors import InputError, UsageError
+from stcli.noise.bands import CLEAR, band_noise, clarity, weights
+from stcli.settings import BandScaling, RunSettings
+from stcli.workflows.bandnoise import Clarity, measure_clarity, weighted, without_noisy
+from stcli.workflows.job import Inputs, silent
+
+BANDS, ROWS, COLS = 24, 90, 110
+
+
+def cube(seed=0):
+    """Three materials with smooth spectra on a chequered ground, and noise of known deviations."""
+    generator = np.random.default_rng(seed)
+    line = np.linspace(0, 1, BANDS)
+    spectra = np.stack([100 + 80 * np.sin(3 * line + k) + 30 * k * line for k in range(3)])
+    ground = generator.integers(3, size=(ROWS // 10, COLS // 10)).repeat(10, 0).repeat(10, 1)
+    shade = 1 + 0.1 * generator.normal(size=(ROWS, COLS))
+    noise = np.where(np.arange(BANDS) % 8 == 3, 40.0, 1.0 + line)
+    clean = spectra[ground].transpose(2, 0, 1) * shade
+    return clean + noise[:, None, None] * generator.normal(size=clean.shape), noise
+
+
+def test_the_noise_is_found_in_spite_of_the_ground():
+    values, noise = cube()
+    differences = (values[:, :, 1:] - values[:, :, :-1]).reshape(BANDS, -1).T
+    found = band_noise(differences)
+    # explained by one side alone, as 2 x - y, a band takes on the noise of both: sqrt(1 + 4 + 1)
+    most = np.where(np.isin(np.arange(BANDS), (0, 1, BANDS - 2, BANDS - 1)), 2.5, 1.6)
+    np.testing.assert_array_less(np.abs(np.log(found / noise)), np.log(most))
+    assert set(np.argsort(found)[-3:]) == {3, 11, 19}
+
+
+def test_weights_grow_with_clarity_and_end_at_one():
+    found = weights(np.array([0.0, 1.0, 5.0, CLEAR, 100.0, np.inf]))
+    np.testing.assert_allclose(found, [1e-3, 0.1, 0.5, 1, 1, 1])
+    ratio = clarity(np.array([0.0, 2.0, 2.0]), np.array([0.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(ratio, [0, np.inf, 2])
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Write the cube, with a hole, without a CRS."""
+    values = cube()[0].astype("float32")
+    values[:, 20:31, 40:53] = -1
+    how = {"driver": "GTiff", "width": COLS, "height": ROWS, "dtype": "float32", "nodata": -1}
+    with rasterio.open(tmp_path / "cube.tif", "w", count=BANDS, **how) as dataset:
+        dataset.write(values)
+    return str(tmp_path / "cube.tif")
+
+
+def test_tiling_does_not_show(path):
+    found = []
+    for tile, jobs in ((0, 1), (64, 1), (37, 2)):
+        with Inputs((path,)).open() as raster:
+            found.append(measure_clarity(raster, RunSettings(tile, jobs=jobs), silent).ratio)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_noisy_bands_weigh_less_or_are_left_out_and_are_named(path, caplog):
+    with Inputs((path,)).open() as raster:
+        found = measure_clarity(raster, RunSettings(), silent)
+    assert found.noisy == ("band 4", "band 12", "band 20")
+    with caplog.at_level(logging.WARNING, "stcli"):
+        scaling = weighted(BandScaling((0.0,) * BANDS, (200.0,) * BANDS), found)
+        kept = without_noisy(Inputs((path,)), found).bands
+    assert caplog.text.count("band 4, band 12, band 20") == 2
+    width = np.subtract(scaling.high, scaling.low)
+    assert np.add(scaling.high, scaling.low) == pytest.approx(200)
+    assert width[3] > 3 * 200
+    assert width[0] == pytest.approx(200)
+    assert len(kept) == BANDS - 3
+    assert found.to_json()["band 4"] < 3
+
+
+def test_few_bands_and_nothing_but_noise_are_refused(path):
+    with (
+        Inputs((path,), bands=tuple(range(1, 9))).open() as raster,
+        pytest.raises(InputError, match="at least 16 wanted"),
+    ):
+        measure_clarity(raster, RunSettings(), silent)
+    with pytest.raises(UsageError, match="every band"):
+        without_noisy(Inputs((path,)), Clarity(("a", "b"), np.array([1.0, 2.0])))
