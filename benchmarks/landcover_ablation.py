@@ -26,7 +26,8 @@ from stcli.workflows.classify import classify
 from stcli.workflows.job import Inputs
 from stcli.workflows.products import Products
 from stcli.workflows.samples import Recipe
-from stcli.workflows.train_landcover import train_landcover
+from stcli.workflows.scenes import LabelledScene
+from stcli.workflows.train_landcover import Fitting, train_landcover
 from stcli.workflows.truth import LabelSource
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,9 +66,8 @@ def trained(
     begun = time.perf_counter()
     source = LabelSource(str(labels), names=CLASSES)
     settings = RunSettings(jobs=1)
-    train_landcover(
-        Inputs((str(image),)), source, folder / "model", recipe, settings, overwrite=True
-    )
+    scenes = [LabelledScene(Inputs((str(image),)), (source,))]
+    train_landcover(scenes, folder / "model", recipe, settings, Fitting(overwrite=True))
     seconds = time.perf_counter() - begun
     out = folder / "map.tif"
     out.unlink(missing_ok=True)

@@ -36,6 +36,7 @@ class Console:
         self._stage = ""
         self._task: Any = None
         self._spoke = time.monotonic()
+        self._trained: tuple[int, float] | None = None
         listen(quiet, verbose)
 
     def __enter__(self) -> Console:
@@ -63,6 +64,10 @@ class Console:
     def epochs(self, epoch: int, epochs: int, figures: dict[str, float]) -> None:
         """Show how far training is, with its figures."""
         note = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        first, begun = self._trained = self._trained or (epoch, time.monotonic())
+        if first < epoch < epochs and not _terminal(sys.stderr):  # a bar has its own
+            left = (time.monotonic() - begun) / (epoch - first) * (epochs - epoch)
+            note += f"  {left / 60:.1f} min left"
         self.progress("train", epoch, epochs, note)
 
     def _move(self, stage: str, done: int, total: int, note: str) -> None:

@@ -33,7 +33,7 @@ def show(folder: Folder, json: options.Json = False) -> None:
 
     card = show(folder)
     if json:
-        print_json(card)
+        print_json({"output": str(folder), "card": card})
     else:
         print("\n".join(f"{name}: {fact}" for name, fact in _rows(card)))
 

@@ -129,6 +129,28 @@ def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
     return numbers
 
 
+def parse_side(text: str | tuple[float, str]) -> tuple[float, str]:
+    """Read a length with its unit: ``500m`` and ``1km`` in metres, else in units of the CRS.
+
+    Raises
+    ------
+    UsageError
+    """
+    if isinstance(text, tuple):
+        return text
+    number, factor, unit = text.strip(), 1.0, "crs"
+    for suffix, metres in (("km", 1000.0), ("m", 1.0)):
+        if number.endswith(suffix):
+            number, factor, unit = number.removesuffix(suffix), metres, "m"
+            break
+    try:
+        return float(number) * factor, unit
+    except ValueError as error:
+        raise UsageError(
+            f"--block: '{text}' found, a length such as 500m, 1km or 0.1 wanted."
+        ) from error
+
+
 def parse_list(text: str | None, option: str) -> tuple[float, ...]:
     """Read numbers joined by commas.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from stcli.cli import options, parsing, train_downscaler, train_patches, train_series
 from stcli.cli.assess import accuracy_table
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, percent, print_json, table
+from stcli.errors import UsageError
 from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
 
 app = typer.Typer(help="Train models on your own data.", no_args_is_help=True)
@@ -23,14 +24,41 @@ def train() -> None:
 
 @app.command()
 def landcover(
-    inputs: options.Rasters,
-    labels: Annotated[
-        str, typer.Option("--labels", help="Vectors with a class column, or a class raster.")
-    ],
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="One raster or several (stacked as bands on the finest grid).",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            help="Vectors with a class column, or a class raster. May be repeated: where sources "
+            "overlap, the first counts.",
+        ),
+    ] = None,
+    pair: Annotated[
+        bool, typer.Option("--pair", help="Each INPUT is a scene with its own --labels, in order.")
+    ] = False,
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            "--manifest",
+            metavar="CSV",
+            help="Scenes of the training: columns input, labels, and perhaps class_column, layer.",
+        ),
+    ] = None,
     class_column: options.ClassColumn = None,
     layer: options.Layer = None,
     class_names: options.ClassNames = None,
+    algorithm: Annotated[
+        Literal["network", "forest", "svm", "ensemble"],
+        typer.Option("--algorithm", help="What learns; ensemble: network and forest together."),
+    ] = "network",
     size: options.SegmentSize = SlicSettings.size,
     compactness: options.Compactness = SlicSettings.compactness,
     epochs: Annotated[
@@ -52,17 +80,43 @@ def landcover(
         str, typer.Option("--split", help="blocks (spatial), or random (flatters).")
     ] = TrainingSettings.split,
     block: Annotated[
-        float | None,
-        typer.Option("--block", help="Side of a validation block in CRS units. Default: 1/8."),
+        Any,
+        typer.Option(
+            "--block",
+            metavar="SIDE",
+            parser=parsing.parse_side,
+            help="Side of a validation block: 500m, 1km, or in CRS units. Default: 1/8.",
+        ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", help="Hold out each of so many parts of the blocks in turn."),
+    ] = None,
+    final_fit: Annotated[
+        bool,
+        typer.Option(
+            "--final-fit/--no-final-fit",
+            help="After the folds, train on everything; or keep the first fold's model.",
+        ),
+    ] = True,
     validation: Annotated[
         float, typer.Option("--validation", help="Share that is held out.")
     ] = TrainingSettings.validation,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="MODEL", help="Begin with a model's weights.")
+    ] = None,
     seed: options.Seed = TrainingSettings.seed,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Take up a training of this command that ended early, or begin anew.",
+        ),
+    ] = True,
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
@@ -79,10 +133,12 @@ def landcover(
     """
     from stcli.workflows.job import Inputs
     from stcli.workflows.samples import Recipe
-    from stcli.workflows.train_landcover import train_landcover
+    from stcli.workflows.scenes import paired, read_scenes
+    from stcli.workflows.train_landcover import Ears, Fitting, train_landcover
     from stcli.workflows.truth import LabelSource
 
     recipe = Recipe(
+        algorithm=algorithm,
         slic=replace(LANDCOVER_SLIC, size=size, compactness=compactness),
         training=TrainingSettings(
             epochs=epochs,
@@ -91,36 +147,85 @@ def landcover(
             global_weight=global_weight,
             balance=balance,
             split=split,
-            block=block,
+            block=block and block[0],
+            block_unit=block[1] if block else TrainingSettings.block_unit,
+            folds=TrainingSettings.folds if folds is None else folds,
+            final_fit=final_fit,
             validation=validation,
             seed=seed,
         ),
     )
+    names = parsing.parse_names(class_names)
+    chosen = Inputs(tuple(inputs or ()), parsing.parse_bands(bands), resampling, assume_crs)
+    if manifest is None:
+        sources = [LabelSource(path, class_column, layer, names) for path in labels or ()]
+        scenes = paired(chosen, sources, pair)
+    elif inputs or labels or pair or class_column or layer:
+        raise UsageError("--manifest names inputs, labels, columns and layers; leave them out.")
+    else:
+        scenes = read_scenes(manifest, chosen, names)
     with Console(quiet, verbose, progress) as console:
         model = train_landcover(
-            Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assume_crs),
-            LabelSource(labels, class_column, layer, parsing.parse_names(class_names)),
+            scenes,
             folder,
             recipe,
             RunSettings(tile_size, memory, jobs, device, scan),
-            overwrite=overwrite,
-            progress=console.progress,
-            figures=console.epochs,
+            Fitting(overwrite, resume, init),
+            Ears(console.progress, console.epochs),
         )
-    accuracy = model.card.metrics["validation"]
-    kind = {"blocks": "spatial blocks", "random": "RANDOM pixels: flattering"}[split]
-    console.say(f"{folder}: best of {kind} after epoch {model.epoch}, {model.seconds:.0f} s")
+    for note in model.notes:
+        console.say(note)
+    console.say(f"{folder}: {_kind(recipe.training, model.epoch)}, {model.seconds:.0f} s")
     if json:
         print_json(
             {
                 "output": str(folder),
                 "seconds": model.seconds,
                 "run": model.run,
+                "notes": list(model.notes),
                 "card": model.card.model_dump(by_alias=True),
             }
         )
     else:
-        print(accuracy_table(accuracy))
+        print_model(model.card.metrics, model.card.calibration)
+
+
+def print_model(metrics: dict[str, Any], calibration: Any) -> None:
+    """Print a model's accuracy on what was held out, its folds and its calibration."""
+    print(accuracy_table(metrics["validation"]))
+    if "folds" in metrics:
+        names = {
+            "overall": "OA",
+            "mean_iou": "mIoU",
+            "mean_f1": "mean F1",
+            "learnable_overall": "OA of learnable",
+        }
+        rows = [("fold", *names.values())]
+        for fold in metrics["folds"]:
+            rows.append((str(fold["fold"]), *(percent(fold[name]) for name in names)))
+        for word in ("mean", "std"):
+            together = metrics["out_of_fold"]
+            rows.append((word, *(percent(together[name][word]) for name in names)))
+        print(f"\n{table(rows)}")
+    if calibration is not None:
+        covered = ", ".join(
+            f"{percent(found)} of {percent(float(asked))} asked"
+            for asked, found in calibration.coverage_found.items()
+        )
+        print(
+            f"\ntemperature {calibration.temperature:.2f}; calibration error "
+            f"{percent(calibration.ece_before)} before, {percent(calibration.ece_after)} after\n"
+            f"prediction sets cover {covered}"
+        )
+
+
+def _kind(training: TrainingSettings, epoch: int) -> str:
+    """Say what the accuracy that follows was measured on, and which weights are kept."""
+    if training.folds:
+        kept = "trained on everything" if training.final_fit else "of the first fold"
+        return f"{training.folds} folds of spatial blocks held out in turn, model {kept}"
+    kind = {"blocks": "spatial blocks", "random": "RANDOM pixels: flattering"}[training.split]
+    return f"best of {kind} after epoch {epoch}" if epoch else f"held out {kind}"
 
 
 app.command("downscaler")(train_downscaler.command)

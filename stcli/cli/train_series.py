@@ -24,7 +24,7 @@ def command(
     ],
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     algorithm: Annotated[
-        Literal["ensemble", "discriminant", "svm", "network"],
+        Literal["ensemble", "discriminant", "svm", "forest", "network"],
         typer.Option("--algorithm", help="What is trained; ensemble: discriminant and svm."),
     ] = "ensemble",
     folds: Annotated[int, typer.Option("--folds", help="Folds of whole blocks.")] = 5,
@@ -79,9 +79,11 @@ command.__name__ = "series"
 
 def _told(metrics: dict[str, Any], folder: str, seconds: float) -> str:
     folds, learnable = metrics["folds"], metrics["learnable"]
+    overall = metrics["validation"]["overall"]
+    each = f"{percent(folds['mean'])} ± {percent(folds['std'])} % a fold"
     lines = [
-        f"{folder}: {len(folds['overall'])} folds of whole blocks, OA {percent(folds['mean'])} ± "
-        f"{percent(folds['std'])} %, {seconds:.0f} s"
+        f"{folder}: held-out blocks: OA {percent(overall)} % of all samples, {each} of "
+        f"{len(folds['overall'])}; {seconds:.0f} s"
     ]
     for fold, classes in learnable["absent_classes"].items():
         lines.append(f"{fold}: absent from its training: {', '.join(classes)}")

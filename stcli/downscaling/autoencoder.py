@@ -24,7 +24,7 @@ class Encoder(nn.Module):
         self.second = nn.Conv2d(width, latents, 1)
 
     def forward(self, residual: Tensor) -> Tensor:
-        """Encode."""
+        """Encode a scaled residual (b, c, h, w): (b, latent, h / STRIDE, w / STRIDE)."""
         found: Tensor = self.second(gelu(self.first(pixel_unshuffle(residual, STRIDE))))
         return found
 
@@ -42,7 +42,18 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, latents: Tensor, coarse: Tensor) -> Tensor:
-        """Decode beside the scaled features (b, f, h, w) of the coarse field."""
+        """Decode beside the scaled features of the coarse field.
+
+        Parameters
+        ----------
+        latents : Tensor, (b, latent, h, w)
+        coarse : Tensor, (b, f, h', w')
+            Repeated to the latents' size.
+
+        Returns
+        -------
+        Tensor, (b, c, STRIDE * h, STRIDE * w)
+        """
         seen = interpolate(self.skip(coarse), size=latents.shape[-2:], mode="nearest")
         x = gelu(self.first(latents) + seen)
         x = x + gelu(self.second(x))

@@ -76,6 +76,15 @@ def unreachable(coarse: NDArray[Any], how: str, limits: Limits = None) -> str | 
     """Say why coarse values cannot be conserved in a way; None where they can.
 
     `mult` reaches no negative value, `scadd` none beyond its limits.
+
+    Parameters
+    ----------
+    coarse : ndarray, (band, row, col)
+        NaN is no value.
+    how : str
+        A way of `DownscaleSettings.conserve`.
+    limits : (float, float) or None
+        Lowest and highest possible value.
     """
     if how == "mult" and (coarse < 0).any():
         return f"a value of {np.nanmin(coarse):g} found, none below 0 is wanted for mult"
@@ -91,6 +100,12 @@ def residual(
     fine: NDArray[Any], coarse: NDArray[Any], factor: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Measure how far block means are from the coarse values.
+
+    Parameters
+    ----------
+    fine : ndarray, (..., row * factor, col * factor)
+    coarse : ndarray, (..., row, col)
+        NaN is no value, in both.
 
     Returns
     -------

@@ -111,7 +111,7 @@ def shuffle(channels: NDArray[Any], factor: int) -> NDArray[Any]:
 
 
 def fill(band: NDArray[Any]) -> NDArray[np.float64]:
-    """Fill gaps ring by ring, at most `FILL` rings, the rest with 0."""
+    """Fill gaps (NaN) of a band (row, col) ring by ring, at most `FILL` rings, the rest with 0."""
     return fill_gaps(np.asarray(band, np.float64), ~np.isnan(band), FILL)
 
 

@@ -92,6 +92,11 @@ def ssim(fine: NDArray[Any], truth: NDArray[Any], span: float) -> float | None:
     """Average the structural similarity over complete windows (Wang et al. 2004, eq. 13).
 
     doi:10.1109/TIP.2003.819861; K1 = 0.01, K2 = 0.03, sample covariances.
+
+    Parameters
+    ----------
+    fine, truth : ndarray of float, (row, col)
+        NaN is no value.
     """
     known = ~(np.isnan(fine) | np.isnan(truth))
     half = WINDOW // 2
@@ -168,6 +173,11 @@ def median_block_ratio(
 
     One pixel in a hundred carries a third of the squared error; this is what happens elsewhere.
     None where no block is complete, or no block of the peer has an error.
+
+    Parameters
+    ----------
+    fine, peer, truth : ndarray of float, (row, col)
+        NaN is no value.
     """
     side = BLOCK * factor
     rows, cols = (n // side * side for n in truth.shape)

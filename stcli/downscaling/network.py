@@ -37,7 +37,7 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add what the two convolutions find."""
+        """Add what the two convolutions find to (b, c, h, w)."""
         found: Tensor = x + self.second(torch.nn.functional.gelu(self.first(x)))
         return found
 

@@ -77,7 +77,7 @@ def judges(one: Split) -> bool:
 
 
 def shown(one: Split) -> NDArray[np.bool_]:
-    """Pixels with a value that are not held out."""
+    """Find pixels (row, col) with a value that are not held out."""
     known: NDArray[np.bool_] = np.isfinite(one.data.target).all(axis=0) & ~one.blocks
     return known
 
@@ -85,7 +85,12 @@ def shown(one: Split) -> NDArray[np.bool_]:
 def crops(
     network: Upscaler, one: Split, how: DownscalerTraining, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Cut crops at random corners, each turned and mirrored at random with its blocks."""
+    """Cut crops at random corners, each turned and mirrored at random with its blocks.
+
+    Returns
+    -------
+    inputs, targets : Tensor, (crop, channel, row, col)
+    """
     chosen = one.corners[rng.integers(0, len(one.corners), how.batch)]
     side, s, inputs, targets = how.crop, one.data.factor, [], []
     for row, col in chosen:

@@ -78,7 +78,13 @@ def _stored(job: Job, tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
 
 @contextlib.contextmanager
 def connected(how: Workers) -> Iterator[Any]:
-    """Connect to a scheduler, or start one with `how.jobs` single-threaded workers."""
+    """Connect to a scheduler, or start one with `how.jobs` single-threaded workers.
+
+    Raises
+    ------
+    UsageError
+        Nothing answers at the address.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_settings()))
         heard = max(logging.getLogger().level, logging.WARNING)

@@ -20,7 +20,7 @@ from stcli.landcover.neural import NetworkMethod
 from stcli.landcover.pixels import PixelMethod
 from stcli.landcover.prediction import classes as best_classes
 from stcli.landcover.task import Sample, Task
-from stcli.landcover.training import Report, train
+from stcli.landcover.training import Begin, Report, train
 from stcli.landcover.windows import Window
 from stcli.settings import ForestSettings, NetworkSettings, SvmSettings, TrainingSettings
 
@@ -90,8 +90,8 @@ def silent(epoch: int, epochs: int, figures: dict[str, float]) -> None:
     """Report nothing."""
 
 
-def fit(task: Task, plan: Plan, report: Report = silent) -> Fitted:
-    """Train a model.
+def fit(task: Task, plan: Plan, report: Report = silent, begin: Begin | None = None) -> Fitted:
+    """Train a model; `begin` is where a network begins, and where its state is kept.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def fit(task: Task, plan: Plan, report: Report = silent) -> Fitted:
         When a side of the split has no labelled pixel.
     """
     if plan.algorithm == "network":
-        return _network(task, plan, report)
+        return _network(task, plan, report, begin)
     if plan.algorithm == "ensemble":
-        return _ensemble(task, plan, report)
+        return _ensemble(task, plan, report, begin)
     return _pixels(task, plan, plan.algorithm)
 
 
-def _network(task: Task, plan: Plan, report: Report) -> Fitted:
-    found = train(task, plan.network, plan.training, report)
+def _network(task: Task, plan: Plan, report: Report, begin: Begin | None) -> Fitted:
+    found = train(task, plan.network, plan.training, report, begin)
     size = (len(task.scaling.low), len(task.classes))
     model = GLocal(*size, plan.network, task.where.scan)
     model.load_state_dict(found.state)
@@ -132,9 +132,9 @@ def _pixels(task: Task, plan: Plan, algorithm: str) -> Fitted:
     return Fitted(kind, grid | asdict(settings), state, method.window)
 
 
-def _ensemble(task: Task, plan: Plan, report: Report) -> Fitted:
+def _ensemble(task: Task, plan: Plan, report: Report, begin: Begin | None) -> Fitted:
     """Train both members and fit their temperatures on the validation part."""
-    members = (_network(task, plan, report), _pixels(task, plan, "forest"))
+    members = (_network(task, plan, report, begin), _pixels(task, plan, "forest"))
     temperatures = (_temperature(members[0], task), _temperature(members[1], task))
     one, two = (member.window for member in members)
     together = ensemble.Mean((one, two), temperatures)

@@ -215,7 +215,7 @@ def prediction_sets(probabilities: FloatArray, threshold: float) -> NDArray[np.b
 
 
 def covered(sets: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> float:
-    """Share of samples whose true class is in their set, 0 to 1."""
+    """Share of samples whose class, truth (n,), is in their set, sets (class, n): 0 to 1."""
     return float(sets[truth, np.arange(len(truth))].mean())
 
 

@@ -101,7 +101,12 @@ def part(state: dict[str, Tensor], member: str) -> dict[str, Tensor]:
 
 
 def load_ensemble(folder: Path, card: Card, where: Compute) -> EnsembleMethod:
-    """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`."""
+    """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`.
+
+    Raises
+    ------
+    ModelError
+    """
     state = load_weights(folder, card)
     try:
         settings: dict[str, Any] = card.network[NETWORK]

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from stcli.landcover.svm import pair_weights
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -57,7 +59,14 @@ class Discriminant(_Kept):
 
     @classmethod
     def fit(cls, features: NDArray[np.float64], truth: NDArray[np.int64], seed: int) -> Self:
-        """Fit, with the shrinkage of Ledoit and Wolf; truth counts the K classes from 0."""
+        """Fit, with the shrinkage of Ledoit and Wolf; truth counts the K classes from 0.
+
+        Parameters
+        ----------
+        features : ndarray of float64, (n, f)
+        truth : ndarray of int64, (n,)
+        seed : int
+        """
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         mean, spread = _standard(features)
@@ -111,7 +120,15 @@ class Machine(_Kept):
         seed: int,
         price: float = PRICE,
     ) -> Self:
-        """Fit with γ = 1 / (f · variance); truth counts the K classes from 0."""
+        """Fit with γ = 1 / (f · variance); truth counts the K classes from 0.
+
+        Parameters
+        ----------
+        features : ndarray of float64, (n, f)
+        truth : ndarray of int64, (n,)
+        seed : int
+        price : float
+        """
         from sklearn.svm import SVC
 
         mean, spread = _standard(features)
@@ -120,7 +137,7 @@ class Machine(_Kept):
         svc = SVC(C=price, gamma=gamma).fit(z, truth)
         count = len(svc.classes_)
         sign = 1.0 if count > 2 else -1.0  # scikit-learn turns the one decision of two classes
-        weight = sign * _pair_weights(svc.dual_coef_, svc.n_support_)
+        weight = sign * pair_weights(svc)
         return cls(
             *(mean, spread, svc.support_vectors_, weight, sign * svc.intercept_),
             *(np.asarray(gamma), np.asarray(count)),
@@ -146,17 +163,3 @@ def _standard(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
     """Mean and spread; 1 for a feature that never varies."""
     spread = features.std(axis=0)
     return features.mean(axis=0), np.where(spread > 0, spread, 1.0)
-
-
-def _pair_weights(
-    dual: NDArray[np.float64], support: NDArray[np.integer[Any]]
-) -> NDArray[np.float64]:
-    """Weights of the support vectors (v, P) from libsvm's (K - 1, v)."""
-    ends = np.cumsum(support)
-    of = [slice(end - n, end) for end, n in zip(ends, support, strict=True)]
-    pairs = list(combinations(range(len(support)), 2))
-    weight = np.zeros((dual.shape[1], len(pairs)))
-    for p, (i, j) in enumerate(pairs):
-        weight[of[i], p] = dual[j - 1, of[i]]
-        weight[of[j], p] = dual[i, of[j]]
-    return weight

@@ -115,7 +115,7 @@ def batch(
 
 
 def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:
-    """Scale bands (b, band, h, w) to about [-1, 1], 0 where not valid."""
+    """Scale bands (b, band, h, w), valid (b, h, w), to about [-1, 1], 0 where not valid."""
     low = torch.tensor(scaling.low, dtype=torch.float32)[:, None, None]
     high = torch.tensor(scaling.high, dtype=torch.float32)[:, None, None]
     return torch.where(valid[:, None], (values - low) / (high - low) * 2 - 1, 0.0)

@@ -130,7 +130,20 @@ Report = Callable[[int, int], None]
 
 
 def fit(patches: Patches, chosen: NDArray[Any], settings: PatchSettings) -> PatchModel:
-    """Train each method on some of the patches; temperatures are 1."""
+    """Train each method on some of the patches; temperatures are 1.
+
+    Parameters
+    ----------
+    patches : Patches
+    chosen : ndarray, (n,)
+        Numbers, or a mask.
+    settings : PatchSettings
+
+    Raises
+    ------
+    InputError
+        One class alone is among them.
+    """
     seen, truth = np.unique(patches.truth[chosen], return_inverse=True)
     if len(seen) < 2:
         raise InputError(
@@ -146,6 +159,10 @@ def fit(patches: Patches, chosen: NDArray[Any], settings: PatchSettings) -> Patc
 
 def folds(patches: Patches, settings: PatchSettings) -> NDArray[np.int64]:
     """Give the fold of each patch: classes even, and groups whole where there are any.
+
+    Returns
+    -------
+    ndarray of int64, (n,)
 
     Raises
     ------

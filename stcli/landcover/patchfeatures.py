@@ -68,7 +68,7 @@ class Lens:
         return cls(unit, seen.mean(axis=0), spread, waves, phases)
 
     def state(self) -> dict[str, NDArray[np.float64]]:
-        """Give all that it has learnt."""
+        """Give all that it has learnt: arrays of any shape by their names, as `vars` has them."""
         return dict(vars(self))
 
 
@@ -159,7 +159,7 @@ def feature_count(bands: int, side: int) -> int:
 
 
 def filled(patches: Float) -> NDArray[np.float64]:
-    """Put each band's median of a patch where it has no value; 0 where it has none at all."""
+    """Fill gaps of patches (n, b, r, r) by each band's median of the patch; 0 where it has none."""
     result = np.array(patches, dtype=np.float64)
     holes = np.isnan(result)
     for n in np.flatnonzero(holes.any(axis=(1, 2, 3))):

@@ -60,7 +60,7 @@ class Season:
         return np.where(gap.min(axis=1) <= self.reach, nearest, -1)
 
     def fullest(self, days: NDArray[np.int64]) -> int:
-        """Day on which the season begins that the most steps of these dates lie in.
+        """Day on which the season begins that the most steps of dates (date,) lie in.
 
         Of several, the one with most dates, then the earliest.
         """

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
+from stcli.landcover.forest_member import Trees
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
 from stcli.landcover.season import filled
 from stcli.landcover.seriesfeatures import contrasts, features
@@ -57,7 +58,13 @@ class Samples:
     count: int
 
     def part(self, chosen: NDArray[Any]) -> Samples:
-        """Take some of the samples."""
+        """Take some of the samples.
+
+        Parameters
+        ----------
+        chosen : ndarray, (n,)
+            Numbers, or a mask.
+        """
         taken = (self.series[chosen], self.truth[chosen], self.groups[chosen])
         return Samples(*taken, self.offsets, self.count)
 
@@ -106,7 +113,17 @@ class Ensemble:
 
 
 def view(name: str, series: NDArray[np.float32], offsets: NDArray[np.float64]) -> Any:
-    """Show a method what it sees of series: features of filled ones, or the series with gaps."""
+    """Show a method what it sees of series: features of filled ones, or the series with gaps.
+
+    Parameters
+    ----------
+    name : str
+        Of a method.
+    series : ndarray of float32, (n, s, b)
+        NaN is a gap.
+    offsets : ndarray of float64, (s,)
+        Days of the steps.
+    """
     if name == "network":
         return series
     return (contrasts if name == "svm" else features)(filled(series, offsets))
@@ -134,11 +151,11 @@ def train_members(samples: Samples, recipe: Recipe, where: Compute) -> Ensemble:
 
 
 #: Methods that are kept as arrays, by name.
-KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine}
+KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine, "forest": Trees}
 
 
 def folds(samples: Samples, settings: SeriesSettings) -> NDArray[np.int64]:
-    """Give each sample a fold: whole blocks, classes as even as these allow.
+    """Give each sample a fold (n,): whole blocks, classes as even as these allow.
 
     Fewer blocks than folds give as many folds as blocks.
     """
@@ -170,7 +187,7 @@ class Held:
     learnable: NDArray[np.bool_]
 
     def temperatures(self, truth: NDArray[np.int64], inside: NDArray[np.bool_]) -> dict[str, float]:
-        """Fit each method's temperature on some of the samples, as far as they were learnable."""
+        """Fit each method's temperature to truth (n,) inside (n,), as far as learnable."""
         use = inside & self.learnable
         return {n: temperature(p[:, use], truth[use]) for n, p in self.each.items()}
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+#: A block: the number of its lattice (one for each CRS), then its row and column there.
+Block = tuple[int, int, int]
 #: Random draws of blocks from which the most even one is taken.
 _DRAWS = 256
 
@@ -31,7 +33,7 @@ class Split:
     blocks: frozenset[tuple[int, int]]
 
     def part(self, lattice: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Mark the held-out pixels of a rectangle of the lattice."""
+        """Mark the held-out pixels of a rectangle of the lattice: bool (row, col)."""
         rows = (np.arange(shape[0]) + lattice[0]) // self.side
         cols = (np.arange(shape[1]) + lattice[1]) // self.side
         held = np.zeros(shape, dtype=np.bool_)
@@ -43,8 +45,8 @@ class Split:
 
 
 def draw_blocks(
-    counts: dict[tuple[int, int], NDArray[np.int64]], share: float, seed: int
-) -> frozenset[tuple[int, int]]:
+    counts: dict[Block, NDArray[np.int64]], share: float, seed: int
+) -> frozenset[Block]:
     """Draw held-out blocks so that every class is on both sides and shares are even.
 
     Parameters
@@ -57,7 +59,7 @@ def draw_blocks(
 
     Returns
     -------
-    frozenset of (int, int)
+    frozenset of Block
         Empty when the labels lie in one block.
     """
     keys = sorted(counts)
@@ -79,7 +81,7 @@ def draw_blocks(
 
 
 def draw_pixels(lattice: tuple[int, int], shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
-    """Give each pixel a number in [0, 1) that depends on the seed and its lattice position only."""
+    """Give each pixel a number in [0, 1) by seed and lattice position only: (row, col)."""
     rows = (np.arange(shape[0]) + lattice[0]).astype(np.uint64)[:, None]
     cols = (np.arange(shape[1]) + lattice[1]).astype(np.uint64)[None, :]
     with np.errstate(over="ignore"):
@@ -89,3 +91,39 @@ def draw_pixels(lattice: tuple[int, int], shape: tuple[int, int], seed: int) -> 
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         mixed ^= mixed >> np.uint64(31)
     return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def draw_folds(
+    counts: dict[Block, NDArray[np.int64]], number: int, seed: int
+) -> tuple[frozenset[Block], ...]:
+    """Deal blocks into folds so that no fold holds all of a class and shares are even.
+
+    Parameters
+    ----------
+    counts : dict
+        Labelled pixels (class,) of each block that has any; at least `number` blocks.
+    number : int
+        Folds, at least 2.
+    seed : int
+
+    Returns
+    -------
+    tuple of frozenset
+        The blocks of each fold; every block is in one.
+    """
+    keys = sorted(counts)
+    table = np.stack([counts[key] for key in keys]).astype(np.float64)
+    table = table[:, table.sum(axis=0) > 0]
+    total = table.sum(axis=0)
+    generator = np.random.default_rng(seed)
+    best, loss = np.arange(len(keys)) % number, np.inf
+    for _ in range(_DRAWS):
+        fold = generator.permutation(len(keys)) % number
+        held = np.stack([table[fold == n].sum(axis=0) for n in range(number)])
+        unlearnable = (held == total).sum()
+        unevenness = np.abs(held / total * number - 1).mean() + 10 * unlearnable
+        if unevenness < loss:
+            best, loss = fold, float(unevenness)
+    return tuple(
+        frozenset(key for key, f in zip(keys, best, strict=True) if f == n) for n in range(number)
+    )

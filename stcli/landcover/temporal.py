@@ -50,7 +50,7 @@ class Packed:
 
 
 def pack(values: Tensor, offsets: Tensor) -> Packed:
-    """Lay the seen steps of series (n, s, b) end to end; NaN in any band is a step not seen."""
+    """Lay the seen steps of series (n, s, b), of offsets (s,), end to end; NaN is not seen."""
     seen = torch.isfinite(values).all(dim=2)
     owner, step = seen.nonzero(as_tuple=True)
     return Packed(values[seen], offsets[step], owner, len(values))

@@ -49,7 +49,18 @@ class Network:
         settings: tuple[TemporalSettings, TemporalTraining],
         where: Compute,
     ) -> Self:
-        """Train; truth counts the K classes from 0, series (n, s, b) may have gaps."""
+        """Train; truth counts the K classes from 0, series (n, s, b) may have gaps.
+
+        Parameters
+        ----------
+        series : ndarray of float32, (n, s, b)
+            NaN is a gap.
+        truth : ndarray of int64, (n,)
+        offsets : ndarray of float64, (s,)
+            Days of the steps.
+        settings : (TemporalSettings, TemporalTraining)
+        where : Compute
+        """
         flat = series.reshape(-1, series.shape[2])
         low, high = np.nanpercentile(flat, _PERCENTILES, axis=0).astype(np.float32)
         high = np.where(high > low, high, low + 1).astype(np.float32)

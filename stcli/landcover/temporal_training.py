@@ -113,6 +113,13 @@ def augment(series: Tensor, days: Tensor, training: TemporalTraining) -> Packed:
     """Move, scale, blur and thin series (n, s, b): what weather and years do to them.
 
     Values stay with their step; the day that a series believes to be on is what moves.
+
+    Parameters
+    ----------
+    series : Tensor, (n, s, b)
+        NaN is a gap.
+    days : Tensor, (s,)
+    training : TemporalTraining
     """
     gain = 1 + training.jitter * torch.randn(len(series), 1, 1)
     noisy = series * gain + training.jitter * torch.randn(series.shape)

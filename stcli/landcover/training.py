@@ -66,10 +66,18 @@ class Keep(Protocol):
     """Where the state of a training is kept, so that one that was killed goes on."""
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Read tensors and facts back; None where there are none."""
+        """Read back, as of `save`, what was kept; None where there is nothing."""
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Put them in the place of those before, whole or not at all."""
+        """Put tensors in the place of those before, whole or not at all.
+
+        Parameters
+        ----------
+        tensors : dict of str to Tensor
+            Of any shape.
+        facts : dict
+            What JSON knows.
+        """
 
 
 @dataclass(frozen=True)

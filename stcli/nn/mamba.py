@@ -196,7 +196,7 @@ class GatedNorm(nn.Module):
         self.groups = groups
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        """Map (l, channels) and its gate to (l, channels)."""
+        """Map y (l, channels), and its gate z (l, channels), to (l, channels)."""
         gated = (y * F.silu(z)).reshape(len(y), self.groups, -1)
         scale = torch.rsqrt(gated.square().mean(dim=2, keepdim=True) + 1e-5)
         return (gated * scale).flatten(1) * self.weight
@@ -220,7 +220,19 @@ class BidirectionalMamba(nn.Module):
         self.against = Mamba(d_model, d_state, backend=backend)
 
     def forward(self, x: Tensor, starts: Tensor) -> Tensor:
-        """Mix packed sequences (length, d_model), each in both directions."""
+        """Mix packed sequences (length, d_model), each in both directions.
+
+        Parameters
+        ----------
+        x : Tensor, (length, d_model)
+            Sequences one after the other.
+        starts : Tensor of bool, (length,)
+            The first token of each sequence.
+
+        Returns
+        -------
+        Tensor, (length, d_model)
+        """
         if not len(x):
             return x
         t = self.norm(x)[None]

@@ -33,7 +33,7 @@ class StateFile:
     fingerprint: str
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Read tensors and facts; None where there are none, or others'."""
+        """Read back, as of `save`, what was kept; None where there is nothing, or another run's."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -48,6 +48,13 @@ class StateFile:
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Replace the state.
+
+        Parameters
+        ----------
+        tensors : dict of str to Tensor
+            Of any shape.
+        facts : dict
+            What JSON knows.
 
         Raises
         ------

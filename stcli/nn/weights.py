@@ -46,6 +46,13 @@ def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:
     Card
         As written: with the checksum of the weights.
 
+    Parameters
+    ----------
+    folder : Path
+    state : dict of str to Tensor
+        Of any shape, kept as they are.
+    card : Card
+
     Raises
     ------
     OutputError
@@ -114,6 +121,11 @@ def load_card(folder: Path) -> Card:
 
 def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
     """Read the tensors of a card and check their checksum.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Of the shapes that they were saved with, on the CPU.
 
     Raises
     ------

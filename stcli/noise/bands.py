@@ -53,7 +53,7 @@ def band_noise(differences: Plane) -> Plane:
 
 
 def clarity(deviation: Plane, noise: Plane) -> Plane:
-    """Ratio of a band's deviation to its noise (b,): infinite without noise, 0 for a flat band."""
+    """Ratio of deviation (b,) to noise (b,): infinite without noise, 0 for a flat band."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = deviation / noise
     return np.where(deviation > 0, ratio, 0.0)

@@ -41,7 +41,13 @@ class Dates:
 
 
 def lattice(times: NDArray[np.float64]) -> Dates | None:
-    """Find the lattice of rising times; None where there is none."""
+    """Find the lattice of rising times; None where there is none.
+
+    Parameters
+    ----------
+    times : ndarray of float64, (date,)
+        Rising, in any unit.
+    """
     steps = np.diff(times)
     step = float(steps.min())
     for _ in range(3):  # the smallest difference is a step but for jitter: refine it
@@ -58,6 +64,12 @@ def lattice(times: NDArray[np.float64]) -> Dates | None:
 
 
 def in_order(times: NDArray[np.float64]) -> Dates:
-    """Take dates as even, in their order, with their mean step."""
+    """Take dates as even, in their order, with their mean step.
+
+    Parameters
+    ----------
+    times : ndarray of float64, (date,)
+        Rising, in any unit.
+    """
     step = float((times[-1] - times[0]) / (times.size - 1))
     return Dates(tuple(range(times.size)), step)

@@ -65,7 +65,7 @@ def surround(
 
 
 def smooth(plane: Plane, level: int) -> Plane:
-    """Smooth with the spline, taps ``2**(level-1)`` pixels apart."""
+    """Smooth a plane (row, col) with the spline, taps ``2**(level-1)`` pixels apart."""
     return correlate(correlate(plane, SPLINE, level, 0), SPLINE, level, 1)
 
 

@@ -34,7 +34,7 @@ class Model:
     read_noise: float = 0.0
 
     def forward(self, values: Plane) -> Plane:
-        """Make the noise additive. Values that have no transform take that of the nearest."""
+        """Make the noise additive in values (..., row, col); without a transform: the nearest's."""
         if self.name == "multiplicative":
             return np.log(np.maximum(values, np.finfo(np.float64).tiny))
         if self.name == "poisson":

@@ -77,7 +77,7 @@ def find_stripes(lines: Plane, span: int, with_gain: bool) -> Stripes:
 
 
 def striping(lines: Plane, span: int) -> float:
-    """Give the deviation of the columns' offsets, in the band's unit: 0 without stripes."""
+    """Give the deviation of the columns' offsets, from lines (row, col), in the band's unit."""
     return float(_offsets(lines, span).std()) if lines.shape[1] >= 3 else 0.0
 
 

@@ -69,7 +69,7 @@ class Bank:
         return int((len(self.low) - 1) * (2**levels - 1))
 
     def equivalent(self, level: int, kind: int) -> tuple[Plane, int]:
-        """Give one filter for all steps down to a level, along an axis, and its first offset."""
+        """Give one filter (tap,) for all steps to a level, along an axis, and its first offset."""
         taps, offset = np.ones(1), 0
         for j in range(1, level + 1):
             step, first = self.step(kind if j == level else 0)

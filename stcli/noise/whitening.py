@@ -21,7 +21,7 @@ from stcli.noise.wdm import forward, inverse
 
 
 def levels(x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Median of the valid samples of each series (series, N) → (series,); 0 where there is none."""
+    """Median of the valid (series, N) samples of x (series, N): (series,); 0 for none."""
     masked = np.where(valid, x.astype(np.float64, copy=False), np.nan)
     some = valid.any(axis=1)
     level = np.zeros(len(x))
@@ -33,7 +33,7 @@ def levels(x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
 def centred(
     x: NDArray[Any], valid: NDArray[np.bool_], level: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Take the level off; a gap enters as 0: nothing is invented between two dates."""
+    """Take the level (series,) off x (series, N) where valid (series, N); a gap enters as 0."""
     return np.where(valid, x - level[:, None], 0.0)
 
 

@@ -45,7 +45,7 @@ class Ground:
 
     @property
     def weights(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The three arrays."""
+        """The three arrays: (row,), (row + 1,) and (row,)."""
         return self.area, self.across, self.down
 
 

@@ -128,7 +128,7 @@ class NetcdfSource:
             return LayerFacts(layer.variable, tuple(labels), time, step, dict(variable.attrs))
 
     def time_axis(self, name: str) -> tuple[NDArray[Any], str, str]:
-        """Read a time coordinate as stored: numbers, units and calendar."""
+        """Read a time coordinate as stored: numbers (time,), units and calendar."""
         with HDF5_LOCK:
             time = self._open()[name]
             calendar = str(time.attrs.get("calendar", "standard"))

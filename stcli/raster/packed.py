@@ -22,7 +22,7 @@ class PackedParts(Parts):
     """Parts of a GeoTIFF whose tiles are all cut at multiples of its blocks."""
 
     def encode(self, block: NDArray[Any]) -> bytes:
-        """Pack a tile's pixels as the output's blocks are."""
+        """Pack a tile's pixels (band, row, col) as the output's blocks are."""
         return pack(self.spec, block)
 
     def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:

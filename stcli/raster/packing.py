@@ -100,7 +100,7 @@ def _valid_range(
 
 
 def valid_of(stored: NDArray[Any], packing: Packing) -> NDArray[np.bool_]:
-    """Tell which stored values are data."""
+    """Tell which stored values are data: bool, of the shape of `stored`, as (band, row, col)."""
     valid = np.ones(stored.shape, bool)
     for value in packing.missing:
         valid &= stored != stored.dtype.type(value)

@@ -121,7 +121,7 @@ class Parts:
             return bytes(memory.getbuffer())
 
     def load(self, tile: Placed, known: int) -> NDArray[Any] | None:
-        """Read a tile's block back; None where it is not the one with the known checksum."""
+        """Read a tile's block (band, row, col) back; None where its checksum is another."""
         try:
             with rasterio.open(self.path(tile.index)) as dataset:
                 block: NDArray[Any] = dataset.read()
@@ -206,7 +206,7 @@ class Parts:
 
 
 def check_block(spec: OutputSpec, window: Window, block: NDArray[Any]) -> None:
-    """Raise ValueError for a block that is not of the output's dtype, bands and window."""
+    """Raise ValueError for a block (band, row, col) not of the output's dtype, bands and window."""
     shape = (len(spec.bands), int(window.height), int(window.width))
     if block.shape != shape or block.dtype != np.dtype(spec.dtype):
         raise ValueError(

@@ -236,6 +236,10 @@ def read_table(path: str) -> Any:
 def column(table: Any, name: str, path: str) -> NDArray[np.str_]:
     """Take a column as text, empty where there is nothing.
 
+    Returns
+    -------
+    ndarray of str, (row,)
+
     Raises
     ------
     InputError

@@ -186,7 +186,7 @@ def _extent(geobox: GeoBox) -> tuple[float, float]:
 
 
 def compose(rgb: _Rgb, geobox: GeoBox, key: Key) -> Image:
-    """Put a picture on paper with its key, scale bar, north arrow and CRS."""
+    """Put colours (row, col, 3) on paper with their key, scale bar, north arrow and CRS."""
     height, width = rgb.shape[:2]
     font: Any = ImageFont.load_default(max(13, min(22, max(width, height) // 60)))
     line = round(font.size * 1.6)

@@ -96,7 +96,7 @@ def _replace_directory(target: Path, final: Path) -> None:
 
 
 def checksum(block: NDArray[Any]) -> int:
-    """CRC-32 of a block's values."""
+    """CRC-32 of the values of a block (band, row, col)."""
     return zlib.crc32(np.ascontiguousarray(block).data)
 
 

@@ -73,7 +73,7 @@ def stem(path: str) -> str:
 
 
 def unpack(stored: NDArray[Any], band: BandInfo) -> NDArray[Any]:
-    """Turn stored values into units: float32(stored * scale + offset), reckoned in float64."""
+    """Turn stored values (band, row, col) into units: float32(stored * scale + offset)."""
     if not band.packed:
         return stored
     values: NDArray[np.float64] = stored.astype(np.float64)

@@ -85,7 +85,7 @@ class SpectraFile:
             self._dataset["relative"][where] = arrays[1]
 
     def get(self, where: tuple[int, int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Read density and relative power of one group."""
+        """Read density (frequency,) and relative power (row, cell) of one group."""
         with HDF5_LOCK:
             density = np.asarray(self._dataset["density"][where], np.float64)
             return density, np.asarray(self._dataset["relative"][where], np.float64)
@@ -98,7 +98,7 @@ class SpectraFile:
             self._dataset["rest"][:, :, rows, cols] = rest
 
     def get_pixels(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Read levels and rests."""
+        """Read levels (band, row, col) and rests (band, place, row, col) of a window."""
         rows, cols = window.toslices()
         with HDF5_LOCK:
             level = np.asarray(self._dataset["level"][:, rows, cols], np.float64)

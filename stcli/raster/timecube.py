@@ -34,6 +34,13 @@ LARGEST = 1e150
 def refuse_huge(values: NDArray[Any], path: str) -> None:
     """Refuse values whose squares overflow; NaN is fine.
 
+    Parameters
+    ----------
+    values : ndarray, (date, …) or any other shape
+        NaN is fine.
+    path : str
+        Named in the refusal.
+
     Raises
     ------
     InputError

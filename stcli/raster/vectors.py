@@ -61,6 +61,7 @@ def read_labels(
     class_column: str,
     classes: Sequence[str] | None = None,
     layer: str | None = None,
+    least: int = 2,
 ) -> Labels:
     """Read labels and reproject them to a raster.
 
@@ -77,6 +78,8 @@ def read_labels(
         numbers if they all are whole numbers, else as text.
     layer : str, optional
         Layer of a file that has several.
+    least : int
+        Classes that must be in the raster.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def read_labels(
     ------
     InputError
         Raster or labels without CRS; an unreadable file or unknown column; labels outside the
-        raster, of one class only, of a class not listed, or of more than 255 classes.
+        raster, of too few classes, of a class not listed, or of more than 255 classes.
     """
     if geobox.crs is None:
         raise InputError(
@@ -97,7 +100,7 @@ def read_labels(
     frame = _classed(_read(path, layer), path, class_column)
     frame = _touching(frame.to_crs(geobox.crs.proj), geobox, path)
     names = frame["class"]
-    chosen = _classes(set(names), path) if classes is None else tuple(map(str, classes))
+    chosen = _classes(set(names), path, least) if classes is None else tuple(map(str, classes))
     if len(chosen) > MOST_CLASSES:
         raise InputError(
             f"{path}: {class_column} has {len(chosen)} classes, at most {MOST_CLASSES} fit; "
@@ -267,8 +270,8 @@ def _short_crs(geobox: GeoBox) -> str:
     return text if len(text) < 40 or geobox.crs is None else str(geobox.crs.proj.name)
 
 
-def _classes(found: set[str], path: str) -> tuple[str, ...]:
-    if len(found) < 2:
+def _classes(found: set[str], path: str, least: int) -> tuple[str, ...]:
+    if len(found) < least:
         raise InputError(
             f"{path}: its labels in the raster are all of one class ({', '.join(found)}), two or "
             "more are wanted"

@@ -50,7 +50,7 @@ def zarr_options(spec: OutputSpec) -> dict[str, Any]:
 
 
 def refuse_rotated(spec: OutputSpec, geobox: GeoBox) -> None:
-    """Refuse a grid whose rows and columns have no coordinate of their own."""
+    """Refuse a grid whose rows and columns have no coordinate of their own; raises `UsageError`."""
     if geobox.transform.b or geobox.transform.d:
         raise UsageError(
             f"{spec.path}: a rotated grid has no x and y for each column and row, which Zarr "

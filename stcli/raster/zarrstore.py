@@ -58,7 +58,7 @@ class ZarrStore(Parts):
         return checksum(block)
 
     def load(self, tile: Placed, known: int) -> NDArray[Any] | None:
-        """Read a tile's block back; None where it is not the one with the known checksum."""
+        """Read a tile's block (band, row, col) back; None where its checksum is another."""
         try:
             block = _get(_array(self.store, self.spec), tile.core)
         except (OSError, RuntimeError, ValueError):  # a chunk that is cut short

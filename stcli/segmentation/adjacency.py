@@ -65,5 +65,5 @@ def border_bytes(objects: int) -> int:
 
 
 def neighbours(pairs: NDArray[np.int64], objects: int) -> NDArray[np.int64]:
-    """Count the neighbours of each object."""
+    """Count the neighbours (object,) of each object, from pairs (border, 2)."""
     return np.bincount(pairs.ravel(), minlength=objects)

@@ -33,7 +33,7 @@ class Kept:
         self.used = 0
 
     def array(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array that is not initialised."""
+        """Return an array that is not initialised, of the shape asked for, as (row, col)."""
         count = math.prod(shape) if isinstance(shape, tuple) else shape
         size = count * np.dtype(dtype).itemsize
         memory: NDArray[np.uint8] = getattr(_OWN, "memory", np.empty(0, dtype=np.uint8))

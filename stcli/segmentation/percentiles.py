@@ -28,7 +28,7 @@ class PixelStore:
         self._values = np.empty(int(self._starts[-1]), dtype)
 
     def add(self, objects: NDArray[np.int32], values: NDArray[Any]) -> None:
-        """Take pixels (pixel,) with their objects, -1 for none of these."""
+        """Take values (pixel,) with their objects (pixel,), -1 for none of these."""
         _store(objects, values, self._next, self._values)
 
     def percentiles(self, wanted: tuple[float, ...]) -> NDArray[np.float64]:

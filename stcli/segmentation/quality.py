@@ -24,7 +24,7 @@ from stcli.segmentation.numbering import NONE, grown, slot_of
 
 
 def boundaries(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Mark boundary pixels: labelled ones with a labelled 4-neighbour of another label."""
+    """Mark labels (row, col) that have a labelled 4-neighbour of another label: bool (row, col)."""
     marked = np.zeros(labels.shape, bool)
     for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = (labels[one] != labels[other]) & (labels[one] != 0) & (labels[other] != 0)
@@ -34,7 +34,7 @@ def boundaries(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def near(marked: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """Mark all pixels within a number of rows and columns of a marked one."""
+    """Mark all pixels within a number of rows and columns of a marked one: bool (row, col)."""
     for axis in (0, 1):
         size = marked.shape[axis]
         edge = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
@@ -55,7 +55,7 @@ class Overlaps:
     _held: int = 0
 
     def add(self, pairs: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        """Add pixels (pair,) of pairs (pair, 2) of a segment's and a region's label."""
+        """Add counts (pair,) of pairs (pair, 2) of a segment's and a region's label."""
         self._waiting.append((pairs, counts))
         self._held += len(pairs)
         if self._held > (1 << 18) + len(self._keys):
@@ -144,7 +144,7 @@ def explained_variation(
 
 
 def size_distribution(pixels: NDArray[np.int64]) -> dict[str, float]:
-    """Describe the sizes of segments, in pixels."""
+    """Describe the sizes (segment,) of segments, in pixels."""
     ranks = (5, 25, 50, 75, 95)
     found = {f"p{p}": float(v) for p, v in zip(ranks, np.percentile(pixels, ranks), strict=True)}
     return {

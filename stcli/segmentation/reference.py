@@ -22,7 +22,7 @@ def scaled(block: Block, scaling: BandScaling) -> NDArray[np.float32]:
 def fused(
     a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """a·b + c with one rounding, as a processor's fused operation has it."""
+    """a·b + c with one rounding, as a processor's fused operation has it; shapes as of `+`."""
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
 

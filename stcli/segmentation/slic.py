@@ -200,7 +200,17 @@ def iterate(
     settings: SlicSettings,
     team: Team,
 ) -> None:
-    """Assign pixels and move centres `settings.iterations` times; choices are made in place."""
+    """Assign pixels and move centres `settings.iterations` times; choices are made in place.
+
+    Parameters
+    ----------
+    packed : (ndarray of float32, ndarray of uint8)
+        Pixels and choices, as `empty` makes them.
+    bands : int
+    layout : Layout
+    settings : SlicSettings
+    team : Team
+    """
     (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place().ravel()
     least, weight, first = weights(settings, bands)
     adaptive, unit = settings.compactness == "auto", fixed_point(settings.step)

@@ -26,7 +26,7 @@ _WEIGHT = np.array([round(_ONE / (1 + d * d)) for d in range(LEVELS)], dtype=np.
 
 
 def levels(band: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    """Quantise a band to `LEVELS` grey levels between low and high; beyond them is clipped."""
+    """Quantise a band (row, col) to `LEVELS` grey levels between low and high, clipped beyond."""
     share = (band.astype(np.float64) - low) / (high - low)
     return (share * LEVELS).clip(0, LEVELS - 1).astype(np.uint8)
 

@@ -114,7 +114,13 @@ class TrainingSettings:
     split : str
         ``"blocks"`` (spatially blocked validation) or ``"random"`` (leaks neighbours).
     block : float or None
-        Side of a validation block in CRS units; None for an eighth of the raster's longer side.
+        Side of a block; None for an eighth of the raster's longer side.
+    block_unit : str
+        ``"crs"`` (units of the CRS) or ``"m"`` (metres on the ground, at the raster's middle row).
+    folds : int
+        Parts of which each is held out in turn; 0 for a single held-out part.
+    final_fit : bool
+        With folds: train once more on everything; else the first fold's model is kept.
     validation : float
         Share of the blocks (or pixels) that is held out.
     balance : float
@@ -132,6 +138,9 @@ class TrainingSettings:
     balance: float = 0.5
     split: str = "blocks"
     block: float | None = None
+    block_unit: str = "crs"
+    folds: int = 0
+    final_fit: bool = True
     validation: float = 0.25
     seed: int = 0
 
@@ -141,6 +150,10 @@ class TrainingSettings:
         check(self.split in ("blocks", "random"), "--split", self.split, "blocks or random")
         side = self.block is None or 0 < self.block < math.inf
         check(side, "--block", self.block, "> 0 and finite")
+        check(self.block_unit in ("crs", "m"), "--block", self.block_unit, "a unit of m or none")
+        check(self.folds == 0 or self.folds >= 2, "--folds", self.folds, ">= 2")
+        spatial = self.folds == 0 or self.split == "blocks"
+        check(spatial, "--folds", f"--split {self.split}", "--split blocks")
         check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
         weights = (self.local_weight, self.global_weight)
         for option, weight in zip(("--local-weight", "--global-weight"), weights, strict=True):

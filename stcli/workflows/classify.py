@@ -182,7 +182,7 @@ class Counted:
         self.counts = np.zeros(256, dtype=np.int64)
 
     def take(self, tile: Tile, counts: NDArray[Any] | None) -> None:
-        """Add a tile's."""
+        """Add a tile's counts (value,); None for a tile without a pixel."""
         if counts is not None:
             self.counts += counts
 

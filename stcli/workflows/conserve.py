@@ -45,7 +45,7 @@ class Residual:
     relative: float = 0.0
 
     def add(self, absolute: NDArray[Any], relative: NDArray[Any]) -> None:
-        """Take in the differences of some blocks; NaN is not compared."""
+        """Take in differences (..., row, col) of blocks, as `residual` has them, NaN left out."""
         known = ~np.isnan(absolute)
         if known.any():
             self.blocks += int(known.sum())
@@ -156,7 +156,7 @@ class Conserving:
             raise UsageError("--conserve scadd: no limits found, --limits LOW,HIGH wanted.")
 
     def refuse_unreachable(self, coarse: NDArray[Any], path: str) -> None:
-        """Refuse coarse values that cannot be conserved this way.
+        """Refuse coarse values (band, row, col) that cannot be conserved this way.
 
         Raises
         ------

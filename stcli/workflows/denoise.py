@@ -141,7 +141,7 @@ class Paired:
         self.raster, self.noise = raster, noise
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a window of both; noise that is not valid is 0."""
+        """Read a window of both (band, row, col), invalid noise as 0, and valid (row, col)."""
         block, valid = self.raster.read(window)
         sigma, _ = self.noise.read(window)
         both = np.concatenate([block.astype(np.float64), sigma.astype(np.float64)])

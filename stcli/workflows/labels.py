@@ -68,7 +68,7 @@ def open_scene(inputs: Inputs | None, labels: Raster) -> AbstractContextManager[
 
 
 def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> NDArray[np.int64]:
-    """List the labels of a raster, rising.
+    """List the labels of a raster, rising: (label,).
 
     Raises
     ------

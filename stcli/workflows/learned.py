@@ -105,7 +105,10 @@ class Learned:
         return Cost(read, own.core_pixel + drawn, worker=window)
 
     def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Run the network over the lattice windows of the core; members first, if any."""
+        """Run the network over the core's lattice windows; see `Upscaler.fine`.
+
+        Of an ensemble each band is (member, row, col).
+        """
         guide = None if self.guide is None else self.guide.read(where.read)
         asked = Where(where.trim, where.lattice)
         found = self.model.fine(block, guide, self.factor, asked, self.ensemble)

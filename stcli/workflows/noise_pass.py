@@ -58,12 +58,12 @@ class Ready:
 
     @property
     def core(self) -> NDArray[np.bool_]:
-        """Valid pixels of the core."""
+        """Valid pixels of the core: bool (row, col)."""
         return self.valid[self.trim]
 
 
 def ready(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, reach: int) -> Ready:
-    """Complete a tile by `reach` pixels around its core."""
+    """Complete a tile (band, row, col), valid (row, col), by `reach` pixels around its core."""
     around = surround(valid.shape, where.trim, where.lattice, reach)
     rows, cols = (
         slice(t.start + before, t.stop + before)

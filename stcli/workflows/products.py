@@ -101,7 +101,7 @@ def legend(card: Card, products: Products) -> tuple[ClassCard, ...]:
 
 
 def legend_values(card: Card, products: Products) -> NDArray[np.uint8]:
-    """Values of a class raster: 0, then that of each class, then of "unsure"."""
+    """Values (entry,) of a class raster: 0, then that of each class, then of "unsure"."""
     return np.array([0, *(c.value for c in legend(card, products))], dtype=np.uint8)
 
 
@@ -135,7 +135,7 @@ def set_layers(chances: NDArray[np.float32], threshold: float) -> NDArray[np.uin
 
 
 def count_classes(blocks: Any) -> NDArray[Any]:
-    """Count the pixels of each class value in a tile."""
+    """Count the pixels of each class value in a tile: (256,)."""
     return np.bincount(blocks[0].ravel(), minlength=256)
 
 

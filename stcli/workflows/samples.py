@@ -6,6 +6,7 @@ leaks across the split through a superpixel or through context.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,14 @@ from rasterio.windows import Window as Rectangle
 from stcli.engine.memory import MB, Budget, Cost, processors
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
-from stcli.landcover.split import Split, draw_pixels
-from stcli.landcover.training import Sample, Task, model_bytes, step_bytes
+from stcli.landcover.split import Block, Split, draw_pixels
+from stcli.landcover.task import Sample, Task
+from stcli.landcover.training import model_bytes, step_bytes
 from stcli.landcover.windows import Scene, centres, cut, most_tokens, square
 from stcli.nn.device import compute
 from stcli.raster.read import Raster
-from stcli.segmentation.slic import Block, halo, slic
+from stcli.segmentation.slic import Block as Part
+from stcli.segmentation.slic import halo, slic
 from stcli.settings import (
     LANDCOVER_SLIC,
     BandScaling,
@@ -31,7 +34,9 @@ from stcli.settings import (
     TrainingSettings,
 )
 from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.scenes import OpenScene
 from stcli.workflows.segment import label_space, slic_bytes
+from stcli.workflows.survey import Survey
 from stcli.workflows.truth import Truth
 
 #: Bytes of the kernels that torch and numba load at the first training step, as measured.
@@ -40,11 +45,45 @@ _KERNELS = 160 * MB
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of everything that shapes a model."""
+    """Settings of everything that shapes a model; `algorithm` is one of `ALGORITHMS`."""
 
     slic: SlicSettings = LANDCOVER_SLIC
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    algorithm: str = "network"
+
+
+#: Samples that train, and those that are held out.
+Sides = tuple[list[Sample], list[Sample]]
+
+
+def cut_scenes(
+    scenes: Sequence[OpenScene],
+    found: Survey,
+    held: frozenset[Block] | None,
+    recipe: Recipe,
+    settings: RunSettings,
+    progress: Progress,
+) -> tuple[Task, Budget, Tally]:
+    """Cut the windows of all scenes; `held` blocks validate, None for a random split of pixels.
+
+    Raises
+    ------
+    BudgetError
+        When the windows and a training step on some of them do not fit together.
+    """
+    sides: Sides = ([], [])
+    for scene in scenes:
+        split = None
+        if held is not None:
+            mine = frozenset((row, col) for n, row, col in held if n == scene.lattice)
+            split = Split(found.side, mine)
+        cutter = Cutter(scene.raster, scene.truth, found.scaling, split, recipe)
+        more, budget, tally = cutter.cut(found.centres, settings, progress)
+        sides = (sides[0] + more[0], sides[1] + more[1])
+    where = compute(settings.device, settings.scan, settings.jobs or processors())
+    classes = scenes[0].truth.classes
+    return Task(*sides, classes, found.scaling, recipe.slic.step, where), budget, tally
 
 
 class Cutter:
@@ -64,10 +103,10 @@ class Cutter:
 
     def cut(
         self, centres_labelled: int, settings: RunSettings, progress: Progress
-    ) -> tuple[Task, Budget, Tally]:
+    ) -> tuple[Sides, Budget, Tally]:
         """Cut all windows whose centre holds labels.
 
-        The budget is that of the whole training.
+        The budget is that of the whole training; `centres_labelled` are those of all scenes.
 
         Raises
         ------
@@ -87,12 +126,10 @@ class Cutter:
         cost = Cost(slic_bytes(info, recipe.slic) + 24, core_pixel=24, once=once)
         work = plan_pass(self.raster, cost, settings, around, recipe.network.stride)
         tally = work.run(self._windows, sink, "windows", progress)
-        sides: tuple[list[Sample], list[Sample]] = ([], [])
+        sides: Sides = ([], [])
         for held, centre in sorted(found):
             sides[held].append(found[held, centre])
-        where = compute(settings.device, settings.scan, settings.jobs or processors())
-        task = Task(sides[0], sides[1], self.truth.classes, self.scaling, recipe.slic.step, where)
-        return task, work.budget, tally
+        return sides, work.budget, tally
 
     def sample_bytes(self) -> int:
         """Bytes of a window with its valid mask, segments and truth."""
@@ -133,7 +170,7 @@ class Cutter:
         return seen, np.where(seen, truth, 0)
 
     def _scene(self, block: NDArray[Any], seen: NDArray[np.bool_], where: Tile) -> Scene:
-        part = Block(block, seen, where.lattice)
+        part = Part(block, seen, where.lattice)
         segments = slic(part, self.scaling, self.recipe.slic, self.space)
         return Scene(np.where(seen, block, 0), seen, segments, where.lattice)
 

@@ -30,7 +30,7 @@ def sample_step(shape: tuple[int, int]) -> int:
 def sample_block(
     block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, step: int
 ) -> NDArray[Any]:
-    """Take the valid sampled pixels of a tile's core: (band, pixel).
+    """Sample the core of a block (band, row, col), valid (row, col): (band, pixel).
 
     Sampled rows and columns are counted from the raster's corner, so the sample is the same for
     every tiling.
@@ -53,7 +53,7 @@ class SampleStep:
 
 
 def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
-    """Turn samples into a scaling: `PERCENTILES` of each band.
+    """Turn samples (band, pixel) into a scaling: `PERCENTILES` of each band.
 
     A band of a single value is scaled by 1, so that it weighs nothing.
 

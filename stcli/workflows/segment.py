@@ -166,7 +166,7 @@ class SegmentStep:
 
 
 def distinct(blocks: Blocks) -> NDArray[Any]:
-    """List a block's labels, each once, rising; only where runs begin is there one to sort."""
+    """List a block's labels (label,), each once, rising; only where runs begin is one to sort."""
     labels = blocks[0]
     begun = labels[..., 1:] != labels[..., :-1]
     return np.unique(np.concatenate([labels[..., 0].ravel(), labels[..., 1:][begun]]))

@@ -73,7 +73,7 @@ class VectorTruth:
         self.values = tuple(range(1, len(labels.classes) + 1))
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Burn a window."""
+        """Burn a window: (row, col)."""
         rows, cols = window.toslices()
         return burn(self.labels, self.geobox[rows, cols])
 
@@ -89,30 +89,34 @@ class RasterTruth:
         self._number[list(self.values)] = np.arange(1, len(self.values) + 1)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read a window."""
+        """Read a window: (row, col)."""
         block, valid = self.raster.read(window)
         inside = valid & (block[0] >= 0) & (block[0] <= 255)
         return self._number[np.where(inside, block[0], 0).astype(np.uint8)]
 
 
 def open_truth(
-    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress
+    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int = 2
 ) -> Truth:
-    """Open truth for a raster.
+    """Open truth for a raster; `least` classes must be in it.
 
     Raises
     ------
     InputError
-        Vectors: see `read_labels`. Rasters: another grid, no integers, or fewer than two classes.
+        Vectors: see `read_labels`. Rasters: another grid, no integers, or too few classes.
     UsageError
         Vectors without a class column.
     """
     if source.is_raster:
-        return _open_raster(source, raster, settings, progress)
+        return _open_raster(source, raster, settings, progress, least)
     if source.class_column is None:
         raise UsageError(f"{source.path}: --class-column names the column with the class.")
     labels = read_labels(
-        source.path, raster.info.geobox, class_column=source.class_column, layer=source.layer
+        source.path,
+        raster.info.geobox,
+        class_column=source.class_column,
+        layer=source.layer,
+        least=least,
     )
     return VectorTruth(labels, raster.info.geobox)
 
@@ -137,7 +141,7 @@ def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
 
 
 def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
-    """Count the pixels of a tile's core by value: (256,), of which 1 to 255 count."""
+    """Count a core's pixels, block (1, row, col) and valid (row, col), by value: (256,)."""
     found = block[0][where.trim][valid[where.trim]]
     found = found[(found >= 1) & (found <= 255)]
     return np.bincount(found.astype(np.int64), minlength=256)
@@ -157,7 +161,7 @@ def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> d
 
 
 def _open_raster(
-    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress
+    source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int
 ) -> RasterTruth:
     info = raster.info
     truth = open_class_raster(source.path, info.geobox, info.path)
@@ -165,9 +169,9 @@ def _open_raster(
     declared = source.names or read_class_names(source.path)
     wanted = set(source.names) if source.names else set(found)
     names = {value: declared.get(value, str(value)) for value in found if value in wanted}
-    if len(names) < 2:
+    if len(names) < least:
         raise InputError(
-            f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least two "
-            "are wanted, 0 and nodata count as not labelled."
+            f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least "
+            f"{least} wanted, 0 and nodata count as not labelled."
         )
     return RasterTruth(truth, names)

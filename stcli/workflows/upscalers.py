@@ -83,7 +83,7 @@ class Interpolation:
         return Cost(7 * 8, core_pixel=8 * (factor**2 + 2 * factor))
 
     def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Interpolate band by band."""
+        """Interpolate band by band; see `Upscaler.fine`."""
         for band in block:
             yield interpolate(band, self.how, where.trim)
 
@@ -120,7 +120,7 @@ class Guide:
         return cls(raster, found)
 
     def read(self, window: Window) -> NDArray[Any]:
-        """Read the fine pixels of a window of the coarse raster; NaN where the guide ends."""
+        """Read the fine pixels (guide, row, col) of a coarse window; NaN where the guide ends."""
         s, offset, info = self.nesting.factor[0], self.nesting.offset, self.raster.info
         top, left = s * window.row_off + offset[0], s * window.col_off + offset[1]
         rows, cols = s * window.height, s * window.width
@@ -162,7 +162,7 @@ class LinearGuide:
         return guided_bytes(self.guide.raster.info.count, info.count, factor)
 
     def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Add the weighted detail to the base, band by band."""
+        """Add the weighted detail to the base, band by band; see `Upscaler.fine`."""
         s = self.how.factor
         rows, cols = (slice(s * part.start, s * part.stop) for part in where.trim)
         found = detail(self.guide.read(where.read), s)[:, rows, cols]

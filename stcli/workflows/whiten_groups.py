@@ -25,6 +25,14 @@ TIME_UNITS = {"days": "d", "hours": "h", "seconds": "s", "minutes": "min"}
 def dates_of(times: NDArray[np.float64], path: str, settings: WhitenSettings) -> Dates:
     """Put times on an even lattice, or refuse them.
 
+    Parameters
+    ----------
+    times : ndarray of float64, (date,)
+        Rising.
+    path : str
+        Named in a refusal.
+    settings : WhitenSettings
+
     Raises
     ------
     InputError

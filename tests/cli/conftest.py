@@ -36,6 +36,7 @@ def train(scene):
     def trained(folder, epochs=2, seed=0):
         from stcli.workflows.job import Inputs
         from stcli.workflows.samples import Recipe
+        from stcli.workflows.scenes import LabelledScene
         from stcli.workflows.train_landcover import train_landcover
         from stcli.workflows.truth import LabelSource
 
@@ -45,7 +46,8 @@ def train(scene):
             TrainingSettings(epochs=epochs, seed=seed),
         )
         labels = LabelSource(str(cliworld.LABELS), "class")
-        return train_landcover(Inputs((scene,)), labels, folder, recipe, RunSettings(jobs=1))
+        scenes = [LabelledScene(Inputs((scene,)), (labels,))]
+        return train_landcover(scenes, folder, recipe, RunSettings(jobs=1))
 
     return trained
 

@@ -34,7 +34,7 @@ class Trap:
 
 def test_show_tells_bands_classes_and_checksum(folder):
     shown = cliworld.good("model", "show", folder).out
-    card = cliworld.good("model", "show", folder, "--json").json
+    card = cliworld.good("model", "show", folder, "--json").json["card"]
     assert card["sha256"] in shown
     for name in (*cliworld.BANDS, *cliworld.CLASSES.values()):
         assert name in shown

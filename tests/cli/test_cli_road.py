@@ -180,7 +180,8 @@ def test_train_classify_assess_on_drawn_labels(scene, tmp_path):
     assert [band["name"] for band in card["bands"]] == list(BANDS)
     assert [c["value"] for c in card["classes"]] == [1, 2, 3, 4, 5, 6]
     assert card["metrics"]["split"] == "blocks"
-    assert sorted(p.name for p in model.iterdir()) == ["card.json", "weights.safetensors"]
+    made = sorted(p.name for p in model.iterdir())
+    assert made == ["card.json", "item.json", "report.html", "weights.safetensors"]
     assert "of 137 labels lie outside" in result.err
 
 

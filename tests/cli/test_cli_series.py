@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def stack(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "algorithm",
-    ["ensemble", "discriminant", "svm", pytest.param("network", marks=pytest.mark.slow)],
+    ["ensemble", "discriminant", "svm", "forest", pytest.param("network", marks=pytest.mark.slow)],
 )
 def test_training_is_repeatable_and_its_figures_are_held_out(algorithm, samples, tmp_path):
     run = [
@@ -184,6 +185,26 @@ def test_tiles_do_not_show_in_series(how, stack, series_model, whole, tmp_path):
     found = classified(stack, series_model, tmp_path, "--tile-size", how[0], "-j", how[1])
     assert np.array_equal(found[0], whole[0])
     assert np.array_equal(found[1], whole[1], equal_nan=True)
+
+
+def test_a_crop_moves_nothing_inside(series_model, stack, whole, tmp_path):
+    from stcli.segmentation.slic import halo
+    from stcli.settings import LANDCOVER_SLIC
+
+    top, left = 7, 13
+    reach = halo(replace(LANDCOVER_SLIC, size=16)) + 32  # and the margin of a lattice window
+    assert reach < 110
+    profile = {**PROFILE, "transform": PROFILE["transform"] @ Affine.translation(left, top)}
+    paths = [
+        save(tmp_path / f"k_{day}.tif", read(path)[:, top:, left:], profile, ("RED", "NIR"))
+        for day, path in zip(DATES, stack, strict=True)
+    ]
+    found, proba = classified(paths, series_model, tmp_path)
+    inside = (slice(top + reach, None), slice(left + reach, None))
+    assert np.array_equal(found[reach:, reach:], whole[0][inside])
+    assert np.array_equal(
+        proba[:, reach:, reach:], whole[1][(slice(None), *inside)], equal_nan=True
+    )
 
 
 def test_processes_give_the_same(stack, series_model, whole, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,51 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
     pixels, tokens = network(batch([flat, nothing], SCALING, STEP))
     (pixels.square().mean() + tokens.square().mean()).backward()
     assert all(torch.isfinite(w.grad).all() for w in network.parameters())
+
+
+# --- its settings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"layers": 0}, {"local_width": 0}, {"order": "hilbert"}, {"order": "crossed", "layers": 2}],
+    ids=str,
+)
+def test_a_network_without_a_part_learns_and_keeps_windows_apart(tiny, changed):
+    settings = replace(tiny, **changed)
+    torch.manual_seed(1)
+    network = GLocal(2, 3, settings)
+
+    def run(*windows):
+        return network(batch(windows, SCALING, STEP, settings.order))
+
+    pixels, tokens = run(window(0), window(1))
+    (pixels.square().mean() + tokens.square().mean()).backward()
+    grown = {
+        name: w.grad is not None and bool(w.grad.any()) for name, w in network.named_parameters()
+    }
+    assert all(grown.values()), [name for name, any_ in grown.items() if not any_]
+    with torch.no_grad():
+        beside = [run(window(0), window(n))[0][0] for n in (1, 2)]
+    assert torch.equal(*beside)
+
+
+def test_crossed_layers_scan_the_columns_and_put_tokens_back(tiny):
+    settings = replace(tiny, order="crossed", layers=2)
+    torch.manual_seed(1)
+    network = GLocal(2, 3, settings).eval()
+    made = batch([window(0), window(1)], SCALING, STEP)
+    pixels = made.bands.permute(0, 2, 3, 1)
+    local = network.local(made.bands, made.valid).permute(0, 2, 3, 1)
+    with torch.no_grad():
+        found = network._tokens(torch.cat([pixels, local], dim=3), made)
+        first, second = network.mix
+        mean, deviation = _moments(torch.cat([pixels, local], dim=3), made.index, len(made.shape))
+        t = first(network.embed(torch.cat([mean, deviation, made.shape], dim=1)), made.starts)
+        turned = second(t[made.across], made.starts)
+        wanted = torch.empty_like(turned)
+        wanted[made.across] = turned
+    assert torch.equal(found, network.token_norm(wanted))
 
 
 # --- the parts ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcli.landcover.split import Split, draw_blocks, draw_pixels
+from stcli.landcover.split import Split, draw_blocks, draw_folds, draw_pixels
 
 place = st.tuples(st.integers(-60, 60), st.integers(-60, 60))
 extent = st.tuples(st.integers(1, 30), st.integers(1, 30))
@@ -103,3 +103,29 @@ def test_numbers_are_even_and_unrelated_between_neighbours_and_seeds(lattice):
     for x, y in ((a, b), (a[1:], a[:-1]), (a[:, 1:], a[:, :-1]), (a, a.T)):
         off = ~np.eye(*x.shape, dtype=bool)
         assert abs(np.corrcoef(x[off], y[off])[0, 1]) < 6 * deviation
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0, 0, 1, 40]), min_size=3, max_size=3), min_size=4, max_size=9
+    ),
+    st.integers(2, 4),
+    st.integers(0, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_folds_deal_every_block_once_and_evenly(table, number, seed):
+    counts = {(0, n // 3, n % 3 - 1): np.array(row) for n, row in enumerate(table) if sum(row)}
+    if len(counts) < number:
+        return
+    folds = draw_folds(counts, number, seed)
+    assert sorted(block for fold in folds for block in fold) == sorted(counts)
+    sizes = [len(fold) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+    assert folds == draw_folds(counts, number, seed)
+
+
+def test_no_fold_holds_all_of_a_class_where_that_can_be():
+    counts = {(0, 0, n): np.array([100, 20 if n in (3, 4) else 0, 5]) for n in range(12)}
+    for seed in range(5):
+        folds = draw_folds(counts, 3, seed)
+        assert all(not {(0, 0, 3), (0, 0, 4)} <= fold for fold in folds)

@@ -15,7 +15,8 @@ from stcli.workflows.assess import assess
 from stcli.workflows.job import Inputs, Output, refuse_clash, silent
 from stcli.workflows.scaling import band_scaling, sample_block, sample_step, scaling_of
 from stcli.workflows.segment import segment
-from stcli.workflows.train_landcover import block_side, refuse_folder
+from stcli.workflows.survey import block_side
+from stcli.workflows.train_landcover import refuse_folder
 from stcli.workflows.truth import LabelSource, open_truth
 
 ROOT = Path(__file__).parents[2]

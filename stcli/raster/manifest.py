@@ -1,0 +1,52 @@
+"""A manifest: a CSV table that names files, a row for each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from stcli.errors import InputError
+
+
+def read_manifest(
+    path: str, wanted: Sequence[str], optional: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Read the rows of a CSV file with a header.
+
+    Parameters
+    ----------
+    path : str
+    wanted, optional : sequence of str
+        Columns that must be there and filled in each row, and those that may be.
+
+    Returns
+    -------
+    list of dict
+        Column to cell, stripped; optional ones are "" where absent or empty.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, a column is missing or unknown, a cell is empty, or there is no row.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            columns, rows = list(table.fieldnames or ()), list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error}).") from error
+    names = [name.strip() for name in columns]
+    if not set(wanted) <= set(names) <= {*wanted, *optional}:
+        raise InputError(
+            f"{path}: columns {', '.join(names) or 'none'} found, wanted {', '.join(wanted)}"
+            f"{' and perhaps ' + ', '.join(optional) if optional else ''}."
+        )
+    found = [{n.strip(): (v or "").strip() for n, v in row.items() if n} for row in rows]
+    for number, row in enumerate(found, start=2):
+        empty = [name for name in wanted if not row[name]]
+        if empty:
+            raise InputError(f"{path}: line {number} has no {empty[0]}; fill it in.")
+    if not found:
+        raise InputError(f"{path}: no row found, at least one is wanted.")
+    return [{name: row.get(name, "") for name in (*wanted, *optional)} for row in found]

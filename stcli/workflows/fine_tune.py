@@ -1,0 +1,93 @@
+"""``--init``: a training that begins with the weights of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stcli.errors import ModelError, UsageError
+from stcli.landcover.learning import given_weights
+from stcli.landcover.network import ARCHITECTURE
+from stcli.landcover.neural import scaling_of
+from stcli.landcover.prediction import Classifier, load_model
+from stcli.raster.read import Raster
+from stcli.settings import NetworkSettings, SlicSettings
+from stcli.workflows.samples import Recipe
+from stcli.workflows.survey import Survey
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins: a model, or None for random weights."""
+
+    model: Classifier | None
+
+    @classmethod
+    def of(cls, folder: Path | None) -> Start:
+        """Open a model.
+
+        Raises
+        ------
+        ModelError
+            When it is damaged, or no network of this kind.
+        """
+        if folder is None:
+            return cls(None)
+        model = load_model(folder)
+        if model.card.architecture != ARCHITECTURE:
+            raise ModelError(
+                f"{folder}: a model of kind '{model.card.architecture}' found, --init wants "
+                f"'{ARCHITECTURE}'."
+            )
+        return cls(model)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the weights; empty without any."""
+        return "" if self.model is None else self.model.card.sha256
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Take the network and the segmentation that the weights were made for.
+
+        Raises
+        ------
+        UsageError
+            Another algorithm is wanted.
+        """
+        if self.model is None:
+            return recipe
+        if recipe.algorithm != "network":
+            raise UsageError(f"--init: begins a network, and --algorithm is {recipe.algorithm}.")
+        card = self.model.card
+        network, slic = NetworkSettings(**card.network), SlicSettings(**card.segmentation)
+        return replace(recipe, network=network, slic=slic)
+
+    def scaled(self, found: Survey, raster: Raster) -> Survey:
+        """Take the band scaling that the weights were made for, if the bands are the same.
+
+        Raises
+        ------
+        ModelError
+            When they are not.
+        """
+        if self.model is None:
+            return found
+        self.model.check_bands(raster.info.path, raster.info.band_names)
+        return replace(found, scaling=scaling_of(self.model.card))
+
+    def weights(self, classes: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Weights to begin with, and a note where the class heads are made anew."""
+        if self.model is None:
+            return {}, ()
+        card = self.model.card
+        kept = given_weights(self.model.folder, card, classes)
+        before = tuple(c.name for c in card.classes)
+        note = f"--init: {len(before)} classes ({', '.join(before)}) before, the head is made anew"
+        return kept, () if before == classes else (note,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Name the model, for the card."""
+        if self.model is None:
+            return {}
+        return {"init": {"model": self.model.folder.name, "sha256": self.sha256}}

@@ -1,0 +1,382 @@
+"""Training: folds, many scenes, mixed labels, given weights, and going on after a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from cliworld import LABELS, NETWORK, call, save, scene
+from rasterio.features import rasterize
+from rasterio.windows import Window
+
+from stcli.cli.parsing import parse_side
+from stcli.errors import InputError, ModelError, UsageError
+from stcli.settings import RunSettings, SlicSettings, TrainingSettings
+from stcli.workflows.job import Inputs
+from stcli.workflows.samples import Recipe
+from stcli.workflows.scenes import LabelledScene, MixedTruth, joined_legend, opened, read_scenes
+from stcli.workflows.survey import block_side
+from stcli.workflows.train_landcover import Ears, Fitting, train_landcover
+from stcli.workflows.truth import LabelSource
+
+SLIC = SlicSettings(size=36, iterations=1)
+QUICK = TrainingSettings(epochs=2)
+DRAWN = LabelSource(str(LABELS), "class")
+
+
+def fit(scenes, folder, training=QUICK, fitting=None, ears=None):
+    recipe = Recipe(SLIC, NETWORK, training)
+    return train_landcover(scenes, folder, recipe, RunSettings(jobs=1), fitting, ears)
+
+
+@pytest.fixture
+def one(scene_path):
+    return [LabelledScene(Inputs((scene_path,)), (DRAWN,))]
+
+
+@pytest.fixture
+def scene_path(world):
+    return str(world / "scene.tif")
+
+
+@pytest.fixture(scope="session")
+def folded(world):
+    """Give a model trained in three folds."""
+    scenes = [LabelledScene(Inputs((str(world / "scene.tif"),)), (DRAWN,))]
+    training = replace(QUICK, folds=3, block=200.0, block_unit="m")
+    return fit(scenes, world / "folded", training)
+
+
+# --- folds --------------------------------------------------------------------------------------
+
+
+def test_folds_hold_out_each_labelled_pixel_once(folded):
+    metrics, data = folded.card.metrics, folded.card.data
+    labelled = sum(data["labelled_pixels"].values())
+    assert metrics["validation"]["total"] == labelled
+    assert [fold["fold"] for fold in metrics["folds"]] == [1, 2, 3]
+    assert sum(fold["labelled"] for fold in metrics["folds"]) == labelled
+    each = [fold["overall"] for fold in metrics["folds"]]
+    together = metrics["out_of_fold"]["overall"]
+    assert together["mean"] == pytest.approx(np.mean(each))
+    assert together["std"] == pytest.approx(np.std(each, ddof=1))
+    assert data["blocks"]["side_px"] == 20
+    held = [tuple(block) for blocks in data["blocks"]["held"].values() for block in blocks]
+    assert len(held) == len(set(held))
+
+
+def test_folds_calibrate_and_train_once_more_on_everything(folded):
+    assert list(folded.outcome.curves) == ["fold 1", "fold 2", "fold 3", "final fit"]
+    assert all(len(curve) == 2 for curve in folded.outcome.curves.values())
+    fitted = folded.card.calibration
+    assert fitted.temperature > 0
+    assert 0 <= fitted.ece_after <= 1
+    assert fitted.conformal["0.8"] >= fitted.conformal["0.95"]
+    assert set(fitted.conformal) == set(fitted.coverage_found)
+
+
+def test_a_class_of_one_block_is_named_as_unlearnable(world, tmp_path):
+    profile = scene()[1]
+    labels = np.zeros((1, 200, 220), np.uint8)
+    labels[0, 10:190:9, 10:200:9] = 1 + np.arange(22) % 2
+    labels[0, 12:18, 12:18] = 3  # in one block only
+    source = LabelSource(save(tmp_path / "labels.tif", labels, profile, nodata=0))
+    scenes = [LabelledScene(Inputs((str(world / "scene.tif"),)), (source,))]
+    training = replace(QUICK, folds=2, final_fit=False, epochs=1, block=400.0)
+    model = fit(scenes, tmp_path / "model", training)
+    (fold,) = [f for f in model.card.metrics["folds"] if f["unlearnable"]]
+    assert fold["unlearnable"] == ["3"]
+    assert any("3 could not have been learnt" in note for note in model.notes)
+    right = fold["overall"] * fold["labelled"]
+    assert fold["learnable_overall"] == pytest.approx(right / (fold["labelled"] - 36))
+    assert list(model.outcome.curves) == ["fold 1", "fold 2"]
+
+
+def test_more_folds_than_blocks_are_refused(one, tmp_path):
+    with pytest.raises(InputError, match="choose a smaller --block"):
+        fit(one, tmp_path / "model", replace(QUICK, folds=9, block=1e5))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("1km", (1000, "m")), ("500m", (500, "m")), ("0.25", (0.25, "crs"))]
+)
+def test_a_block_has_a_unit(text, wanted):
+    assert parse_side(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "km", "1 mile", "one"])
+def test_a_block_without_a_number_is_refused(text):
+    with pytest.raises(UsageError, match=r"found, a length such as 500m, 1km or 0\.1 wanted"):
+        parse_side(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"folds": 1}, "--folds: found 1, wanted >= 2."),
+        ({"folds": 3, "split": "random"}, "--folds: found --split random, wanted --split blocks."),
+        ({"block_unit": "mile"}, "--block: found mile, wanted a unit of m or none."),
+    ],
+)
+def test_settings_of_folds_that_cannot_be_are_refused(changed, said):
+    with pytest.raises(UsageError) as found:
+        TrainingSettings(**changed)
+    assert str(found.value) == said
+
+
+def test_metres_are_not_measured_without_a_crs(tmp_path):
+    array, profile = scene()
+    path = save(tmp_path / "bare.tif", array, profile, crs=None)
+    with Inputs((path,)).open() as raster:
+        assert block_side(raster, 50.0) == 5
+        with pytest.raises(InputError, match="has no CRS, in which --block in metres could be mea"):
+            block_side(raster, 50.0, "m")
+
+
+def test_the_report_stands_alone_and_shows_what_was_measured(folded):
+    text = (folded.folder / "report.html").read_text()
+    assert text.count("<img") == text.count("data:image/png;base64,") == 5
+    assert "http" not in text
+    assert "<script" not in text
+    for heading in ("How it learnt", "Classes", "Folds", "How sure it may be", "Maps"):
+        assert f"<h2>{heading}</h2>" in text
+    for fold in folded.card.metrics["folds"]:
+        assert f">{fold['overall']:.4g}<" in text
+
+
+# --- going on after a kill ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [1, 5, 8])
+def test_a_killed_training_goes_on_to_the_same_bytes(folded, one, tmp_path, after):
+    training = replace(QUICK, folds=3, block=200.0, block_unit="m")
+    heard = []
+
+    def stop(epoch, epochs, values):
+        heard.append((epoch, epochs))
+        if epoch == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(one, tmp_path / "model", training, ears=Ears(figures=stop))
+    assert not (tmp_path / "model").exists()
+    assert heard == [(n, 8) for n in range(1, after + 1)]
+    heard.clear()
+    found = fit(one, tmp_path / "model", training, ears=Ears(figures=lambda *of: heard.append(of)))
+    assert [of[0] for of in heard] == list(range(after + 1, 9))
+    assert found.card.sha256 == folded.card.sha256
+    assert found.card.metrics == folded.card.metrics
+    assert found.card.calibration == folded.card.calibration
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, None])
+def test_other_settings_begin_anew_and_so_does_no_resume(one, tmp_path, changed):
+    def stop(epoch, epochs, values):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(one, tmp_path / "model", QUICK, ears=Ears(figures=stop))
+    heard = []
+    ears = Ears(figures=lambda epoch, *of: heard.append(epoch))
+    training = replace(QUICK, **(changed or {}))
+    fit(one, tmp_path / "model", training, Fitting(resume=changed is not None), ears)
+    assert heard == [1, 2]
+
+
+# --- many scenes --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Write the small scene as two files, and a manifest of them."""
+    array, profile = scene()
+    made = []
+    for name, first in (("west", 0), ("east", 110)):
+        transform = rasterio.windows.transform(Window(first, 0, 110, 200), profile["transform"])
+        part = np.ascontiguousarray(array[:, :, first : first + 110])
+        made.append(save(tmp_path / f"{name}.tif", part, profile, transform=transform))
+    rows = [f"{Path(path).name},{LABELS},class" for path in made]
+    (tmp_path / "scenes.csv").write_text("\n".join(["input,labels,class_column", *rows]))
+    return made
+
+
+def test_two_halves_are_surveyed_as_the_whole(sides, one, tmp_path, world):
+    scenes = read_scenes(str(tmp_path / "scenes.csv"), Inputs(()), None)
+    assert [s.inputs.paths[0] for s in scenes] == sides
+    training = replace(QUICK, epochs=1, block=400.0)
+    halves = fit(scenes, tmp_path / "halves", training).card
+    whole = fit(one, tmp_path / "whole", training).card
+    assert [c.name for c in halves.classes] == [c.name for c in whole.classes]
+    assert halves.data["labelled_pixels"] == whole.data["labelled_pixels"]
+    assert halves.data["blocks"] == whole.data["blocks"]
+    assert [len(s["inputs"]) for s in halves.data["scenes"]] == [1, 1]
+
+
+def test_scenes_of_other_bands_or_pixels_are_refused_by_name(sides, tmp_path):
+    array, profile = scene()
+    profile["transform"] = profile["transform"] * profile["transform"].scale(2)
+    coarse = save(tmp_path / "coarse.tif", array, profile)
+    scenes = [LabelledScene(Inputs((path,)), (DRAWN,)) for path in (sides[0], coarse)]
+    with pytest.raises(InputError, match=r"coarse.tif: pixels of 20 x 20 found.*west.tif has 10"):
+        fit(scenes, tmp_path / "model")
+    scenes[1] = LabelledScene(Inputs((sides[1],), bands=(1, 2)), (DRAWN,))
+    with pytest.raises(InputError, match=r"east.tif: bands B02, B03 found"):
+        fit(scenes, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("a.tif", "are wanted, or --manifest"),
+        ("a.tif b.tif --labels l.gpkg --pair", "2 inputs and 1 --labels found"),
+        ("a.tif --manifest s.csv", "leave them out"),
+    ],
+)
+def test_unclear_scenes_are_refused(words, said, tmp_path):
+    found = call("train", "landcover", *words.split(), "-o", tmp_path / "model")
+    assert found.code == 2
+    assert said in found.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("input,truth\na,b\n", "columns input, truth found"),
+        ("input,labels\n", "no row found, at least one is wanted."),
+        ("input,labels\na,\n", "line 2 has no labels; fill it in."),
+        (None, "cannot be read as CSV"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path, text, said):
+    path = tmp_path / "scenes.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_scenes(str(path), Inputs(()), None)
+
+
+# --- mixed labels -------------------------------------------------------------------------------
+
+
+def test_polygons_points_and_a_raster_label_one_scene(scene_path, tmp_path):
+    frame = geopandas.read_file(LABELS)
+    profile = scene()[1]
+    burnt = rasterize(
+        [(g, 1 + (c == "water")) for g, c in zip(frame.geometry, frame["class"], strict=True)],
+        (200, 220),
+        transform=profile["transform"],
+        dtype="uint8",
+    )
+    burnt[:, 110:] = 0
+    with rasterio.open(
+        tmp_path / "raster.tif", "w", **{**profile, "count": 1, "nodata": 0, "dtype": "uint8"}
+    ) as dataset:
+        dataset.write(burnt[None])
+    points = frame.assign(geometry=frame.representative_point())
+    points.to_file(tmp_path / "points.gpkg")
+    sources = (
+        LabelSource(str(tmp_path / "points.gpkg"), "class"),
+        LabelSource(str(tmp_path / "raster.tif"), names={1: "land", 2: "water"}),
+    )
+    scenes = [LabelledScene(Inputs((scene_path,)), sources)]
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None) as (room,):
+        found = room.truth.read(Window(0, 0, 220, 200))
+        names = dict(enumerate(room.truth.classes, start=1))
+        assert room.truth.values[:2] == (1, 2)
+    assert names[1] == "land"
+    assert names[2] == "water"
+    drawn = found > 2
+    assert 0 < drawn.sum() < 137  # points of other classes than those of the raster
+    assert np.array_equal(found[:, :110][~drawn[:, :110]] > 0, burnt[:, :110][~drawn[:, :110]] > 0)
+
+
+class Given:
+    """Labels by hand."""
+
+    def __init__(self, classes, values, labels=None):
+        self.classes, self.values, self.labels = classes, values, labels
+
+    def read(self, window):
+        return self.labels
+
+
+def test_the_first_source_counts_where_two_overlap():
+    first = Given(("b", "c"), (1, 2), np.array([[0, 1, 2]], np.uint8))
+    second = Given(("a", "b"), (1, 2), np.array([[1, 1, 0]], np.uint8))
+    mixed = MixedTruth([first, second], {"a": 1, "b": 2, "c": 3})
+    assert mixed.read(None).tolist() == [[1, 2, 3]]
+
+
+def test_legends_are_joined_by_name():
+    raster, drawn = LabelSource("r.tif"), LabelSource("d.gpkg", "class")
+    legend = joined_legend(
+        [drawn, raster], [Given(("corn", "water"), (1, 2)), Given(("water", "town"), (1, 4))]
+    )
+    assert legend == {"water": 1, "corn": 2, "town": 4}
+    with pytest.raises(InputError, match="value 1 is town here and water"):
+        joined_legend([raster, raster], [Given(("water",), (1,)), Given(("town",), (1,))])
+    many = [Given(tuple(f"{letter}{n}" for n in range(200)), range(1, 201)) for letter in "ab"]
+    with pytest.raises(InputError, match="more than 255 classes in all labels together"):
+        joined_legend([drawn, drawn], many)
+
+
+# --- other algorithms ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["forest", "svm"])
+def test_folds_and_calibration_take_any_algorithm(one, tmp_path, algorithm, scene_path):
+    training = replace(QUICK, folds=2, block=200.0, final_fit=False)
+    recipe = Recipe(SLIC, NETWORK, training, algorithm)
+    found = train_landcover(one, tmp_path / "model", recipe, RunSettings(jobs=1))
+    metrics = found.card.metrics
+    assert metrics["epoch"] == 0
+    assert sum(fold["labelled"] for fold in metrics["folds"]) == metrics["validation"]["total"]
+    assert metrics["validation"]["overall"] > 0.3
+    assert found.card.calibration.temperature > 0
+    assert "learns in one step" in (tmp_path / "model" / "report.html").read_text()
+    done = call("classify", scene_path, tmp_path / "map.tif", "--model", tmp_path / "model", "-q")
+    assert done.code == 0, done.err
+
+
+# --- given weights ------------------------------------------------------------------------------
+
+
+def test_a_training_begins_with_a_models_weights(trained, one, tmp_path):
+    still = TrainingSettings(epochs=1, learning_rate=0.0, weight_decay=0.0)
+    found = fit(one, tmp_path / "model", still, Fitting(init=Path(trained)))
+    assert read_bytes(tmp_path / "model") == read_bytes(trained)
+    assert found.card.data["init"]["model"] == Path(trained).name
+    assert found.notes == ()
+
+
+def test_other_classes_get_a_head_of_their_own(trained, scene_path, tmp_path):
+    labels = np.zeros((1, 200, 220), np.uint8)
+    labels[0, 10:190:9, 10:200:9] = 1 + np.arange(22) % 2
+    source = LabelSource(save(tmp_path / "labels.tif", labels, scene()[1], nodata=0))
+    scenes = [LabelledScene(Inputs((scene_path,)), (source,))]
+    found = fit(scenes, tmp_path / "model", replace(QUICK, epochs=1), Fitting(init=Path(trained)))
+    assert any("the head is made anew" in note for note in found.notes)
+    assert len(found.card.classes) == 2
+
+
+def test_only_a_network_begins_with_given_weights(trained, one, tmp_path):
+    recipe = Recipe(SLIC, NETWORK, QUICK, "forest")
+    with pytest.raises(UsageError, match="--init: begins a network, and --algorithm is forest"):
+        train_landcover(one, tmp_path / "m", recipe, RunSettings(jobs=1), Fitting(init=trained))
+
+
+def test_other_bands_are_refused_for_given_weights(trained, scene_path, tmp_path):
+    scenes = [LabelledScene(Inputs((scene_path,), bands=(1, 2)), (DRAWN,))]
+    with pytest.raises(ModelError, match="2 bands"):
+        fit(scenes, tmp_path / "model", QUICK, Fitting(init=Path(trained)))
+
+
+def read_bytes(folder):
+    """The weights as bytes."""
+    return (Path(folder) / "weights.safetensors").read_bytes()
