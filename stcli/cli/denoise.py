@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
-from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings
+from stcli.errors import UsageError
+from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
 
 
 def command(
@@ -19,18 +20,39 @@ def command(
     model: options.NoiseModel = "additive",
     levels: options.NoiseLevels = NoiseMapSettings.levels,
     window: options.NoiseWindow = NoiseMapSettings.window,
+    method: Annotated[
+        Literal["wavelet", "similar"] | None,
+        typer.Option(
+            "--method",
+            help="Shrink wavelet coefficients, or average similar pixels (default for "
+            "multiplicative noise).",
+        ),
+    ] = None,
     wavelet: Annotated[
-        str, typer.Option("--wavelet", help="Orthogonal wavelet, such as haar, db4 or sym8.")
-    ] = ShrinkSettings.wavelet,
+        str | None,
+        typer.Option(
+            "--wavelet", help="Orthogonal wavelet, such as haar, db4 or sym8. [default: db4]"
+        ),
+    ] = None,
     depth: Annotated[
-        int, typer.Option("--depth", help="Wavelet levels that are shrunk.")
-    ] = ShrinkSettings.depth,
+        int | None, typer.Option("--depth", help="Wavelet levels that are shrunk. [default: 4]")
+    ] = None,
     passes: Annotated[
-        int, typer.Option("--passes", help="1, or 2 to take energies from a first result.")
-    ] = ShrinkSettings.passes,
+        int | None,
+        typer.Option("--passes", help="1, or 2 to take energies from a first result. [default: 2]"),
+    ] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(
+            "--search", help="Side of the square searched for similar pixels, odd. [default: 19]"
+        ),
+    ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", help="Factor on the measured noise.")
-    ] = ShrinkSettings.strength,
+        float | None,
+        typer.Option(
+            "--strength", help="Factor on the measured noise. [default: 1; of similar: 2]"
+        ),
+    ] = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -44,7 +66,7 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Denoise a raster: wavelet shrinkage with a local noise map.
+    """Denoise a raster: wavelets shrunk, or similar pixels averaged, by its noise.
 
     Example: stcli denoise scene.tif clean.tif --noise local
     """
@@ -53,14 +75,16 @@ def command(
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
-    shrink = ShrinkSettings(wavelet=wavelet, depth=depth, passes=passes, strength=strength)
+    method = method or ("similar" if model == "multiplicative" else "wavelet")
+    given = {"wavelet": wavelet, "depth": depth, "passes": passes, "search": search}
+    how = _settings(method, {**given, "strength": strength})
     pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = denoise(
             Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             noise,
-            (NoiseMapSettings(levels=levels, window=window, model=model), shrink),
+            (NoiseMapSettings(levels=levels, window=window, model=model), how),
             RunSettings(tile_size, memory, jobs),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
@@ -74,6 +98,23 @@ def command(
         console.say(f"{path}: {result.kept} values kept as they are, no noise measured there")
     if json:
         print_json(asdict(result))
+
+
+def _settings(method: str, given: dict[str, Any]) -> ShrinkSettings | SimilarSettings:
+    """Make a method's settings of the options given.
+
+    Raises
+    ------
+    UsageError
+        An option of the other method.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    kind: Any = SimilarSettings if method == "similar" else ShrinkSettings
+    for name in sorted(named.keys() - kind.__dataclass_fields__.keys()):
+        other = "wavelet" if method == "similar" else "similar"
+        raise UsageError(f"--{name}: belongs to --method {other}, found with --method {method}.")
+    settings: ShrinkSettings | SimilarSettings = kind(**named)
+    return settings
 
 
 command.__name__ = "denoise"

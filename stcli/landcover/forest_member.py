@@ -29,7 +29,7 @@ class Trees:
 
     @classmethod
     def fit(cls, features: NDArray[np.float64], truth: NDArray[np.int64], seed: int) -> Self:
-        """Fit; truth counts the K classes from 0."""
+        """Fit to features (n, f); truth (n,) counts the K classes from 0."""
         x = features.astype(np.float32)
         state = fit_forest(x, truth, int(truth.max()) + 1, seed, _SETTINGS)
         return cls(**{name: tensor.numpy() for name, tensor in state.items()})

@@ -41,7 +41,7 @@ def route(points: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def length(points: NDArray[np.float64], order: NDArray[np.int64]) -> float:
-    """Length of the path through points in an order, in their unit."""
+    """Length of the path through points (n, 2) in an order (n,), in their unit."""
     steps = np.diff(points[order], axis=0)
     return float(np.hypot(steps[:, 0], steps[:, 1]).sum())
 

@@ -7,44 +7,52 @@ S(t, f) = S0(f) · R(t, f): a stationary density, finely resolved in frequency, 
 1. the frame is whitened by S0, transformed, and squared; powers are averaged over the series;
 2. *broad*: in each time cell, the trimmed mean over bands of log power relative to the band's
    median over time, smoothed in time;
-3. *bands*: what is left, band by band, smoothed in time.
+3. *bands*: each band takes the broad change, none, or one predicted from the band and from as
+   many as eight bands about it.
 
-Each smoothing is a running trimmed mean, so neither a transient of a few cells nor a line moves
-it. Its width is chosen from a few by leaving the middle cell out and predicting it. The gate:
-unless that beats a constant by `SIGNIFICANCE` standard errors, alone or together with the
-neighbouring bands, nothing is changed and S is S0. Without the gate a whitener follows chance
-and erases signals. What is changed is calibrated: the power left over is 1 again.
+How it is smoothed is `stcli.noise.smoothing`. The gate: unless what changes is significant and,
+for the broad step, more than a cell's own noise, and for a band, shared by most of the
+neighbouring ones, nothing is changed and S is S0. Without the gate a whitener follows chance and
+erases signals. What is changed is calibrated: the power left over is 1 again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from stcli.noise.frame import Frame, frame, pad
+from stcli.noise.smoothing import Prediction, Smoother, mix, predict, trimmed
 from stcli.noise.stationary import gain, segment_length, welch
 from stcli.noise.wdm import forward
 
-#: Standard errors by which a change in time must show.
-SIGNIFICANCE = 3.0
-#: Cells on either side of one that, like itself, have no say in its band's power: a signal that
-#: short does not whiten itself away.
-GUARD = 3
-#: Bands that are judged together.
+#: Standard errors by which a change in time must show: of all bands, and of the median of
+#: `NEIGHBOURHOOD` bands.
+BROAD_ERRORS, BAND_ERRORS = 4.0, 10.0
 NEIGHBOURHOOD = 5
-#: Share of a window that is left out at each end.
-TRIM = 0.2
-#: Widths in time cells that smoothing chooses from.
-BROAD_WIDTHS = (7, 13, 25)
-BAND_WIDTHS = (13, 25)
+#: What a broad change must explain, in the noise of a single cell.
+EXPLAINED = 1.0
 #: Rows of a band, in the broad and in the band step.
 BROAD_ROWS = 8
 BAND_ROWS = 2
+#: Bands on either side that a band's change is predicted from.
+REACHES = (0, 1, 2, 4)
+#: Smoothers that the steps choose from. The narrow ones of the broad step are for bursts; a
+#: signal seldom fills all bands.
+BROAD = (
+    Smoother(7, 0),
+    Smoother(13, 1),
+    Smoother(25, 3),
+    Smoother(25, 3, True),
+    Smoother(49, 3, True),
+    Smoother(97, 3, True),
+)
+BANDS = (Smoother(49, 6, True), Smoother(97, 6, True))
 
 
 @dataclass(frozen=True)
@@ -165,18 +173,56 @@ def _log_gain(power: NDArray[np.float64], series: int) -> NDArray[np.float64]:
     Row 0 holds the level: it follows its neighbour.
     """
     power = np.concatenate([power[1:2], power[1:]])
+    change = _by_band(_banded(power, BAND_ROWS), _broad(power))
+    moved = change.any(axis=1)
+    excess = _excess(power / np.exp(_spread(change, len(power))), BAND_ROWS, series)
+    change[moved] += excess[moved, None]
+    return _spread(change, len(power))
+
+
+def _broad(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log gain that all bands share, (1, Nt); 0 throughout where it does not show."""
     bands = _banded(power, BROAD_ROWS)
-    bands = bands - np.median(bands, axis=1, keepdims=True)
-    broad = smooth(_trimmed(bands.T)[None], BROAD_WIDTHS)
-    left = power / np.exp(broad)
+    y = trimmed((bands - np.median(bands, axis=1, keepdims=True)).T)[None]
+    predictions = predict(y, BROAD)
+    if not predictions:
+        return np.zeros(y.shape)
+    found = mix(y, predictions)
+    shows = found.errors[0] > BROAD_ERRORS and found.explained[0] > EXPLAINED
+    return found.change if shows else np.zeros(y.shape)
+
+
+def _by_band(y: NDArray[np.float64], broad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log gain of log powers of bands (bands, Nt); 0 throughout where no change shows.
+
+    Each band takes the common change where that predicts it better than a constant does, and what
+    its neighbourhood predicts where that is better still by `BAND_ERRORS`.
+    """
+    level = trimmed(y)[:, None]
+    common, change = [], np.zeros(y.shape)
     if broad.any():
-        broad = broad + np.median(_excess(left, BROAD_ROWS, series))
-        left = power / np.exp(broad)
-    fine = smooth(_banded(left, BAND_ROWS), BAND_WIDTHS, GUARD)
-    moved = fine.any(axis=1)
-    excess = _excess(left / np.exp(_spread(fine, len(power))), BAND_ROWS, series)
-    fine[moved] += excess[moved, None]
-    return broad + _spread(fine, len(power))
+        common = [Prediction(level + broad - trimmed(broad), float(y.size))]
+        change = mix(y, common).change
+    near = _near(y, level)
+    if not near:
+        return change
+    beyond = [Prediction(p.values - change, p.cells) for p in near]
+    errors = mix(y - change, beyond).errors
+    shows = median_filter(errors, NEIGHBOURHOOD, mode="nearest") > BAND_ERRORS
+    return np.where(shows[:, None], mix(y, common + near).change, change)
+
+
+def _near(y: NDArray[np.float64], level: NDArray[np.float64]) -> list[Prediction]:
+    """Predict bands from themselves and from those about them, relative to their medians."""
+    even = np.exp(y - np.median(y, axis=1, keepdims=True))
+    found = []
+    for reach in REACHES:
+        padded = np.pad(even, ((reach, reach), (0, 0)), mode="symmetric")
+        mean = np.log(sliding_window_view(padded, 2 * reach + 1, axis=0).mean(axis=-1))
+        mean += level - trimmed(mean)[:, None]
+        bands = 2 * reach + 1
+        found += [Prediction(p.values, p.cells * bands) for p in predict(mean, BANDS)]
+    return found
 
 
 def _spread(bands: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
@@ -199,52 +245,3 @@ def _banded(power: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     """Log of the mean power of each band of `rows` rows, (bands, Nt)."""
     rows = min(rows, len(power))
     return np.log(np.add.reduceat(power, np.arange(0, len(power), rows), axis=0) / rows)
-
-
-def smooth(y: NDArray[np.float64], widths: tuple[int, ...], guard: int = 0) -> NDArray[np.float64]:
-    """Smooth log powers (bands, times) in time by the width that predicts best, less their level.
-
-    Returns
-    -------
-    ndarray, (bands, times)
-        0 where no width beats a constant significantly.
-    """
-    level = _trimmed(y)[:, None]
-    constant = (y - level) ** 2
-    best, least = np.zeros(y.shape), constant.mean(axis=1)
-    for width in widths:
-        if 2 * width > y.shape[1]:
-            break
-        half = width // 2
-        windows = sliding_window_view(
-            np.pad(y, ((0, 0), (half, half)), mode="reflect"), width, axis=1
-        )
-        others = _trimmed(np.delete(windows, slice(half - guard, half + guard + 1), axis=2))
-        loss = (y - others) ** 2
-        better = (loss.mean(axis=1) < least) & (_errors(constant - loss, width) > SIGNIFICANCE)
-        found = others if guard else _trimmed(windows)
-        best[better] = found[better] - level[better]
-        least[better] = loss[better].mean(axis=1)
-    return best
-
-
-def _errors(difference: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Mean of a difference in its standard errors, along the last axis.
-
-    Within a width the differences share their windows: they count as one. Neighbouring bands
-    speak together: what changes in time seldom changes in one band alone.
-    """
-    error = difference.std(axis=1) / np.sqrt(difference.shape[1] / width)
-    errors = difference.mean(axis=1) / np.where(error > 0, error, np.inf)
-    width = min(NEIGHBOURHOOD, errors.size)
-    together = np.convolve(errors, np.ones(width), "same") / np.sqrt(width)
-    strongest: NDArray[np.float64] = np.maximum(errors, together)
-    return strongest
-
-
-def _trimmed(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Trimmed mean along the last axis."""
-    ordered = np.sort(values, axis=-1)
-    cut = int(values.shape[-1] * TRIM)
-    mean: NDArray[np.float64] = ordered[..., cut : values.shape[-1] - cut].mean(axis=-1)
-    return mean

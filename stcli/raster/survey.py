@@ -21,7 +21,7 @@ def pixel_centres(geobox: GeoBox, place: NDArray[np.int64]) -> NDArray[np.float6
 
 
 def in_metres(geobox: GeoBox, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates on a plane about the points' middle in metres; unchanged without a CRS."""
+    """Coordinates (n, 2) on a plane about their middle in metres; unchanged without a CRS."""
     import pyproj
 
     if geobox.crs is None or not len(xy):

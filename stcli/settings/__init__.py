@@ -14,7 +14,13 @@ from stcli.settings.landcover import (
     SvmSettings,
     TrainingSettings,
 )
-from stcli.settings.noise import DestripeSettings, NoiseMapSettings, ShrinkSettings, WhitenSettings
+from stcli.settings.noise import (
+    DestripeSettings,
+    NoiseMapSettings,
+    ShrinkSettings,
+    SimilarSettings,
+    WhitenSettings,
+)
 from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
@@ -45,6 +51,7 @@ __all__ = [
     "RunSettings",
     "SeriesSettings",
     "ShrinkSettings",
+    "SimilarSettings",
     "SlicSettings",
     "SvmSettings",
     "TemporalSettings",

@@ -77,6 +77,33 @@ class ShrinkSettings:
 
 
 @dataclass(frozen=True)
+class SimilarSettings:
+    """Means of similar pixels.
+
+    Attributes
+    ----------
+    search : int
+        Side in pixels of the square in which similar pixels are looked for, odd.
+    around : int
+        Side in pixels of the square by which two pixels are compared, odd.
+    strength : float
+        Factor on the noise's deviation. Most speckled products share noise between neighbours,
+        of which the noise map sees about half.
+    """
+
+    search: int = 19
+    around: int = 3
+    strength: float = 2.0
+
+    def __post_init__(self) -> None:
+        odd = 3 <= self.search <= 65 and self.search % 2 == 1
+        check(odd, "--search", self.search, "an odd number of pixels from 3 to 65")
+        odd = 1 <= self.around <= 15 and self.around % 2 == 1
+        check(odd, "around", self.around, "an odd number of pixels from 1 to 15")
+        check(0 < self.strength < math.inf, "--strength", self.strength, "> 0 and finite")
+
+
+@dataclass(frozen=True)
 class DestripeSettings:
     """Stripes of single detectors, found by medians over a column and taken out.
 

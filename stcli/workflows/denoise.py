@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +13,17 @@ from rasterio.windows import Window
 
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
+from stcli.noise import shrink as wavelet
+from stcli.noise import similar
 from stcli.noise.edges import FILL_REACH
 from stcli.noise.models import Model
-from stcli.noise.shrink import BIAS_REACH, halo, shrink, unbiased
 from stcli.noise.spatial import noise_map
 from stcli.noise.statistics import typical
 from stcli.noise.wavelets import Plane
 from stcli.raster.info import RasterInfo, grid_difference
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.write import create_raster, refuse_output
-from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings
+from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -45,6 +47,9 @@ from stcli.workflows.noise_pass import (
     ready,
 )
 from stcli.workflows.segment import WRITER
+
+#: How noise is taken away: coefficients shrunk, or similar pixels averaged.
+Method = ShrinkSettings | SimilarSettings
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class DenoiseBlock:
     """
 
     map_settings: NoiseMapSettings
-    settings: ShrinkSettings
+    settings: Method
     models: tuple[Model, ...]
     reach: int
     sigmas: tuple[tuple[float, ...], ...] | None
@@ -102,36 +107,58 @@ class DenoiseBlock:
         count = len(self.models)
         out = np.empty((count, where.core.height, where.core.width), self.dtype)
         sums, kept = np.zeros((count, 3)), 0
-        for band, model in enumerate(self.models):
-            plane = tile.plane(band, model)
-            sigmas = [np.nan_to_num(s) for s in self._sigmas(tile, plane, band, model)]
-            clean = model.backward(shrink(plane, tile.valid, sigmas, self.settings))
-            if model.name == "multiplicative":
-                clean = unbiased(model.backward(plane), clean, tile.valid)
+        if isinstance(self.settings, SimilarSettings):
+            bands = self._similar(tile, self.settings)
+        else:
+            bands = self._shrunk(tile, self.settings)
+        for band, (clean, sigma) in enumerate(bands):
             before = block[band][where.trim].astype(np.float64)
             core = np.where(tile.core, clean[tile.trim], np.nan)
             out[band] = core
             change = (before - core)[tile.core]
             sums[band] = change.sum(), np.square(change).sum(), change.size
-            kept += int(((sigmas[0][tile.trim] <= 0) & tile.core).sum())
+            kept += int(((sigma[tile.trim] <= 0) & tile.core).sum())
         return out, sums, kept
 
+    def _shrunk(self, tile: Ready, how: ShrinkSettings) -> Iterator[tuple[Plane, Plane]]:
+        """Give each band with its coefficients shrunk, and its noise: one band at a time."""
+        for band, model in enumerate(self.models):
+            plane = tile.plane(band, model)
+            sigmas = self._sigmas(tile, plane, band, model)
+            shrunk = wavelet.shrink(plane, tile.valid, sigmas, how)
+            clean = model.backward(shrunk)
+            if model.name == "multiplicative":
+                clean = wavelet.unbiased(model.backward(plane), clean, tile.valid)
+            yield clean, sigmas[0]
+
+    def _similar(self, tile: Ready, how: SimilarSettings) -> Iterator[tuple[Plane, Plane]]:
+        """Give each band with its similar pixels averaged, and its noise: all bands together."""
+        planes = np.stack([tile.plane(band, model) for band, model in enumerate(self.models)])
+        values = np.stack([m.backward(p) for m, p in zip(self.models, planes, strict=True)])
+        sigmas = np.stack(
+            [self._sigmas(tile, planes[b], b, model)[0] for b, model in enumerate(self.models)]
+        )
+        means = similar.similar_mean(planes, values, tile.valid, sigmas, how)
+        for band, model in enumerate(self.models):
+            clean = means[band]
+            if model.name == "multiplicative":
+                clean = wavelet.unbiased(values[band], clean, tile.valid)
+            yield clean, sigmas[band]
+
     def _sigmas(self, tile: Ready, plane: Plane, band: int, model: Model) -> list[Plane]:
+        """Give the noise of a band by level, in the model's domain; 0 where it is unknown."""
         if self.sigmas is not None:
             return [np.full(plane.shape, sigma) for sigma in self.sigmas[band]]
         if not self.paired:
-            return noise_map(
-                plane,
-                tile.valid,
-                tile.around.corner,
-                self.map_settings,
-                map_reach(self.map_settings),
-            )
+            around, how = tile.around, self.map_settings
+            maps = noise_map(plane, tile.valid, around.corner, how, map_reach(how))
+            return [np.nan_to_num(sigma) for sigma in maps]
         levels = len(tile.block) // len(self.models) - 1
         first = len(self.models) + band * levels
         unit = model.scale(model.backward(plane))
         planes = tile.block[first : first + levels].astype(np.float64)
-        return [tile.around.reflect(part) / np.where(unit > 0, unit, 1.0) for part in planes]
+        known = np.where(unit > 0, unit, 1.0)
+        return [np.nan_to_num(tile.around.reflect(part) / known) for part in planes]
 
 
 class Paired:
@@ -152,13 +179,13 @@ def denoise(
     inputs: Inputs,
     path: str,
     noise: str,
-    how: tuple[NoiseMapSettings, ShrinkSettings],
+    how: tuple[NoiseMapSettings, Method],
     settings: RunSettings,
     *,
     output: Output | None = None,
     progress: Progress = silent,
 ) -> Denoised:
-    """Denoise a raster by wavelet shrinkage with a model of its noise.
+    """Denoise a raster with a model of its noise: shrink wavelet coefficients, or average.
 
     Parameters
     ----------
@@ -175,7 +202,7 @@ def denoise(
     begun, output = time.perf_counter(), output or Output()
     given = noise not in ("local", "global")
     refuse_clash((*inputs.paths, *((noise,) if given else ())), (path,))
-    map_settings, shrink_settings = how
+    map_settings, method = how
     with inputs.open() as raster:
         info = raster.info
         spec = float_spec(
@@ -184,7 +211,7 @@ def denoise(
             info.band_names,
             output,
             noise=noise,
-            denoise=fields(shrink_settings) | fields(map_settings),
+            denoise=fields(method) | fields(map_settings),
         )
         refuse_output(spec)
         source: Any = raster
@@ -193,11 +220,9 @@ def denoise(
             _check_noise(info, source.noise.info)
         sample, models, _ = measure(raster, map_settings, settings, progress)
         level = typical(sample)
-        reach = _reach(map_settings, shrink_settings, noise)
+        reach = _reach(map_settings, method, noise)
         fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
-        block = DenoiseBlock(
-            map_settings, shrink_settings, models, reach, fixed, given, float_type(info)
-        )
+        block = DenoiseBlock(map_settings, method, models, reach, fixed, given, float_type(info))
         work = plan_pass(raster, _cost(info, how, reach, given), settings, reach)
         total = _Total(info.count)
         with create_raster(spec, info.geobox) as writer:
@@ -237,17 +262,23 @@ def _check_noise(info: RasterInfo, noise: RasterInfo) -> None:
         )
 
 
-def _reach(map_settings: NoiseMapSettings, shrink_settings: ShrinkSettings, noise: str) -> int:
+def _reach(map_settings: NoiseMapSettings, method: Method, noise: str) -> int:
     """Pixels that denoising looks away."""
     of_map = map_reach(map_settings) - FILL_REACH if noise == "local" else 0
-    bias = BIAS_REACH if map_settings.model == "multiplicative" else 0
-    return int(halo(shrink_settings, of_map) + FILL_REACH + bias)
+    bias = wavelet.BIAS_REACH if map_settings.model == "multiplicative" else 0
+    if isinstance(method, SimilarSettings):
+        away = similar.halo(method, of_map)
+    else:
+        away = wavelet.halo(method, of_map)
+    return int(away + FILL_REACH + bias)
 
 
-def _cost(
-    info: RasterInfo, how: tuple[NoiseMapSettings, ShrinkSettings], reach: int, paired: bool
-) -> Any:
-    planes = MAP_PLANES + how[0].levels + 8 * how[1].depth + 8
+def _cost(info: RasterInfo, how: tuple[NoiseMapSettings, Method], reach: int, paired: bool) -> Any:
+    planes = MAP_PLANES + how[0].levels
+    if isinstance(how[1], SimilarSettings):
+        planes += 8 * info.count + 6
+    else:
+        planes += 8 * how[1].depth + 8
     more = info.count * (1 + how[0].levels) if paired else 0
     return cost(info, planes + more, reach, info.count, WRITER)
 

@@ -23,7 +23,9 @@ VERBS = {
     "denoise": (*MAP, "--depth", 2, "--passes", 1),
     "denoise twice": (*MAP, "--depth", 1),
     "denoise global": (*MAP, "--depth", 2, "--noise", "global"),
-    "denoise speckle": (*MAP, "--depth", 2, "--passes", 1, "--model", "multiplicative"),
+    "denoise speckle": (*MAP, "--method", "wavelet", "--depth", 2, "--model", "multiplicative"),
+    "denoise similar": (*MAP, "--search", 9, "--model", "multiplicative"),
+    "denoise alike": (*MAP, "--method", "similar", "--search", 7, "--noise", "global"),
 }
 
 
@@ -124,12 +126,13 @@ def test_a_noise_file_does_what_the_local_map_does(tmp_path):
     assert np.abs(local - file)[inner].max() < 0.02
 
 
-def test_speckle_goes_and_the_mean_stays(tmp_path):
+@pytest.mark.parametrize("how", [(), ("--method", "wavelet", "--wavelet", "haar")])
+def test_speckle_goes_and_the_mean_stays(how, tmp_path):
     rng = np.random.default_rng(3)
     mean = 50.0 * (1 + (np.mgrid[:ROWS, :COLS][1] > 80))
     speckled = (mean * rng.gamma(4, 1 / 4, (ROWS, COLS)))[None].astype("float32")
     path = save(tmp_path / "in.tif", speckled, PROFILE)
-    good("denoise", path, tmp_path / "d.tif", "--model", "multiplicative", "--wavelet", "haar")
+    good("denoise", path, tmp_path / "d.tif", "--model", "multiplicative", *how)
     clean = read(tmp_path / "d.tif")[0]
     assert np.std(np.log(clean / mean)) < 0.4 * np.std(np.log(speckled[0] / mean))
     for half in (np.s_[:, :75], np.s_[:, 86:]):
@@ -174,6 +177,10 @@ def test_bad_input_is_refused_in_a_sentence(verb, tmp_path):
 def test_denoise_refuses_another_wavelet_and_another_noise(tmp_path):
     path, out = save(tmp_path / "in.tif", plain(), PROFILE, NAMES), tmp_path / "o.tif"
     refused(tmp_path, 2, "bior", "denoise", path, out, "--wavelet", "bior2.2")
+    refused(tmp_path, 2, "--search: belongs", "denoise", path, out, "--search", 9)
+    speckle = ("denoise", path, out, "--model", "multiplicative")
+    refused(tmp_path, 2, "--depth: belongs to --method wavelet", *speckle, "--depth", 2)
+    refused(tmp_path, 2, "--search: found 8", *speckle, "--search", 8)
     small = save(tmp_path / "s.tif", plain()[:, :50], PROFILE, ("sigma red", "sigma nir"))
     refused(tmp_path, 3, "sizes of", "denoise", path, out, "--noise", small)
     refused(tmp_path, 3, "nowhere.tif", "denoise", path, out, "--noise", tmp_path / "nowhere.tif")
@@ -188,10 +195,19 @@ def test_a_plot_that_exists_is_refused_first(tmp_path):
     assert (tmp_path / "p.png").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("verb", ["noise", "denoise", "mnf", "destripe"])
-def test_memory_stays_below_its_prediction(verb, tmp_path):
+MEMORY = {
+    "noise": (),
+    "denoise": ("--depth", 3, "--passes", 2),
+    "denoise similar": ("--model", "multiplicative", "--search", 9),
+    "mnf": (),
+    "destripe": (),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_memory_stays_below_its_prediction(name, tmp_path):
     array = np.tile(plain(), (1, 5, 4))[:, :701, :643]
     path = save(tmp_path / "in.tif", array, PROFILE, NAMES)
-    how = ("--depth", 3, "--passes", 2) if verb == "denoise" else ()
+    verb, how = name.split()[0], MEMORY[name]
     measured, predicted = peak(verb, path, tmp_path / "o.tif", *how, "-j", 2)
     assert measured <= predicted

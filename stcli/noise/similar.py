@@ -1,0 +1,127 @@
+"""Denoising by means of similar pixels: what looks alike nearby is averaged.
+
+A pixel p becomes the weighted mean of the pixels q in a square about it (non-local means: Buades,
+Coll and Morel 2005, doi:10.1109/CVPR.2005.38; for speckle on logarithms, Deledalle, Denis and
+Tupin 2009, doi:10.1109/TIP.2009.2029593)::
+
+    u(p, q) = mean over bands and pixels k around of (z(p+k) - z(q+k))**2 / (2 (s sigma)**2)
+    w(p, q) = exp(-|p - q|**2 / (2 R**2)) / (1 + u)**2,        x'(p) = sum w x / sum w
+
+z is a band in the domain where its noise is additive, x the band in its own unit, sigma the noise
+map at p + k, s the strength, R four sevenths of the square's radius. All bands have one say in
+what is alike. The weight is of Cauchy's kind and not Gaussian: where nothing is alike, as about a
+bright point, the few best still count. Where neighbouring pixels share noise, sigma measures less
+than there is (diagonal details hold little of it), and a strength above 1 makes up for it.
+
+Every value is a sum in one order wherever it lies in a block, so tiled and untiled agree in bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stcli.settings import SimilarSettings
+
+#: Deviation of the weights in space, as a share of the square's radius.
+SPACE = 4 / 7
+
+
+def halo(settings: SimilarSettings, of_map: int) -> int:
+    """Pixels that the mean looks away, with a noise map that itself looks `of_map` away."""
+    around = settings.around // 2
+    return around + max(settings.search // 2, of_map)
+
+
+def similar_mean(
+    planes: NDArray[np.float64],
+    values: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    sigmas: NDArray[np.float64],
+    settings: SimilarSettings,
+) -> NDArray[np.float64]:
+    """Average similar pixels.
+
+    Parameters
+    ----------
+    planes : ndarray of float64 (band, row, col)
+        Values that are compared, with additive noise and holes filled.
+    values : ndarray of float64 (band, row, col)
+        Values that are averaged; those of invalid pixels do not count.
+    valid : ndarray of bool (row, col)
+    sigmas : ndarray of float64 (band, row, col)
+        Noise in the unit of `planes`; where it is 0 the band is neither compared nor changed.
+
+    Returns
+    -------
+    ndarray of float64 (band, row, col)
+        In the unit of `values`; pixels nearer to the block's edge than the halo stay as they are.
+    """
+    known = sigmas > 0
+    inverse = np.zeros(sigmas.shape)
+    inverse[known] = 1 / (2 * (settings.strength * sigmas[known]) ** 2)
+    inverse /= np.maximum(known.sum(axis=0), 1) * settings.around**2
+    radius = settings.search // 2
+    away = np.arange(-radius, radius + 1)
+    near = np.exp(-(away[:, None] ** 2 + away**2) / (2 * max(SPACE * radius, 0.5) ** 2))
+    total, weight = np.zeros(values.shape), np.zeros(valid.shape)
+    _gather(planes, inverse, values, valid, near, settings.around, total, weight)
+    done = known & (weight > 0)
+    return np.where(done, total / np.where(weight > 0, weight, 1.0), values)
+
+
+@njit(nogil=True, cache=True)
+def _gather(
+    planes: Any,
+    inverse: Any,
+    values: Any,
+    valid: Any,
+    near: Any,
+    side: Any,
+    total: Any,
+    weight: Any,
+) -> None:
+    """Add up weighted values, an offset after the other.
+
+    Parameters
+    ----------
+    near : ndarray of float64 (row, col)
+        Weights of the offsets in space; its middle is the pixel itself.
+    side : int
+        Of the square that is compared, odd.
+    """
+    bands, height, width = planes.shape
+    radius, half = near.shape[0] // 2, side // 2
+    margin = radius + half
+    ring = np.zeros((side, width))
+    column = np.zeros(width)
+    for a in range(-radius, radius + 1):
+        for b in range(-radius, radius + 1):
+            for r in range(radius, height - radius):
+                line = ring[r % side]
+                line[:] = 0.0
+                for k in range(bands):
+                    for c in range(radius, width - radius):
+                        apart = planes[k, r, c] - planes[k, r + a, c + b]
+                        line[c] += inverse[k, r, c] * apart * apart
+                if r < radius + 2 * half:
+                    continue
+                column[:] = 0.0
+                for n in range(side):
+                    one = ring[(r - 2 * half + n) % side]
+                    for c in range(radius, width - radius):
+                        column[c] += one[c]
+                row = r - half
+                for c in range(margin, width - margin):
+                    if not valid[row + a, c + b]:
+                        continue
+                    u = 0.0
+                    for n in range(-half, half + 1):
+                        u += column[c + n]
+                    w = near[a + radius, b + radius] / ((1.0 + u) * (1.0 + u))
+                    weight[row, c] += w
+                    for k in range(bands):
+                        total[k, row, c] += w * values[k, row + a, c + b]

@@ -1,0 +1,61 @@
+"""Log powers smoothed in time: predictions leave cells out, mixtures take what predicts best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stcli.noise.smoothing import Smoother, mix, predict
+
+TIMES = 600
+FAMILY = (Smoother(7, 0), Smoother(13, 1), Smoother(25, 3, True), Smoother(97, 3, True))
+
+
+def noise(seed=0, scale=0.2):
+    return scale * np.random.default_rng(seed).normal(size=(1, TIMES))
+
+
+@pytest.mark.parametrize("smoother", FAMILY)
+def test_a_cell_and_its_guard_have_no_say(smoother):
+    y = 0.2 * (-1.0) ** np.arange(TIMES)[None]
+    before = predict(y, (smoother,))[0].values
+    y[0, 300] = 0
+    moved = np.nonzero(before != predict(y, (smoother,))[0].values)[1]
+    assert moved.size
+    assert np.abs(moved - 300).min() > smoother.guard
+
+
+def test_a_parabola_is_followed_without_error():
+    x = (np.arange(TIMES) - 300.0) / 300
+    found = predict((2 - 3 * x**2)[None], (Smoother(49, 6, True),))[0].values
+    assert found[0, 200:400] == pytest.approx(2 - 3 * x[200:400] ** 2, abs=1e-9)
+
+
+def test_cells_tell_the_noise_of_a_prediction():
+    for smoother in (Smoother(25, 3), Smoother(49, 6, True)):
+        found = predict(noise(3, 1.0), (smoother,))[0]
+        assert found.values[0, 50:-50].std() ** 2 * found.cells == pytest.approx(1, abs=0.45)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_is_no_evidence(seed):
+    found = mix(noise(seed), predict(noise(seed), FAMILY))
+    assert found.errors[0] < 4
+    assert found.explained[0] < 0.2
+
+
+def test_bursts_and_slow_change_are_followed_where_each_is():
+    t = np.arange(TIMES)
+    truth = np.where((t >= 100) & (t < 130), 2.0, 0.0) + np.where(t > 300, np.sin(t / 50.0), 0)
+    y = truth[None] + noise()
+    found = mix(y, predict(y, FAMILY))
+    error = found.change[0] - (truth - np.median(truth))
+    error -= np.median(error)
+    assert found.errors[0] > 20
+    assert np.sqrt(np.mean(error[200:290] ** 2)) < 0.08
+    assert np.sqrt(np.mean(error[350:550] ** 2)) < 0.08
+    assert np.abs(error[103:127]).max() < 0.35
+
+
+def test_too_few_times_predict_nothing():
+    assert predict(noise()[:, :12], FAMILY) == []
