@@ -105,6 +105,10 @@ def landcover(
     init: Annotated[
         Path | None, typer.Option("--init", metavar="MODEL", help="Begin with a model's weights.")
     ] = None,
+    bands_noise: Annotated[
+        Literal["weight", "drop", "none"],
+        typer.Option("--bands-noise", help="Of many bands, noisy ones: weigh less, or leave out."),
+    ] = "none",
     seed: options.Seed = TrainingSettings.seed,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
@@ -152,6 +156,7 @@ def landcover(
             folds=TrainingSettings.folds if folds is None else folds,
             final_fit=final_fit,
             validation=validation,
+            bands_noise=bands_noise,
             seed=seed,
         ),
     )

@@ -119,6 +119,8 @@ class Machine(_Kept):
         truth: NDArray[np.int64],
         seed: int,
         price: float = PRICE,
+        *,
+        weighed: bool = False,
     ) -> Self:
         """Fit with γ = 1 / (f · variance); truth counts the K classes from 0.
 
@@ -128,10 +130,13 @@ class Machine(_Kept):
         truth : ndarray of int64, (n,)
         seed : int
         price : float
+        weighed : bool
+            Features keep their spreads, which others lose.
         """
         from sklearn.svm import SVC
 
         mean, spread = _standard(features)
+        spread = np.ones_like(spread) if weighed else spread
         z = (features - mean) / spread
         gamma = 1 / (z.shape[1] * z.var())
         svc = SVC(C=price, gamma=gamma).fit(z, truth)

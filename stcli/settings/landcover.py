@@ -125,6 +125,8 @@ class TrainingSettings:
         Share of the blocks (or pixels) that is held out.
     balance : float
         Class weights are ``frequency ** -balance``: 0 none, 1 fully balanced.
+    bands_noise : str
+        What becomes of bands that are mostly noise: ``"weight"``, ``"drop"`` or ``"none"``.
     """
 
     epochs: int = 120
@@ -142,6 +144,7 @@ class TrainingSettings:
     folds: int = 0
     final_fit: bool = True
     validation: float = 0.25
+    bands_noise: str = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -154,6 +157,8 @@ class TrainingSettings:
         check(self.folds == 0 or self.folds >= 2, "--folds", self.folds, ">= 2")
         spatial = self.folds == 0 or self.split == "blocks"
         check(spatial, "--folds", f"--split {self.split}", "--split blocks")
+        known = ("weight", "drop", "none")
+        check(self.bands_noise in known, "--bands-noise", self.bands_noise, " or ".join(known))
         check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
         weights = (self.local_weight, self.global_weight)
         for option, weight in zip(("--local-weight", "--global-weight"), weights, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from stcli.workflows.job import Inputs, Progress, plan_pass
 
 logger = logging.getLogger("stcli")
 
-BandsNoise = Literal["weight", "drop", "none"]
 #: Pairs of pixels that are looked at, at most.
 PAIRS = 1 << 16
 
@@ -52,6 +51,50 @@ class Clarity:
         """Say each band's ratio; None for a band in which no noise was found."""
         ratio = [round(float(r), 2) if np.isfinite(r) else None for r in self.ratio]
         return dict(zip(self.bands, ratio, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Heed:
+    """What a training does about noisy bands.
+
+    Attributes
+    ----------
+    mode : str
+        ``"weight"``, ``"drop"`` or ``"none"``.
+    found : Clarity or None
+        None where the noise was not asked for.
+    """
+
+    mode: str
+    found: Clarity | None = None
+
+    @classmethod
+    def of(cls, inputs: Inputs, mode: str, settings: RunSettings, progress: Progress) -> Heed:
+        """Measure a raster's bands, if asked to; raises as `measure_clarity`."""
+        if mode == "none":
+            return cls(mode)
+        with inputs.open() as raster:
+            return cls(mode, measure_clarity(raster, settings, progress))
+
+    def inputs(self, inputs: Inputs) -> Inputs:
+        """Leave noisy bands out, where that is the mode; raises as `without_noisy`."""
+        return (
+            inputs
+            if self.found is None or self.mode != "drop"
+            else without_noisy(inputs, self.found)
+        )
+
+    def scaling(self, scaling: BandScaling) -> BandScaling:
+        """Let noisy bands weigh less, where that is the mode."""
+        return (
+            scaling
+            if self.found is None or self.mode != "weight"
+            else weighted(scaling, self.found)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Say each band's clarity for the card; nothing where it was not measured."""
+        return {} if self.found is None else {"bands_clarity": self.found.to_json()}
 
 
 def measure_clarity(raster: Raster, settings: RunSettings, progress: Progress) -> Clarity:

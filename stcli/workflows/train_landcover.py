@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from stcli.nn.weights import CARD, BandCard, CalibrationCard, Card, ClassCard, s
 from stcli.raster.identity import identify
 from stcli.raster.info import pixel_size
 from stcli.settings import RunSettings
+from stcli.workflows.bandnoise import Heed
 from stcli.workflows.fine_tune import Start
 from stcli.workflows.job import Progress, fields, report, silent
 from stcli.workflows.kept_training import KeptTraining
@@ -97,6 +98,9 @@ def train_landcover(
     start = Start.of(fitting.init)
     recipe = start.recipe(recipe)
     plan = Plan(recipe.algorithm, recipe.network, recipe.training)
+    mode = recipe.training.bands_noise
+    heed = Heed.of(scenes[0].inputs, mode, settings, ears.progress)
+    scenes = [replace(scene, inputs=heed.inputs(scene.inputs)) for scene in scenes]
     with (
         KeptTraining(folder, fitting.resume) as kept,
         opened(scenes, settings, ears.progress) as rooms,
@@ -104,6 +108,7 @@ def train_landcover(
         found = survey(rooms, recipe.network.stride, recipe.training, settings, ears.progress)
         classes, labels = rooms[0].truth.classes, scenes[0].labels[0].path
         check_labels(labels, found, classes)
+        found = replace(found, scaling=heed.scaling(found.scaling))
         found = start.scaled(found, rooms[0].raster)
         weights, notes = start.weights(classes)
         kept.identify(**_identity(scenes, plan, recipe, settings), init=start.sha256)
@@ -111,7 +116,7 @@ def train_landcover(
         outcome = Trainings(ground, Algorithm(plan, weights), ears.figures, kept.state).run(labels)
         card = _card(rooms, found, recipe, outcome)
         where = outcome.where.to_json()
-        data = _data(scenes, found, classes, outcome) | start.to_json()
+        data = _data(scenes, found, classes, outcome) | start.to_json() | heed.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
         card = save_weights(folder, outcome.learned.state, card)
         notes = (*notes, *_notes(outcome))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
 import pytest
 import rasterio
 
+from stcli.cli.app import main
 from stcli.errors import InputError, UsageError
 from stcli.noise.bands import CLEAR, band_noise, clarity, weights
 from stcli.settings import BandScaling, RunSettings
@@ -90,3 +92,28 @@ def test_few_bands_and_nothing_but_noise_are_refused(path):
         measure_clarity(raster, RunSettings(), silent)
     with pytest.raises(UsageError, match="every band"):
         without_noisy(Inputs((path,)), Clarity(("a", "b"), np.array([1.0, 2.0])))
+
+
+@pytest.mark.parametrize("mode", ["weight", "drop"])
+def test_a_training_heeds_the_noise_without_a_crs_and_its_map_needs_no_more(path, tmp_path, mode):
+    rows, cols = np.mgrid[:ROWS, :COLS]
+    truth = (1 + (rows // 18 + cols // 22) % 3).astype("uint8")
+    how = {"driver": "GTiff", "width": COLS, "height": ROWS, "dtype": "uint8", "count": 1}
+    with rasterio.open(tmp_path / "labels.tif", "w", **how) as dataset:
+        dataset.write(truth, 1)
+    words = ("--labels", tmp_path / "labels.tif", "-o", tmp_path / "model", "-q")
+    how = ("--bands-noise", mode, "--block", 18, "--epochs", 1, "--size", 25)
+    argv = ["train", "landcover", path, *words, *how]
+    assert main([str(word) for word in argv]) == 0
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    assert card["data"]["bands_clarity"]["band 4"] < 3
+    assert card["training"]["bands_noise"] == mode
+    bands = {band["name"]: band["high"] - band["low"] for band in card["bands"]}
+    assert ("band 4" in bands) == (mode == "weight")
+    if mode == "weight":
+        assert bands["band 4"] > 2 * bands["band 5"]
+    argv = ["classify", path, tmp_path / "map.tif", "--model", tmp_path / "model", "-q"]
+    assert main([str(word) for word in argv]) == 0
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        assert (dataset.read(1)[20:31, 40:53] == 0).all()
+        assert dataset.crs is None
