@@ -11,6 +11,7 @@ from stcli.cli.console import Console, print_json, table
 from stcli.settings import RunSettings
 
 _MEASURES = ("rmse", "mae", "bias", "psnr", "ssim", "spectral_error", "mass_violation")
+_SPREAD = ("crps", "crps_over_ibp", "spread_skill")
 
 
 def command(
@@ -57,14 +58,23 @@ command.__name__ = "assess-downscaling"
 
 
 def _table(bands: list[dict[str, Any]]) -> str:
+    spread = [key for key in _SPREAD if any(key in band for band in bands)]
     rows = [
-        ("band", "method", *(name.replace("_", " ") for name in _MEASURES), "over ibp", "median")
+        (
+            "band",
+            "method",
+            *(name.replace("_", " ") for name in _MEASURES),
+            "over ibp",
+            "median",
+            *(name.replace("_", " ") for name in spread),
+        )
     ]
     for band in bands:
         peers = {"fine": band, **band["peers"]}
         for name, found in peers.items():
             ratios = [band[k] for k in ("rmse_over_ibp", "median_block_over_ibp")]
-            both = ratios if name == "fine" else [None, None]
+            ratios += [band.get(key) for key in spread]
+            both = ratios if name == "fine" else [None] * len(ratios)
             figures = (*(found[key] for key in _MEASURES), *both)
             rows.append((band["band"], name, *("–" if f is None else f"{f:.4g}" for f in figures)))
     return table(rows)

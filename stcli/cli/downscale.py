@@ -29,6 +29,11 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Use a model that was no better than ibp.")
     ] = False,
+    members: Annotated[
+        int | None,
+        typer.Option("--members", help="An ensemble by the model: mean, deviation, members."),
+    ] = None,
+    seed: options.Seed = 0,
     guide: options.Guide = None,
     conserve: options.Conserve = "add",
     limits: options.Limits = None,
@@ -64,7 +69,7 @@ def command(
             path,
             how,
             RunSettings(tile_size, memory, jobs),
-            help=Help(model, fine, force),
+            help=Help(model, fine, force, members or 0, seed),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )

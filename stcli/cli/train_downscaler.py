@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,12 +11,28 @@ import typer
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.errors import UsageError
-from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
+from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings, psf_of_mtf
 
 
 def command(
-    inputs: options.Rasters,
+    context: typer.Context,
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT]",
+            help="One fine raster or several (stacked as bands); or --coarse and --fine.",
+            show_default=False,
+        ),
+    ] = None,
+    coarse: Annotated[
+        list[str] | None,
+        typer.Option("--coarse", help="Coarse bands of another source, with --fine: pairs."),
+    ] = None,
+    fine: Annotated[
+        list[str] | None,
+        typer.Option("--fine", help="Their fine counterparts, in place of INPUT."),
+    ] = None,
     factor: Annotated[
         str, typer.Option("--factor", help="2, 4 or 2,4 (one only with --guide).")
     ] = "2",
@@ -30,6 +47,22 @@ def command(
         bool,
         typer.Option("--transfer", help="For use at another scale: shifted and blurred copies."),
     ] = False,
+    mtf: Annotated[
+        str | None,
+        typer.Option(
+            "--mtf",
+            metavar="M,…",
+            help="Modulation transfer at a pixel's Nyquist frequency, one a band or one for all.",
+        ),
+    ] = None,
+    psf: Annotated[
+        str | None,
+        typer.Option(
+            "--psf",
+            metavar="S,…",
+            help="Or the point spread's deviation in pixels, beyond the pixel's own box.",
+        ),
+    ] = None,
     architecture: Annotated[
         Literal["shuffle", "latent"],
         typer.Option("--architecture", help="shuffle: at the coarse resolution; latent: Swin."),
@@ -52,26 +85,34 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Train a model that makes rasters finer: by coarsening rasters that are fine.
+    """Train a model that makes rasters finer: by coarsening rasters that are fine, or on pairs.
 
     Example: stcli train downscaler scene.tif --factor 2,4 -o model/
     """
-    from stcli.workflows.job import Inputs
-    from stcli.workflows.train_downscaler import train_downscaler
+    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.train_downscaler import Given, train_downscaler
 
     network = UpscalerSettings(architecture, width, blocks, _factors(factor))
     training = DownscalerTraining(
-        steps=steps, patience=patience, augment=0.5 if transfer else 0.0, seed=seed
+        steps=steps, patience=patience, transfer=transfer, psf=_psf(mtf, psf), seed=seed
     )
+    read = partial(
+        Inputs,
+        bands=parsing.parse_bands(bands),
+        resampling=resampling,
+        assume_crs=assume_crs,
+    )
+    shown, small = _pair(inputs, coarse, fine)
+    guides = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
+    given = Given(read(shown), guides, read(small) if small else None)
     with Console(quiet, verbose, progress) as console:
         model = train_downscaler(
-            Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assume_crs),
-            Inputs(tuple(guide), assume_crs=assume_crs) if guide else None,
+            given,
             folder,
             network,
             training,
             RunSettings(memory=memory, jobs=jobs),
-            overwrite=overwrite,
+            output=Output(overwrite, argv=context.obj),
             figures=console.epochs,
         )
     for s, ratio in model.ratios.items():
@@ -86,6 +127,27 @@ def command(
 
 
 command.__name__ = "downscaler"
+
+
+def _pair(
+    inputs: list[str] | None, coarse: list[str] | None, fine: list[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tell the fine rasters and, of pairs, the coarse ones."""
+    if bool(coarse) != bool(fine) or bool(inputs) == bool(fine):
+        raise UsageError("INPUT, --coarse, --fine: INPUT alone or both options are wanted.")
+    return tuple(inputs or fine or ()), tuple(coarse or ())
+
+
+def _psf(mtf: str | None, psf: str | None) -> tuple[float, ...]:
+    """Read the point spread, given either way."""
+    if mtf and psf:
+        raise UsageError("--psf: found beside --mtf, one of them is wanted.")
+    if not mtf:
+        return parsing.parse_list(psf, "--psf")
+    found = parsing.parse_list(mtf, "--mtf")
+    if not all(0 < value <= 1 for value in found):
+        raise UsageError(f"--mtf: '{mtf}' found, numbers above 0 and up to 1 are wanted.")
+    return tuple(psf_of_mtf(value) for value in found)
 
 
 def _factors(text: str) -> tuple[int, ...]:

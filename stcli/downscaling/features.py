@@ -1,6 +1,8 @@
 """What a learned upscaler sees, all of it at the coarse resolution.
 
-Of each coarse band: its value, and its difference from the mean of the 9 x 9 pixels around it. Of
+Of each coarse band: its value, and its difference from the mean of the 9 x 9 pixels around it; of
+one band without a guide the difference alone, since its level by itself says nothing of its edges
+(a model of a terrain's would be lost at another height). Of
 each guide band its block means, the same way, and its *detail*: what is left of the fine guide
 when the same interpolation of its block means is taken away. The detail stands in ``s * s``
 channels, one for each place in a block. It is to the guide what the network is to find for the
@@ -67,7 +69,7 @@ def features(coarse: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> N
     Returns
     -------
     ndarray of float32, (feature, row, col)
-        ``2 * bands`` features, and with a guide ``guides * (2 + factor**2)`` more; no NaN.
+        `blocks` of them, and with a guide ``guides * factor**2`` more; no NaN.
     """
     stack = [*coarse]
     details: list[NDArray[Any]] = []
@@ -78,7 +80,13 @@ def features(coarse: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> N
         details = [*unshuffle(detail, factor)]
     filled = [fill(band) for band in stack]
     local = [band - mean_around(band) for band in filled]
-    return np.stack([*filled, *local, *details]).astype(np.float32)
+    levels = filled if len(filled) > 1 else []
+    return np.stack([*levels, *local, *details]).astype(np.float32)
+
+
+def blocks(bands: int, guides: int) -> int:
+    """Count the features that are of whole blocks, not of a place in one."""
+    return 2 * (bands + guides) if bands + guides > 1 else 1
 
 
 def unshuffle(fine: NDArray[Any], factor: int) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad, pixel_shuffle, pixel_unshuffle
 
 from stcli.downscaling.autoencoder import STRIDE, Decoder, Encoder
-from stcli.downscaling.network import Upscaler, conserving, pixel_loss
+from stcli.downscaling.network import Noise, Upscaler, conserving, pixel_loss
 from stcli.nn.swin import WINDOW, SwinBlock
 from stcli.settings import UpscalerSettings
 
@@ -53,13 +53,16 @@ class Latent(Upscaler):
                 for s in settings.factors
             }
         )
+        self.noise = Noise(width, STRIDE)
 
-    def forward(self, x: Tensor, factor: int) -> Tensor:
+    def forward(self, x: Tensor, factor: int, noise: Tensor | None = None) -> Tensor:
         """Find the residual; see `stcli.downscaling.network.Shuffle.forward`."""
         h, w = x.shape[-2:]
-        whole = pad(x, (0, -w % SPAN, 0, -h % SPAN), mode="replicate")
-        scaled = self.scaled(whole)
-        return self._decode(self._upscale(scaled, factor), scaled, factor)[..., :h, :w]
+        beyond = (0, -w % SPAN, 0, -h % SPAN)
+        scaled = self.scaled(pad(x, beyond, mode="replicate"))
+        added = None if noise is None else pad(noise, beyond)
+        latents = self._upscale(scaled, factor, added)
+        return self._decode(latents, scaled, factor)[..., :h, :w]
 
     def loss(self, stage: str, inputs: Tensor, target: Tensor, factor: int) -> Tensor:
         """Measure a stage's loss on crops; see `Upscaler.loss`."""
@@ -93,10 +96,13 @@ class Latent(Upscaler):
         frozen = {"autoencoder": autoencoder, "latent": upscaler}
         return frozen.get(stage, [*self.decoder.parameters(), *upscaler])
 
-    def _upscale(self, scaled: Tensor, factor: int) -> Tensor:
+    def _upscale(self, scaled: Tensor, factor: int, noise: Tensor | None = None) -> Tensor:
         """Scaled features (b, f, h, w) to latents (b, z, s h / 2, s w / 2)."""
         x = self.stem(pixel_unshuffle(scaled, STRIDE))
-        latents: Tensor = pixel_shuffle(self.heads[str(factor)](x + self.body(x)), factor)
+        x = x + self.body(x)
+        if noise is not None:
+            x = x + self.noise(x, noise)
+        latents: Tensor = pixel_shuffle(self.heads[str(factor)](x), factor)
         return latents
 
     def _decode(self, latents: Tensor, scaled: Tensor, factor: int) -> Tensor:

@@ -189,3 +189,50 @@ def median_block_ratio(
     )
     known = (theirs > 0) & ~np.isnan(ours)
     return float(np.median(ours[known] / theirs[known])) if known.any() else None
+
+
+def fair_crps(members: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """Score an ensemble pixel by pixel (continuous ranked probability score, fair form).
+
+    Mean |m_i - y| less the sum over all i, j of |m_i - m_j| over 2 K (K - 1) (Ferro 2014,
+    doi:10.1002/qj.2270). Sorted members need no pairs: that sum is 2 sum of (2 i - K - 1) m_(i).
+
+    Parameters
+    ----------
+    members : ndarray, (member, ...)
+        Two at least.
+    truth : ndarray, (...)
+
+    Returns
+    -------
+    ndarray of float64, (...)
+        In the members' unit; NaN where any of them or the truth is.
+    """
+    count = len(members)
+    ordered = np.sort(np.asarray(members, np.float64), axis=0)
+    apart = np.zeros(ordered.shape[1:])
+    error = np.zeros(ordered.shape[1:])
+    for index, one in enumerate(ordered, start=1):
+        apart += (2 * index - count - 1) * one
+        error += np.abs(one - truth)
+    score: NDArray[np.float64] = error / count - apart / (count * (count - 1))
+    return score
+
+
+def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Compare an ensemble's spread with the error of its mean.
+
+    Root mean variance (of a sample) times ((K + 1) / K)**0.5 over the RMSE of the mean: 1 where
+    the truth is as one more member (Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1).
+
+    Parameters
+    ----------
+    members : ndarray, (member, ...)
+        Two at least; NaN is no value.
+    truth : ndarray, (...)
+    """
+    ensemble = np.asarray(members, np.float64)
+    count = len(ensemble)
+    variance = float(np.nanmean(ensemble.var(axis=0, ddof=1)))
+    error = float(np.nanmean((ensemble.mean(axis=0) - truth) ** 2))
+    return float(np.sqrt(variance * (count + 1) / count / error)) if error > 0 else float("inf")

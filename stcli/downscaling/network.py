@@ -4,7 +4,11 @@ It corrects back-projection: ``fine = base + residual``. The last layer takes fr
 mean over each block (the additive conservation layer of Harder et al. 2023, since the base keeps
 block means already), in training as in use, so that nothing is learned that would be taken away.
 
-Letters: b batch, f features, c bands, s factor, h and w coarse rows and columns.
+Members of an ensemble differ by what noise adds to the network's latent features, right before
+the last layer. How strong it is where is learned after the rest, with the rest held still: see
+`Noise` and `stcli.downscaling.spread`.
+
+Letters: b batch, f features, c bands, s factor, h and w coarse rows and columns, k noise channels.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import huber_loss
+from torch.nn.functional import huber_loss, pixel_unshuffle, softplus
 
+from stcli.downscaling.features import blocks
 from stcli.settings import UpscalerSettings
 
+#: Channels of white noise that a member is made from, each pixel of the coarse field.
+CHANNELS = 8
 #: Coarse pixels at a crop's edge that are not scored: the network does not see around them.
 RIM = 4
 
@@ -35,6 +42,42 @@ class Residual(nn.Module):
         return found
 
 
+class Noise(nn.Module):
+    """What white noise adds to latent features: mixed, and as strong as they say.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the features.
+    stride : int
+        Coarse pixels along a side of one pixel of theirs.
+    """
+
+    def __init__(self, width: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        channels = CHANNELS * stride**2
+        self.mix = nn.Conv2d(channels, width, 3, padding=1, padding_mode="replicate", bias=False)
+        self.gain = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Find what to add.
+
+        Parameters
+        ----------
+        x : Tensor, (b, width, h / stride, w / stride)
+        noise : Tensor, (b, k, h, w)
+            Independent, of mean 0 and deviation 1.
+
+        Returns
+        -------
+        Tensor, the shape of `x`
+            Odd in `noise`: a member and its mirror lie on either side of the mean.
+        """
+        added: Tensor = softplus(self.gain(x)) * self.mix(pixel_unshuffle(noise, self.stride))
+        return added
+
+
 class Upscaler(nn.Module):
     """What every learned upscaler has: the scaling of its input and of what it finds.
 
@@ -51,15 +94,19 @@ class Upscaler(nn.Module):
     mean: Tensor
     scale: Tensor
     unit: Tensor
+    blend: Tensor
+    noise: Noise
 
     def __init__(self, bands: int, guides: int, settings: UpscalerSettings) -> None:
         super().__init__()
         places = guides * settings.factors[0] ** 2
-        self.plain = 2 * (bands + guides)
+        self.plain = blocks(bands, guides)
         self.features = self.plain + places
         self.register_buffer("mean", torch.zeros(self.features))
         self.register_buffer("scale", torch.ones(self.features))
         self.register_buffer("unit", torch.ones(bands))
+        self.register_buffer("blend", torch.ones(len(settings.factors), bands))
+        self.factors = settings.factors
 
     def scaled(self, x: Tensor) -> Tensor:
         """Scale the input: (b, f, h, w), mean 0 and deviation 1 where it was trained."""
@@ -81,11 +128,17 @@ class Upscaler(nn.Module):
 
     def trained(self, stage: str) -> list[nn.Parameter]:
         """Parameters that a stage moves."""
-        return list(self.parameters())
+        silent = {id(p) for p in self.noise.parameters()}
+        return [p for p in self.parameters() if id(p) not in silent]
 
     def units(self, factor: int) -> Tensor:
         """Repeat each band's unit over its places: (1, c * s * s, 1, 1)."""
         return self.unit.repeat_interleave(factor**2)[None, :, None, None]
+
+    def weighted(self, factor: int) -> Tensor:
+        """Repeat each band's unit times its weight against ibp, as `units` does."""
+        weights = self.unit * self.blend[self.factors.index(factor)]
+        return weights.repeat_interleave(factor**2)[None, :, None, None]
 
 
 class Shuffle(Upscaler):
@@ -97,8 +150,9 @@ class Shuffle(Upscaler):
         self.stem = nn.Conv2d(self.features, width, 3, padding=1, padding_mode="replicate")
         self.body = nn.Sequential(*(Residual(width) for _ in range(settings.blocks)))
         self.heads = nn.ModuleDict({str(s): head(width, bands, s) for s in settings.factors})
+        self.noise = Noise(width)
 
-    def forward(self, x: Tensor, factor: int) -> Tensor:
+    def forward(self, x: Tensor, factor: int, noise: Tensor | None = None) -> Tensor:
         """Find the residual.
 
         Parameters
@@ -106,13 +160,18 @@ class Shuffle(Upscaler):
         x : Tensor, (b, f, h, w)
             As `stcli.downscaling.features` stacks them.
         factor : int
+        noise : Tensor, (b, k, h, w), optional
+            Of a member; without it the mean of all members.
 
         Returns
         -------
         Tensor, (b, c * s * s, h, w)
             In units of the buffer ``unit``, one for each band; each block sums to 0.
         """
-        return conserving(self.heads[str(factor)](self.body(self.stem(self.scaled(x)))), factor)
+        latent = self.body(self.stem(self.scaled(x)))
+        if noise is not None:
+            latent = latent + self.noise(latent, noise)
+        return conserving(self.heads[str(factor)](latent), factor)
 
 
 def head(width: int, bands: int, factor: int) -> nn.Conv2d:

@@ -7,6 +7,7 @@ raster the outermost features repeat.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stcli.downscaling.ensemble import Ensemble
 from stcli.downscaling.features import base, features, shuffle
-from stcli.downscaling.models import build
-from stcli.downscaling.network import Upscaler
-from stcli.downscaling.training import residual_of
-from stcli.downscaling.turns import moved, moved_back
+from stcli.downscaling.models import ARCHITECTURE, build
+from stcli.downscaling.validation import averaged, residual_of
 from stcli.errors import ModelError
 from stcli.nn.weights import Card, load_card, load_weights
 from stcli.settings import UpscalerSettings
 
-#: Ways to turn and mirror a window; the results of all are averaged.
-TURNS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
+
+@dataclass(frozen=True)
+class Where:
+    """What of a block is asked for, and where it stands.
+
+    Attributes
+    ----------
+    core : (slice, slice)
+        Rows and columns of the block, cut at multiples of the settings' window on the lattice, or
+        at the raster's edge.
+    lattice : (int, int)
+        Lattice position of the block's first pixel.
+    """
+
+    core: tuple[slice, slice]
+    lattice: tuple[int, int]
+
+    @property
+    def corners(self) -> tuple[int, int]:
+        """Lattice position of the core's first pixel."""
+        return self.lattice[0] + self.core[0].start, self.lattice[1] + self.core[1].start
 
 
 class Model:
@@ -48,6 +67,11 @@ class Model:
                 f"{folder}: holds {self.card.architecture}, an upscaler is wanted; "
                 "make one with stcli train downscaler."
             )
+        if self.card.architecture != ARCHITECTURE:
+            raise ModelError(
+                f"{folder}: holds {self.card.architecture}, {ARCHITECTURE} is wanted; train it "
+                "again with stcli train downscaler."
+            )
         self.settings = settings_of(self.card)
         self.bands = tuple(band.name for band in self.card.bands)
         self.guides = tuple(self.card.data.get("guides", ()))
@@ -63,85 +87,84 @@ class Model:
         """RMSE on held-out blocks over that of ibp, for each factor."""
         return {int(k): float(v) for k, v in self.card.metrics["rmse_over_ibp"].items()}
 
+    @property
+    def losing(self) -> dict[int, tuple[str, ...]]:
+        """Bands that are left to ibp, for each factor: their correction was no better."""
+        bands = self.card.metrics["bands_over_ibp"].items()
+        return {int(s): tuple(name for name, r in found.items() if r >= 1) for s, found in bands}
+
     @torch.no_grad()
     def fine(
         self,
         coarse: NDArray[Any],
         guide: NDArray[Any] | None,
         factor: int,
-        core: tuple[slice, slice],
-        lattice: tuple[int, int],
+        where: Where,
+        ensemble: Ensemble | None = None,
     ) -> NDArray[np.float64]:
         """Make the part `core` of a block finer.
 
         Parameters
         ----------
         coarse : ndarray, (band, row, col)
-            NaN is no value; the halo of `stcli.downscaling.features` around `core`.
+            NaN is no value; the halo of `stcli.downscaling.features` around the core.
         guide : ndarray, (guide, row * factor, col * factor), optional
         factor : int
-        core : (slice, slice)
-            Cut at multiples of the settings' window on the lattice, or at the raster's edge.
-        lattice : (int, int)
-            Lattice position of the block's first pixel.
+        where : Where
+        ensemble : Ensemble, optional
 
         Returns
         -------
-        ndarray of float64, (band, row * factor, col * factor) of the core
-            Block means are the coarse values.
+        ndarray of float64, (member, band, row * factor, col * factor) of the core
+            One member without `ensemble`. Block means are the coarse values.
         """
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
         stack = features(coarse, guide, factor)
-        shape = tuple(part.stop - part.start for part in core)
-        found = np.zeros((len(coarse) * factor**2, *shape), np.float32)
-        corners = [at + part.start for at, part in zip(lattice, core, strict=True)]
-        for row in _starts(corners[0], shape[0], self.settings.window):
-            for col in _starts(corners[1], shape[1], self.settings.window):
-                self._place(stack, (row, col), lattice, corners, found, factor)
-        rows, cols = (slice(factor * p.start, factor * p.stop) for p in core)
-        result: NDArray[np.float64] = base(coarse, factor)[:, rows, cols] + shuffle(found, factor)
-        return result
+        shape = tuple(part.stop - part.start for part in where.core)
+        count = ensemble.members if ensemble else 1
+        found = np.zeros((count, len(coarse) * factor**2, *shape), np.float32)
+        for row in _starts(where.corners[0], shape[0], self.settings.window):
+            for col in _starts(where.corners[1], shape[1], self.settings.window):
+                self._place(stack, (row, col), where, found, ensemble)
+        rows, cols = (slice(factor * p.start, factor * p.stop) for p in where.core)
+        fine = base(coarse, factor)[:, rows, cols]
+        members = np.empty((count, *fine.shape))
+        for member, residual in zip(members, found, strict=True):
+            np.add(fine, shuffle(residual, factor), out=member)
+        return members
 
     def _place(
         self,
         stack: NDArray[np.float32],
         centre: tuple[int, int],
-        lattice: tuple[int, int],
-        corners: list[int],
+        where: Where,
         found: NDArray[np.float32],
-        factor: int,
+        ensemble: Ensemble | None,
     ) -> None:
         """Run one window and write its centre where it lies in the result."""
         side, margin = self.settings.window, self.settings.margin
+        factor = round((found.shape[1] / len(self.bands)) ** 0.5)
         rows, cols = (
             np.arange(c - margin - at, c + side + margin - at).clip(0, n - 1)
-            for c, at, n in zip(centre, lattice, stack.shape[1:], strict=True)
+            for c, at, n in zip(centre, where.lattice, stack.shape[1:], strict=True)
         )
         window = torch.from_numpy(stack[:, rows[:, None], cols])
-        residual = averaged(self.network, window, factor)
-        into, out = [], []
-        for c, at, n in zip(centre, corners, found.shape[1:], strict=True):
+        into: tuple[Any, ...] = (slice(None),)
+        out: tuple[Any, ...] = (slice(None),)
+        for c, at, n in zip(centre, where.corners, found.shape[2:], strict=True):
             low, high = max(c, at), min(c + side, at + n)
-            into.append(slice(low - at, high - at))
-            out.append(slice(low - c + margin, high - c + margin))
-        found[(slice(None), *into)] = residual[(slice(None), *out)]
-
-
-def averaged(network: Upscaler, window: torch.Tensor, factor: int) -> NDArray[np.float32]:
-    """Average a network over the eight ways of turning and mirroring its input.
-
-    Returns
-    -------
-    ndarray of float32, (band * factor**2, row, col)
-    """
-    total = torch.zeros(())
-    for turns, mirror in TURNS:
-        turned = moved(window, turns, mirror, network.plain, factor)
-        found = torch.from_numpy(residual_of(network, turned, factor))
-        total = total + moved_back(found, turns, mirror, factor)
-    mean: NDArray[np.float32] = (total / len(TURNS)).numpy()
-    return mean
+            into = (*into, slice(low - at, high - at))
+            out = (*out, slice(low - c + margin, high - c + margin))
+        mean = averaged(self.network, window, factor)
+        if ensemble is None:
+            found[(0, *into)] = mean[out]
+            return
+        plain = residual_of(self.network, window, factor)
+        for member in range(ensemble.members):
+            noise = torch.from_numpy(ensemble.noise(member, centre, side, margin))
+            drawn = mean + residual_of(self.network, window, factor, noise) - plain
+            found[(member, *into)] = drawn[out]
 
 
 def _starts(first: int, count: int, side: int) -> range:

@@ -1,9 +1,7 @@
-"""Training an upscaler on fields whose fine values are known, by coarsening them.
+"""Training an upscaler on samples: its stages, its learning rate, and when it ends.
 
-A *sample* is one field at one factor: its features at the coarse resolution and the residual of
-the base, place by place. Blocks of each field are held out; crops never touch them. The error
-that decides is the RMSE over held-out pixels divided by that of the base (ibp): below 1 the
-network is worth its cost, and a model that stays above it says so.
+Blocks of each field are held out (`stcli.downscaling.splits`); the weights kept are those of the
+smallest error there (`stcli.downscaling.validation`).
 """
 
 from __future__ import annotations
@@ -15,18 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from stcli.downscaling.coarsen import block_mean, block_sum
-from stcli.downscaling.features import base, features, unshuffle
 from stcli.downscaling.network import Upscaler
-from stcli.downscaling.turns import moved
+from stcli.downscaling.samples import Sample
+from stcli.downscaling.splits import Split, crops, judges, shown, split
+from stcli.downscaling.spread import Spread, member_loss, spread
+from stcli.downscaling.validation import blend, score
 from stcli.settings import DownscalerTraining
 
 #: ``figures(step, steps, {"loss": …, "validation": …})``
 Figures = Callable[[int, int, dict[str, float]], None]
+
+#: Steps that members are trained for, beside those of everything else, and how much faster: few
+#: weights move, between layers that stand still.
+SPREAD_SHARE, SPREAD_RATE = 0.25, 4.0
 
 
 def silent(step: int, steps: int, figures: dict[str, float]) -> None:
@@ -34,84 +35,22 @@ def silent(step: int, steps: int, figures: dict[str, float]) -> None:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One field at one factor.
+class Trained:
+    """How a training went.
 
     Attributes
     ----------
-    factor : int
-    inputs : ndarray of float32, (feature, row, col)
-    target : ndarray of float32, (band * factor**2, row, col)
-        Truth minus base, place by place; NaN where either has no value.
+    history : list of dict
+        ``step``, ``loss`` and ``validation`` (RMSE over the base's, mean over bands and samples).
+    ratios : dict of int to tuple of float
+        Of each factor, RMSE over the base's by band on held-out pixels, as the network is used.
+    spread : dict of int to Spread
+        Of each factor, how its members do there.
     """
 
-    factor: int
-    inputs: NDArray[np.float32]
-    target: NDArray[np.float32]
-
-
-def sample(truth: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> Sample:
-    """Coarsen a field and find what the base misses.
-
-    Parameters
-    ----------
-    truth : ndarray, (band, row, col)
-        NaN is no value; rows and columns that make no whole block are left out.
-    guide : ndarray, (guide, row, col), optional
-        On the same grid.
-    factor : int
-    """
-    rows, cols = (n // factor * factor for n in truth.shape[1:])
-    fine = truth[:, :rows, :cols]
-    coarse = block_mean(fine, factor)
-    coarse[block_sum(np.isnan(fine), factor) > 0] = np.nan
-    seen = None if guide is None else guide[:, :rows, :cols]
-    inputs = features(coarse, seen, factor)
-    target = unshuffle(fine - base(coarse, factor), factor).astype(np.float32)
-    return Sample(factor, inputs, target)
-
-
-def copies(
-    truth: NDArray[Any], guide: NDArray[Any], factor: int, blurs: Sequence[float] = (0.0, 0.45)
-) -> list[Sample]:
-    """Make samples at shifts of the block grid and with a blurred truth.
-
-    A sensor's bands are less sharp against a guide at their own resolution than block means of
-    them are, by its point spread; a model meant for another scale than it is trained at must
-    have seen both. `blurs` are standard deviations of a Gaussian in fine pixels.
-
-    Parameters
-    ----------
-    truth : ndarray, (band, row, col)
-    guide : ndarray, (guide, row, col)
-        On the grid of the truth.
-    factor : int
-    """
-    found = []
-    for blur in blurs:
-        soft = np.stack([_blurred(band, blur) for band in truth])
-        for shift in range(factor if blur == blurs[0] else 1):
-            found.append(sample(soft[:, shift:, shift:], guide[:, shift:, shift:], factor))
-    return found
-
-
-def _blurred(band: NDArray[Any], sigma: float) -> NDArray[np.float64]:
-    """Blur, leaving gaps out of every mean."""
-    known = ~np.isnan(band)
-    weight = gaussian_filter(known.astype(np.float64), sigma, mode="nearest")
-    total = gaussian_filter(np.where(known, band, 0.0).astype(np.float64), sigma, mode="nearest")
-    return np.where(known, total / np.where(known, weight, 1.0), np.nan)
-
-
-@dataclass
-class _Split:
-    """A sample with its held-out pixels, and the corners where a crop touches none of them."""
-
-    data: Sample
-    held: NDArray[np.bool_]
-    corners: NDArray[np.int64]
-    inputs: Tensor
-    target: Tensor
+    history: list[dict[str, float]]
+    ratios: dict[int, tuple[float, ...]]
+    spread: dict[int, Spread]
 
 
 def train(
@@ -120,22 +59,16 @@ def train(
     how: DownscalerTraining,
     checked: int | None = None,
     figures: Figures = silent,
-) -> list[dict[str, float]]:
+) -> Trained:
     """Train a network in place; it ends with the weights of the best validation.
 
     Parameters
     ----------
-    network : Module
-        `Shuffle` or one with its buffers and call.
+    network : Upscaler
     samples : sequence of Sample
     how : DownscalerTraining
     checked : int, optional
         The first so many samples are validated on; all by default.
-
-    Returns
-    -------
-    list of dict
-        ``step``, ``loss`` and ``validation`` (RMSE over the base's, mean over bands and samples).
 
     Raises
     ------
@@ -143,17 +76,19 @@ def train(
         The fields are too small to hold out blocks and cut crops from the rest.
     """
     torch.manual_seed(how.seed)
-    splits = [_split(one, how, np.random.default_rng(how.seed)) for one in samples]
-    usable = [split for split in splits if len(split.corners)]
-    judges = [split for split in splits[: checked or len(splits)] if _judges(split)]
-    if not usable or not judges:
+    splits = [split(one, how) for one in samples]
+    usable = [one for one in splits if len(one.corners)]
+    judging = [one for one in splits[: checked or len(splits)] if judges(one)]
+    if not usable or not judging:
         raise ValueError("too few pixels to hold out blocks and cut crops from the rest")
     _normalise(network, usable)
-    run = _Run(network, usable, judges, how, figures)
+    run = _Run(network, usable, judging, how, figures)
     for stage, share in network.stages:
         run.stage(stage, max(1, round(share * how.steps)))
     run.keep_best()
-    return run.history
+    ratios = blend(network, judging)
+    run.stage("spread", max(1, round(SPREAD_SHARE * how.steps)))
+    return Trained(run.history, ratios, spread(network, judging, how.seed))
 
 
 class _Run:
@@ -162,15 +97,15 @@ class _Run:
     def __init__(
         self,
         network: Upscaler,
-        usable: Sequence[_Split],
-        judges: Sequence[_Split],
+        usable: Sequence[Split],
+        judging: Sequence[Split],
         how: DownscalerTraining,
         figures: Figures,
     ) -> None:
-        self.network, self.usable, self.judges = network, usable, judges
+        self.network, self.usable, self.judging = network, usable, judging
         self.how, self.figures = how, figures
         self.rng = np.random.default_rng(how.seed)
-        sizes = np.array([len(split.corners) for split in usable], float)
+        sizes = np.array([len(one.corners) for one in usable], float)
         self.chances = sizes / sizes.sum()
         self.history: list[dict[str, float]] = []
         self.best, self.waited, self.done = float("inf"), 0, 0
@@ -179,8 +114,8 @@ class _Run:
 
     def stage(self, stage: str, steps: int) -> None:
         """Train the parameters of a stage, with a learning rate that rises and falls once."""
-        parameters = self.network.trained(stage)
-        rate = self.how.learning_rate
+        parameters = self._moved(stage)
+        rate = self.how.learning_rate * (SPREAD_RATE if stage == "spread" else 1)
         optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, steps))
         for step in range(1, steps + 1):
@@ -190,11 +125,20 @@ class _Run:
             if judged and (step % self.how.every == 0 or step == steps) and self._judge(stage):
                 return
 
+    def _moved(self, stage: str) -> list[nn.Parameter]:
+        if stage == "spread":
+            return list(self.network.noise.parameters())
+        return self.network.trained(stage)
+
     def _step(self, stage: str, parameters: list[Any], optimiser: Any) -> None:
-        split = self.usable[self.rng.choice(len(self.usable), p=self.chances)]
-        inputs, target = _crops(self.network, split, self.how, self.rng)
-        factor = split.data.factor
-        loss = self.network.loss(stage, inputs, target / self.network.units(factor), factor)
+        one = self.usable[self.rng.choice(len(self.usable), p=self.chances)]
+        inputs, target = crops(self.network, one, self.how, self.rng)
+        factor = one.data.factor
+        scaled = target / self.network.units(factor)
+        if stage == "spread":
+            loss = member_loss(self.network, inputs, scaled, factor)
+        else:
+            loss = self.network.loss(stage, inputs, scaled, factor)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -204,13 +148,13 @@ class _Run:
 
     def _judge(self, stage: str) -> bool:
         """Validate; tell whether patience is at its end."""
-        score = float(np.mean([_score(self.network, judge) for judge in self.judges]))
-        line = {"step": self.done, "loss": float(np.mean(self.losses)), "validation": score}
+        found = float(np.mean([score(self.network, one) for one in self.judging]))
+        line = {"step": self.done, "loss": float(np.mean(self.losses)), "validation": found}
         self.history.append(line)
         self.figures(self.done, self.how.steps, line)
         self.waited, self.losses = self.waited + 1, []
-        if score < self.best:
-            self.best, self.waited = score, 0
+        if found < self.best:
+            self.best, self.waited = found, 0
             state = self.network.state_dict()
             self.kept = {key: value.clone() for key, value in state.items()}
         return stage == "pixel" and self.waited >= self.how.patience
@@ -229,92 +173,15 @@ def _pace(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def validate(
-    network: Upscaler, samples: Sequence[Sample], how: DownscalerTraining
-) -> dict[int, float]:
-    """Measure a network on the held-out blocks of samples: RMSE over the base's, by factor."""
-    found: dict[int, list[float]] = {}
-    for one in samples:
-        split = _split(one, how, np.random.default_rng(how.seed))
-        if _judges(split):
-            found.setdefault(one.factor, []).append(_score(network, split))
-    return {factor: float(np.mean(scores)) for factor, scores in found.items()}
-
-
-def _split(one: Sample, how: DownscalerTraining, rng: np.random.Generator) -> _Split:
-    rows, cols = one.inputs.shape[1:]
-    block = min(how.block, max(how.crop, rows // 3), max(how.crop, cols // 3))
-    grid = -(-rows // block), -(-cols // block)
-    chosen = rng.permutation(grid[0] * grid[1]) < max(1, round(how.validation * grid[0] * grid[1]))
-    held = chosen.reshape(grid).repeat(block, 0).repeat(block, 1)[:rows, :cols]
-    known = np.isfinite(one.target).all(axis=0)
-    side = how.crop
-    good = np.zeros((rows + 1, cols + 1))
-    good[1:, 1:] = np.cumsum(np.cumsum(~held & known, 0), 1)
-    if rows < side or cols < side:
-        corners = np.empty((0, 2), np.int64)
-    else:
-        area = good[side:, side:] - good[:-side, side:] - good[side:, :-side] + good[:-side, :-side]
-        bad = np.zeros((rows + 1, cols + 1))
-        bad[1:, 1:] = np.cumsum(np.cumsum(held, 0), 1)
-        out = bad[side:, side:] - bad[:-side, side:] - bad[side:, :-side] + bad[:-side, :-side]
-        corners = np.argwhere((out == 0) & (area > side * side / 2))
-    inputs = torch.from_numpy(np.ascontiguousarray(one.inputs))
-    return _Split(one, held & known, corners, inputs, torch.from_numpy(one.target))
-
-
-def _judges(split: _Split) -> bool:
-    return bool(split.held.any() and split.data.target[:, split.held].any())
-
-
-def _normalise(network: Upscaler, splits: Sequence[_Split]) -> None:
+def _normalise(network: Upscaler, splits: Sequence[Split]) -> None:
     """Set the buffers from the pixels that are trained on."""
-    seen = np.concatenate([s.data.inputs[:, _shown(s)] for s in splits], axis=1, dtype=np.float64)
+    seen = np.concatenate([s.data.inputs[:, shown(s)] for s in splits], axis=1, dtype=np.float64)
     spread = seen.std(axis=1)
     bands = len(network.unit)
     squares = [
-        np.mean(s.data.target[:, _shown(s)].reshape(bands, -1) ** 2.0, axis=1) for s in splits
+        np.mean(s.data.target[:, shown(s)].reshape(bands, -1) ** 2.0, axis=1) for s in splits
     ]
     unit = np.sqrt(np.mean(squares, axis=0))
     network.mean.copy_(torch.from_numpy(seen.mean(axis=1)))
     network.scale.copy_(torch.from_numpy(np.where(spread > 0, spread, 1)))
     network.unit.copy_(torch.from_numpy(np.where(unit > 0, unit, 1)))
-
-
-def _shown(split: _Split) -> NDArray[np.bool_]:
-    """Pixels with a value that are not held out."""
-    known: NDArray[np.bool_] = np.isfinite(split.data.target).all(axis=0) & ~split.held
-    return known
-
-
-def _crops(
-    network: Upscaler, split: _Split, how: DownscalerTraining, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Cut crops at random corners, each turned and mirrored at random with its blocks."""
-    chosen = split.corners[rng.integers(0, len(split.corners), how.batch)]
-    side, s, inputs, targets = how.crop, split.data.factor, [], []
-    for row, col in chosen:
-        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        part = np.s_[:, row : row + side, col : col + side]
-        inputs.append(moved(split.inputs[part], turns, mirror, network.plain, s))
-        targets.append(moved(split.target[part], turns, mirror, 0, s))
-    return torch.stack(inputs), torch.stack(targets)
-
-
-@torch.no_grad()
-def residual_of(network: Upscaler, inputs: Tensor, factor: int) -> NDArray[np.float32]:
-    """Run a network over a whole field: (feature, row, col) to (band * s * s, row, col)."""
-    network.eval()
-    found: NDArray[np.float32] = (network(inputs[None], factor) * network.units(factor))[0].numpy()
-    network.train()
-    return found
-
-
-def _score(network: Upscaler, split: _Split) -> float:
-    """RMSE over held-out pixels divided by the base's, mean over bands."""
-    factor, held = split.data.factor, split.held
-    wanted = split.data.target[:, held]
-    wrong = residual_of(network, split.inputs, factor)[:, held] - wanted
-    bands = len(wanted) // factor**2
-    ours, theirs = ((a.reshape(bands, -1) ** 2.0).mean(axis=1) for a in (wrong, wanted))
-    return float(np.mean(np.sqrt(ours / np.where(theirs > 0, theirs, 1))))

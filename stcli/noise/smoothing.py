@@ -85,7 +85,7 @@ class Mixture:
 
 
 def trimmed(values: NDArray[Any]) -> Rows:
-    """Trimmed mean along the last axis."""
+    """Trimmed mean along the last axis of values (row, …, n): (row, …)."""
     ordered = np.sort(values, axis=-1)
     cut = int(values.shape[-1] * TRIM)
     mean: Rows = ordered[..., cut : values.shape[-1] - cut].mean(axis=-1)

@@ -1,6 +1,11 @@
 """The control panel: one frozen dataclass per algorithm, standard library only."""
 
-from stcli.settings.downscaling import DownscalerTraining, DownscaleSettings, UpscalerSettings
+from stcli.settings.downscaling import (
+    DownscalerTraining,
+    DownscaleSettings,
+    UpscalerSettings,
+    psf_of_mtf,
+)
 from stcli.settings.landcover import (
     ALGORITHMS,
     DecisionSettings,
@@ -54,4 +59,5 @@ __all__ = [
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",
+    "psf_of_mtf",
 ]

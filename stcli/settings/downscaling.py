@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from stcli.settings.checking import check
@@ -103,9 +104,12 @@ class DownscalerTraining:
         Share of the blocks that is held out.
     block : int
         Side of a validation block in coarse pixels.
-    augment : float
-        Probability that a crop comes from a coarsened or blurred copy of the fields: for models
-        that will be used at another scale than they were trained at.
+    transfer : bool
+        The model will be used at another scale than it is trained at: blurred copies of the
+        fields are trained on as well.
+    psf : tuple of float
+        Standard deviation, in pixels, of the point spread beyond a pixel's own box, one a band or
+        one for all; empty if unknown.
     """
 
     steps: int = 600
@@ -116,7 +120,8 @@ class DownscalerTraining:
     learning_rate: float = 2e-3
     validation: float = 0.2
     block: int = 64
-    augment: float = 0.0
+    transfer: bool = False
+    psf: tuple[float, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,5 +130,24 @@ class DownscalerTraining:
         check(self.every >= 1, "every", self.every, ">= 1")
         check(self.crop >= 16 and self.crop % 16 == 0, "crop", self.crop, "a multiple of 16")
         check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")
-        check(0 <= self.augment <= 1, "--augment", self.augment, "between 0 and 1")
+        check(all(0 <= s <= 3 for s in self.psf), "--psf", self.psf, "from 0 to 3 pixels")
         check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
+
+
+def psf_of_mtf(mtf: float) -> float:
+    """Turn the modulation transfer at the Nyquist frequency into a point spread.
+
+    The pixel's own box has 2 / pi there; what is missing is laid to a Gaussian.
+
+    Parameters
+    ----------
+    mtf : float
+        Above 0, up to 1.
+
+    Returns
+    -------
+    float
+        Standard deviation in pixels, beyond the pixel's own box.
+    """
+    missing = min(1.0, mtf * math.pi / 2)
+    return math.sqrt(-2 * math.log(missing)) / math.pi

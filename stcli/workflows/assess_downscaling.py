@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.conserve import conserve
 from stcli.downscaling.interpolation import interpolate
-from stcli.downscaling.metrics import Quality, median_block_ratio, quality
+from stcli.downscaling.metrics import (
+    Quality,
+    fair_crps,
+    median_block_ratio,
+    quality,
+    spread_skill,
+)
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
@@ -27,13 +33,35 @@ PEERS = ("cubic", "ibp")
 
 
 @dataclass(frozen=True)
+class EnsembleQuality:
+    """Measures of an ensemble of one band.
+
+    Attributes
+    ----------
+    members : int
+    crps : float
+        In the band's unit, fair form; a single field's is its mean absolute error.
+    crps_over_ibp : float or None
+        Over that of ibp.
+    spread_skill : float
+        See `stcli.downscaling.metrics.spread_skill`.
+    """
+
+    members: int
+    crps: float
+    crps_over_ibp: float | None
+    spread_skill: float
+
+
+@dataclass(frozen=True)
 class BandAssessment:
-    """One band: its measures, the peers', and the median block ratio to ibp."""
+    """One band: its measures, the peers', the median block ratio to ibp, and its members'."""
 
     band: str
     quality: Quality
     peers: dict[str, Quality]
     median_ratio: float | None
+    ensemble: EnsembleQuality | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Describe it with JSON's types."""
@@ -43,6 +71,7 @@ class BandAssessment:
             **self.quality.to_json(),
             "rmse_over_ibp": ratio,
             "median_block_over_ibp": self.median_ratio,
+            **({} if self.ensemble is None else asdict(self.ensemble)),
             "peers": {name: peer.to_json() for name, peer in self.peers.items()},
         }
 
@@ -92,13 +121,14 @@ def assess_downscaling(
     """
     begun = time.perf_counter()
     with fine.open() as estimate, truth.open() as reference:
-        _refuse_apart(estimate, reference)
+        members = int(_tag(estimate, "members") or 0)
+        _refuse_apart(estimate, reference, members)
         s = factor or _factor(estimate)
         cost = Cost(4 * estimate.info.count * 8, once=30 * 8 * int(np.prod(estimate.info.shape)))
         whole = RunSettings(0, settings.memory, 1)
         work = Pass(EachBand(estimate), budget(Grid(estimate.info.shape), cost, whole))
         found: list[BandAssessment] = []
-        step = _Step(estimate, reference, s, margin)
+        step = _Step(estimate, reference, s, margin, members)
         tally = work.run(step, lambda tile, result: found.extend(result or ()), "assess", progress)
         if not found:
             raise InputError(f"{estimate.info.path}: no valid pixel found, one at least is wanted.")
@@ -107,26 +137,33 @@ def assess_downscaling(
         return Assessment(*paths, s, margin, tuple(found), ran)
 
 
-def _refuse_apart(estimate: Raster, reference: Raster) -> None:
+def _refuse_apart(estimate: Raster, reference: Raster, members: int) -> None:
     a, b = estimate.info, reference.info
     difference = grid_difference(a.geobox, b.geobox)
     if difference:
         raise InputError(
             f"{a.path}: not on the grid of {b.path} ({difference}), one grid is wanted."
         )
-    if a.count != b.count:
-        raise InputError(f"{a.path}: {a.count} bands found, {b.count} wanted as in {b.path}.")
+    wanted = b.count * (members + 2 if members else 1)
+    if a.count != wanted:
+        raise InputError(f"{a.path}: {a.count} bands found, {wanted} wanted as in {b.path}.")
 
 
 def _factor(estimate: Raster) -> int:
-    tags = {key.lower(): value for key, value in estimate.info.tags.items()}
-    text = tags.get("stcli_factor", "")
+    text = _tag(estimate, "factor")
     if not text.isdigit():
         raise UsageError(
             f"{estimate.info.path}: does not say its factor, --factor is wanted: fine pixels "
             "along a side of a coarse one."
         )
     return int(text)
+
+
+def _tag(raster: Raster, name: str) -> str:
+    """Read what a raster says of how it was made; empty if it does not."""
+    tags = {key.lower(): value for key, value in raster.info.tags.items()}
+    found: str = tags.get(f"stcli_{name}", "")
+    return found
 
 
 @dataclass(frozen=True)
@@ -137,6 +174,7 @@ class _Step:
     reference: Raster
     factor: int
     margin: int
+    members: int
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
@@ -149,11 +187,14 @@ class _Step:
                 f"{self.reference.info.path}: {rows} x {cols} pixels found, more than "
                 f"{2 * edge} a side are wanted; choose another --margin or --factor."
             )
-        names = self.estimate.info.band_names
-        pairs = zip(names, block[:, :rows, :cols], truth[:, :rows, :cols], strict=True)
+        each = self.members + 2 if self.members else 1
+        names = self.estimate.info.band_names[::each]
+        bands = block[:, :rows, :cols].reshape(len(truth), each, rows, cols)
+        pairs = zip(names, bands, truth[:, :rows, :cols], strict=True)
         return [self._band(name, ours, theirs) for name, ours, theirs in pairs]
 
     def _band(self, name: str, fine: NDArray[Any], truth: NDArray[Any]) -> BandAssessment:
+        """Measure one band: (1 or member + 2, row, col), the mean first."""
         s, m = self.factor, self.margin
         coarse = block_mean(truth, s)
         small = np.s_[m : coarse.shape[0] - m, m : coarse.shape[1] - m]
@@ -162,14 +203,25 @@ class _Step:
         try:
             found = {
                 key: quality(field, truth[large], coarse[small], s)
-                for key, field in {"": fine[large], **tried}.items()
+                for key, field in {"": fine[0][large], **tried}.items()
             }
         except ValueError as error:
             raise InputError(
                 f"{self.estimate.info.path}: band {name} has {error}, one at least is wanted."
             ) from error
-        ratio = median_block_ratio(fine[large], tried["ibp"], truth[large], s)
-        return BandAssessment(name, found.pop(""), found, ratio)
+        ratio = median_block_ratio(fine[0][large], tried["ibp"], truth[large], s)
+        members = fine[(slice(2, None), *large)]
+        spread = ensemble_quality(members, truth[large], found["ibp"].mae) if len(members) else None
+        return BandAssessment(name, found.pop(""), found, ratio, spread)
+
+
+def ensemble_quality(
+    members: NDArray[Any], truth: NDArray[Any], mae_of_ibp: float
+) -> EnsembleQuality:
+    """Measure the members of one band against the truth: (member, row, col) and (row, col)."""
+    crps = float(np.nanmean(fair_crps(members, truth)))
+    over = crps / mae_of_ibp if mae_of_ibp else None
+    return EnsembleQuality(len(members), crps, over, spread_skill(members, truth))
 
 
 def _peer(coarse: NDArray[Any], factor: int, method: str) -> NDArray[np.float64]:

@@ -54,11 +54,17 @@ class Help:
         Finer bands of the same scene.
     force : bool
         Use a model that was no better than ibp where it was validated.
+    members : int
+        Of an ensemble, two at least; 0 for none.
+    seed : int
+        Of the members' noise.
     """
 
     model: Path | None = None
     guide: Inputs | None = None
     force: bool = False
+    members: int = 0
+    seed: int = 0
 
 
 def downscale(
@@ -92,11 +98,14 @@ def downscale(
     refuse_clash((*inputs.paths, *guides), (path,))
     with inputs.open() as raster, _opened(help.guide) as fine:
         guide = None if fine is None else Guide.of(fine, raster, how.factor)
-        upscaler = choose(raster, guide, how, help, settings, progress)
+        upscaler = choose(raster, guide, how, help)
         target = Target.of(raster, path, output, threads=settings.jobs or processors())
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
+        if help.members:
+            target = target.holding(member_names(raster.info.band_names, help.members))
+            target = target.saying(members=help.members, seed=help.seed)
         target.refuse(grid := finer(raster.info.geobox, how.factor))
-        work = plan(raster, upscaler, how, settings)
+        work = plan(raster, upscaler, how, settings, help.members)
         worst = [0.0]
         with target.create(grid) as write:
 
@@ -120,8 +129,6 @@ def choose(
     guide: Guide | None,
     how: DownscaleSettings,
     help: Help,
-    settings: RunSettings,
-    progress: Progress,
 ) -> Upscaler:
     """Choose what runs: the model, the linear guide, or interpolation alone.
 
@@ -132,28 +139,34 @@ def choose(
     ModelError
         The model does not fit, or was no better than ibp and is not forced.
     """
+    if help.members == 1 or help.members < 0:
+        raise UsageError(f"--members: {help.members} found, 2 or more wanted.")
+    if help.members and help.model is None:
+        raise UsageError("--members: no --model found, one is wanted: members come from it.")
     if (how.method == "latent") != (help.model is not None):
         raise UsageError(f"--method {how.method}: latent and --model go together, both or none.")
     if help.model is not None:
-        return _learned(raster, guide, how, help.model, help.force)
+        return _learned(raster, guide, how, help.model, help)
     if guide is not None and how.method != "ibp":
         raise UsageError(f"--guide: --method {how.method} found, ibp or a model is wanted.")
     if guide is not None:
-        return linear_guide(raster, guide, how, settings, progress)
+        return linear_guide(raster, guide, how)
     return Interpolation(how)
 
 
 def _learned(
-    raster: Raster, guide: Guide | None, how: DownscaleSettings, folder: Path, force: bool
+    raster: Raster, guide: Guide | None, how: DownscaleSettings, folder: Path, help: Help
 ) -> Upscaler:
     """Load a model, if it fits and is worth it."""
-    from stcli.downscaling.prediction import Model  # loads torch
+    from stcli.downscaling.ensemble import Ensemble  # loads torch
+    from stcli.downscaling.prediction import Model
     from stcli.workflows.learned import Learned
 
     model = Model(folder)
-    learned = Learned.of(model, raster, how.factor, guide)
+    ensemble = Ensemble(help.members, help.seed) if help.members else None
+    learned = Learned.of(model, raster, how.factor, guide, ensemble)
     ratio = model.ratios[how.factor]
-    if ratio >= 1 and not force:
+    if ratio >= 1 and not help.force:
         raise ModelError(
             f"{folder}: its error on held-out blocks was {ratio:.3f} of ibp's, below 1 is wanted; "
             "use --method ibp, or --force."
@@ -182,7 +195,19 @@ def magnified(window: Window, factor: int) -> Window:
     return Window(*(factor * edge for edge in edges))
 
 
-def plan(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, settings: RunSettings) -> Pass:
+def member_names(bands: tuple[str, ...], members: int) -> tuple[str, ...]:
+    """Name an ensemble's bands: of each band its mean, its standard deviation, its members."""
+    numbers = range(1, members + 1)
+    return tuple(n for b in bands for n in (b, f"{b}_std", *(f"{b}_m{i}" for i in numbers)))
+
+
+def plan(
+    raster: Raster,
+    upscaler: Upscaler,
+    how: DownscaleSettings,
+    settings: RunSettings,
+    members: int = 0,
+) -> Pass:
     """Choose tiles of the coarse raster for an upscaler.
 
     Raises
@@ -191,14 +216,15 @@ def plan(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, settings: R
     """
     info = raster.info
     grid = Grid(info.shape, upscaler.halo, upscaler.align, lattice_origin(info.geobox))
-    return Pass(EachBand(raster), budget(grid, _cost(raster, upscaler, how), settings))
+    return Pass(EachBand(raster), budget(grid, _cost(raster, upscaler, how, members), settings))
 
 
-def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings) -> Cost:
+def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: int) -> Cost:
     """Bytes a coarse pixel: what is read; the output twice, and one band being conserved."""
     info, own = raster.info, upscaler.bytes(raster.info, how.factor)
     read = info.count * (info.dtype.itemsize + 1 + EachBand(raster).dtype.itemsize) + 1
-    core = how.factor**2 * (2 * 4 * info.count + 8 * 8)
+    bands = info.count * (members + 2 if members else 1)
+    core = how.factor**2 * (2 * 4 * bands + 8 * 8 * max(1, members))
     return Cost(read + own.read_pixel, core + own.core_pixel, own.worker, WRITER + own.once)
 
 
@@ -215,10 +241,16 @@ class _Step:
     ) -> tuple[NDArray[Any], float]:
         how, core = self.how, block[:, where.trim[0], where.trim[1]]
         Conserving(how.conserve, how.limits).refuse_unreachable(core, self.path)
-        rows, cols = (how.factor * n for n in core.shape[1:])
-        written, worst = np.empty((len(core), rows, cols), np.float32), 0.0
-        for band, fine in enumerate(self.upscaler.fine(block, where)):
-            written[band] = conserve(fine, core[band], how.factor, how.conserve, how.limits)
-            apart = residual(written[band], core[band], how.factor)[1]
-            worst = max(worst, float(np.nanmax(apart, initial=0.0)))
-        return written, worst
+        written, worst = [], 0.0
+        for x, fine in zip(core, self.upscaler.fine(block, where), strict=True):
+            kept = conserve(fine, x, how.factor, how.conserve, how.limits).astype(np.float32)
+            worst = max(worst, float(np.nanmax(residual(kept, x, how.factor)[1], initial=0.0)))
+            written.append(_summed_up(kept) if kept.ndim > 2 else kept[None])
+        return np.concatenate(written), worst
+
+
+def _summed_up(members: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put the mean and the standard deviation (of a sample) before the members."""
+    mean = members.mean(axis=0, dtype=np.float64)
+    deviation = members.std(axis=0, ddof=1, dtype=np.float64)
+    return np.concatenate([np.stack([mean, deviation]).astype(np.float32), members])

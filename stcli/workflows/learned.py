@@ -8,8 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from stcli.downscaling.ensemble import Ensemble
 from stcli.downscaling.features import halo as feature_halo
-from stcli.downscaling.prediction import Model
+from stcli.downscaling.network import CHANNELS
+from stcli.downscaling.prediction import Model, Where
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
@@ -27,14 +29,23 @@ class Learned:
     model : Model
     factor : int
     guide : Guide or None
+    ensemble : Ensemble or None
     """
 
     model: Model
     factor: int
     guide: Guide | None = None
+    ensemble: Ensemble | None = None
 
     @classmethod
-    def of(cls, model: Model, raster: Raster, factor: int, guide: Guide | None) -> Learned:
+    def of(
+        cls,
+        model: Model,
+        raster: Raster,
+        factor: int,
+        guide: Guide | None,
+        ensemble: Ensemble | None = None,
+    ) -> Learned:
         """Match a model with a raster and a guide.
 
         Raises
@@ -59,13 +70,15 @@ class Learned:
                     f"{model.folder}: wants the guide {', '.join(model.guides)}; give --guide."
                 )
             refuse_other_bands(model.folder, model.guides, guide.raster.info, "guide bands")
-        return cls(model, factor, guide if model.guides else None)
+        return cls(model, factor, guide if model.guides else None, ensemble)
 
     @property
     def name(self) -> str:
-        """The architecture and whether it was guided."""
+        """The architecture, whether it was guided, and what it leaves to ibp."""
         kind = self.model.settings.architecture
-        return f"{kind} network{' with a guide' if self.guide else ''}"
+        left = self.model.losing[self.factor]
+        alone = f" (ibp alone for {', '.join(left)}: no better there)" if left else ""
+        return f"{kind} network{' with a guide' if self.guide else ''}{alone}"
 
     @property
     def halo(self) -> int:
@@ -85,12 +98,22 @@ class Learned:
         read = own.read_pixel + features * (8 + 4) + info.count * factor**2 * 16
         side = self.model.settings.window + 2 * self.model.settings.margin
         channels = features + 6 * self.model.settings.width + 4 * info.count * factor**2
-        return Cost(read, own.core_pixel, worker=4 * 4 * side**2 * channels)
+        members = self.ensemble.members if self.ensemble else 1
+        drawn = 12 * members * info.count * factor**2
+        noise = 9 * 4 * CHANNELS * self.model.settings.window**2 if self.ensemble else 0
+        window = 4 * 4 * side**2 * channels + 3 * noise
+        return Cost(read, own.core_pixel + drawn, worker=window)
 
     def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
-        """Run the network over the lattice windows of the core; see `Upscaler.fine`."""
+        """Run the network over the core's lattice windows; see `Upscaler.fine`.
+
+        Of an ensemble each band is (member, row, col).
+        """
         guide = None if self.guide is None else self.guide.read(where.read)
-        yield from self.model.fine(block, guide, self.factor, where.trim, where.lattice)
+        asked = Where(where.trim, where.lattice)
+        found = self.model.fine(block, guide, self.factor, asked, self.ensemble)
+        for band in range(found.shape[1]):
+            yield found[:, band] if self.ensemble else found[0, band]
 
 
 def refuse_other_bands(folder: Any, wanted: tuple[str, ...], info: RasterInfo, what: str) -> None:

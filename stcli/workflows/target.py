@@ -41,6 +41,8 @@ class Target:
         That finish a GeoTIFF.
     facts : dict
         What the file says of how it was made.
+    names : tuple of str
+        Of the bands, where they are not the raster's.
     """
 
     raster: Raster
@@ -48,6 +50,7 @@ class Target:
     output: Output
     threads: int
     facts: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, raster: Raster, path: str, output: Output, threads: int) -> Target:
@@ -72,6 +75,18 @@ class Target:
         """Add facts to what the file says."""
         return replace(self, facts={**self.facts, **facts})
 
+    def holding(self, names: tuple[str, ...]) -> Target:
+        """Hold other bands than the raster's.
+
+        Raises
+        ------
+        UsageError
+            NetCDF, whose variables are the raster's.
+        """
+        if self.netcdf:
+            raise UsageError(f"{self.path}: NetCDF found, a GeoTIFF is wanted for --members.")
+        return replace(self, names=names)
+
     def refuse(self, geobox: GeoBox) -> None:
         """Refuse an output that cannot be written, before any work; raises `OutputError`."""
         if self.netcdf:
@@ -95,7 +110,7 @@ class Target:
         return OutputSpec(
             self.path,
             "float32",
-            tuple(OutputBand(name) for name in info.band_names),
+            tuple(OutputBand(name) for name in self.names or info.band_names),
             np.nan,
             "continuous",
             output.creation_options,

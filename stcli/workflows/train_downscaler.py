@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,26 @@ from numpy.typing import NDArray
 from stcli import __version__
 from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.models import ARCHITECTURE, seeded
-from stcli.downscaling.training import Figures, Sample, copies, sample, silent, train, validate
+from stcli.downscaling.samples import Sample, copies, paired, transferred
+from stcli.downscaling.training import Figures, Trained, silent, train
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.nn.weights import BandCard, Card, save_weights
 from stcli.raster.info import pixel_size
+from stcli.raster.page import write_page
 from stcli.raster.read import Raster
 from stcli.raster.stack import nest
 from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
-from stcli.workflows.job import Inputs, fields
-from stcli.workflows.nested import EachBand
+from stcli.workflows.job import Inputs, Output, fields
+from stcli.workflows.nested import EachBand, Pair
 from stcli.workflows.train_landcover import refuse_folder
+from stcli.workflows.training_page import training_page
 from stcli.workflows.upscalers import Guide
+
+#: What a model's folder tells of its training, for people.
+REPORT = "report.html"
+#: Samples that are made of a field at one factor, at most: shifted and blurred ones.
+COPIES = 6
 
 
 @dataclass(frozen=True)
@@ -45,76 +52,142 @@ class TrainedDownscaler:
         return found
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a model learns from.
+
+    Attributes
+    ----------
+    fine : Inputs
+        The bands to learn, at the resolution that the model is to reach where it is trained.
+    guide : Inputs or None
+        Bands of the same grid or a finer one that it nests in, which are then coarsened to it.
+    coarse : Inputs or None
+        The bands that are made finer, of another source; without them `fine` is coarsened.
+    """
+
+    fine: Inputs
+    guide: Inputs | None = None
+    coarse: Inputs | None = None
+
+
 def train_downscaler(
-    inputs: Inputs,
-    guide: Inputs | None,
+    given: Given,
     folder: Path,
     network: UpscalerSettings,
     training: DownscalerTraining,
     settings: RunSettings,
     *,
-    overwrite: bool = False,
+    output: Output | None = None,
     figures: Figures = silent,
 ) -> TrainedDownscaler:
-    """Train an upscaler on rasters that are fine already, by coarsening them.
+    """Train an upscaler on rasters that are fine already, by coarsening them, or on pairs.
+
+    Beside weights and card the folder gets ``report.html``.
 
     Parameters
     ----------
-    inputs : Inputs
-        The bands to learn, at the resolution that the model is to reach where it is trained.
-    guide : Inputs or None
-        Bands of the same grid or a finer one that it nests in, which are then coarsened to it.
+    given : Given
     folder : Path
     network : UpscalerSettings
     training : DownscalerTraining
     settings : RunSettings
         Memory budget and jobs.
+    output : Output, optional
 
     Raises
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun = time.perf_counter()
-    refuse_folder(folder, overwrite)
-    if guide is not None and len(network.factors) > 1:
-        raise UsageError(f"--factor {network.factors}: one factor is wanted with a guide.")
-    with inputs.open() as raster, _opened(guide) as fine:
-        _refuse_large(raster, fine, network, settings)
-        truth, seen = _read(raster), None if fine is None else _guide(raster, fine)
-        if np.isnan(truth).all():
-            raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
-        guides, threads = 0 if seen is None else len(seen), settings.jobs or 1
-        model = seeded(raster.info.count, guides, network, training.seed, threads)
-        samples, checked = _samples(truth, seen, network, training)
+    begun, output = time.perf_counter(), output or Output()
+    refuse_folder(folder, output.overwrite)
+    _refuse_options(given, network, training)
+    with contextlib.ExitStack() as stack:
+        inputs = given.fine
+        fine = stack.enter_context(inputs.open())
+        guide, coarse = (
+            None if inputs is None else stack.enter_context(inputs.open())
+            for inputs in (given.guide, given.coarse)
+        )
+        asked = coarse or fine
+        _refuse_bands(asked, training)
+        _refuse_large(fine, guide, network, settings)
+        samples, checked = _samples((fine, guide, coarse), network, training)
+        guides, threads = 0 if guide is None else guide.info.count, settings.jobs or 1
+        model = seeded(asked.info.count, guides, network, training.seed, threads)
         try:
-            history = train(model, samples, training, checked, figures)
+            trained = train(model, samples, training, checked, figures)
         except ValueError as error:
             raise InputError(
-                f"{raster.info.path}: {error}; a larger raster or a smaller factor is wanted."
+                f"{fine.info.path}: {error}; a larger raster or a smaller factor is wanted."
             ) from error
-        ratios = validate(model, samples[:checked], training)
-        if set(ratios) != set(network.factors):
+        if set(trained.ratios) != set(network.factors):
             raise InputError(
-                f"{raster.info.path}: too few valid pixels to validate every factor; a larger "
+                f"{fine.info.path}: too few valid pixels to validate every factor; a larger "
                 "raster or fewer factors are wanted."
             )
-        card = _card(raster, fine, truth, (network, training), ratios)
+        card = _card(asked, guide, samples[0], (network, training), trained)
+        page = training_page(model, samples[:checked], trained, asked.info, output.argv)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
     card = save_weights(folder, model.state_dict(), card)
-    return TrainedDownscaler(folder, card, history, round(time.perf_counter() - begun, 3))
+    write_page(str(folder / REPORT), page, overwrite=True)
+    return TrainedDownscaler(folder, card, trained.history, round(time.perf_counter() - begun, 3))
+
+
+def _refuse_options(given: Given, network: UpscalerSettings, training: DownscalerTraining) -> None:
+    one = "a guide" if given.guide is not None else "--coarse" if given.coarse is not None else ""
+    if one and len(network.factors) > 1:
+        raise UsageError(f"--factor {network.factors}: one factor is wanted with {one}.")
+    if given.coarse is not None and (training.transfer or training.psf):
+        raise UsageError(
+            "--coarse: found beside --transfer, --mtf or --psf, which say how to coarsen; choose "
+            "one of them."
+        )
+
+
+def _refuse_bands(raster: Raster, training: DownscalerTraining) -> None:
+    if len(training.psf) not in (0, 1, raster.info.count):
+        raise UsageError(
+            f"--mtf, --psf: {len(training.psf)} values found, 1 or {raster.info.count} wanted, "
+            "one for each band."
+        )
 
 
 def _samples(
-    truth: NDArray[Any],
-    guide: NDArray[Any] | None,
+    rasters: tuple[Raster, Raster | None, Raster | None],
     network: UpscalerSettings,
     training: DownscalerTraining,
 ) -> tuple[list[Sample], int]:
-    """Make samples; the first so many are validated on."""
-    plain = [sample(truth, guide, factor) for factor in network.factors]
-    if guide is None or not training.augment:
-        return plain, len(plain)
-    return plain + copies(truth, guide, network.factors[0])[1:], 1
+    """Make samples of fine bands, guide and coarse bands; the first, one a factor, are judged."""
+    raster, finer, coarse = rasters
+    if coarse is not None:
+        return [_pair(raster, finer, coarse, network.factors[0])], 1
+    truth, guide = _read(raster), None if finer is None else _guide(raster, finer)
+    if np.isnan(truth).all():
+        raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
+    firsts, others, bands = [], [], len(truth)
+    for factor in network.factors:
+        known = training.transfer or training.psf
+        blurs = transferred(training.psf, factor, bands) if known else [(0.0,) * bands]
+        first, *more = copies(truth, guide, factor, blurs)
+        firsts.append(first)
+        others += more
+    return firsts + others, len(firsts)
+
+
+def _pair(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> Sample:
+    """Read a fine raster and a guide on the blocks of a coarse one."""
+    Pair.of(fine, coarse)
+    whole = _whole(*coarse.info.shape)
+    guide = None if finer is None else Guide.of(finer, coarse, factor).read(whole)
+    truth = Guide.of(fine, coarse, factor).read(whole)
+    made = paired(_read(coarse), truth, guide, factor)
+    if np.isnan(made.target).all():
+        raise InputError(
+            f"{coarse.info.path}: no pixel with a value lies wholly on values of "
+            f"{fine.info.path}, one at least is wanted."
+        )
+    return made
 
 
 def _read(raster: Raster) -> NDArray[Any]:
@@ -139,21 +212,12 @@ def _guide(raster: Raster, fine: Raster) -> NDArray[Any]:
     return block_mean(Guide.of(fine, raster, factor).read(_whole(rows, cols)), factor)
 
 
-@contextlib.contextmanager
-def _opened(inputs: Inputs | None) -> Iterator[Raster | None]:
-    if inputs is None:
-        yield None
-    else:
-        with inputs.open() as raster:
-            yield raster
-
-
 def _refuse_large(
     raster: Raster, fine: Raster | None, network: UpscalerSettings, settings: RunSettings
 ) -> None:
     """Refuse rasters that do not fit in memory whole, with their features; raises `BudgetError`."""
     bands, guides = raster.info.count, fine.info.count if fine else 0
-    pixel = 8 * (6 * bands + 6 * guides) + 4 * 4 * (bands + guides) * len(network.factors)
+    pixel = 8 * (6 * bands + 6 * guides) + COPIES * 4 * 4 * (bands + guides) * len(network.factors)
     finer = 1 if fine is None else 8 * guides * fine.info.shape[0] / raster.info.shape[0]
     cost = Cost(pixel + 2 * int(finer), once=1_000_000_000)
     budget(Grid(raster.info.shape), cost, RunSettings(0, settings.memory, 1))
@@ -162,12 +226,12 @@ def _refuse_large(
 def _card(
     raster: Raster,
     fine: Raster | None,
-    truth: NDArray[Any],
+    first: Sample,
     recipe: tuple[UpscalerSettings, DownscalerTraining],
-    ratios: dict[int, float],
+    trained: Trained,
 ) -> Card:
     info = raster.info
-    lows, highs = np.nanpercentile(truth, (2, 98), axis=(1, 2))
+    lows, highs = np.nanpercentile(first.coarse, (2, 98), axis=(1, 2))
     bands = zip(info.band_names, lows.tolist(), highs.tolist(), strict=True)
     return Card(
         schema="stcli-card-1",
@@ -183,7 +247,17 @@ def _card(
             "guides": [] if fine is None else list(fine.info.band_names),
             "units": [band.units for band in info.bands],
         },
-        metrics={"rmse_over_ibp": {str(factor): ratio for factor, ratio in ratios.items()}},
+        metrics=_metrics(info.band_names, trained),
         version=__version__,
         parameters=0,
     )
+
+
+def _metrics(names: tuple[str, ...], trained: Trained) -> dict[str, Any]:
+    """List what was measured on held-out blocks, by factor."""
+    ratios = trained.ratios.items()
+    return {
+        "rmse_over_ibp": {str(s): float(np.mean(found)) for s, found in ratios},
+        "bands_over_ibp": {str(s): dict(zip(names, found, strict=True)) for s, found in ratios},
+        "members": {str(s): found.to_json() for s, found in trained.spread.items()},
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.downscaling.features import REACH, base
+from stcli.downscaling.features import base
 from stcli.downscaling.features import halo as feature_halo
-from stcli.downscaling.guide import detail, differences, weights
+from stcli.downscaling.guide import detail, part, weights
 from stcli.downscaling.interpolation import halo, interpolate
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
@@ -20,10 +21,13 @@ from stcli.errors import InputError
 from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
 from stcli.raster.stack import Nesting
-from stcli.settings import DownscaleSettings, RunSettings
-from stcli.workflows.job import Progress, plan_pass
+from stcli.settings import DownscaleSettings
 from stcli.workflows.nested import EachBand, nested
-from stcli.workflows.scaling import SAMPLE, sample_step
+
+#: Side of the parts that a linear guide learns from, in pixels one scale coarser than the raster.
+PART = 64
+#: Parts along each axis, at most.
+PARTS = 8
 
 
 class Upscaler(Protocol):
@@ -55,15 +59,19 @@ class Interpolation:
     Attributes
     ----------
     how : DownscaleSettings
+    align : int
+    said : str
+        Name of the method where it runs in place of another.
     """
 
     how: DownscaleSettings
     align: int = 1
+    said: str = ""
 
     @property
     def name(self) -> str:
-        """The method."""
-        return self.how.method
+        """The method, or what was said of it."""
+        return self.said or self.how.method
 
     @property
     def halo(self) -> int:
@@ -135,6 +143,7 @@ class LinearGuide:
     how : DownscaleSettings
     guide : Guide
     weights : ndarray of float64, (band, guide)
+    name : str
     """
 
     how: DownscaleSettings
@@ -162,40 +171,34 @@ class LinearGuide:
 
 
 def linear_guide(
-    raster: Raster, guide: Guide, how: DownscaleSettings, settings: RunSettings, progress: Progress
-) -> LinearGuide:
-    """Learn the weights of a linear guide in one pass over a regular sample of pixels.
+    raster: Raster, guide: Guide, how: DownscaleSettings
+) -> LinearGuide | Interpolation:
+    """Learn a linear guide on parts of the raster, and leave to ibp the bands it does not help.
 
-    Raises
-    ------
-    BudgetError
+    Returns
+    -------
+    LinearGuide or Interpolation
+        The name says which bands are guided.
     """
-    step = sample_step(raster.info.shape) * 2
-    samples: list[NDArray[Any]] = []
+    each, parts = EachBand(raster), []
+    for window in sampled_windows(raster.info.shape, PART * how.factor):
+        parts.append(part(each.read(window)[0], guide.read(window), how.factor))
+    found = weights(parts, guide.raster.info.count, raster.info.count)
+    if not any(found.helped):
+        return Interpolation(how, said="ibp (the linear guide is no better)")
+    plain = [n for n, h in zip(raster.info.band_names, found.helped, strict=True) if not h]
+    but = f" (ibp alone for {', '.join(plain)}: no better there)" if plain else ""
+    return LinearGuide(how, guide, found.values, f"ibp with a linear guide{but}")
 
-    def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        local = differences(block, guide.read(where.read), how.factor)
-        rows, cols = (
-            slice(trim.start + -first % step, trim.stop, step)
-            for trim, first in zip(
-                where.trim, (where.core.row_off, where.core.col_off), strict=True
-            )
-        )
-        chosen = local[:, rows, cols].reshape(len(local), -1)
-        return chosen[:, ~np.isnan(chosen).any(axis=0)]
 
-    def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-        if result is not None:
-            samples.append(result)
-
-    info = raster.info
-    own = guided_bytes(guide.raster.info.count, info.count, how.factor)
-    cost = Cost(own.read_pixel, once=SAMPLE // 4 * 16 * (info.count + guide.raster.info.count))
-    work = plan_pass(raster, cost, settings, REACH)
-    work = type(work)(EachBand(raster), work.budget)
-    work.run(function, sink, "guide", progress)
-    none = np.zeros((info.count + guide.raster.info.count, 0))
-    return LinearGuide(how, guide, weights([none, *samples], guide.raster.info.count))
+def sampled_windows(shape: tuple[int, int], side: int) -> Iterator[Window]:
+    """Spread windows evenly over a raster, at most `PARTS` along each axis."""
+    starts = []
+    for length in shape:
+        count = min(PARTS, -(-length // side))
+        starts.append(np.linspace(0, max(0, length - side), count).astype(int).tolist())
+    for row, col in itertools.product(*starts):
+        yield Window(col, row, min(side, shape[1]), min(side, shape[0]))
 
 
 def guided_bytes(guides: int, bands: int, factor: int) -> Cost:

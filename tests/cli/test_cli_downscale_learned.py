@@ -17,6 +17,7 @@ from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
 
 NAN = float("nan")
 NETWORK = UpscalerSettings(width=8, blocks=1, window=32, margin=16)
+MODEL = {"members": "plain"}
 QUICK = DownscalerTraining(steps=4, every=2, block=32, batch=2, crop=16)
 
 
@@ -24,11 +25,14 @@ QUICK = DownscalerTraining(steps=4, every=2, block=32, batch=2, crop=16)
 def files(tmp_path_factory):
     """Save bands with gaps, and finer guides that end a row before them."""
     folder = tmp_path_factory.mktemp("learned")
+    fine = values(300, 262, seed=4)
     coarse = values(150, 131)
+    coarse[0] = fine[0].reshape(150, 2, 131, 2).mean((1, 3))
+    coarse[1] = np.random.default_rng(6).normal(1000, 40, (150, 131))  # no guide knows it
     coarse[0, 30:44, 50:90] = np.nan
     coarse[1, np.random.default_rng(3).random((150, 131)) < 0.01] = np.nan
     half = UTM["transform"] @ Affine.scale(0.5)
-    fine = values(299, 262, seed=4)
+    fine = fine[:, :299]
     return {
         "coarse": save(folder / "coarse.tif", coarse, UTM, ("B05", "B11"), nodata=NAN),
         "guide": save(folder / "guide.tif", fine, UTM, ("B02", "B03"), transform=half),
@@ -42,9 +46,14 @@ def models(files):
     from dataclasses import replace
 
     from stcli.workflows.job import Inputs
-    from stcli.workflows.train_downscaler import train_downscaler
+    from stcli.workflows.train_downscaler import Given, train_downscaler
+
+    def kept(network, splits):  # after so few steps blending would leave all of it to ibp
+        return {s: (0.9,) * len(network.unit) for s in network.factors}
 
     found = {}
+    patch = pytest.MonkeyPatch()
+    patch.setattr("stcli.downscaling.training.blend", kept)
     for name, guide, network in (
         ("plain", None, replace(NETWORK, factors=(2, 4))),
         ("guided", Inputs((files["guide"],)), NETWORK),
@@ -52,29 +61,46 @@ def models(files):
     ):
         folder = files["folder"] / name
         inputs = Inputs((files["coarse"],))
-        train_downscaler(inputs, guide, folder, network, QUICK, RunSettings(jobs=1))
-        card = folder / "card.json"
-        facts = json.loads(card.read_text())
-        facts["metrics"]["rmse_over_ibp"] = dict.fromkeys(facts["metrics"]["rmse_over_ibp"], 0.9)
-        card.write_text(json.dumps(facts))
+        train_downscaler(Given(inputs, guide), folder, network, QUICK, RunSettings(jobs=1))
         found[name] = folder
+    patch.undo()
     return found
+
+
+def members_agree(fine, coarse):
+    """Check an ensemble's bands: mean, deviation, members, each of which keeps block means."""
+    fine, coarse = fine.astype(float).reshape(2, 5, *fine.shape[1:]), read(coarse)
+    members = fine[:, 2:]
+    assert np.allclose(fine[:, 0], members.mean(axis=1), rtol=1e-6, equal_nan=True)
+    assert np.allclose(
+        fine[:, 1], members.std(axis=1, ddof=1), rtol=1e-3, atol=1e-4, equal_nan=True
+    )
+    assert np.nanmin(fine[:, 1]) > 0
+    rows, cols = coarse.shape[1:]
+    means = members.reshape(2, 3, rows, 2, cols, 2).mean((3, 5))
+    assert np.nanmax(np.abs(means / coarse[:, None] - 1)) < 1e-6
+    assert np.array_equal(np.isnan(means), np.isnan(coarse)[:, None].repeat(3, 1))
 
 
 def run(files, out, *more):
     return good("downscale", files["coarse"], out, "--overwrite", "-q", *more)
 
 
-@pytest.mark.parametrize("name", ["plain", "guided", "latent", "linear"])
+@pytest.mark.parametrize("name", ["plain", "guided", "latent", "linear", "members"])
 def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_path):
-    more = [] if name == "linear" else ["--model", models[name]]
+    more = [] if name == "linear" else ["--model", models[MODEL.get(name, name)]]
     if name in ("guided", "linear"):
         more += ["--guide", files["guide"]]
+    if name == "members":
+        more += ["--members", 3, "--seed", 4]
     run(files, tmp_path / "whole.tif", *more, "--tile-size", 0, "-j", 1)
     said = run(files, tmp_path / "tiled.tif", *more, "--tile-size", 32, "-j", 2, "--json").json
     assert said["run"]["tiles"] >= 20
     whole, tiled = read(tmp_path / "whole.tif"), read(tmp_path / "tiled.tif")
     assert np.array_equal(whole, tiled, equal_nan=True)
+    if name == "members":
+        members_agree(whole, files["coarse"])
+        return
     assert agrees(tmp_path / "whole.tif", files["coarse"])
     gaps = np.isnan(read(files["coarse"])).repeat(2, 1).repeat(2, 2)
     assert np.array_equal(np.isnan(whole), gaps)
@@ -82,7 +108,7 @@ def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_pat
     assert not np.array_equal(whole, read(tmp_path / "ibp.tif"), equal_nan=True)
     words = {
         "plain": "shuffle network",
-        "linear": "ibp with a linear guide",
+        "linear": "ibp with a linear guide (ibp alone for B11: no better there)",
         "guided": "with a guide",
     }
     assert words.get(name, name) in said["method"]
@@ -104,6 +130,8 @@ def test_both_heads_of_a_model_work(files, models, tmp_path):
         ("guided", (), 6, "wants the guide B02, B03; give --guide."),
         ("plain", ("--method", "cubic"), 2, "go together"),
         (None, ("--method", "latent"), 2, "go together"),
+        (None, ("--members", "4"), 2, "no --model found"),
+        ("plain", ("--members", "1"), 2, "--members: 1 found, 2 or more wanted"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp_path):
@@ -112,6 +140,23 @@ def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp
     assert found.code == code, found.err
     assert said in found.err
     assert not list(tmp_path.iterdir())
+
+
+def test_members_go_to_a_geotiff_and_are_scored(files, models, tmp_path):
+    said = call(
+        "downscale", files["coarse"], tmp_path / "o.nc", "--model", models["plain"], "--members", 2
+    )
+    assert (said.code, "a GeoTIFF is wanted" in said.err) == (2, True)
+    fine, truth = tmp_path / "o.tif", tmp_path / "truth.tif"
+    run(files, fine, "--model", models["plain"], "--members", 4)
+    run(files, truth)
+    found = good("assess-downscaling", fine, truth, "--json").json["bands"]
+    assert [band["band"] for band in found] == ["B05", "B11"]
+    assert all(band["members"] == 4 and band["crps"] > 0 for band in found)
+    assert all(0 < band["spread_skill"] < np.inf for band in found)
+    assert "spread skill" in good("assess-downscaling", fine, truth).out
+    other = call("assess-downscaling", fine, fine)
+    assert (other.code, "wanted as in" in other.err) == (3, True)
 
 
 def test_guides_that_do_not_fit_are_refused(files, models, tmp_path):
@@ -127,11 +172,37 @@ def test_guides_that_do_not_fit_are_refused(files, models, tmp_path):
     assert (found.code, "the very grid" in found.err) == (3, True)
 
 
+def test_other_units_than_the_model_s_are_refused(files, models, tmp_path):
+    folder, warm = tmp_path / "m", tmp_path / "warm.tif"
+    shutil.copytree(models["plain"], folder)
+    facts = json.loads((folder / "card.json").read_text())
+    facts["data"]["units"] = ["K", "K"]
+    (folder / "card.json").write_text(json.dumps(facts))
+    shutil.copy(files["coarse"], warm)
+    with rasterio.open(warm, "r+") as dataset:
+        dataset.units = ("K", "degC")
+    found = call("downscale", warm, tmp_path / "o.tif", "--model", folder)
+    assert (found.code, "B11 is in degC" in found.err) == (6, True), found.err
+    assert not (tmp_path / "o.tif").exists()
+
+
+def test_a_raster_too_small_to_judge_a_guide_says_so(tmp_path):
+    fine = values(40, 40)
+    double = UTM["transform"] @ Affine.scale(2)
+    small = fine.reshape(2, 20, 2, 20, 2).mean((2, 4))
+    coarse = save(tmp_path / "coarse.tif", small, UTM, transform=double)
+    guide = save(tmp_path / "guide.tif", fine, UTM)
+    said = good("downscale", coarse, tmp_path / "o.tif", "--guide", guide, "--json").json
+    assert said["method"] == "ibp (the linear guide is no better)"
+
+
 def test_a_model_that_lost_to_ibp_is_used_by_force_only(files, models, tmp_path):
     folder = tmp_path / "lost"
     shutil.copytree(models["latent"], folder)
     card = folder / "card.json"
-    card.write_text(card.read_text().replace("0.9", "1.25"))
+    facts = json.loads(card.read_text())
+    facts["metrics"]["rmse_over_ibp"] = {"2": 1.25}
+    card.write_text(json.dumps(facts))
     how = ("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
     found = call(*how)
     assert found.code == 6
@@ -172,18 +243,40 @@ def test_another_kind_of_model_is_refused(files, model, tmp_path):
     assert "an upscaler is wanted" in found.err
 
 
+def test_a_model_of_an_older_kind_is_refused(files, models, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(models["plain"], folder)
+    card = folder / "card.json"
+    card.write_text(card.read_text().replace("stcli-upscaler-2", "stcli-upscaler-1"))
+    found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
+    assert found.code == 6
+    assert "holds stcli-upscaler-1, stcli-upscaler-2 is wanted; train it again" in found.err
+
+
 def test_training_by_the_command_line(files, tmp_path):
     fine = save(tmp_path / "fine.tif", values(260, 256), UTM, ("B05", "B11"))
     how = ("train", "downscaler", fine, "-o", tmp_path / "m", "--steps", 2, "--width", 8)
+    how = (*how, "--mtf", "0.3,0.2")
     found = good(*how, "--blocks", 1, "--factor", "2,4", "--json")
     card = found.json["card"]
     assert set(card["metrics"]["rmse_over_ibp"]) == {"2", "4"}
+    assert set(card["metrics"]["bands_over_ibp"]["2"]) == {"B05", "B11"}
+    assert set(card["metrics"]["members"]["4"]) == {"crps_over_mae", "spread_skill"}
+    assert len(card["training"]["psf"]) == 2
     assert "of ibp's on held-out blocks" in found.err
+    page = (tmp_path / "m" / "report.html").read_text()
+    assert all(f"Factor {s}</h2>" in page for s in (2, 4))
+    assert page.count("data:image/png") == 1 + 2 * 2 * 2  # a curve; two figures a band and factor
+    assert 'src="http' not in page
     again = call(*how)
     assert again.code == 4
     for more, code, said in (
         (("--factor", "3"), 2, "2, 4 or 2,4"),
         (("--factor", "2,4", "--guide", files["guide"]), 2, "one factor"),
+        (("--mtf", "0.3", "--psf", "0.4"), 2, "--psf: found beside --mtf, one of them is wanted"),
+        (("--psf", "5"), 2, "--psf: found (5.0,), wanted from 0 to 3 pixels"),
+        (("--mtf", "1.3"), 2, "above 0 and up to 1"),
+        (("--psf", "0.1,0.2,0.3"), 2, "--mtf, --psf: 3 values found, 1 or 2 wanted, one for"),
     ):
         wrong = call("train", "downscaler", fine, "-o", tmp_path / "n", *more)
         assert (wrong.code, said in wrong.err) == (code, True), wrong.err
@@ -192,6 +285,29 @@ def test_training_by_the_command_line(files, tmp_path):
     assert wrong.code == 3
     assert "too few pixels" in wrong.err
     assert not (tmp_path / "n").exists()
+
+
+def test_pairs_of_two_sources_teach_what_blocks_hold(tmp_path):
+    fine = values(256, 256)
+    half = UTM["transform"] @ Affine.scale(2)
+    coarse = fine.reshape(2, 128, 2, 128, 2).mean((2, 4)) + 25  # the other source is brighter
+    paths = {
+        "fine": save(tmp_path / "fine.tif", fine, UTM, ("a", "b")),
+        "coarse": save(tmp_path / "coarse.tif", coarse, UTM, ("a", "b"), transform=half),
+    }
+    how = ("-o", tmp_path / "m", "--steps", 2, "--width", 8, "--blocks", 1)
+    pair = ("--coarse", paths["coarse"], "--fine", paths["fine"])
+    card = good("train", "downscaler", *pair, *how, "--json").json["card"]
+    assert card["resolution"] == [2 * UTM["transform"].a] * 2
+    for argv, code, said in (
+        (("--coarse", paths["coarse"]), 2, "INPUT, --coarse, --fine: INPUT alone or both"),
+        ((paths["fine"], *pair), 2, "both options"),
+        ((*pair, "--transfer"), 2, "say how to coarsen"),
+        ((*pair, "--factor", "2,4"), 2, "one factor"),
+        ((*pair, "--factor", "4"), 3, "spans 2"),
+    ):
+        wrong = call("train", "downscaler", *argv, "-o", tmp_path / "n")
+        assert (wrong.code, said in wrong.err) == (code, True), wrong.err
 
 
 @pytest.mark.parametrize("name", ["guided", "linear"])

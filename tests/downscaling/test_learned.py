@@ -10,15 +10,18 @@ import torch
 from torch.nn.functional import pixel_shuffle
 
 from stcli.downscaling.coarsen import block_mean
+from stcli.downscaling.ensemble import Ensemble
 from stcli.downscaling.features import base, features, shuffle, unshuffle
-from stcli.downscaling.guide import detail, differences, weights
+from stcli.downscaling.guide import detail, part, weights
 from stcli.downscaling.models import build
-from stcli.downscaling.network import RIM, conserving, pixel_loss
-from stcli.downscaling.prediction import averaged
-from stcli.downscaling.training import copies, residual_of, sample, train, validate
+from stcli.downscaling.network import CHANNELS, RIM, conserving, pixel_loss
+from stcli.downscaling.samples import copies, paired, sample, shifts, transferred
+from stcli.downscaling.splits import split
+from stcli.downscaling.training import train
 from stcli.downscaling.turns import moved, moved_back
+from stcli.downscaling.validation import averaged, blend, residual_of
 from stcli.nn.swin import WINDOW, SwinBlock
-from stcli.settings import DownscalerTraining, UpscalerSettings
+from stcli.settings import DownscalerTraining, UpscalerSettings, psf_of_mtf
 
 SMALL = UpscalerSettings(width=8, blocks=2, window=32, margin=16)
 KINDS = [SMALL, replace(SMALL, architecture="latent")]
@@ -87,17 +90,33 @@ def test_the_base_keeps_block_means():
     assert np.allclose(block_mean(base(coarse, 4), 4), coarse, atol=1e-12)
 
 
-def test_the_linear_guide_finds_its_weights_in_any_order():
-    truth, guide = scene()
-    local = differences(block_mean(truth, 2), guide, 2)
-    parts = [local[:, :20].reshape(3, -1), local[:, 20:].reshape(3, -1)]
-    found = weights(parts, 2)
-    assert np.array_equal(found, weights(parts[::-1], 2))
-    assert np.allclose(found @ [2, -1], 1, atol=0.02)
+def test_the_linear_guide_finds_its_weights_one_scale_coarser():
+    truth, guide = scene(192, 160)
+    found = weights([part(block_mean(truth, 2), guide, 2)], 2, 1)
+    assert np.allclose(found.values @ [2, -1], 1, atol=0.02)
+    assert found.helped == (True,)
+    assert found.ratios[0] < 0.2
     ibp = base(block_mean(truth, 2), 2)
-    fine = ibp + np.einsum("kg,grc->krc", found, detail(guide, 2))
+    fine = ibp + np.einsum("kg,grc->krc", found.values, detail(guide, 2))
     error, peer = (np.sqrt(np.mean((a - truth) ** 2)) for a in (fine, ibp))
     assert error < 0.2 * peer
+
+
+def test_a_guide_that_knows_nothing_of_a_band_is_not_used_for_it():
+    truth, guide = scene(192, 160)
+    stranger = np.random.default_rng(5).normal(size=truth.shape)
+    bands = np.concatenate([truth, stranger])
+    found = weights([part(block_mean(bands, 2), guide, 2)], 2, 2)
+    assert found.helped == (True, False)
+    assert found.ratios[1] >= 1
+    assert not found.values[1].any()
+
+
+def test_a_raster_too_small_to_judge_a_guide_is_left_to_ibp():
+    truth, guide = scene(48, 48)
+    found = weights([part(block_mean(truth, 2), guide, 2)], 2, 1)
+    assert found.ratios == (np.inf,)
+    assert not found.values.any()
 
 
 def test_blocks_of_the_residual_average_to_nothing():
@@ -129,7 +148,7 @@ def untamed(settings, bands=1, guides=0):
 
 
 def test_convolutions_reach_no_further_than_the_margin():
-    network, x = untamed(SMALL), torch.randn(2, 49, 49)
+    network, x = untamed(SMALL), torch.randn(1, 49, 49)
     x2 = x.clone()
     x2[:, 24, 24] += 10
     changed = np.abs(residual_of(network, x, 2) - residual_of(network, x2, 2)).max(axis=0) > 0
@@ -154,9 +173,9 @@ def test_attention_stays_in_its_window_and_never_goes_around(shifted):
 
 @each_kind
 def test_turning_and_averaging_is_blind_to_turns(settings):
-    network, x = untamed(settings), torch.randn(2, 32, 32)
+    network, x = untamed(settings), torch.randn(1, 32, 32)
     plain = torch.from_numpy(averaged(network, x, 2))
-    other = torch.from_numpy(averaged(network, moved(x, 1, True, 2, 2), 2))
+    other = torch.from_numpy(averaged(network, moved(x, 1, True, 1, 2), 2))
     assert torch.allclose(other, moved(plain, 1, True, 0, 2), atol=1e-4)
 
 
@@ -169,9 +188,46 @@ def test_it_learns_what_ibp_cannot_know(settings):
     how = DownscalerTraining(steps=60, every=20, block=32, batch=2)
     one = sample(truth, guide, 2)
     network = build(1, 2, settings)
-    history = train(network, [one], how)
-    assert history[-1]["validation"] < 0.8
-    assert validate(network, [one], how)[2] == min(line["validation"] for line in history)
+    trained = train(network, [one], how)
+    assert trained.history[-1]["validation"] < 0.8
+    assert trained.ratios[2][0] < 0.8
+    assert 0.5 < network.blend[0, 0] <= 1
+    assert trained.spread[2].crps_over_mae < 0.8
+    assert 0.1 < trained.spread[2].spread_skill < 3  # after 15 steps
+
+
+def test_a_band_that_the_network_spoils_is_left_to_ibp():
+    truth, _ = scene(128, 128)
+    one, network = sample(truth, None, 2), untamed(SMALL)
+    wrong = replace(one, target=-averaged(network, torch.from_numpy(one.inputs), 2))
+    held = split(wrong, DownscalerTraining(block=32, crop=16))
+    assert blend(network, [held]) == {2: (1.0,)}
+    assert not residual_of(network, held.inputs, 2).any()
+
+
+@each_kind
+def test_members_spread_around_the_mean_and_keep_block_means(settings):
+    network, x = untamed(settings), torch.randn(1, 32, 32)
+    drawn = [
+        residual_of(network, x, 2, torch.from_numpy(Ensemble(9, 3).noise(m, (0, 0), 32, 0)))
+        for m in range(9)
+    ]
+    assert all(np.abs(one.mean(axis=0)).max() < 1e-5 for one in drawn)
+    assert np.std(drawn, axis=0).mean() > 0.01
+    if settings.architecture == "shuffle":  # its last layer is linear
+        z = torch.randn(CHANNELS, 32, 32)
+        mean = (residual_of(network, x, 2, z) + residual_of(network, x, 2, -z)) / 2
+        assert np.allclose(mean, residual_of(network, x, 2), atol=1e-4)
+
+
+def test_noise_stands_still_on_the_lattice():
+    ensemble = Ensemble(2, seed=7)
+    left, right = (ensemble.noise(0, (-32, at), 32, 8) for at in (0, 32))
+    assert left.shape == (CHANNELS, 48, 48)
+    assert np.array_equal(left[:, :, 32:], right[:, :, :16])
+    assert not np.array_equal(left, ensemble.noise(1, (-32, 0), 32, 8))
+    assert abs(left.mean()) < 0.05
+    assert abs(left.std() - 1) < 0.05
 
 
 @each_kind
@@ -190,11 +246,12 @@ def test_training_twice_gives_the_same_weights(settings):
 def test_held_out_blocks_are_never_seen():
     truth, _ = scene(128, 128)
     how = DownscalerTraining(steps=8, every=8, block=32, batch=2, crop=16)
-    from stcli.downscaling.training import _split
-
     one = sample(truth, None, 2)
-    held = _split(one, how, np.random.default_rng(0)).held
+    found = split(one, how)
+    held = found.blocks
     assert 0.1 < held.mean() < 0.4
+    assert found.held.sum() < held.sum()
+    assert not found.held[~held].any()
     spoiled = replace(one, target=np.where(held, 1e3 * one.target, one.target))
     states = []
     for data in (one, spoiled):
@@ -202,7 +259,9 @@ def test_held_out_blocks_are_never_seen():
         network = build(1, 0, SMALL)
         train(network, [data], how)
         states.append(network.state_dict())
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    # The weight against ibp is what held-out pixels decide, and members are scaled by it.
+    learned = [key for key in states[0] if key != "blend" and not key.startswith("noise.")]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in learned)
 
 
 def test_too_small_a_field_is_refused():
@@ -211,8 +270,30 @@ def test_too_small_a_field_is_refused():
         train(build(1, 0, SMALL), [sample(truth, None, 2)], DownscalerTraining(steps=1))
 
 
-def test_copies_are_shifted_and_blurred():
+@pytest.mark.parametrize("factor", [2, 4])
+def test_copies_are_shifted_and_blurred(factor):
     truth, guide = scene()
-    made = copies(truth, guide, 2)
-    assert len(made) == 3
-    assert np.abs(made[2].target).mean() < np.abs(made[0].target).mean()
+    assert len(set(shifts(factor))) == 4
+    made = copies(truth, guide, factor, [(0.0,), (0.6,)])
+    assert len(made) == 5
+    assert np.abs(made[4].target).mean() < np.abs(made[0].target).mean()
+    alone = sample(truth[:, 1:, 1:], guide[:, 1:, 1:], 2)
+    shifted = copies(truth, guide, 2, [(0.0,)])[1]
+    assert np.array_equal(shifted.inputs, alone.inputs)
+
+
+def test_the_point_spread_of_a_band_is_put_back_one_scale_coarser():
+    assert psf_of_mtf(0.7) == 0  # a pixel's own box has 2 / pi
+    sigma = psf_of_mtf(0.22)
+    assert np.exp(-2 * np.pi**2 * sigma**2 / 4) * 2 / np.pi == pytest.approx(0.22)
+    first = transferred((sigma, 0.0), 2, 2)[0]
+    assert first == pytest.approx((sigma * 0.75**0.5, 0))
+    assert first[0] ** 2 + (sigma / 2) ** 2 == pytest.approx(sigma**2)
+    assert transferred((), 2, 3)[0] == (0, 0, 0)
+
+
+def test_a_pair_is_learned_like_its_own_coarsening():
+    truth, _ = scene()
+    coarse = block_mean(truth, 2)
+    alone, pair = sample(truth, None, 2), paired(coarse + 3, truth, None, 2)
+    assert np.allclose(pair.target, alone.target, atol=1e-5)

@@ -7,7 +7,15 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from stcli.downscaling.coarsen import block_mean
-from stcli.downscaling.metrics import median_block_ratio, quality, spectral_error, spectrum, ssim
+from stcli.downscaling.metrics import (
+    fair_crps,
+    median_block_ratio,
+    quality,
+    spectral_error,
+    spectrum,
+    spread_skill,
+    ssim,
+)
 
 
 def fields(rows=96, cols=80):
@@ -74,3 +82,23 @@ def test_the_median_block_ignores_a_few_bad_ones():
     fine[:16, :16] += 1e6
     assert median_block_ratio(fine, peer, truth, 2) == pytest.approx(0.5)
     assert median_block_ratio(fine[:9], peer[:9], truth[:9], 2) is None
+
+
+def test_fair_crps_against_its_formula():
+    rng = np.random.default_rng(1)
+    members, truth = rng.normal(size=(5, 6, 7)), rng.normal(size=(6, 7))
+    apart = np.abs(members[:, None] - members[None]).sum(axis=(0, 1))
+    plain = np.abs(members - truth).mean(axis=0) - apart / (2 * 5 * 4)
+    assert np.allclose(fair_crps(members, truth), plain, atol=1e-12)
+    members[2, 0, 0] = np.nan
+    assert np.isnan(fair_crps(members, truth)[0, 0])
+
+
+def test_the_right_spread_has_the_best_crps_and_a_skill_of_one():
+    rng = np.random.default_rng(2)
+    truth, members = rng.normal(size=40000), rng.normal(size=(4, 40000))
+    scores = [fair_crps(share * members, truth).mean() for share in (0.6, 1.0, 1.6)]
+    assert scores[1] == min(scores)
+    assert scores[1] == pytest.approx(1 / np.sqrt(np.pi), abs=0.01)  # of a normal, its own spread
+    assert spread_skill(members, truth) == pytest.approx(1, abs=0.02)
+    assert spread_skill(0.5 * members, truth) < 0.7

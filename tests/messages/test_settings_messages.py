@@ -18,6 +18,7 @@ from stcli.settings import (
     RunSettings,
     SeriesSettings,
     ShrinkSettings,
+    SimilarSettings,
     SvmSettings,
     TemporalSettings,
     TemporalTraining,
@@ -117,6 +118,11 @@ CASES = [
         NoiseMapSettings,
         {"window": 8},
         "--window: found 8, wanted an odd number of pixels from 9 to 513.",
+    ),
+    (
+        SimilarSettings,
+        {"around": 2},
+        "around: found 2, wanted an odd number of pixels from 1 to 15.",
     ),
     (ShrinkSettings, {"depth": 0}, "--depth: found 0, wanted from 1 to 6."),
     (

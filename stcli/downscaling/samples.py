@@ -1,0 +1,146 @@
+"""Samples: fields whose fine values are known, coarsened.
+
+A *sample* is one field at one factor: its features at the coarse resolution and the residual of
+the base, place by place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from stcli.downscaling.coarsen import block_mean, block_sum, spread
+from stcli.downscaling.features import base, features, unshuffle
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One field at one factor.
+
+    Attributes
+    ----------
+    factor : int
+    inputs : ndarray of float32, (feature, row, col)
+    target : ndarray of float32, (band * factor**2, row, col)
+        Truth minus base, place by place; NaN where either has no value.
+    coarse : ndarray of float64, (band, row, col)
+        What is made finer.
+    """
+
+    factor: int
+    inputs: NDArray[np.float32]
+    target: NDArray[np.float32]
+    coarse: NDArray[np.float64]
+
+
+def sample(truth: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> Sample:
+    """Coarsen a field and find what the base misses.
+
+    Parameters
+    ----------
+    truth : ndarray, (band, row, col)
+        NaN is no value; rows and columns that make no whole block are left out.
+    guide : ndarray, (guide, row, col), optional
+        On the same grid.
+    factor : int
+    """
+    rows, cols = (n // factor * factor for n in truth.shape[1:])
+    fine = truth[:, :rows, :cols]
+    coarse = block_mean(fine, factor)
+    coarse[block_sum(np.isnan(fine), factor) > 0] = np.nan
+    seen = None if guide is None else guide[:, :rows, :cols]
+    inputs = features(coarse, seen, factor)
+    target = unshuffle(fine - base(coarse, factor), factor).astype(np.float32)
+    return Sample(factor, inputs, target, coarse)
+
+
+def paired(
+    coarse: NDArray[Any], fine: NDArray[Any], guide: NDArray[Any] | None, factor: int
+) -> Sample:
+    """Make a sample of a coarse and a fine field of two sources.
+
+    Where their block means differ no network that keeps the coarse field's can follow; so only
+    what the fine field has within its blocks is learned.
+
+    Parameters
+    ----------
+    coarse : ndarray, (band, row, col)
+    fine : ndarray, (band, row * factor, col * factor)
+    guide : ndarray, (guide, row * factor, col * factor), optional
+    factor : int
+    """
+    known = np.asarray(coarse, np.float64)
+    within = fine - spread(block_mean(fine, factor), factor)
+    missed = within - (base(known, factor) - spread(known, factor))
+    target = unshuffle(missed, factor).astype(np.float32)
+    return Sample(factor, features(known, guide, factor), target, known)
+
+
+def copies(
+    truth: NDArray[Any],
+    guide: NDArray[Any] | None,
+    factor: int,
+    blurs: Sequence[Sequence[float]],
+) -> list[Sample]:
+    """Make samples of blurred truths, the first of them at several shifts of the block grid.
+
+    A sensor's bands are less sharp at their own resolution than block means of them are, by its
+    point spread; a model meant for another scale than it is trained at must have seen that.
+
+    Parameters
+    ----------
+    truth : ndarray, (band, row, col)
+    guide : ndarray, (guide, row, col), optional
+    factor : int
+    blurs : sequence of sequence of float
+        Of each copy, standard deviations of a Gaussian in fine pixels, one a band.
+    """
+    found = []
+    for number, blur in enumerate(blurs):
+        soft = np.stack([_blurred(band, sigma) for band, sigma in zip(truth, blur, strict=True)])
+        for down, right in shifts(factor)[: 1 if number else None]:
+            seen = None if guide is None else guide[:, down:, right:]
+            found.append(sample(soft[:, down:, right:], seen, factor))
+    return found
+
+
+def shifts(factor: int) -> tuple[tuple[int, int], ...]:
+    """Choose four places where the block grid may begin: coarsened there, a field is a new one."""
+    half = factor // 2
+    return (0, 0), (half, half), (factor - 1, half - 1), (half - 1, factor - 1)
+
+
+def transferred(psf: Sequence[float], factor: int, bands: int) -> list[tuple[float, ...]]:
+    """Choose the blurs of a model that is trained one scale coarser than it is used.
+
+    With the point spread known, a band of one pixel's deviation s beyond the pixel's own box has
+    1 / factor of it left among pixels that are `factor` times as large; the rest,
+    s (1 - 1 / factor**2)**0.5, is put back. Copies have 0.7 and 1.3 of it. Unknown, copies have
+    none and 0.45 pixels.
+
+    Parameters
+    ----------
+    psf : sequence of float
+        Deviations in pixels, one a band or one for all; empty if unknown.
+    factor, bands : int
+    """
+    if not psf:
+        return [(0.0,) * bands, (0.45,) * bands]
+    left = (1 - 1 / factor**2) ** 0.5
+    each = [sigma * left for sigma in (psf if len(psf) == bands else tuple(psf) * bands)]
+    return [tuple(share * sigma for sigma in each) for share in (1.0, 0.7, 1.3)]
+
+
+def _blurred(band: NDArray[Any], sigma: float) -> NDArray[np.float64]:
+    """Blur, leaving gaps out of every mean."""
+    if sigma == 0:
+        return np.asarray(band, np.float64)
+    known = ~np.isnan(band)
+    weight = gaussian_filter(known.astype(np.float64), sigma, mode="nearest")
+    total = gaussian_filter(np.where(known, band, 0.0).astype(np.float64), sigma, mode="nearest")
+    return np.where(known, total / np.where(known, weight, 1.0), np.nan)

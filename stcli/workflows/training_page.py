@@ -1,0 +1,133 @@
+"""The report of ``train downscaler``: what was learned, shown on held-out pixels."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli import __version__
+from stcli.downscaling.metrics import spectrum
+from stcli.downscaling.network import Upscaler
+from stcli.downscaling.rebuilt import rebuilt
+from stcli.downscaling.samples import Sample
+from stcli.downscaling.training import Trained
+from stcli.raster.figures import Axis, Line, draw_beside, draw_lines
+from stcli.raster.info import RasterInfo
+from stcli.raster.page import Page, Part, Section, figure, paragraph, table
+
+#: Bands that are drawn, at most; the table has all of them.
+SHOWN = 4
+#: Side of the part that is drawn, in coarse pixels.
+SIDE = 48
+
+
+def training_page(
+    network: Upscaler,
+    samples: Sequence[Sample],
+    trained: Trained,
+    info: RasterInfo,
+    argv: tuple[str, ...] | None,
+) -> Page:
+    """Make the page: curves, a table by band, parts beside each other, power spectra.
+
+    Parameters
+    ----------
+    network : Upscaler
+        Trained.
+    samples : sequence of Sample
+        One a factor, those that were judged.
+    trained : Trained
+    info : RasterInfo
+        Of the bands.
+    argv : tuple of str or None
+        The command.
+    """
+    summary = {f"RMSE over ibp's, ×{s}": float(np.mean(r)) for s, r in trained.ratios.items()}
+    sections = [
+        Section("How it learned", (_curves(trained.history), *_bands(network, trained, info))),
+        *(_drawn(network, one, info) for one in samples),
+    ]
+    command = f"stcli {__version__}: {shlex.join(argv)}" if argv else f"stcli {__version__}"
+    return Page(f"Downscaling of {info.path}", summary, tuple(sections), command)
+
+
+def _curves(history: list[dict[str, float]]) -> Part:
+    steps = [line["step"] for line in history]
+    best = min(history, key=lambda line: line["validation"])["step"]
+    lines = [
+        Line("held-out RMSE over ibp's", steps, [line["validation"] for line in history]),
+        Line("loss of training", steps, [line["loss"] for line in history]),
+    ]
+    picture = draw_lines(lines, Axis("step"), Axis("ratio, loss"), mark=best)
+    return figure(picture, "Validation and loss by step; the thin line is the step that was kept.")
+
+
+def _bands(network: Upscaler, trained: Trained, info: RasterInfo) -> tuple[Part, ...]:
+    head = ("factor", "band", "RMSE over ibp's", "weight against ibp")
+    rows = [
+        (f"×{s}", name, ratio, float(weight))
+        for s, ratios in trained.ratios.items()
+        for name, ratio, weight in zip(
+            info.band_names, ratios, network.blend[network.factors.index(s)], strict=True
+        )
+    ]
+    members = [(f"×{s}", m.crps_over_mae, m.spread_skill) for s, m in trained.spread.items()]
+    return (
+        table(head, rows, "On held-out blocks, averaged over eight turns. Weight 0: ibp alone."),
+        table(
+            ("factor", "CRPS over ibp's absolute error", "spread over error"),
+            members,
+            "Members of an ensemble (--members) on held-out blocks; a spread of 1 is calibrated.",
+        ),
+    )
+
+
+def _drawn(network: Upscaler, one: Sample, info: RasterInfo) -> Section:
+    """Draw each band's part with the most to find, and the spectra of the whole field."""
+    s, fields = one.factor, rebuilt(network, one)
+    parts: list[Part] = []
+    for band, (name, facts) in enumerate(
+        list(zip(info.band_names, info.bands, strict=True))[:SHOWN]
+    ):
+        top, left = _busiest(one.target[band * s**2 : (band + 1) * s**2])
+        small = np.s_[top : top + SIDE, left : left + SIDE]
+        large = np.s_[s * top : s * (top + SIDE), s * left : s * (left + SIDE)]
+        planes = [one.coarse[band][small], *(f[band][large] for f in fields.values())]
+        unit = f"{name} ({facts.units})" if facts.units else name
+        picture = draw_beside(planes, ["coarse", *fields], unit)
+        parts.append(figure(picture, f"{name}: where ibp misses most."))
+        lines = _spectra({kind: field[band] for kind, field in fields.items()})
+        if lines:
+            axes = Axis("cycles a fine pixel", log=True), Axis("power", log=True)
+            caption = f"{name}: power spectrum, averaged over directions."
+            parts.append(figure(draw_lines(lines, *axes, mark=0.5 / s), caption))
+    told = paragraph(
+        "Parts and spectra are of the whole field, most of which was trained on. The thin line "
+        "stands at the coarse raster's Nyquist frequency."
+    )
+    return Section(f"Factor {s}", (told, *parts))
+
+
+def _busiest(missed: NDArray[np.float32]) -> tuple[int, int]:
+    """Find the corner of the part where most is missed, among parts side by side."""
+    power = (np.nan_to_num(missed).astype(np.float64) ** 2).sum(axis=0)
+    rows, cols = (n // SIDE for n in power.shape)
+    if not rows or not cols:
+        return 0, 0
+    whole = power[: rows * SIDE, : cols * SIDE].reshape(rows, SIDE, cols, SIDE)
+    row, col = divmod(int(whole.sum(axis=(1, 3)).argmax()), cols)
+    return row * SIDE, col * SIDE
+
+
+def _spectra(fields: dict[str, NDArray[Any]]) -> list[Line]:
+    known = ~np.any([np.isnan(field) for field in fields.values()], axis=0)
+    lines = []
+    for name, field in fields.items():
+        found = spectrum(np.where(known, field, 0.0), known)
+        if found is not None:
+            lines.append(Line(name, *found))
+    return lines
