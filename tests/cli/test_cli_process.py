@@ -15,7 +15,7 @@ from cliworld import ROOT, command, good, read, save, spawn
 from cliworld import scene as crop
 from rasterio.windows import Window
 
-from stcli.cli.app import app
+from stcli.cli.app import application
 
 #: Seconds of processor time in which help must be there.
 SOON = 0.3
@@ -109,7 +109,7 @@ def test_a_raster_goes_through_a_pipe(scene, tmp_path):
 
 def everything(node=None, path=()):
     """Every command and group by its words."""
-    node = node or typer.main.get_command(app)
+    node = node or typer.main.get_command(application())
     found = {path: node}
     for name, child in getattr(node, "commands", {}).items():
         found |= everything(child, (*path, name))
