@@ -143,7 +143,12 @@ def noise(
 
 
 def first_band(blocks: Blocks) -> NDArray[Any]:
-    """Give the first band of a tile's core: what a plot is made of."""
+    """Give the first band of a tile's core, what a plot is made of.
+
+    Returns
+    -------
+    ndarray (row, col)
+    """
     band: NDArray[Any] = blocks[0][0]
     return band
 

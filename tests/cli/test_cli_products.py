@@ -48,6 +48,7 @@ CUBES = {
     "downscale": "cube.nc",
     "whiten": "--psd-out {name}.psd.nc cube.nc",
     "unwhiten": "--psd psd.nc white.nc",
+    "merge": "left.tif right.tif",
 }
 CHECKER = Path(sys.executable).with_name("compliance-checker")
 
