@@ -2,7 +2,8 @@
 
     python benchmarks/engine_kill.py [--quick] [--runs N] [--seed N]
 
-`stcli segment` of a crop of the sample scene in 36 tiles, as a COG and as a Zarr. Each run is
+`stcli segment` of a crop of the sample scene in 36 tiles, as a COG, as a plain GeoTIFF whose blocks
+are of one tile each, and as a Zarr. Each run is
 killed with SIGKILL one to three times, at moments drawn evenly over the processor time that an
 uninterrupted run takes after its imports (so that what else the machine does shifts nothing), and
 then let end. It counts if at each kill nothing lay under the output's name
@@ -187,9 +188,11 @@ def trial(nursery: Nursery, folder: Path, output: str, options: list[str]) -> Tr
 
 def kills(nursery: Nursery, folder: Path, runs: int, chance: random.Random) -> None:
     """Kill and resume runs of each format."""
-    for output, options in (
-        ("out.tif", []),
-        ("out.zarr", ["--of", "Zarr", "--co", "BLOCKSIZE=64"]),
+    blocks = ["--co", "BLOCKXSIZE=64", "--co", "BLOCKYSIZE=64"]
+    for kind, output, options in (
+        ("geotiff", "out.tif", []),
+        ("packed_geotiff", "packed.tif", ["--of", "GTiff", *blocks]),
+        ("zarr", "out.zarr", ["--of", "Zarr", "--co", "BLOCKSIZE=64"]),
     ):
         made = trial(nursery, folder / output, output, options)
         good = shots = 0
@@ -199,7 +202,6 @@ def kills(nursery: Nursery, folder: Path, runs: int, chance: random.Random) -> N
             held, count = made.killed(nursery, place, chance)
             good, shots = good + held, shots + count
             shutil.rmtree(place)
-        kind = {"out.tif": "geotiff", "out.zarr": "zarr"}[output]
         print(
             f"{kind}: {good} of {runs} runs as promised, killed {shots} times in all; "
             f"uninterrupted a run takes {made.seconds:.2f} s of processor time",

@@ -290,7 +290,7 @@ def indian_blocks(data: Path, seeds: range) -> None:
     ours = chances["averaged"]
     found = 100 * float((ours.argmax(axis=0) + 1 == cube.truth).mean())
     bar("indian_blocks.accuracy", found, ">=", 70)
-    sure("indian_blocks", ours, cube.truth - 1, fold)
+    sure("indian_blocks", ours[:, learnable], cube.truth[learnable] - 1, fold[learnable])
 
 
 def indian_random(data: Path, seeds: range) -> None:

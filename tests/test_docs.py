@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from stcli.cli.app import app, main
+from stcli.cli.app import application, main
 from stcli.errors import StcliError
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +18,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 def commands(command=None, path=()):
     """List every command and group as a tuple of words."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(application())
     found = [path]
     for name, child in getattr(command, "commands", {}).items():
         found += commands(child, (*path, name))

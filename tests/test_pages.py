@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from stcli.cli.app import app
+from stcli.cli.app import application
 from stcli.cli.usage import walk
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +108,7 @@ def fields(command):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path, _ in walk(typer.main.get_command(app))], ids=" ".join
+    "path", [path for path, _ in walk(typer.main.get_command(application()))], ids=" ".join
 )
 def test_every_command_has_its_row_of_fields(path):
     assert fields(" ".join(path))[0]

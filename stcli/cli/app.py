@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
 
 from stcli import __version__
-from stcli.cli import (
-    assess,
-    assess_downscaling,
-    assess_segments,
-    batch,
-    check,
-    classify,
-    classify_patches,
-    conserve,
-    denoise,
-    destripe,
-    doctor,
-    downscale,
-    everywhere,
-    info,
-    merge,
-    mnf,
-    model,
-    noise,
-    objects,
-    preview,
-    rerun,
-    sample_plan,
-    segment,
-    signals,
-    train,
-    unwhiten,
-    whiten,
-)
+from stcli.cli import everywhere, signals
 from stcli.cli.console import print_json
 from stcli.cli.usage import usage
 from stcli.errors import StcliError
@@ -47,28 +22,37 @@ from stcli.errors import StcliError
 _INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-app = typer.Typer(
-    help="Turn rasters larger than memory into maps, from a shell.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+#: Words of the command line, in the order of the help; each is a module, ``-`` being ``_``, of
+#: which only the one that is called is loaded.
+VERBS = (
+    *("info", "segment", "objects", "assess-segments", "classify", "assess"),
+    *("downscale", "conserve", "noise", "denoise", "destripe", "mnf", "whiten", "unwhiten"),
+    *("preview", "merge", "batch", "rerun", "doctor"),
+    *("sample-plan", "classify-patches", "assess-downscaling"),
 )
-_VERBS = (
-    *(info, segment, objects, assess_segments, classify, assess),
-    *(downscale, conserve, noise, denoise, destripe, mnf, whiten, unwhiten),
-    *(preview, merge, batch, rerun, doctor),
-)
-for verb in _VERBS:
-    app.command()(verb.command)
-app.command("sample-plan")(sample_plan.command)
-app.command("classify-patches")(classify_patches.command)
-app.command("assess-downscaling")(assess_downscaling.command)
-app.add_typer(train.app, name="train")
-app.add_typer(check.app, name="check")
-app.add_typer(model.app, name="model")
-everywhere.extend(app)
+GROUPS = ("train", "check", "model")
+
+
+@cache
+def application(*words: str) -> typer.Typer:
+    """Make the application of some verbs and groups; of all where none is named."""
+    app = typer.Typer(
+        help="Turn rasters larger than memory into maps, from a shell.",
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for word in words or (*VERBS, *GROUPS):
+        module = importlib.import_module(f"stcli.cli.{word.replace('-', '_')}")
+        if word in GROUPS:
+            app.add_typer(module.app, name=word)
+        else:
+            app.command(word)(module.command)
+    everywhere.extend(app)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -83,8 +67,7 @@ def _usage(context: typer.Context, asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -109,8 +92,10 @@ def main(argv: Sequence[str]) -> int:
     argv : sequence of str
         Without the program's name.
     """
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application(*_called(argv)))
     try:
+        if _told_help(command, argv):
+            return 0
         code = command.main(list(argv), "stcli", standalone_mode=False, obj=("stcli", *argv))
         if code == _INTERRUPTED:  # typer's own answer to an interrupt
             raise KeyboardInterrupt
@@ -125,6 +110,32 @@ def main(argv: Sequence[str]) -> int:
         return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
     except Exception as error:
         return _unexpected(error, argv)
+
+
+def _called(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the verb or group that a command line begins with; nothing where all are wanted."""
+    completing = "_STCLI_COMPLETE" in os.environ
+    known = bool(argv) and argv[0] in (*VERBS, *GROUPS) and not completing
+    return (argv[0],) if known else ()
+
+
+def _told_help(command: Any, argv: Sequence[str]) -> bool:
+    """Print the help of a command that is asked for nothing else.
+
+    To parse a line, typer loads pydantic, which takes longer than all the rest of a help.
+    """
+    if not argv or argv[-1] not in ("-h", "--help"):
+        return False
+    context = command.context_class(command, info_name="stcli", **command.context_settings)
+    for word in argv[:-1]:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            return False
+        context = command.context_class(
+            command, info_name=word, parent=context, **command.context_settings
+        )
+    print(command.get_help(context))
+    return True
 
 
 def run() -> None:

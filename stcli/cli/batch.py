@@ -52,7 +52,7 @@ def command(
     if skip_existing and overwrite:
         raise UsageError("--skip-existing and --overwrite: one of them is wanted.")
     orders = Orders(inputs, folder, name, skip_existing, settle, files)
-    node = _node(context, verb)
+    node = _node(verb)
     tiles, budget = share(files, jobs, memory)
     how = [*_ours(node, tiles, budget, overwrite), *more]
     _refuse_options(node, verb, how)
@@ -79,9 +79,11 @@ def _split(words: list[str], argv: tuple[str, ...]) -> tuple[str, tuple[str, ...
     return verb, tuple(inputs), words[len(words) - after :]
 
 
-def _node(context: typer.Context, verb: str) -> Any:
+def _node(verb: str) -> Any:
     """Find the verb; it must read INPUT and write OUTPUT."""
-    root: Any = context.find_root().command
+    from stcli.cli.app import application  # which loads this module
+
+    root: Any = typer.main.get_command(application())
     fitting = {
         name: node
         for name, node in root.commands.items()

@@ -19,7 +19,7 @@ def command(
         typer.Argument(
             metavar="INPUT... OUTPUT",
             help="All directories that --shard left, or rasters on one grid (first on top), "
-            "then the output.",
+            "then the output: a raster, or NetCDF by its suffix (.nc).",
             show_default=False,
         ),
     ],

@@ -27,9 +27,14 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -45,8 +50,10 @@ def command(
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
-    settings = RunSettings(tile_size, memory, jobs)
-    output = Output(overwrite, parsing.parse_pairs(co, "--co"), context.obj)
+    settings = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
+    pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     how = NoiseMapSettings(window=window)
     with Console(quiet, verbose, progress) as console:
         if inverse:

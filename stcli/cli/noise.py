@@ -24,9 +24,14 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -43,13 +48,14 @@ def command(
     parsing.refuse_mixed((path,), json)
     settings = NoiseMapSettings(levels=levels, window=window, model=model)
     pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
     with Console(quiet, verbose, progress) as console:
         result = noise(
             Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             settings,
-            RunSettings(tile_size, memory, jobs),
-            output=Output(overwrite, pairs, context.obj),
+            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
+            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
             plot=plot,
             progress=console.progress,
         )

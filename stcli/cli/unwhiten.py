@@ -21,9 +21,14 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -39,15 +44,16 @@ def command(
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
     pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
     with Console(quiet, verbose, progress) as console:
         result = unwhiten(
             along,
             Inputs(sources, parsing.parse_bands(bands), "nearest", assume_crs),
             path,
-            RunSettings(tile_size, memory, jobs),
+            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
             spectra=psd,
             dates=parsing.parse_dates(dates),
-            output=Output(overwrite, pairs, context.obj),
+            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
             progress=console.progress,
         )
     console.say(f"{path}: {result.text}")

@@ -41,9 +41,14 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -61,14 +66,15 @@ def command(
     parsing.refuse_mixed((path,), json)
     settings = WhitenSettings(share, rows, not stationary, uneven)
     pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
     with Console(quiet, verbose, progress) as console:
         result = whiten(
             Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             settings if along == "time" else NoiseMapSettings(),
-            RunSettings(tile_size, memory, jobs),
+            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
             spectra=Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates)),
-            output=Output(overwrite, pairs, context.obj),
+            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
             progress=console.progress,
         )
     console.say(f"{path}: {result.text}")

@@ -5,6 +5,7 @@ can change a result, and the plan its tiles are cut by. ``journal`` gets one lin
 
     12 8f3a2b1c     tile 12 is stored, and its pixels have this CRC-32
     13 --------     tile 13 has no valid pixel
+    14 07be33d0 [[2.5, 1.0], 3]     as 12; what else is known of it, as JSON
 
 A line is handed to the system in one call when its tile is stored. Neither is flushed to the disk:
 after a power cut a line may be torn or lack its tile. So a line of another form is skipped, and a
@@ -13,6 +14,7 @@ stored tile counts only if the checksum of what is read back is that of its line
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile, TilePlan
 
-_LINE = re.compile(rb"(\d{1,15}) ([0-9a-f]{8}|-{8})")
+_LINE = re.compile(rb"(\d{1,15}) ([0-9a-f]{8}|-{8})( \[.*\])?")
 _UNKNOWN, _STORED, _EMPTY = 0, 1, 2
 
 
@@ -116,6 +118,7 @@ class Journal:
         self._path = folder / "journal"
         self._state = np.zeros(len(header.plan), np.uint8)
         self._checksums = np.zeros(len(header.plan), np.uint32)
+        self._notes: dict[int, Any] = {}
         self._read()
         self._descriptor = -1
         if readonly:
@@ -123,8 +126,13 @@ class Journal:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.write(self._descriptor, b"\n")  # ends a torn line
 
-    def add(self, index: int, checksum: int | None) -> None:
+    def add(self, index: int, checksum: int | None, note: list[Any] | None = None) -> None:
         """Note a finished tile; None for one without a valid pixel.
+
+        Parameters
+        ----------
+        note : list, optional
+            Of numbers and lists: what does not follow from the stored pixels.
 
         Raises
         ------
@@ -132,10 +140,13 @@ class Journal:
             The disk is full.
         """
         text = "-" * 8 if checksum is None else f"{checksum:08x}"
-        line = f"{index} {text}\n".encode()
+        told = "" if note is None else f" {json.dumps(note)}"
+        line = f"{index} {text}{told}\n".encode()
         if os.write(self._descriptor, line) < len(line):
             raise OSError(28, os.strerror(28), str(self._path))
         self._note(index, checksum)
+        if note is not None:
+            self._notes[index] = note
 
     def forget(self, index: int) -> None:
         """Take a tile as unfinished: what was stored is not what its line says."""
@@ -148,6 +159,10 @@ class Journal:
     def checksum(self, index: int) -> int | None:
         """CRC-32 of a finished tile; None for one without a valid pixel."""
         return int(self._checksums[index]) if self._state[index] == _STORED else None
+
+    def note(self, index: int) -> Any:
+        """Tell what was noted of a finished tile beside its checksum; None for nothing."""
+        return self._notes.get(index)
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -176,7 +191,11 @@ class Journal:
             for line in file:
                 match = _LINE.fullmatch(line.rstrip(b"\n"))
                 if match and int(match[1]) < len(self._state):
-                    self._note(int(match[1]), None if match[2][:1] == b"-" else int(match[2], 16))
+                    with contextlib.suppress(ValueError):  # torn inside its note
+                        if match[3]:
+                            self._notes[int(match[1])] = json.loads(match[3])
+                        checksum = None if match[2][:1] == b"-" else int(match[2], 16)
+                        self._note(int(match[1]), checksum)
 
     def _note(self, index: int, checksum: int | None) -> None:
         self._state[index] = _EMPTY if checksum is None else _STORED

@@ -207,13 +207,34 @@ def resident() -> int:
 
 
 def _cgroup_limits() -> Iterator[int]:
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            yield int(text)
+    """Give each limit of the control groups that this process is in: all up to the root bind.
+
+    Sources: cgroups(7); the kernel's cgroup-v2.rst (``memory.max``) and cgroup-v1/memory.rst.
+    """
+    for mount, name, inside in _cgroups():
+        for folder in (inside, *inside.parents):
+            try:
+                text = (mount / folder / name).read_text().strip()
+            except OSError:  # a group that is seen from outside only, or the root of version 2
+                continue
+            if text.isdigit():
+                yield int(text)
+
+
+def _cgroups() -> Iterator[tuple[Path, str, Path]]:
+    """Give mount, name of the limit and group of each hierarchy that counts memory."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = ["0::/"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        inside = Path(*(part for part in Path(path).parts[1:] if part != ".."))
+        if not controllers:
+            yield root, "memory.max", inside
+        elif "memory" in controllers.split(","):
+            yield root / "memory", "memory.limit_in_bytes", inside
 
 
 def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:

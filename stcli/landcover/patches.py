@@ -223,11 +223,14 @@ def train_patches(
     held = hold_out(patches, settings, report)
     truth = patches.truth
     chances = held.probabilities(truth)
-    calibration = cross_fit(chances, truth, held.fold)
+    # of a class that a fold's training lacked there is nothing to be sure about
+    use = held.learnable
+    calibration = cross_fit(chances[:, use], truth[use], held.fold[use])
     honest = np.empty_like(chances)
     for k in np.unique(held.fold):
         here = held.fold == k
-        honest[:, here] = temper(chances[:, here], temperature(chances[:, ~here], truth[~here]))
+        others = use & ~here
+        honest[:, here] = temper(chances[:, here], temperature(chances[:, others], truth[others]))
     everywhere = np.ones(len(truth), dtype=np.bool_)
     model = fit(patches, everywhere, settings)
     model = replace(model, temperatures=held.temperatures(truth, everywhere))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,13 +111,19 @@ def _word(name: str) -> str:
     return word if word[:1].isalpha() else f"band_{word}"
 
 
+def variables(names: Sequence[str]) -> list[str]:
+    """Turn bands' names into those of variables; of several alike each gets a running number."""
+    seen: dict[str, int] = {}
+    unique = []
+    for word in map(_word, names):
+        seen[word] = seen.get(word, 0) + 1
+        unique.append(f"{word}_{seen[word]}" if seen[word] > 1 else word)
+    return unique
+
+
 def _distinct(cube: _Cube) -> _Cube:
     """Give variables whose names have become one a running number."""
     bands, times, order = cube
-    seen: dict[str, int] = {}
-    unique: list[CubeBand] = []
-    for band in bands:
-        seen[band.name] = seen.get(band.name, 0) + 1
-        name = f"{band.name}_{seen[band.name]}" if seen[band.name] > 1 else band.name
-        unique.append(CubeBand(name, band.dtype, band.nodata, band.units, band.attrs))
-    return tuple(unique), times, order
+    names = variables([band.name for band in bands])
+    unique = tuple(replace(band, name=name) for band, name in zip(bands, names, strict=True))
+    return unique, times, order

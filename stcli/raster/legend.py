@@ -22,6 +22,13 @@ def class_tags(categories: Sequence[str]) -> dict[str, str]:
     return {f"class_{value}": name for value, name in enumerate(categories) if name}
 
 
+def flags(categories: Sequence[str]) -> tuple[list[int], str] | None:
+    """Give values and CF ``flag_meanings`` of the classes that have a name; None where none has."""
+    used = {value: name for value, name in enumerate(categories) if name}
+    meanings = " ".join("_".join(name.split()) for name in used.values())
+    return (list(used), meanings) if used else None
+
+
 def auxiliary_xml(bands: Sequence[tuple[Sequence[str], Mapping[int, Colour]]]) -> bytes | None:
     """Write GDAL's ``.aux.xml`` for bands of (category names, colours); None if none has names."""
     root = ET.Element("PAMDataset")

@@ -8,22 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.raster.finish import complete
-from stcli.raster.output import block_side, grid
+from stcli.raster.output import block_side, grid, packed_profile
 from stcli.raster.parts import Parts, Placed, Stored, matches
 from stcli.raster.tiff import Directory, read_directory
-from stcli.raster.tiffblocks import PackedTiff, pack
+from stcli.raster.tiffblocks import PackedTiff
 
 
 class PackedParts(Parts):
     """Parts of a GeoTIFF whose tiles are all cut at multiples of its blocks."""
 
-    def encode(self, block: NDArray[Any]) -> bytes:
-        """Pack a tile's pixels (band, row, col) as the output's blocks are."""
-        return pack(self.spec, block)
+    def profile(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Pack a tile's pixels as the output's blocks are."""
+        return packed_profile(self.spec, shape)
 
     def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:
         """Line the parts' blocks up in the finished file; see `Parts.assemble`."""

@@ -29,12 +29,12 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from stcli.raster.finish import finish
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
 from stcli.raster.publish import checksum, label, reported
+from stcli.raster.tiffblocks import packed
 
 #: Parts in one directory.
 _FOLDER = 1000
@@ -106,19 +106,17 @@ class Parts:
         with reported(self.spec, self.shape):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                draft.write_bytes(self.encode(block))
+                with packed(self.profile(block.shape), block) as data:
+                    draft.write_bytes(data)
                 draft.replace(path)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise
         return checksum(block)
 
-    def encode(self, block: NDArray[Any]) -> bytes:
-        """Pack a tile's pixels (band, row, col) into the bytes of a part."""
-        with MemoryFile() as memory:
-            with memory.open(**part_profile(self.spec, block.shape)) as dataset:
-                dataset.write(block)
-            return bytes(memory.getbuffer())
+    def profile(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Creation profile of the part of a tile's pixels (band, row, col)."""
+        return part_profile(self.spec, shape)
 
     def load(self, tile: Placed, known: int) -> NDArray[Any] | None:
         """Read a tile's block (band, row, col) back; None where its checksum is another."""

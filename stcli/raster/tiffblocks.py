@@ -7,10 +7,12 @@ who packed a block or when. Source: TIFF 6.0 (Adobe, 1992) and the BigTIFF desig
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +33,19 @@ _LONG, _LONG8 = 4, 16
 _CLASSIC_MOST = (1 << 32) - 1
 
 
+@contextlib.contextmanager
+def packed(profile: dict[str, Any], block: NDArray[Any]) -> Iterator[memoryview]:
+    """Pack an array (band, row, col) into a GeoTIFF in memory."""
+    with MemoryFile() as memory:
+        with memory.open(**profile) as dataset:
+            dataset.write(block)
+        yield memory.getbuffer()
+
+
 def pack(spec: OutputSpec, block: NDArray[Any]) -> bytes:
     """Pack an array (band, row, col) into a GeoTIFF whose blocks are those of the output."""
-    with MemoryFile() as memory:
-        with memory.open(**packed_profile(spec, block.shape)) as dataset:
-            dataset.write(block)
-        return bytes(memory.getbuffer())
+    with packed(packed_profile(spec, block.shape), block) as data:
+        return bytes(data)
 
 
 class PackedTiff:

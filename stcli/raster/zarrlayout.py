@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
+from stcli.raster.legend import flags
 from stcli.raster.output import BLOCK, OutputSpec
 
 #: By format; gzip, which format 3 has for zlib, would write the time into each chunk.
@@ -145,11 +146,8 @@ def _attributes(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
     found: dict[str, Any] = {"long_name": names if len(names) > 1 else names[0]}
     if geobox.crs is not None:
         found |= {"grid_mapping": "spatial_ref", "_CRS": {"wkt": geobox.crs.to_wkt()}}
-    categories = spec.bands[0].categories
-    if categories:
-        used = {value: name for value, name in enumerate(categories) if name}
-        found["flag_values"] = list(used)
-        found["flag_meanings"] = " ".join("_".join(name.split()) for name in used.values())
+    if legend := flags(spec.bands[0].categories or ()):
+        found["flag_values"], found["flag_meanings"] = legend
     return found
 
 

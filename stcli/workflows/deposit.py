@@ -107,11 +107,11 @@ class Deposit:
             self.journal = Journal(self.folder.job, header)
         return self.journal
 
-    def note(self, tile: Tile, checksum: int | None) -> None:
+    def note(self, tile: Tile, checksum: int | None, note: list[Any] | None = None) -> None:
         """Journal a finished tile."""
         if self.journal is not None:
             with reported(self.spec, self.shape):
-                self.journal.add(tile.index, checksum)
+                self.journal.add(tile.index, checksum, note)
 
     def finish(self, threads: int) -> None:
         """Make the finished file of the parts; with a shard the parts are all there is."""

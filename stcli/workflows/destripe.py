@@ -15,7 +15,6 @@ from stcli.errors import InputError
 from stcli.noise.stripes import Stripes, find_stripes, striping
 from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import DestripeSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -27,7 +26,8 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise_pass import float_spec, float_type, writing
+from stcli.workflows.noise_pass import float_spec, float_type, unheard
+from stcli.workflows.produce import Step, resumable
 from stcli.workflows.segment import WRITER
 
 #: Values of the first pass's sample of lines at most.
@@ -68,14 +68,16 @@ class DestripeBlock:
     axis: int
     dtype: np.dtype[Any]
 
-    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        """Give the core (band, row, col), NaN where invalid."""
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Give the core (band, row, col), NaN where invalid, in a list."""
         first = where.core.col_off if self.axis == 1 else where.core.row_off
         core = block[(slice(None), *where.trim)].astype(np.float64)
         bands = [
             s.remove(part, first, self.axis) for s, part in zip(self.stripes, core, strict=True)
         ]
-        return np.where(valid[where.trim], np.stack(bands), np.nan).astype(self.dtype)
+        return [np.where(valid[where.trim], np.stack(bands), np.nan).astype(self.dtype)]
 
 
 def destripe(
@@ -103,16 +105,16 @@ def destripe(
     with inputs.open() as raster:
         info = raster.info
         spec = float_spec(info, path, info.band_names, output, destripe=fields(how))
-        refuse_output(spec)
         axis = 1 if how.along == "columns" else 0
-        lines = _sample(raster, axis, settings, progress)
-        found = tuple(find_stripes(part, how.span, how.gain) for part in lines)
-        block = DestripeBlock(found, axis, float_type(info))
         pixel = info.count * info.dtype.itemsize + 1
-        need = Cost(2 * pixel, info.count * 40, once=WRITER + 3 * 8 * SAMPLE)
-        work = plan_pass(raster, need, settings)
-        with create_raster(spec, info.geobox) as writer:
-            tally = work.run(block, writing(writer), "destripe", progress)
+        need = Cost(2 * pixel, info.count * 48, once=3 * 8 * SAMPLE, writer=WRITER)
+        with resumable((spec,), info.geobox, output) as product:
+            work = product.plan(raster, need, settings)
+            lines = _sample(raster, axis, settings, progress)
+            found = tuple(find_stripes(part, how.span, how.gain) for part in lines)
+            product.identify(**output.identity(inputs, verb="destripe", destripe=fields(how)))
+            block = DestripeBlock(found, axis, float_type(info))
+            tally = product.run(work, Step(block, stage="destripe"), unheard, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Destriped(path, _rows(info, lines, found, how.span), ran)
 

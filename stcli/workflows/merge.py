@@ -14,12 +14,14 @@ from stcli.engine.journal import Header, Journal, read_header
 from stcli.engine.memory import processors
 from stcli.engine.tiling import TilePlan
 from stcli.errors import InputError, OutputError
+from stcli.raster.netcdf_write import CubeWriter, create_cube
 from stcli.raster.output import OutputSpec, described, packing
 from stcli.raster.parts import Parts
 from stcli.raster.zarrstore import ZarrFromParts
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit, parts_of, shard_path
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
+from stcli.workflows.merge_cube import cube_of, is_cube
 from stcli.workflows.mosaic import mosaic
 
 
@@ -58,7 +60,7 @@ def merge(
         The directories that `--shard` left, in any order; or rasters of one grid, a Zarr among
         them, of which the first named is on top.
     target : str
-        The output.
+        The output; NetCDF, a variable a band, by its suffix.
     output : Output
         Its creation options are added to those that the shards were run with.
 
@@ -68,14 +70,15 @@ def merge(
     """
     output = output or Output()
     refuse_clash(paths, (target,))
+    cube = is_cube(target, output)
     if any(read_header(Path(path)) for path in paths):
-        return _merge_shards(paths, target, settings, output)
+        return _merge_shards(paths, target, settings, output, cube)
     count, run = mosaic(paths, target, settings, output=output, progress=progress)
     return Merged(target, count, run)
 
 
 def _merge_shards(
-    paths: Sequence[str], target: str, settings: RunSettings, output: Output
+    paths: Sequence[str], target: str, settings: RunSettings, output: Output, cube: bool
 ) -> Merged:
     begun = time.perf_counter()
     shards = open_shards(paths)
@@ -89,7 +92,12 @@ def _merge_shards(
             driver=output.driver,
             threads=settings.jobs or processors(),
         )
-        _join(shards, spec, geobox)
+        if cube:
+            spec = replace(spec, creation_options={})
+            with create_cube(cube_of(spec, output), geobox) as writer:
+                _fill(shards, writer)
+        else:
+            _join(shards, spec, geobox)
     finally:
         for shard in shards:
             shard.journal.close()
@@ -171,6 +179,25 @@ def _join(shards: list[Shard], spec: OutputSpec, geobox: GeoBox) -> None:
         deposit.close(keep=False)
 
 
+def _fill(shards: list[Shard], cube: CubeWriter) -> None:
+    """Write the parts of all shards into a cube, whose other pixels are nodata.
+
+    Raises
+    ------
+    InputError
+        A part is damaged.
+    """
+    for tile in shards[0].header.plan:
+        shard = shards[tile.index % len(shards)]
+        known = shard.journal.checksum(tile.index)
+        if known is None:
+            continue
+        block = shard.parts.load(tile, known)
+        if block is None:
+            raise _damaged(shard, tile.index)
+        cube.write(tile.core, block)
+
+
 def _where_they_lie(shards: list[Shard], deposit: Deposit, plan: TilePlan) -> Parts:
     """Parts of the shards as those of the output."""
     spec, folders = deposit.spec, tuple(shard.parts.folder for shard in shards)
@@ -186,7 +213,10 @@ def _refuse_damaged(shards: list[Shard]) -> None:
         for tile in shard.journal.finished():
             known = shard.journal.checksum(tile.index)
             if known is not None and shard.parts.load(tile, known) is None:
-                raise InputError(
-                    f"{shard.path}: tile {tile.index} is damaged; run that shard again "
-                    "with --overwrite"
-                )
+                raise _damaged(shard, tile.index)
+
+
+def _damaged(shard: Shard, index: int) -> InputError:
+    return InputError(
+        f"{shard.path}: tile {index} is damaged; run that shard again with --overwrite"
+    )

@@ -15,21 +15,19 @@ from stcli.errors import InputError, ModelError, UsageError
 from stcli.noise.mnf import Rotation, project, rotation
 from stcli.noise.statistics import noise_covariance
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
     Progress,
     fields,
-    plan_pass,
     refuse_clash,
     report,
     silent,
 )
-from stcli.workflows.noise_pass import additive, float_spec, float_type, sample, writing
+from stcli.workflows.noise_pass import additive, float_spec, float_type, sample, unheard
+from stcli.workflows.produce import Step, resumable
 from stcli.workflows.segment import WRITER
 
 #: Dataset tag that holds the rotation.
@@ -54,12 +52,14 @@ class ProjectBlock:
     after: NDArray[np.float64]
     dtype: np.dtype[Any]
 
-    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        """Give the core (out, row, col)."""
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Give the core (out, row, col), in a list."""
         core = np.ascontiguousarray(block[(slice(None), *where.trim)])
         found = project(core, self.matrix, self.before, self.after)
         found[:, ~valid[where.trim]] = np.nan
-        return found.astype(self.dtype)
+        return [found.astype(self.dtype)]
 
 
 def mnf(
@@ -94,17 +94,18 @@ def mnf(
             raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
         names = [f"MNF {k}" for k in range(1, count + 1)]
         spec = float_spec(info, path, names, output, noise=fields(map_settings))
-        refuse_output(spec)
-        found = sample(raster, map_settings, additive(info.count), settings, progress)
-        try:
-            turned = rotation(info.band_names, found.values, noise_covariance(found))
-        except InputError as error:
-            raise InputError(f"{info.path}: {error}") from error
-        spec.tags[TAG] = turned.to_text()
-        block = ProjectBlock(turned.forward[:count], turned.mean, np.zeros(count), float_type(info))
-        ran = _run(raster, block, spec, settings, progress)
+        with resumable((spec,), info.geobox, output) as product:
+            turned = _measured(raster, map_settings, settings, progress)
+            # planned last: the first pass needs more, and what it leaves in memory is counted
+            work = product.plan(raster, _cost(info, count), settings)
+            text, none = turned.to_text(), np.zeros(count)
+            product.tag({TAG: text})
+            product.identify(**output.identity(inputs, verb="mnf", rotation=text, count=count))
+            block = ProjectBlock(turned.forward[:count], turned.mean, none, float_type(info))
+            tally = product.run(work, Step(block, stage="project"), unheard, progress)
+    ran = report(work.budget, tally, time.perf_counter() - begun)
     snr = [10 * float(np.log10(s)) if s > 0 else None for s in turned.snr[:count]]
-    return Components(path, snr, ran | {"seconds": round(time.perf_counter() - begun, 3)})
+    return Components(path, snr, ran)
 
 
 def unmnf(
@@ -136,12 +137,34 @@ def unmnf(
         if not 1 <= count <= info.count:
             raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
         spec = float_spec(info, path, turned.bands, output)
-        refuse_output(spec)
         matrix = np.zeros((len(turned.bands), info.count))
         matrix[:, :count] = turned.inverse[:, :count]
         block = ProjectBlock(matrix, np.zeros(info.count), turned.mean, float_type(info))
-        ran = _run(raster, block, spec, settings, progress)
-    return Components(path, [], ran | {"seconds": round(time.perf_counter() - begun, 3)})
+        with resumable((spec,), info.geobox, output) as product:
+            work = product.plan(raster, _cost(info, len(matrix)), settings)
+            text = turned.to_text()
+            product.identify(**output.identity(inputs, verb="unmnf", rotation=text, count=count))
+            tally = product.run(work, Step(block, stage="project"), unheard, progress)
+            if tally.empty == tally.tiles and output.shard is None:
+                raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+    return Components(path, [], report(work.budget, tally, time.perf_counter() - begun))
+
+
+def _measured(
+    raster: Raster, map_settings: NoiseMapSettings, settings: RunSettings, progress: Progress
+) -> Rotation:
+    """Find the rotation that a raster's bands and their noise ask for.
+
+    Raises
+    ------
+    InputError
+    """
+    info = raster.info
+    found = sample(raster, map_settings, additive(info.count), settings, progress)
+    try:
+        return rotation(info.band_names, found.values, noise_covariance(found))
+    except InputError as error:
+        raise InputError(f"{info.path}: {error}") from error
 
 
 def _stored(info: RasterInfo) -> Rotation:
@@ -168,19 +191,11 @@ def _stored(info: RasterInfo) -> Rotation:
     return turned
 
 
-def _run(
-    raster: Raster, block: ProjectBlock, spec: OutputSpec, settings: RunSettings, progress: Progress
-) -> dict[str, Any]:
-    begun, info = time.perf_counter(), raster.info
-    out = len(block.matrix)
-    need = Cost(
+def _cost(info: RasterInfo, out: int) -> Cost:
+    """Bytes of turning a raster's bands into `out` others."""
+    return Cost(
         2 * (info.count * info.dtype.itemsize + 1),
-        8 * info.count + out * (8 + 2 * block.dtype.itemsize),
-        once=WRITER + 32 * info.count**2,
+        8 * info.count + out * (8 + 4 * float_type(info).itemsize),
+        once=32 * info.count**2,
+        writer=WRITER,
     )
-    work = plan_pass(raster, need, settings)
-    with create_raster(spec, info.geobox) as writer:
-        tally = work.run(block, writing(writer), "project", progress)
-        if tally.empty == tally.tiles:
-            raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
-    return report(work.budget, tally, time.perf_counter() - begun)

@@ -18,6 +18,7 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
+from stcli.workflows.merge_cube import cube_of, is_cube, lay_cube
 from stcli.workflows.produce import Step, resumable
 
 #: Bytes of the drivers' buffers while the output is finished.
@@ -54,7 +55,7 @@ def mosaic(
     paths : sequence of str
         Of one CRS and pixel size, bands and dtype.
     target : str
-        The output, over all of them; nodata where none is valid.
+        The output, over all of them; nodata where none is valid. NetCDF by its suffix.
 
     Returns
     -------
@@ -84,6 +85,10 @@ def mosaic(
         )
         pixel = info.count * info.dtype.itemsize
         cost = Cost(2 * pixel + 3, core_pixel=3 * pixel, writer=_WRITER)
+        if is_cube(target, output):
+            cube = cube_of(spec, output, [band.units for band in info.bands])
+            work, tally = lay_cube(raster, Copy(nodata), cube, cost, settings, progress)
+            return len(paths), report(work.budget, tally, time.perf_counter() - begun)
         with resumable((spec,), info.geobox, output) as product:
             product.identify(**output.identity(inputs, verb="merge"))
             work = product.plan(raster, cost, settings)

@@ -15,14 +15,12 @@ from stcli.noise.spatial import noise_map
 from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import RasterInfo
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
     Progress,
     fields,
-    plan_pass,
     refuse_clash,
     report,
     silent,
@@ -36,6 +34,7 @@ from stcli.workflows.noise_pass import (
     measure,
     ready,
 )
+from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.segment import WRITER
 
 
@@ -73,8 +72,8 @@ class NoiseBlock:
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> NDArray[np.floating[Any]]:
-        """Give deviations (band and level, row, col) of the core, in each band's unit."""
+    ) -> list[NDArray[Any]]:
+        """Give deviations (band and level, row, col) of the core, in each band's unit: a list."""
         tile = ready(block, valid, where, self.reach)
         out = np.empty(
             (len(self.models) * self.settings.levels, where.core.height, where.core.width),
@@ -87,7 +86,7 @@ class NoiseBlock:
             for level, sigma in enumerate(maps):
                 found = np.where(tile.core, sigma[tile.trim] * unit, np.nan)
                 out[band * self.settings.levels + level] = found
-        return out
+        return [out]
 
 
 def noise(
@@ -121,22 +120,18 @@ def noise(
     with inputs.open() as raster:
         info, levels = raster.info, map_settings.levels
         spec = float_spec(info, path, noise_names(info, levels), output, noise=fields(map_settings))
-        refuse_output(spec)
-        sample, models, fits = measure(raster, map_settings, settings, progress)
         reach = map_reach(map_settings)
-        planes = MAP_PLANES + levels
-        need = cost(info, planes, reach, info.count * levels, WRITER)
-        work = plan_pass(raster, need, settings, reach)
-        view = _View(info.shape)
-        with create_raster(spec, info.geobox) as writer:
-
-            def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-                if result is not None:
-                    writer.write(tile.core, result)
-                    view.add(tile, result[0])
-
+        planes, view = MAP_PLANES + levels, _View(info.shape)
+        need = cost(info, planes, reach, info.count * levels, writer=WRITER)
+        with resumable((spec,), info.geobox, output) as product:
+            work = product.plan(raster, need, settings, reach)
+            sample, models, fits = measure(raster, map_settings, settings, progress)
+            product.identify(
+                **output.identity(inputs, verb="noise", noise=fields(map_settings), models=models)
+            )
             block = NoiseBlock(map_settings, models, reach, float_type(info))
-            tally = work.run(block, sink, "noise map", progress)
+            step = Step(block, first_band if plot else None, "noise map")
+            tally = product.run(work, step, view.add, progress)
     if plot:
         from stcli.raster.plots import draw_map  # matplotlib takes a second to import
 
@@ -145,6 +140,17 @@ def noise(
         draw_map(plot, view.plane, info.shape, words, output.overwrite)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return _summary(path, info, map_settings, (sample, models, fits), ran)
+
+
+def first_band(blocks: Blocks) -> NDArray[Any]:
+    """Give the first band of a tile's core, what a plot is made of.
+
+    Returns
+    -------
+    ndarray (row, col)
+    """
+    band: NDArray[Any] = blocks[0][0]
+    return band
 
 
 class _View:
@@ -157,7 +163,9 @@ class _View:
         rows, cols = (-(-side // self.step) for side in shape)
         self.plane = np.full((rows, cols), np.nan, dtype=np.float32)
 
-    def add(self, tile: Tile, band: NDArray[Any]) -> None:
+    def add(self, tile: Tile, band: NDArray[Any] | None) -> None:
+        if band is None:
+            return
         core, step = tile.core, self.step
         part = band[-core.row_off % step :: step, -core.col_off % step :: step]
         row, col = -(-core.row_off // step), -(-core.col_off // step)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
-from stcli.engine.run import Sink
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.edges import FILL_REACH, Surround, fill, surround
@@ -21,7 +20,6 @@ from stcli.noise.wavelets import Plane, analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
-from stcli.raster.write import RasterWriter
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Output, Progress, plan_pass
 
@@ -77,7 +75,9 @@ def map_reach(settings: NoiseMapSettings) -> int:
     return int(halo(settings) + FILL_REACH)
 
 
-def cost(info: RasterInfo, planes: int, reach: int, core_values: int, once: int = 0) -> Cost:
+def cost(
+    info: RasterInfo, planes: int, reach: int, core_values: int, once: int = 0, writer: int = 0
+) -> Cost:
     """Bytes of a pass that works on one band at a time in `planes` planes of float64.
 
     Planes are completed by `reach` on all sides, also where the raster ends: a tile's planes are
@@ -85,7 +85,8 @@ def cost(info: RasterInfo, planes: int, reach: int, core_values: int, once: int 
     """
     grown = float(np.prod([(side + 2 * reach) / side for side in info.shape]))
     block = info.count * info.dtype.itemsize + 1
-    return Cost(2 * block + int(np.ceil((8 * planes + 2) * grown)), 2 * 8 * core_values, once=once)
+    read = 2 * block + int(np.ceil((8 * planes + 2) * grown))
+    return Cost(read, 3 * 8 * core_values, once=once, writer=writer)
 
 
 @dataclass(frozen=True)
@@ -240,14 +241,9 @@ def float_spec(
         creation_options=output.creation_options,
         overwrite=output.overwrite,
         tags=output.tags(info, **tags),
+        driver=output.driver,
     )
 
 
-def writing(writer: RasterWriter) -> Sink:
-    """Give a sink that writes the core of each tile with a valid pixel."""
-
-    def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-        if result is not None:
-            writer.write(tile.core, result)
-
-    return sink
+def unheard(tile: Tile, told: Any) -> None:
+    """Take what a tile has to tell, of which a pass makes no use."""

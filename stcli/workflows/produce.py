@@ -41,16 +41,31 @@ _HOPELESS = (InputError, ModelError, UsageError)
 
 
 @dataclass(frozen=True)
+class Noted:
+    """A tile's blocks, and what of its input the sink must know.
+
+    Attributes
+    ----------
+    blocks : sequence of ndarray
+    note : list
+        Of numbers and lists of them. It is kept in the journal: a resumed run tells the sink of it.
+    """
+
+    blocks: Blocks
+    note: list[Any]
+
+
+@dataclass(frozen=True)
 class Step:
     """What is done with each tile.
 
     Attributes
     ----------
     function : callable
-        ``function(block, valid, where) -> Blocks``.
+        ``function(block, valid, where) -> Blocks``, or `Noted`.
     summary : callable or None
-        ``summary(blocks)``: what the sink is told of a tile, small; None for nothing. Both can be
-        pickled; the summary must follow from the blocks alone.
+        ``summary(blocks)``: what the sink is told of a tile, small; None for its note, if it has
+        one. Both can be pickled; the summary must follow from the blocks alone.
     stage : str
         Name of the pass in progress reports.
     """
@@ -59,9 +74,9 @@ class Step:
     summary: Callable[[Blocks], Any] | None = None
     stage: str = "tiles"
 
-    def summed(self, blocks: Blocks) -> Any:
+    def summed(self, blocks: Blocks, note: Any) -> Any:
         """Say what the sink is told."""
-        return None if self.summary is None else self.summary(blocks)
+        return note if self.summary is None else self.summary(blocks)
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class _Answer:
 
     checksums: tuple[int, ...]
     summary: Any
+    note: list[Any] | None
 
 
 @dataclass(frozen=True)
@@ -84,9 +100,11 @@ class _Store:
         return all(parts.anywhere for parts in self.parts)
 
     def __call__(self, tile: Tile, result: Any) -> _Answer:
-        pairs = zip(self.parts, result, strict=True)
+        noted = isinstance(result, Noted)
+        blocks, note = (result.blocks, result.note) if noted else (result, None)
+        pairs = zip(self.parts, blocks, strict=True)
         checksums = tuple(parts.save(tile, block) for parts, block in pairs)
-        return _Answer(checksums, self.step.summed(result))
+        return _Answer(checksums, self.step.summed(blocks, note), note)
 
 
 class Product:
@@ -161,7 +179,10 @@ class Product:
         def take(tile: Tile, answer: _Answer | None) -> None:
             sink(tile, None if answer is None else answer.summary)
             for k, deposit in enumerate(self.deposits):
-                deposit.note(tile, None if answer is None else answer.checksums[k])
+                if answer is None:
+                    deposit.note(tile, None)
+                else:
+                    deposit.note(tile, answer.checksums[k], answer.note)
 
         store = _Store(tuple(deposit.parts for deposit in self.deposits), step)
         rest = self._tiles(finished=False)
@@ -234,7 +255,8 @@ class Product:
                     if answer is None:
                         lost += 1
                         continue
-                    sink(tile, step.summed(answer) if answer else None)
+                    note = self._journals()[0].note(tile.index)
+                    sink(tile, step.summed(answer, note) if answer else None)
                     done, empty = done + 1, empty + (not answer)
                     progress(step.stage, done, total)
         if done or lost:

@@ -51,6 +51,7 @@ def whiten(
             )
         done = whiten_space(inputs, path, whiten, settings, output=output, progress=progress)
         return Done(done.output, done.report, done.run, "whitened by the local noise map")
+    _refuse_kept(output, settings)
     if _series(inputs):
         found = whiten_series(inputs, path, whiten, settings, spectra=spectra, output=output)
     else:
@@ -82,6 +83,7 @@ def unwhiten(
 
         done = unwhiten_space(inputs, path, settings, output=output, progress=progress)
         return Done(done.output, done.report, done.run, "unwhitened")
+    _refuse_kept(output, settings)
     if spectra is None:
         raise UsageError("--psd: none found, the file that whiten --psd-out wrote is wanted.")
     if _series(inputs):
@@ -91,6 +93,24 @@ def unwhiten(
             inputs, path, spectra, settings, output=output, progress=progress, dates=dates
         )
     return Done(found.output, found.report, found.run, "unwhitened")
+
+
+def _refuse_kept(output: Output, settings: RunSettings) -> None:
+    """Refuse along time what only outputs that are kept through a kill can have.
+
+    Raises
+    ------
+    UsageError
+    """
+    plain = Output()
+    of_output = ("driver", "resume", "shard", "fingerprint")
+    if settings.scheduler != "threads" or any(
+        getattr(output, name) != getattr(plain, name) for name in of_output
+    ):
+        raise UsageError(
+            "--of, --no-resume, --shard, --fingerprint and --scheduler: go with --along space, "
+            "--along time found."
+        )
 
 
 def _series(inputs: Inputs) -> bool:

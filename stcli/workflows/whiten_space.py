@@ -16,14 +16,12 @@ from stcli.noise.spatial import noise_map
 from stcli.noise.starlet import gain, reach, split
 from stcli.noise.statistics import typical
 from stcli.raster.info import RasterInfo
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
     Progress,
     fields,
-    plan_pass,
     refuse_clash,
     report,
     silent,
@@ -36,8 +34,9 @@ from stcli.workflows.noise_pass import (
     map_reach,
     measure,
     ready,
-    writing,
+    unheard,
 )
+from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.segment import WRITER
 
 
@@ -58,16 +57,14 @@ def plane_names(band: str, levels: int) -> list[str]:
 
 @dataclass(frozen=True)
 class WhitenBlock:
-    """The block function: (band and plane, row, col), and moments of the whitened details."""
+    """The block function: (band and plane, row, col); noted, the whitened details' moments."""
 
     settings: NoiseMapSettings
     fallback: tuple[tuple[float, ...], ...]
     reach: int
     dtype: np.dtype[Any]
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         """Whiten a tile's core."""
         tile, levels = ready(block, valid, where, self.reach), self.settings.levels
         parts, moments = [], np.zeros((len(block), levels, 3))
@@ -88,7 +85,7 @@ class WhitenBlock:
                 moments[band, j] = _moments(white[-1][tile.core])
             parts += [*white, *scales, rest[tile.trim]]
         out = np.where(tile.core, np.stack(parts), np.nan).astype(self.dtype)
-        return out, moments
+        return Noted([out], moments.tolist())
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -125,30 +122,32 @@ def whiten_space(
         info = raster.info
         names = [name for band in info.band_names for name in plane_names(band, levels)]
         spec = float_spec(info, path, names, output, whiten="space", noise=fields(map_settings))
-        refuse_output(spec)
         if map_settings.model != "additive":
             raise UsageError(f"--model: {map_settings.model} found, whiten wants additive noise.")
-        level = typical(measure(raster, map_settings, settings, progress)[0])
-        fallback = tuple(map(tuple, np.where(level > 0, level, 1.0).tolist()))
         around = max(map_reach(map_settings), reach(levels))
-        block = WhitenBlock(map_settings, fallback, around, float_type(info))
-        need = cost(info, MAP_PLANES + 3 * levels, around, 2 * len(names), WRITER)
-        work = plan_pass(raster, need, settings, around)
+        need = cost(info, MAP_PLANES + 3 * levels, around, 2 * len(names), writer=WRITER)
         moments: dict[int, NDArray[np.float64]] = {}
-        with create_raster(spec, info.geobox) as writer:
 
-            def sink(tile: Tile, result: Any) -> None:
-                if result is not None:
-                    writer.write(tile.core, result[0])
-                    moments[tile.index] = result[1]
+        def sink(tile: Tile, told: Any) -> None:
+            if told is not None:
+                moments[tile.index] = np.array(told)
 
-            tally = work.run(block, sink, "whiten", progress)
+        with resumable((spec,), info.geobox, output) as product:
+            work = product.plan(raster, need, settings, around)
+            level = typical(measure(raster, map_settings, settings, progress)[0])
+            fallback = tuple(map(tuple, np.where(level > 0, level, 1.0).tolist()))
+            used = {"verb": "whiten space", "noise": fields(map_settings), "fallback": fallback}
+            product.identify(**output.identity(inputs, **used))
+            block = WhitenBlock(map_settings, fallback, around, float_type(info))
+            tally = product.run(work, Step(block, stage="whiten"), sink, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Whitened(path, _whiteness(info, moments), ran)
 
 
 def _whiteness(info: RasterInfo, moments: dict[int, NDArray[np.float64]]) -> dict[str, Any]:
     """Deviation and kurtosis of the whitened details, by band and level; normal noise has 1, 3."""
+    if not moments:  # a shard without a valid pixel
+        return {}
     total = np.sum([moments[index] for index in sorted(moments)], axis=0)
     size, square, fourth = np.moveaxis(total, -1, 0)
     variance = square / size
@@ -167,12 +166,14 @@ class UnwhitenBlock:
     levels: int
     dtype: np.dtype[Any]
 
-    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        """Give the core (band, row, col)."""
+    def __call__(
+        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
+    ) -> list[NDArray[Any]]:
+        """Give the core (band, row, col), in a list."""
         planes = block.astype(np.float64).reshape(self.count, 2 * self.levels + 1, *valid.shape)
         white, scale = planes[:, : self.levels], planes[:, self.levels : -1]
         values = np.where(valid, planes[:, -1] + (white * scale).sum(axis=1), np.nan)
-        return values.astype(self.dtype)[(slice(None), *where.trim)]
+        return [values.astype(self.dtype)[(slice(None), *where.trim)]]
 
 
 def unwhiten_space(
@@ -196,12 +197,12 @@ def unwhiten_space(
         info = raster.info
         names, levels = _whitened_bands(info)
         spec = float_spec(info, path, names, output, unwhiten="space")
-        refuse_output(spec)
         block = UnwhitenBlock(len(names), levels, float_type(info))
-        need = cost(info, 4 * info.count, 0, len(names), WRITER)
-        work = plan_pass(raster, need, settings)
-        with create_raster(spec, info.geobox) as writer:
-            tally = work.run(block, writing(writer), "unwhiten", progress)
+        need = cost(info, 4 * info.count, 0, len(names), writer=WRITER)
+        with resumable((spec,), info.geobox, output) as product:
+            work = product.plan(raster, need, settings)
+            product.identify(**output.identity(inputs, verb="unwhiten space"))
+            tally = product.run(work, Step(block, stage="unwhiten"), unheard, progress)
     return Whitened(path, {}, report(work.budget, tally, time.perf_counter() - begun))
 
 

@@ -115,7 +115,7 @@ CASES = [
     (train("empty.tif", "halves.tif"), 3, "empty.tif: no valid pixel found"),
     (train(labels="far.gpkg"), 3, "far.gpkg: its 137 labels lie at (14"),
     (train(labels="one.gpkg"), 3, "one.gpkg: its labels in the raster are all of one class (x)"),
-    (train(labels="one.tif"), 3, "one.tif: classes found: 1; at least two are wanted"),
+    (train(labels="one.tif"), 3, "one.tif: classes found: 1; at least 2 wanted"),
     (train(labels="float.tif"), 3, "float.tif: float32 values, a class raster of integers"),
     (train(labels="shorter.tif"), 3, "shorter.tif: not on the grid of scene.tif"),
     (train(labels="missing.gpkg"), 3, "missing.gpkg: no such file"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,7 +231,8 @@ def test_a_card_that_does_not_fit_is_refused(files, models, tmp_path):
 
 
 def test_factors_that_cannot_be_validated_are_refused(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("stcli.workflows.train_downscaler.validate", lambda *arguments: {})
+    trained = SimpleNamespace(ratios={})
+    monkeypatch.setattr("stcli.workflows.train_downscaler.train", lambda *arguments: trained)
     how = ("--steps", 1, "--width", 8, "--blocks", 1)
     found = call("train", "downscaler", files["coarse"], "-o", tmp_path / "n", *how)
     assert found.code == 3

@@ -15,7 +15,7 @@ from cliworld import ROOT, command, good, read, save, spawn
 from cliworld import scene as crop
 from rasterio.windows import Window
 
-from stcli.cli.app import app
+from stcli.cli.app import application
 
 #: Seconds of processor time in which help must be there.
 SOON = 0.3
@@ -109,7 +109,7 @@ def test_a_raster_goes_through_a_pipe(scene, tmp_path):
 
 def everything(node=None, path=()):
     """Every command and group by its words."""
-    node = node or typer.main.get_command(app)
+    node = node or typer.main.get_command(application())
     found = {path: node}
     for name, child in getattr(node, "commands", {}).items():
         found |= everything(child, (*path, name))
@@ -158,6 +158,19 @@ DIFFERING: dict[str, tuple[set[str], str]] = {
         "a folder where a model is applied; a model of noise where noise is measured",
     ),
     "--factor": ({"help", "type", "default"}, "one to downscale by, several to train for"),
+    "--uncertainty": ({"help", "metavar"}, "written by classify, read by sample-plan"),
+    "--resume": ({"help"}, "parts of a raster, or the state of a training"),
+    "--coverage": ({"help"}, "sets are a raster of their own, or columns of a table"),
+    "--method": ({"help", "type"}, "ways to refine, or to take out noise"),
+    "--labels": ({"help", "type", "multiple"}, "sources for a scene, or a class a patch"),
+    "--algorithm": ({"help", "type", "default"}, "what can learn differs by what is learnt from"),
+    "--folds": ({"help", "default"}, "asked for with scenes, always there with samples"),
+    "--block": (
+        {"help", "type", "metavar", "default"},
+        "of a scene, or of coordinates that may be degrees",
+    ),
+    "--size": ({"help", "default"}, "superpixels of a stack of dates are smaller"),
+    "--epochs": ({"help", "default"}, "networks of another kind"),
     "--patience": ({"help", "default"}, "in epochs and in validations"),
 }
 

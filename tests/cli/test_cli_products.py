@@ -22,7 +22,7 @@ from rasterio import Affine
 from rasterio.transform import from_origin
 from rio_cogeo import cog_validate
 
-from stcli.cli.app import app
+from stcli.cli.app import application
 from stcli.cli.usage import walk
 
 ROWS, COLS, DATES = 64, 72, 10
@@ -48,13 +48,14 @@ CUBES = {
     "downscale": "cube.nc",
     "whiten": "--psd-out {name}.psd.nc cube.nc",
     "unwhiten": "--psd psd.nc white.nc",
+    "merge": "left.tif right.tif",
 }
 CHECKER = Path(sys.executable).with_name("compliance-checker")
 
 
 def verbs():
     """List the commands that write rasters."""
-    found = walk(typer.main.get_command(app))
+    found = walk(typer.main.get_command(application()))
     return [" ".join(path) for path, node in found if any(p.name == "co" for p in node.params)]
 
 

@@ -7,7 +7,7 @@ import json
 import typer
 from cliworld import CUBE, call, good
 
-from stcli.cli.app import app
+from stcli.cli.app import application
 from stcli.cli.console import SCHEMA
 from stcli.cli.usage import exit_codes, walk
 from stcli.errors import StcliError
@@ -19,7 +19,7 @@ def described():
 
 def test_every_command_and_option_is_described():
     found = {tuple(command["path"]): command for command in described()["commands"]}
-    nodes = dict(walk(typer.main.get_command(app)))
+    nodes = dict(walk(typer.main.get_command(application())))
     assert set(found) == set(nodes)
     for path, node in nodes.items():
         params = [*found[path]["arguments"], *found[path]["options"]]

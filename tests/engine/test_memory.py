@@ -144,7 +144,7 @@ def test_a_budget_below_the_program_itself_fits_no_size():
     st.integers(0, 60),
     st.sampled_from([1, 48, 64, 100]),
     st.integers(1, 6),
-    st.integers(4, 300),
+    st.integers(5, 300),
 )
 @settings(max_examples=100, deadline=None)
 def test_the_planned_tile_fits_and_is_aligned(shape, halo, align, jobs, spare):
@@ -249,8 +249,10 @@ def test_default_memory_is_half_of_the_smaller_of_ram_and_cgroup(monkeypatch):
     assert memory.default_memory() == total // 2
 
 
-def test_a_cgroup_without_a_limit_is_no_limit(monkeypatch):
-    texts = {"/sys/fs/cgroup/memory.max": "max\n"}
+@pytest.fixture
+def files(monkeypatch):
+    """Give the only files that there are: path to text."""
+    texts: dict[str, str] = {}
 
     def read(path: Path) -> str:
         if str(path) not in texts:
@@ -258,9 +260,38 @@ def test_a_cgroup_without_a_limit_is_no_limit(monkeypatch):
         return texts[str(path)]
 
     monkeypatch.setattr(Path, "read_text", read)
+    return texts
+
+
+@pytest.mark.parametrize("seen", [{}, {"/proc/self/cgroup": "0::/\n"}], ids=["no proc", "root"])
+def test_a_cgroup_without_a_limit_is_no_limit(files, seen):
+    files |= seen | {"/sys/fs/cgroup/memory.max": "max\n"}
     assert list(memory._cgroup_limits()) == []
-    texts["/sys/fs/cgroup/memory.max"] = "4096\n"
+    files["/sys/fs/cgroup/memory.max"] = "4096\n"
     assert list(memory._cgroup_limits()) == [4096]
+
+
+def test_the_tightest_of_nested_cgroups_counts(files):
+    """A Slurm step in its job, a service in its slice: any of them may hold the limit."""
+    files["/proc/self/cgroup"] = "0::/system.slice/job_7/step_0\n"
+    files["/sys/fs/cgroup/system.slice/job_7/step_0/memory.max"] = "max\n"
+    files["/sys/fs/cgroup/system.slice/job_7/memory.max"] = "2000000\n"
+    files["/sys/fs/cgroup/system.slice/memory.max"] = "3000000\n"
+    assert list(memory._cgroup_limits()) == [2_000_000, 3_000_000]
+    assert memory.default_memory() == 1_000_000
+
+
+def test_a_group_that_is_seen_from_outside_only_leaves_its_parents(files):
+    files["/proc/self/cgroup"] = "0::/../../docker/abc\n"
+    files["/sys/fs/cgroup/memory.max"] = "6000000\n"
+    assert memory.default_memory() == 3_000_000
+
+
+def test_the_first_version_of_cgroups_is_read_too(files):
+    files["/proc/self/cgroup"] = "5:cpu:/a\n4:memory,hugetlb:/slurm/job_1\n0::/\n"
+    files["/sys/fs/cgroup/memory/slurm/job_1/memory.limit_in_bytes"] = "9223372036854771712\n"
+    files["/sys/fs/cgroup/memory/slurm/memory.limit_in_bytes"] = "8000000\n"
+    assert memory.default_memory() == 4_000_000
 
 
 def test_resident_grows_with_what_is_held(monkeypatch):

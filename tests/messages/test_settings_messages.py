@@ -76,7 +76,6 @@ CASES = [
     (DownscalerTraining, {"patience": 0}, "--patience: found 0, wanted >= 1."),
     (DownscalerTraining, {"every": 0}, "every: found 0, wanted >= 1."),
     (DownscalerTraining, {"crop": 20}, "crop: found 20, wanted a multiple of 16."),
-    (DownscalerTraining, {"augment": 2.0}, "--augment: found 2.0, wanted between 0 and 1."),
     (MergeSettings, {"scales": (0.0,)}, "--scale: found (0.0,), wanted numbers > 0."),
     (MergeSettings, {"scales": (2.0, 1.0)}, "--scale: found (2.0, 1.0), wanted rising scales."),
     (MergeSettings, {"scales": (1.0,), "shape": 2.0}, "--shape: found 2.0, wanted between 0 and"),
@@ -108,6 +107,11 @@ CASES = [
         "window: found 64, wanted more than two margins of 32.",
     ),
     (TrainingSettings, {"patience": 0}, "--patience: found 0, wanted >= 1."),
+    (
+        TrainingSettings,
+        {"bands_noise": "x"},
+        "--bands-noise: found x, wanted weight or drop or none.",
+    ),
     (
         TrainingSettings,
         {"local_weight": -1.0},

@@ -15,14 +15,17 @@ import keptworld
 import numpy as np
 import pytest
 import rasterio
+import xarray
 from keptworld import EMPTY, OPTIONS, TILES, Work, content, produce
 from rasterio import Affine
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
+from stcli.cli.app import main
 from stcli.errors import InputError, OutputError, UsageError
 from stcli.raster.parts import Parts
 from stcli.raster.publish import refuse_output
+from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit
 from stcli.workflows.job import Output
@@ -581,3 +584,47 @@ def test_a_block_of_another_kind_is_a_programming_error(out):
         with pytest.raises(ValueError, match="a block of"):
             parts.save(tile, np.zeros((1, 40, 39), "uint8"))
     assert names(out) == []
+
+
+@pytest.mark.parametrize("kind", ["COG", "GTiff"])
+def test_shards_become_a_netcdf(source, out, kind):
+    output = KEPT[kind]
+    produce(source, out, Work(), output)
+    shards(source, out, 3, replace(output, overwrite=True))
+    for spec in keptworld.specs(output, out):
+        paths = [f"{spec.path}.shard-{n}-of-3" for n in (1, 2, 3)]
+        target = spec.path.replace(".tif", ".nc")
+        merge(paths, target, RunSettings(), output=Output())
+        with rasterio.open(spec.path) as wanted, xarray.open_dataset(target) as found:
+            names = [name for name in found.data_vars if name != "crs"]
+            assert names == list(wanted.descriptions)
+            cube = np.stack([found[name].values for name in names])
+            pixels = wanted.read().astype(float)
+            if spec.kind == "classes":
+                pixels[pixels == 0] = np.nan
+            np.testing.assert_array_equal(cube, pixels.astype(cube.dtype))
+            if spec.kind == "classes":
+                assert found["class"].attrs["flag_meanings"] == "water forest"
+    paths = [f"{spec.path}.shard-{n}-of-3" for n in (1, 2)]
+    with pytest.raises(InputError, match="1 of 3 shards are missing"):
+        merge(paths, str(out / "none.nc"), RunSettings(), output=Output())
+    with pytest.raises(UsageError, match="--co found"):
+        merge(
+            paths, str(out / "none.nc"), RunSettings(), output=Output(creation_options={"A": "1"})
+        )
+    assert not (out / "none.nc").exists()
+
+
+def test_a_zarr_and_pieces_become_a_netcdf_that_is_read_as_they_are(source, out):
+    produce(source, out, Work(), ZARR)
+    merge([str(out / "floats.zarr")], str(out / "f.nc"), RunSettings(64), output=Output())
+    with open_raster(str(out / "f.nc")) as cube, open_raster(str(out / "floats.zarr")) as store:
+        window = Window(0, 0, 260, 180)
+        assert cube.info.geobox == store.info.geobox
+        for found, wanted in zip(cube.read(window), store.read(window), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_merged_netcdf_follows_the_conventions(source, out):
+    merge([str(source)], str(out / "scene.nc"), RunSettings(), output=Output())
+    assert main(["check", "cf", str(out / "scene.nc"), "-q"]) == 0

@@ -1,0 +1,80 @@
+"""What ``merge`` writes as NetCDF: a variable a band, from the parts of shards or from rasters."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from stcli.engine.memory import Cost
+from stcli.engine.run import BlockFunction, Tally
+from stcli.engine.tiling import Tile
+from stcli.errors import UsageError
+from stcli.raster.layout import variables
+from stcli.raster.legend import flags
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.output import OutputSpec
+from stcli.raster.read import NETCDF_SUFFIXES, Raster
+from stcli.settings import RunSettings
+from stcli.workflows.job import Output, Pass, Progress, plan_pass
+from stcli.workflows.produce import Blocks
+
+
+def is_cube(path: str, output: Output) -> bool:
+    """Tell whether the path names a NetCDF file and no other format is asked for.
+
+    Raises
+    ------
+    UsageError
+        GDAL's creation options, which the NetCDF writer does not know.
+    """
+    found = Path(path).suffix.lower() in NETCDF_SUFFIXES and output.driver == "COG"
+    if found and output.creation_options:
+        raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
+    return found
+
+
+def cube_of(spec: OutputSpec, output: Output, units: Sequence[str | None] = ()) -> CubeSpec:
+    """Describe as a cube what would be a raster file: its bands, legend and provenance."""
+    names = variables([band.name for band in spec.bands])
+    known = [*units, *([None] * len(names))]
+    bands = []
+    for name, band, unit in zip(names, spec.bands, known, strict=False):
+        attrs: dict[str, Any] = {"long_name": band.name}
+        legend = flags(band.categories or ())
+        if legend:
+            values, meanings = legend
+            attrs |= {"flag_values": np.array(values, spec.dtype), "flag_meanings": meanings}
+        bands.append(CubeBand(name, spec.dtype, spec.nodata, unit or "1", attrs))
+    said = {key.lower(): text for key, text in spec.tags.items() if key.startswith("STCLI_")}
+    command = shlex.join(output.argv) or "stcli"
+    return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, said, command)
+
+
+def lay_cube(
+    raster: Raster,
+    function: BlockFunction,
+    cube: CubeSpec,
+    cost: Cost,
+    settings: RunSettings,
+    progress: Progress,
+) -> tuple[Pass, Tally]:
+    """Run a pass over a raster into a cube on its grid; return what ran.
+
+    Raises
+    ------
+    BudgetError, InputError, OutputError
+    """
+    geobox: GeoBox = raster.info.geobox
+    with create_cube(cube, geobox) as writer:
+        work = plan_pass(raster, cost, settings)
+
+        def sink(tile: Tile, blocks: Blocks | None) -> None:
+            if blocks is not None:
+                writer.write(tile.core, blocks[0])
+
+        return work, work.run(function, sink, "merge", progress)
