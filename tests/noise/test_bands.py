@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
-from stcli.cli.app import main
 from stcli.errors import InputError, UsageError
 from stcli.noise.bands import CLEAR, band_noise, clarity, weights
 from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.bandnoise import Clarity, measure_clarity, weighted, without_noisy
 from stcli.workflows.job import Inputs, silent
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+from cliworld import good
 
 BANDS, ROWS, COLS = 24, 90, 110
 
@@ -103,8 +107,7 @@ def test_a_training_heeds_the_noise_without_a_crs_and_its_map_needs_no_more(path
         dataset.write(truth, 1)
     words = ("--labels", tmp_path / "labels.tif", "-o", tmp_path / "model", "-q")
     how = ("--bands-noise", mode, "--block", 18, "--epochs", 1, "--size", 25)
-    argv = ["train", "landcover", path, *words, *how]
-    assert main([str(word) for word in argv]) == 0
+    good("train", "landcover", path, *words, *how)
     card = json.loads((tmp_path / "model" / "card.json").read_text())
     assert card["data"]["bands_clarity"]["band 4"] < 3
     assert card["training"]["bands_noise"] == mode
@@ -112,8 +115,7 @@ def test_a_training_heeds_the_noise_without_a_crs_and_its_map_needs_no_more(path
     assert ("band 4" in bands) == (mode == "weight")
     if mode == "weight":
         assert bands["band 4"] > 2 * bands["band 5"]
-    argv = ["classify", path, tmp_path / "map.tif", "--model", tmp_path / "model", "-q"]
-    assert main([str(word) for word in argv]) == 0
+    good("classify", path, tmp_path / "map.tif", "--model", tmp_path / "model", "-q")
     with rasterio.open(tmp_path / "map.tif") as dataset:
         assert (dataset.read(1)[20:31, 40:53] == 0).all()
         assert dataset.crs is None
