@@ -31,10 +31,7 @@ def command(
             "--sets", metavar="FILE", help="Also write the prediction sets of --coverage."
         ),
     ] = None,
-    coverage: Annotated[
-        float | None,
-        typer.Option("--coverage", help="Share of --sets that hold the true class, such as 0.9."),
-    ] = None,
+    coverage: options.Coverage = None,
     min_confidence: Annotated[
         float | None,
         typer.Option("--min-confidence", help="Below this probability a pixel is 'unsure'."),

@@ -26,10 +26,7 @@ def command(
     ],
     model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train patches.")],
     patch: options.PatchSide = None,
-    coverage: Annotated[
-        float | None,
-        typer.Option("--coverage", help="Also give the classes that hold the truth this often."),
-    ] = None,
+    coverage: options.Coverage = None,
     bands: options.Bands = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,

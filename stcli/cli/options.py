@@ -85,6 +85,13 @@ Progress = Annotated[
     bool | None,
     typer.Option("--progress/--no-progress", help="Progress on stderr. Default: unless --quiet."),
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        "--coverage", help="Share of prediction sets that hold the true class, such as 0.9."
+    ),
+]
+Epochs = Annotated[int, typer.Option("--epochs", help="Epochs of a network at most.")]
 SegmentSize = Annotated[int, typer.Option("--size", help="Mean pixels of a superpixel.")]
 Compactness = Annotated[
     Any,
@@ -139,7 +146,7 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume/--no-resume",
-        help="Take up the finished tiles of a run of this command that ended early, or drop them.",
+        help="Take up what a run of this command that ended early has finished, or begin anew.",
     ),
 ]
 Shard = Annotated[

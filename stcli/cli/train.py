@@ -61,9 +61,7 @@ def landcover(
     ] = "network",
     size: options.SegmentSize = SlicSettings.size,
     compactness: options.Compactness = SlicSettings.compactness,
-    epochs: Annotated[
-        int, typer.Option("--epochs", help="At most this many.")
-    ] = TrainingSettings.epochs,
+    epochs: options.Epochs = TrainingSettings.epochs,
     patience: Annotated[
         int, typer.Option("--patience", help="Epochs without a better mIoU before stopping.")
     ] = TrainingSettings.patience,
@@ -90,7 +88,7 @@ def landcover(
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option("--folds", help="Hold out each of so many parts of the blocks in turn."),
+        typer.Option("--folds", help="Hold out each of so many parts in turn."),
     ] = None,
     final_fit: Annotated[
         bool,
@@ -114,13 +112,7 @@ def landcover(
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume/--no-resume",
-            help="Take up a training of this command that ended early, or begin anew.",
-        ),
-    ] = True,
+    resume: options.Resume = True,
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,

@@ -26,7 +26,9 @@ def command(
         Literal["ensemble", "svm"],
         typer.Option("--algorithm", help="Several methods' mean, or one on the spectrum alone."),
     ] = "ensemble",
-    folds: Annotated[int, typer.Option("--folds", help="Of the validation.")] = PatchSettings.folds,
+    folds: Annotated[
+        int, typer.Option("--folds", help="Hold out each of so many parts in turn.")
+    ] = PatchSettings.folds,
     block: Annotated[
         float | None,
         typer.Option("--block", help="Side of a validation block in CRS units (pixels without)."),

@@ -27,16 +27,14 @@ def command(
         Literal["ensemble", "discriminant", "svm", "forest", "network"],
         typer.Option("--algorithm", help="What is trained; ensemble: discriminant and svm."),
     ] = "ensemble",
-    folds: Annotated[int, typer.Option("--folds", help="Folds of whole blocks.")] = 5,
+    folds: Annotated[
+        int, typer.Option("--folds", help="Hold out each of so many parts in turn.")
+    ] = 5,
     block: Annotated[
         float, typer.Option("--block", help="Side of a block in units of the coordinates.")
     ] = SeriesSettings.block,
-    size: Annotated[
-        int, typer.Option("--size", help="Mean pixels of a superpixel when a stack is classified.")
-    ] = 25,
-    epochs: Annotated[
-        int, typer.Option("--epochs", help="Of the network.")
-    ] = TemporalTraining.epochs,
+    size: options.SegmentSize = 25,
+    epochs: options.Epochs = TemporalTraining.epochs,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     jobs: options.Jobs = None,

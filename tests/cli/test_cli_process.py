@@ -159,18 +159,16 @@ DIFFERING: dict[str, tuple[set[str], str]] = {
     ),
     "--factor": ({"help", "type", "default"}, "one to downscale by, several to train for"),
     "--uncertainty": ({"help", "metavar"}, "written by classify, read by sample-plan"),
-    "--resume": ({"help"}, "parts of a raster, or the state of a training"),
-    "--coverage": ({"help"}, "sets are a raster of their own, or columns of a table"),
     "--method": ({"help", "type"}, "ways to refine, or to take out noise"),
     "--labels": ({"help", "type", "multiple"}, "sources for a scene, or a class a patch"),
     "--algorithm": ({"help", "type", "default"}, "what can learn differs by what is learnt from"),
-    "--folds": ({"help", "default"}, "asked for with scenes, always there with samples"),
+    "--folds": ({"default"}, "asked for with scenes, always there with samples"),
     "--block": (
         {"help", "type", "metavar", "default"},
         "of a scene, or of coordinates that may be degrees",
     ),
-    "--size": ({"help", "default"}, "superpixels of a stack of dates are smaller"),
-    "--epochs": ({"help", "default"}, "networks of another kind"),
+    "--size": ({"default"}, "superpixels of a stack of dates are smaller"),
+    "--epochs": ({"default"}, "networks of another kind"),
     "--patience": ({"help", "default"}, "in epochs and in validations"),
 }
 

@@ -185,7 +185,7 @@ def test_turning_and_averaging_is_blind_to_turns(settings):
 @each_kind
 def test_it_learns_what_ibp_cannot_know(settings):
     truth, guide = scene(192, 160)
-    how = DownscalerTraining(steps=60, every=20, block=32, batch=2)
+    how = DownscalerTraining(steps=120, every=20, block=32, batch=2)
     one = sample(truth, guide, 2)
     network = build(1, 2, settings)
     trained = train(network, [one], how)
@@ -193,7 +193,7 @@ def test_it_learns_what_ibp_cannot_know(settings):
     assert trained.ratios[2][0] < 0.8
     assert 0.5 < network.blend[0, 0] <= 1
     assert trained.spread[2].crps_over_mae < 0.8
-    assert 0.1 < trained.spread[2].spread_skill < 3  # after 15 steps
+    assert 0.3 < trained.spread[2].spread_skill < 3
 
 
 def test_a_band_that_the_network_spoils_is_left_to_ibp():
