@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -39,7 +41,7 @@ def holed(tmp_path_factory):
 
 def argv(name, holed, path):
     """Words of a verb: what it reads, where it writes, how."""
-    coarse = (holed.with_name("coarse.tif"),) if name == "conserve" else ()
+    coarse = (Path(holed).with_name("coarse.tif"),) if name == "conserve" else ()
     return VERBS[name][0], holed, *coarse, path, *VERBS[name][1:], *HOW
 
 
