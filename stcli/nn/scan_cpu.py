@@ -51,24 +51,20 @@ def cpu_scan(
     float32 (exponential by polynomial, relative error below 3e-7 + 1e-7 |x|, absolute below 2e-7)
     or float64 (the C library's).
     """
-    return _Scan.apply(u, delta, *matrices, starts)  # type: ignore[no-any-return, no-untyped-call]
+    inputs = (u, delta, *matrices)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+        return _Scan.apply(*inputs, starts)  # type: ignore[no-any-return, no-untyped-call]
+    return _scanned((*inputs, starts), kept=False)[0]
 
 
 class _Scan(torch.autograd.Function):
     """Joins the kernels to autograd."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, delta: Tensor, *rest: Tensor) -> Tensor:
-        A, B, C, D, starts = rest
-        arrays = [_array(t) for t in (u, delta, A, B, C, D)]
-        y = np.empty_like(arrays[0])
-        chunks = -(-u.shape[1] // CHUNK) if any(ctx.needs_input_grad) else 0
-        keep = np.empty((_blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
-        run = _forward if _threads() > 1 else _forward_serial
-        run(*_widths(A, B), (*arrays, starts.numpy()), y, keep)
-        ctx.save_for_backward(u, delta, A, B, C, D, starts)
-        ctx.keep = keep
-        return torch.from_numpy(y)
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        y, ctx.keep = _scanned(inputs, kept=True)
+        ctx.save_for_backward(*inputs)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -81,6 +77,18 @@ class _Scan(torch.autograd.Function):
         du, dΔ, dA, dD = own
         dB, dC = (part.sum(axis=0) for part in shared)
         return (*(torch.from_numpy(a) for a in (du, dΔ, dA, dB, dC, dD)), None)
+
+
+def _scanned(inputs: tuple[Tensor, ...], kept: bool) -> tuple[Tensor, NDArray[Any]]:
+    """Return y, and the states before every chunk where these are to be kept."""
+    *arrays, starts = (_array(t) for t in inputs)
+    y = np.empty_like(arrays[0])
+    A, B = inputs[2:4]
+    chunks = -(-y.shape[1] // CHUNK) if kept else 0
+    keep = np.empty((_blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
+    run = _forward if _threads() > 1 else _forward_serial
+    run(*_widths(A, B), (*arrays, starts), y, keep)
+    return torch.from_numpy(y), keep
 
 
 def _widths(A: Tensor, B: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
