@@ -3,8 +3,9 @@
     python benchmarks/scan.py [--quick]
 
 float32, batch 1, 16 states (Mamba-2: 64); peers run in turn with ours, ratios are of medians. Each
-turn runs twice and the second run counts, for all alike: inputs that have just been made are in
-the caches, and the threads of another library are at rest. The first runs' ratio is printed too.
+turn begins by giving freed memory back to the system, or the next would be charged for what the
+last one left, then runs twice, and the second run counts, for all alike: inputs that have just
+been made are in the caches. The first runs' ratio is printed too.
 Peers: the official reference's algorithm (all decays and inputs as (d, l, n) arrays, then a loop
 over steps), mambapy's parallel scan, and Mamba-2's chunked form in torch with bmm.
 """
@@ -12,6 +13,8 @@ over steps), mambapy's parallel scan, and Mamba-2's chunked form in torch with b
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import statistics
 import sys
 import time
@@ -102,6 +105,14 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
+def settle() -> None:
+    """Give freed memory back to the system."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def in_turn(works: list[Callable[[], Any]], rounds: int, run: int = 1) -> list[float]:
     """Median seconds of each one's first (0) or second (1) runs in its turns, after one warm-up."""
     for work in works:
@@ -109,6 +120,7 @@ def in_turn(works: list[Callable[[], Any]], rounds: int, run: int = 1) -> list[f
     times: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for work, seen in zip(works, times, strict=True):
+            settle()
             seen.append([timed(work) for _ in range(run + 1)][run])
     return [statistics.median(seen) for seen in times]
 
@@ -143,11 +155,11 @@ def forward(quick: bool) -> None:
             continue
         data = inputs(256, length)
         works = [no_grad(f, *data) for f in (SCAN, official, mambapy)]
-        ours, reference, parallel = in_turn(works, 3 if quick or length > 4096 else 5)
+        ours, reference, parallel = in_turn(works, 3 if quick else 7)
         print(f"L {length}: {1e3 * ours:.2f} / {1e3 * reference:.0f} / {1e3 * parallel:.0f} ms")
         bar(f"forward_vs_reference_{length}", reference / ours, ">=", targets[0])
         bar(f"forward_vs_mambapy_{length}", parallel / ours, ">=", targets[1])
-        first = in_turn(works[:2], 3, run=0)
+        first = in_turn(works[:2], 5, run=0)
         print(f"first runs: {1e3 * first[0]:.2f} ms, {first[1] / first[0]:.0f} times the reference")
 
 

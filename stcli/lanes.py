@@ -264,16 +264,12 @@ def _transposed_quarter(builder: Any, rows: list[Any]) -> list[Any]:
 
     Numbers and pairs change places within the halves of a register, which costs least.
     """
-    twos = [_exchanged(builder, *rows[i : i + 2], _NUMBERS) for i in range(0, 8, 2)]
-    fours = [
-        [
-            row
-            for side in zip(*twos[i : i + 2], strict=True)
-            for row in _exchanged(builder, *side, _PAIRS)
-        ]
-        for i in (0, 2)
-    ]
-    eights = [_exchanged(builder, *row, _HALVES) for row in zip(*fours, strict=True)]
+    twos = [_exchanged(builder, rows[i], rows[i + 1], _NUMBERS) for i in range(0, 8, 2)]
+    fours = []
+    for upper, lower in zip(twos[::2], twos[1::2], strict=True):
+        pairs = zip(upper, lower, strict=True)
+        fours.append([row for a, b in pairs for row in _exchanged(builder, a, b, _PAIRS)])
+    eights = [_exchanged(builder, a, b, _HALVES) for a, b in zip(*fours, strict=True)]
     return [row[side] for side in (0, 1) for row in eights]
 
 
