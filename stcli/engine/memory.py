@@ -315,7 +315,8 @@ def _fitting(grid: Grid, cost: Cost, place: Place) -> dict[int, int]:
 def _candidates(grid: Grid) -> list[int]:
     largest = whole(grid.shape, grid.align)
     sizes = {*range(_STEP, min(_BLOCK, largest), _STEP), *range(_BLOCK, largest, _BLOCK)}
-    return sorted({aligned(size, grid.align) for size in sizes} | {largest})
+    least = max(grid.align, _STEP // grid.align * grid.align)
+    return sorted({aligned(size, grid.align) for size in sizes} | {least, largest})
 
 
 def _length(plan: TilePlan, jobs: int) -> int:
