@@ -151,7 +151,7 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
             "1 classes in 5 blocks found, at least two of each are wanted; choose a smaller",
         ),
     ],
-    ids="label date dates undated numbers twice unlabelled nowhere empty one-class".split(),
+    ids=lambda value: "" if callable(value) else value[:24],
 )
 def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, samples, tmp_path):
     bad = tmp_path / "bad.csv"
