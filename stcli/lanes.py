@@ -11,7 +11,7 @@ Arrays are one-dimensional and contiguous; positions are not checked.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llvmlite import ir
@@ -24,8 +24,16 @@ _INT = ir.IntType(32)
 _instruction: Any = intrinsic
 #: (2^f - 1) / f for |f| <= 1/2, so fitted that 1 + f q(f) has the least relative error, 9.2e-8.
 _EXP2 = (0.6931469776, 0.2402224208, 0.05550733754, 0.009671512870, 0.001326472389)
+#: Lanes that an exchange between two vectors of 8 puts into the first and into the second.
+_NUMBERS = ((0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15))
+_PAIRS = ((0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
+_HALVES = ((0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+#: Of LLVM's prefetch: to be read, into the nearest cache, data.
+_READ_SOON = (0, 3, 1)
 #: 1.5 * 2^23: added to a float32, it leaves the nearest integer in the lowest bits.
 _ROUND = 12582912.0
+#: The same number's bits.
+_ROUND_BITS = 0x4B400000
 
 
 class Lanes(types.Type):
@@ -119,15 +127,47 @@ def total(typing, lanes):  # type: ignore[no-untyped-def]
 def exp2(typing, lanes):  # type: ignore[no-untyped-def]
     """Return 2^x of x <= 0.
 
-    float32: by polynomial, relative error below 2e-7; below x = -126 it stays at 2^-126. float64:
-    the C library's.
+    float32: of finite x only, by polynomial, relative error below 2e-7; below x = -126 it stays
+    near 2^-126. float64: the C library's.
     """
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        power = _power_single if lanes.dtype.bitwidth == 32 else _power_double
-        return power(builder, arguments[0])
+        return _power(builder, arguments[0])
 
     return lanes(lanes), code
+
+
+@_instruction
+def exp2_each(typing, several):  # type: ignore[no-untyped-def]
+    """Return 2^x, as `exp2`, of each of a tuple of Lanes.
+
+    Their operations stand side by side in the code, so that one's wait is another's work: a chain
+    of a dozen dependent operations is longer than a processor looks ahead.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        tuples: Any = cgutils
+        parts = tuples.unpack_tuple(builder, arguments[0], several.count)
+        powers = _power(builder, _joined(builder, parts))
+        return context.make_tuple(builder, several, _parted(builder, powers, several.count))
+
+    return several(several), code
+
+
+@_instruction
+def prefetch(typing, array, position):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of an array's number at a position; beyond its end nothing happens."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT, _INT, _INT])
+        insert: Any = cgutils.get_or_insert_function
+        function = insert(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, *(ir.Constant(_INT, flag) for flag in _READ_SOON)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
 
 
 @_instruction
@@ -183,7 +223,7 @@ def _vector(dtype: Any) -> ir.VectorType:
 
 
 def _all(vector: ir.VectorType, value: float) -> ir.Constant:
-    return ir.Constant(vector, [value] * WIDTH)
+    return ir.Constant(vector, [value] * vector.count)
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, position: Any) -> Any:
@@ -208,41 +248,88 @@ def _spread(builder: Any, value: Any) -> Any:
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Transpose 16 vectors: interleave the first half's rows with the second's, four times."""
+    """Transpose 16 vectors by quarters of 8 x 8, which fit the registers of AVX2."""
     half = WIDTH // 2
-    kind = ir.VectorType(_INT, WIDTH)
-    low, high = (
-        ir.Constant(kind, [lane for i in range(start, start + half) for lane in (i, i + WIDTH)])
-        for start in (0, half)
-    )
-    for _ in range(4):
-        rows = [
-            builder.shuffle_vector(rows[i], rows[i + half], mask)
-            for i in range(half)
-            for mask in (low, high)
-        ]
-    return rows
+    columns = []
+    for first in (0, half):
+        parts = [_shuffled(builder, row, row, range(first, first + half)) for row in rows]
+        upper, lower = (_transposed_quarter(builder, parts[at : at + half]) for at in (0, half))
+        pairs = zip(upper, lower, strict=True)
+        columns += [_shuffled(builder, *pair, range(WIDTH)) for pair in pairs]
+    return columns
+
+
+def _transposed_quarter(builder: Any, rows: list[Any]) -> list[Any]:
+    """Transpose 8 vectors of 8 numbers: exchange numbers, then pairs, then halves.
+
+    Numbers and pairs change places within the halves of a register, which costs least.
+    """
+    twos = [_exchanged(builder, rows[i], rows[i + 1], _NUMBERS) for i in range(0, 8, 2)]
+    fours = []
+    for upper, lower in zip(twos[::2], twos[1::2], strict=True):
+        pairs = zip(upper, lower, strict=True)
+        fours.append([row for a, b in pairs for row in _exchanged(builder, a, b, _PAIRS)])
+    eights = [_exchanged(builder, a, b, _HALVES) for a, b in zip(*fours, strict=True)]
+    return [row[side] for side in (0, 1) for row in eights]
+
+
+def _exchanged(
+    builder: Any, left: Any, right: Any, masks: tuple[tuple[int, ...], ...]
+) -> list[Any]:
+    return [_shuffled(builder, left, right, mask) for mask in masks]
+
+
+def _shuffled(builder: Any, left: Any, right: Any, lanes: Iterable[int]) -> Any:
+    """Choose lanes of two vectors, the right one's counted on from the left one's."""
+    numbers = list(lanes)
+    mask = ir.Constant(ir.VectorType(_INT, len(numbers)), numbers)
+    return builder.shuffle_vector(left, right, mask)
+
+
+def _joined(builder: Any, parts: list[Any]) -> Any:
+    """Put vectors side by side in one; as many as a power of two."""
+    while len(parts) > 1:
+        wide = range(2 * parts[0].type.count)
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [_shuffled(builder, *pair, wide) for pair in pairs]
+    return parts[0]
+
+
+def _parted(builder: Any, vector: Any, count: int) -> list[Any]:
+    """Cut a vector into equal ones."""
+    width = vector.type.count // count
+    starts = range(0, vector.type.count, width)
+    return [_shuffled(builder, vector, vector, range(at, at + width)) for at in starts]
+
+
+def _power(builder: Any, x: Any) -> Any:
+    single = isinstance(x.type.element, ir.FloatType)
+    return _power_single(builder, x) if single else _power_double(builder, x)
 
 
 def _power_single(builder: Any, x: Any) -> Any:
-    """2^x = 2^k (1 + f q(f)) with k the nearest integer and f = x - k."""
-    vector, bits = x.type, ir.VectorType(_INT, WIDTH)
-    least = _all(vector, -126.0)
-    x = builder.select(builder.fcmp_ordered(">", x, least), x, least)
+    """2^x = 2^k (1 + f q(f)) with k the nearest integer and f = x - k.
+
+    Not x but k is held above -126, as an integer: beside the polynomial, not before it, and not by
+    the units that multiply.
+    """
+    vector, bits = x.type, ir.VectorType(_INT, x.type.count)
     rounded = builder.fadd(x, _all(vector, _ROUND))
     f = builder.fsub(x, builder.fsub(rounded, _all(vector, _ROUND)))
     p = _all(vector, _EXP2[-1])
     for coefficient in (*_EXP2[-2::-1], 1.0):
         product = builder.fmul(p, f, flags=("contract",))
         p = builder.fadd(product, _all(vector, coefficient), flags=("contract",))
-    exponent = builder.shl(builder.bitcast(rounded, bits), _all(bits, 23))
+    k, least = builder.bitcast(rounded, bits), _all(bits, _ROUND_BITS - 126)
+    k = builder.select(builder.icmp_signed(">", k, least), k, least)
+    exponent = builder.shl(k, _all(bits, 23))
     return builder.bitcast(builder.add(builder.bitcast(p, bits), exponent), vector)
 
 
 def _power_double(builder: Any, x: Any) -> Any:
     function = builder.module.declare_intrinsic("llvm.exp2", [x.type.element])
     out = ir.Constant(x.type, ir.Undefined)
-    for lane in range(WIDTH):
+    for lane in range(x.type.count):
         at = ir.Constant(_INT, lane)
         value = builder.call(function, [builder.extract_element(x, at)])
         out = builder.insert_element(out, value, at)

@@ -5,7 +5,9 @@ lanes of a vector (`stcli.lanes`), so that the recurrence, the exponential and t
 states run in all lanes alike and nothing is summed across them. A block walks along the sequence
 in chunks: it transposes the chunk's u and Δ into lanes, takes its states through the chunk, and
 transposes y back; the chunk's rows of B and C stay in cache however long the sequence is. The
-forward pass keeps the states before every chunk; the backward pass recomputes the steps between.
+next chunk's numbers lie in 16 rows far apart, where no processor looks for them by itself: they
+are asked for a few at each step. The forward pass keeps the states before every chunk; the
+backward pass recomputes the steps between.
 
 Numbers of states and of decays a channel (one for each state; one for all in Mamba-2) come as the
 lengths of tuples, which are constants of their types: loops over states then unroll. A kernel is
@@ -26,12 +28,18 @@ from numba import config, njit, prange, set_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.lanes import WIDTH, exp2, load, splat, store, total, transpose
+from stcli.lanes import WIDTH, exp2, exp2_each, load, prefetch, splat, store, total, transpose
 
 #: Steps between kept states.
 CHUNK = 64
+#: Vectors of a row's numbers in a chunk.
+_PIECES = CHUNK // WIDTH
+#: States whose decays are computed side by side.
+_SIDE = 4
 _GROUPS = 8
 _LOG2E = math.log2(math.e)
+#: Of a rate: what decays so fast is gone after any step.
+_LOWEST = -1e30
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -43,24 +51,20 @@ def cpu_scan(
     float32 (exponential by polynomial, relative error below 3e-7 + 1e-7 |x|, absolute below 2e-7)
     or float64 (the C library's).
     """
-    return _Scan.apply(u, delta, *matrices, starts)  # type: ignore[no-any-return, no-untyped-call]
+    inputs = (u, delta, *matrices)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+        return _Scan.apply(*inputs, starts)  # type: ignore[no-any-return, no-untyped-call]
+    return _scanned((*inputs, starts), kept=False)[0]
 
 
 class _Scan(torch.autograd.Function):
     """Joins the kernels to autograd."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, delta: Tensor, *rest: Tensor) -> Tensor:
-        A, B, C, D, starts = rest
-        arrays = [_array(t) for t in (u, delta, A, B, C, D)]
-        y = np.empty_like(arrays[0])
-        chunks = -(-u.shape[1] // CHUNK) if any(ctx.needs_input_grad) else 0
-        keep = np.empty((_blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
-        run = _forward if _threads() > 1 else _forward_serial
-        run(*_widths(A, B), (*arrays, starts.numpy()), y, keep)
-        ctx.save_for_backward(u, delta, A, B, C, D, starts)
-        ctx.keep = keep
-        return torch.from_numpy(y)
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        y, ctx.keep = _scanned(inputs, kept=True)
+        ctx.save_for_backward(*inputs)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -73,6 +77,18 @@ class _Scan(torch.autograd.Function):
         du, dΔ, dA, dD = own
         dB, dC = (part.sum(axis=0) for part in shared)
         return (*(torch.from_numpy(a) for a in (du, dΔ, dA, dB, dC, dD)), None)
+
+
+def _scanned(inputs: tuple[Tensor, ...], kept: bool) -> tuple[Tensor, NDArray[Any]]:
+    """Return y, and the states before every chunk where these are to be kept."""
+    *arrays, starts = (_array(t) for t in inputs)
+    y = np.empty_like(arrays[0])
+    A, B = inputs[2:4]
+    chunks = -(-y.shape[1] // CHUNK) if kept else 0
+    keep = np.empty((_blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
+    run = _forward if _threads() > 1 else _forward_serial
+    run(*_widths(A, B), (*arrays, starts), y, keep)
+    return torch.from_numpy(y), keep
 
 
 def _widths(A: Tensor, B: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -150,6 +166,45 @@ def _own(values, block):  # type: ignore[no-untyped-def]
     return out
 
 
+# Steps.
+
+
+@njit(**_OPTIONS)
+def _rates(A, block):  # type: ignore[no-untyped-def]
+    """Copy a block's rows of A, finite, so that what they make with Δ is."""
+    return np.maximum(_own(A, block), A.dtype.type(_LOWEST))
+
+
+@njit(**_OPTIONS)
+def _decays(delta, rates, first):  # type: ignore[no-untyped-def]
+    """Return the decays of `_SIDE` states from the first of them."""
+    return exp2_each(
+        (
+            delta * load(rates, first * WIDTH),
+            delta * load(rates, (first + 1) * WIDTH),
+            delta * load(rates, (first + 2) * WIDTH),
+            delta * load(rates, (first + 3) * WIDTH),
+        )
+    )
+
+
+@njit(**_OPTIONS)
+def _next(h, n, decay, fed):  # type: ignore[no-untyped-def]
+    """Take a state through a step and return it."""
+    state = decay * load(h, n * WIDTH) + fed
+    store(h, n * WIDTH, state)
+    return state
+
+
+@njit(**_OPTIONS)
+def _fetch(ahead, step):  # type: ignore[no-untyped-def]
+    """Ask for a step's part of the numbers to come, from a place in rows of a length."""
+    arrays, place, length = ahead
+    at = place + step // _PIECES * length + step % _PIECES * WIDTH
+    for array in arrays:
+        prefetch(array, at)
+
+
 # Forward.
 
 
@@ -158,40 +213,51 @@ def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-u
     """Scan the channels of a block."""
     u, delta, A, B, C, D, starts = inputs
     length = u.shape[1]
-    rates, through = _own(A, block) * u.dtype.type(_LOG2E), _own(D.reshape(-1, 1), block)
+    rates, through = _rates(A, block) * u.dtype.type(_LOG2E), _own(D.reshape(-1, 1), block)
     h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
     ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
     Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
+    rows = (u.reshape(-1), delta.reshape(-1), y.reshape(-1))
     for first in range(0, length, CHUNK):
         span = slice(first, min(first + CHUNK, length))
         if keep.shape[1]:
             keep[block, first // CHUNK] = h
         _to_lanes(u, block, span, ul)
         _to_lanes(delta, block, span, Δl)
-        row = (ul, Δl, starts[span])
-        _advance(states, decays, row, (rates, B[span], C[span], through), h, yl)
+        matrices = (rates, B[span], C[span], through)
+        next_block = first + CHUNK >= length
+        place = (block + next_block) * WIDTH * length + (0 if next_block else first + CHUNK)
+        ahead = (rows, place, length)
+        _advance((states, decays), (ul, Δl, starts[span]), matrices, h, yl, ahead)
         _from_lanes(yl, block, span, y)
 
 
 @njit(**_OPTIONS)
-def _advance(states, decays, row, matrices, h, y):  # type: ignore[no-untyped-def]
+def _advance(widths, row, matrices, h, y, ahead):  # type: ignore[no-untyped-def]
     """Take a block through a chunk, from h to h."""
+    states, decays = widths
     u, delta, starts = row
     rates, B, C, D = matrices
     through = load(D, 0)
+    beside = len(decays) // _SIDE * _SIDE if len(decays) > 1 else 0
     for step in range(len(starts)):
+        _fetch(ahead, step)
         if starts[step]:
             h[:] = 0
         Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
         Δx = Δ * x
         out = through * x
+        for n in range(0, beside, _SIDE):
+            four = _decays(Δ, rates, n)
+            out = out + _next(h, n, four[0], Δx * B[step, n]) * C[step, n]
+            out = out + _next(h, n + 1, four[1], Δx * B[step, n + 1]) * C[step, n + 1]
+            out = out + _next(h, n + 2, four[2], Δx * B[step, n + 2]) * C[step, n + 2]
+            out = out + _next(h, n + 3, four[3], Δx * B[step, n + 3]) * C[step, n + 3]
         a = exp2(Δ * load(rates, 0))
-        for n in range(len(states)):
+        for n in range(beside, len(states)):
             if len(decays) > 1:
                 a = exp2(Δ * load(rates, n * WIDTH))
-            state = a * load(h, n * WIDTH) + Δx * B[step, n]
-            store(h, n * WIDTH, state)
-            out = out + state * C[step, n]
+            out = out + _next(h, n, a, Δx * B[step, n]) * C[step, n]
         store(y, step * WIDTH, out)
 
 
@@ -242,7 +308,7 @@ def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignor
     h = np.empty((CHUNK + 1) * len(ahead), dtype=u.dtype)
     h[: len(ahead)] = keep[block, span.start // CHUNK]
     decay = np.empty(CHUNK * len(decays) * WIDTH, dtype=u.dtype)
-    rates = _own(A, block)
+    rates = _rates(A, block)
     _refill(widths, (ul, Δl, starts[span]), (rates, B[span]), decay, h)
     through = _own(D.reshape(-1, 1), block)
     matrices = (rates, B[span], C[span], through)
@@ -262,9 +328,17 @@ def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
         Δ = load(delta, step * WIDTH)
         Δx = Δ * load(u, step * WIDTH)
         live = u.dtype.type(0 if starts[step] else 1)
-        for n in range(len(decays)):
+        place = step * len(decays) * WIDTH
+        beside = len(decays) // _SIDE * _SIDE
+        for n in range(0, beside, _SIDE):
+            four = _decays(Δ * log2e, rates, n)
+            store(decay, place + n * WIDTH, four[0] * live)
+            store(decay, place + (n + 1) * WIDTH, four[1] * live)
+            store(decay, place + (n + 2) * WIDTH, four[2] * live)
+            store(decay, place + (n + 3) * WIDTH, four[3] * live)
+        for n in range(beside, len(decays)):
             a = exp2(Δ * log2e * load(rates, n * WIDTH)) * live
-            store(decay, (step * len(decays) + n) * WIDTH, a)
+            store(decay, place + n * WIDTH, a)
         for n in range(len(states)):
             a = load(decay, (step * len(decays) + n % len(decays)) * WIDTH)
             place = (step * len(states) + n) * WIDTH
