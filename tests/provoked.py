@@ -22,47 +22,6 @@ TESTS = Path(__file__).parent
 OWN = 14
 #: Where strings are no evidence: the lists themselves.
 SILENT = {"errors_page.py", "provoked.py", "test_messages.py"}
-#: Messages that still wait for a test; the list only becomes shorter.
-WAITING = frozenset(
-    {
-        "--bands-noise drop: every band is mostly noise; use weight or none.",
-        "--best-date: wants --fuse score; a series has no best date.",
-        "--class-names: '{…}' found, {…}",
-        "--dates, --season, --mask-band: are for a stack of dates; give --fuse score "
-        "with a model of one date, as {…} is.",
-        "--mask-band and --clear belong together: one of them is missing.",
-        "--season: '{…}' found, a date such as 2018-09-01 wanted.",
-        "--tau: {…} found, 0.01 to 1000000 wanted.",
-        "a method '{…}' found, {…} or network wanted.",
-        "patches: {…} class found in a training part, at least two are wanted; label more groups.",
-        "patches: {…} {…} found, at least two are wanted for the folds.",
-        "{…}: .csv, .json or .tif wanted, or - for CSV on stdout.",
-        "{…}: a model {…}.",
-        "{…}: a raster found; --patch says how many pixels a patch is wide.",
-        "{…}: column {…} holds no numbers ({…})",
-        "{…}: dates {…} to {…}: {…}, a third is wanted; give more dates, or --season",
-        "{…}: no column {…} found among {…}, one is wanted",
-        "{…}: no row found, labelled series are wanted",
-        "{…}: no row found, one for each patch is wanted.",
-        "{…}: no two valid pixels beside each other found.",
-        "{…}: no variable {…} among {…}; --mask-band names one",
-        "{…}: patches of {…} px and {…} bands ({…}), the model {…} wants {…} px and {…} ({…}).",
-        "{…}: rows without a date found, each wants one",
-        "{…}: samples without longitude or latitude found",
-        "{…}: the columns {…} found, '{…}' wanted.",
-        "{…}: times in '{…}' are no dates ({…})",
-        "{…}: variables {…}; the model wants {…}, of which {…} is not there; name the bands so.",
-        "{…}: {…} classes found ({…}), 2 to 255 wanted.",
-        "{…}: {…} classes in {…} blocks found, at least two of each are wanted; choose a "
-        "smaller --block",
-        "{…}: {…} has {…} rows, {…} columns and the bands {…}; {…} rows and columns and "
-        "{…} wanted, as the first raster has.",
-        "{…}: {…} holds no dates ({…})",
-        "{…}: {…} samples have a date twice, each once is wanted; a column id tells "
-        "samples of one place apart",
-        "{…}: {…} samples without a label found",
-    }
-)
 _GAP = "{…}"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from provoked import WAITING, score, templates, unprovoked
+from provoked import score, templates, unprovoked
 
 
 def test_every_message_has_a_test_that_looks_for_it():
-    assert set(unprovoked()) <= WAITING
+    assert unprovoked() == []
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,6 @@ def test_every_message_has_a_test_that_looks_for_it():
 )
 def test_a_string_fits_a_message_where_it_is_a_stretch_of_it(text, own):
     assert score(text, "{…}: no such file; check the name") == own
-
-
-def test_what_waits_for_a_test_is_a_message():
-    assert set(templates()) >= WAITING
 
 
 def test_messages_are_found():

@@ -13,10 +13,7 @@ from stcli.settings import RunSettings
 
 def command(
     path: Annotated[str, typer.Argument(metavar="MAP", help="Class raster.")],
-    reference: Annotated[
-        str,
-        typer.Option("--reference", help="Class raster on the same grid, or a sample of points."),
-    ],
+    reference: options.ReferenceWanted,
     class_column: options.ClassColumn = None,
     layer: options.Layer = None,
     tile_size: options.TileSize = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, table
 from stcli.settings import RunSettings
 
@@ -17,9 +17,7 @@ _SPREAD = ("crps", "crps_over_ibp", "spread_skill")
 def command(
     fine: Annotated[str, typer.Argument(metavar="FINE", help="Fine raster to measure.")],
     truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Truth on the same grid.")],
-    factor: Annotated[
-        int | None, typer.Option("--factor", min=2, help="Default: what FINE says it was made by.")
-    ] = None,
+    factor: options.Factor = None,
     margin: Annotated[
         int, typer.Option("--margin", min=0, help="Coarse pixels left out at the edges.")
     ] = 8,
@@ -43,7 +41,7 @@ def command(
         result = assess_downscaling(
             Inputs((fine,), assume_crs=assume_crs),
             Inputs((truth,), assume_crs=assume_crs),
-            factor,
+            parsing.one_factor(factor),
             margin,
             RunSettings(memory=memory),
             progress=console.progress,

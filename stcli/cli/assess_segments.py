@@ -13,10 +13,7 @@ from stcli.settings import MergeSettings, RunSettings
 
 def command(
     path: Annotated[str, typer.Argument(metavar="SEGMENTS", help="Label raster.")],
-    reference: Annotated[
-        str | None,
-        typer.Option("--reference", help="Raster of regions or classes on the same grid."),
-    ] = None,
+    reference: options.Reference = None,
     scene: Annotated[
         list[str] | None,
         typer.Option("--scene", help="Raster that was cut, on the same grid; may be repeated."),

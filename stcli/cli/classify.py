@@ -17,14 +17,11 @@ from stcli.settings import DecisionSettings, RunSettings
 def command(
     context: typer.Context,
     paths: options.Paths,
-    model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train.")],
+    model: options.ModelWanted,
     proba: Annotated[
         str | None, typer.Option("--proba", help="Also write probabilities, a band a class.")
     ] = None,
-    uncertainty: Annotated[
-        str | None,
-        typer.Option("--uncertainty", help="Also write entropy, margin and least confidence."),
-    ] = None,
+    uncertainty: options.Uncertainty = None,
     sets: Annotated[
         str | None,
         typer.Option(
@@ -108,12 +105,13 @@ def command(
     with Console(quiet, verbose, progress) as console:
         run: Any = classify
         plan: Any = plan_classify
-        if stacked(model, stacking):
+        folder = Path(model)
+        if stacked(folder, stacking):
             run = partial(classify_stack, stacking=stacking)
             plan = partial(plan_stack, stacking=stacking)
         if dry_run:
-            return print_plan(plan(inputs, products, model, how, output=output), json)
-        result = run(inputs, products, model, how, output=output, progress=console.progress)
+            return print_plan(plan(inputs, products, folder, how, output=output), json)
+        result = run(inputs, products, folder, how, output=output, progress=console.progress)
     rows = [("class", "%", "pixels")]
     for name, share in result.shares.items():
         rows.append((name, percent(share), str(result.pixels[name])))

@@ -24,7 +24,7 @@ def command(
             show_default=False,
         ),
     ],
-    model: Annotated[Path, typer.Option("--model", help="Folder made by stcli train patches.")],
+    model: options.ModelWanted,
     patch: options.PatchSide = None,
     coverage: options.Coverage = None,
     bands: options.Bands = None,
@@ -51,7 +51,7 @@ def command(
         result = classify_patches(
             source,
             target,
-            model,
+            Path(model),
             RunSettings(memory=memory),
             output=output,
             coverage=coverage,

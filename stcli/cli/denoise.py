@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.errors import UsageError
-from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
+from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings, given
 
 
 def command(
     context: typer.Context,
     paths: options.Paths,
     noise: options.NoiseSource = "local",
-    model: options.NoiseModel = "additive",
+    model: options.Model = None,
     levels: options.NoiseLevels = NoiseMapSettings.levels,
     window: options.NoiseWindow = NoiseMapSettings.window,
-    method: Annotated[
-        Literal["wavelet", "similar"] | None,
-        typer.Option(
-            "--method",
-            help="Shrink wavelet coefficients, or average similar pixels (default for "
-            "multiplicative noise).",
-        ),
-    ] = None,
+    method: options.Method = None,
     wavelet: Annotated[
         str | None,
         typer.Option(
@@ -76,15 +69,15 @@ def command(
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
     method = method or ("similar" if model == "multiplicative" else "wavelet")
-    given = {"wavelet": wavelet, "depth": depth, "passes": passes, "search": search}
-    how = _settings(method, {**given, "strength": strength})
+    own = {"wavelet": wavelet, "depth": depth, "passes": passes, "search": search}
+    how = _settings(method, {**own, "strength": strength})
     pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
         result = denoise(
             Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
             path,
             noise,
-            (NoiseMapSettings(levels=levels, window=window, model=model), how),
+            (NoiseMapSettings(levels=levels, window=window, **given(model=model)), how),
             RunSettings(tile_size, memory, jobs),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
@@ -100,16 +93,18 @@ def command(
         print_json(asdict(result))
 
 
-def _settings(method: str, given: dict[str, Any]) -> ShrinkSettings | SimilarSettings:
+def _settings(method: str, asked: dict[str, Any]) -> ShrinkSettings | SimilarSettings:
     """Make a method's settings of the options given.
 
     Raises
     ------
     UsageError
-        An option of the other method.
+        A method that does not denoise, or an option of the other one.
     """
-    named = {name: value for name, value in given.items() if value is not None}
-    kind: Any = SimilarSettings if method == "similar" else ShrinkSettings
+    kinds: dict[str, Any] = {"wavelet": ShrinkSettings, "similar": SimilarSettings}
+    if method not in kinds:
+        raise UsageError(f"--method: found {method}, wanted wavelet or similar to denoise.")
+    named, kind = given(**asked), kinds[method]
     for name in sorted(named.keys() - kind.__dataclass_fields__.keys()):
         other = "wavelet" if method == "similar" else "similar"
         raise UsageError(f"--{name}: belongs to --method {other}, found with --method {method}.")

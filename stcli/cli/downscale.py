@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
-from stcli.settings import DownscaleSettings, RunSettings
+from stcli.settings import DownscaleSettings, RunSettings, given
 
 
 def command(
     context: typer.Context,
     paths: options.Paths,
-    factor: Annotated[
-        int, typer.Option("--factor", help="Fine pixels along a side of a coarse one.")
-    ] = DownscaleSettings.factor,
-    method: Annotated[
-        Literal["ibp", "cubic", "bilinear", "nearest", "latent"] | None,
-        typer.Option("--method", help="Default: latent with --model, else ibp (back-projection)."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Folder made by stcli train downscaler.")
-    ] = None,
+    factor: options.Factor = None,
+    method: options.Method = None,
+    model: options.Model = None,
     force: Annotated[
         bool, typer.Option("--force", help="Use a model that was no better than ibp.")
     ] = False,
@@ -60,7 +53,12 @@ def command(
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
     chosen = method or ("latent" if model else "ibp")
-    how = DownscaleSettings(factor, chosen, conserve, parsing.parse_limits(limits))
+    how = DownscaleSettings(
+        method=chosen,
+        conserve=conserve,
+        limits=parsing.parse_limits(limits),
+        **given(factor=parsing.one_factor(factor)),
+    )
     fine = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
     pairs = parsing.parse_pairs(co, "--co")
     with Console(quiet, verbose, progress) as console:
@@ -69,13 +67,13 @@ def command(
             path,
             how,
             RunSettings(tile_size, memory, jobs),
-            help=Help(model, fine, force, members or 0, seed),
+            help=Help(Path(model) if model else None, fine, force, members or 0, seed),
             output=Output(overwrite, pairs, context.obj),
             progress=console.progress,
         )
     console.say(
-        f"{path}: by {result.method}, factor {factor}; block means within {result.residual:.2g} "
-        f"(relative) of the input; {result.run['seconds']:.1f} s"
+        f"{path}: by {result.method}, factor {how.factor}; block means within "
+        f"{result.residual:.2g} (relative) of the input; {result.run['seconds']:.1f} s"
     )
     if json:
         print_json(asdict(result))

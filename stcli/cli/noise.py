@@ -9,13 +9,13 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, table
-from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.settings import NoiseMapSettings, RunSettings, given
 
 
 def command(
     context: typer.Context,
     paths: options.Paths,
-    model: options.NoiseModel = "additive",
+    model: options.Model = None,
     levels: options.NoiseLevels = NoiseMapSettings.levels,
     window: options.NoiseWindow = NoiseMapSettings.window,
     plot: options.Plot = None,
@@ -46,7 +46,7 @@ def command(
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
-    settings = NoiseMapSettings(levels=levels, window=window, model=model)
+    settings = NoiseMapSettings(levels=levels, window=window, **given(model=model))
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     with Console(quiet, verbose, progress) as console:

@@ -6,7 +6,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from stcli.cli.parsing import parse_bytes, parse_compactness, parse_jobs
+from stcli.cli.parsing import (
+    parse_bytes,
+    parse_compactness,
+    parse_factors,
+    parse_jobs,
+    parse_side,
+)
+from stcli.settings import (
+    SERIES_SLIC,
+    DownscalerTraining,
+    DownscaleSettings,
+    PatchSettings,
+    SeriesSettings,
+    SlicSettings,
+    TemporalTraining,
+    TrainingSettings,
+)
 
 Paths = Annotated[
     list[str],
@@ -91,8 +107,64 @@ Coverage = Annotated[
         "--coverage", help="Share of prediction sets that hold the true class, such as 0.9."
     ),
 ]
-Epochs = Annotated[int, typer.Option("--epochs", help="Epochs of a network at most.")]
-SegmentSize = Annotated[int, typer.Option("--size", help="Mean pixels of a superpixel.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        help="Epochs of a network at most. "
+        f"Default: {TrainingSettings.epochs}; of series {TemporalTraining.epochs}.",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        help="Validations without a better result before stopping. "
+        f"Default: {TrainingSettings.patience}; of a downscaler {DownscalerTraining.patience}.",
+    ),
+]
+Algorithm = Annotated[
+    Literal["network", "forest", "svm", "discriminant", "ensemble"] | None,
+    typer.Option(
+        "--algorithm",
+        help="What learns; ensemble: several together. Default: network; of patches and series "
+        "ensemble. No discriminant for scenes; svm or ensemble for patches.",
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        help="Vectors with a class column, or a class raster; of patches a raster or table with a "
+        "class for each. May be repeated for a scene: where sources overlap, the first counts.",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        help="Hold out each of so many parts in turn. Default: one part, once; of patches "
+        f"{PatchSettings.folds}, of series {SeriesSettings.folds}.",
+    ),
+]
+Block = Annotated[
+    Any,
+    typer.Option(
+        "--block",
+        metavar="SIDE",
+        parser=parse_side,
+        help="Side of a validation block in units of the coordinates; of a scene also 500m, 1km. "
+        f"Default: 1/8 of a scene; of series {SeriesSettings.block:g}; patches have none.",
+    ),
+]
+SegmentSize = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        help="Mean pixels of a superpixel. "
+        f"Default: {SlicSettings.size}; of series {SERIES_SLIC.size}.",
+    ),
+]
 Compactness = Annotated[
     Any,
     typer.Option(
@@ -240,9 +312,45 @@ ObjectTable = Annotated[
         help="Table of the objects (of the first scale) with polygons: .gpkg, .fgb, .parquet.",
     ),
 ]
-NoiseModel = Annotated[
-    Literal["additive", "multiplicative", "poisson"],
-    typer.Option("--model", help="Noise: added, a share of the value (speckle), or of counts."),
+_MODEL = typer.Option(
+    "--model",
+    help="Folder made by stcli train; of noise: additive (default), multiplicative (speckle) or "
+    "poisson (counts).",
+)
+Model = Annotated[str | None, _MODEL]
+ModelWanted = Annotated[str, _MODEL]
+_REFERENCE = typer.Option(
+    "--reference",
+    help="Classes on the same grid; for segments also regions; for a map also a sample of points.",
+)
+Reference = Annotated[str | None, _REFERENCE]
+ReferenceWanted = Annotated[str, _REFERENCE]
+Uncertainty = Annotated[
+    str | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="FILE",
+        help="Entropy, margin and least confidence: classify writes them, sample-plan reads them.",
+    ),
+]
+Factor = Annotated[
+    Any,
+    typer.Option(
+        "--factor",
+        metavar="N[,N]",
+        parser=parse_factors,
+        help="Fine pixels along a side of a coarse one; to train one or several, as 2,4. "
+        f"Default: {DownscaleSettings.factor}, or what a file says it was made by.",
+    ),
+]
+Method = Annotated[
+    Literal["ibp", "cubic", "bilinear", "nearest", "latent", "wavelet", "similar"] | None,
+    typer.Option(
+        "--method",
+        help="To refine: ibp (back-projection, default), cubic, bilinear, nearest, or latent "
+        "(default with --model). To denoise: wavelet (default), or similar pixels (default for "
+        "--model multiplicative).",
+    ),
 ]
 NoiseLevels = Annotated[
     int, typer.Option("--levels", help="Wavelet levels that get a noise map of their own.")

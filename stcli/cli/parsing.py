@@ -151,6 +151,50 @@ def parse_side(text: str | tuple[float, str]) -> tuple[float, str]:
         ) from error
 
 
+def plain_side(block: tuple[float, str] | None) -> float | None:
+    """Take a side in units of the coordinates, where nothing says how long those are.
+
+    Raises
+    ------
+    UsageError
+        It was given in metres.
+    """
+    if block is None or block[1] == "crs":
+        return block and block[0]
+    raise UsageError(
+        f"--block: {block[0]:g} m found; samples and patches stand in plain coordinates, a number "
+        "in their units is wanted."
+    )
+
+
+def parse_factors(text: str | tuple[int, ...]) -> tuple[int, ...]:
+    """Read ``2`` or ``2,4``: rising, each once.
+
+    Raises
+    ------
+    UsageError
+    """
+    if isinstance(text, tuple):
+        return text
+    parts = text.split(",")
+    if not all(part.isdigit() for part in parts):
+        raise UsageError(f"--factor: '{text}' found, 2, 4 or 2,4 wanted.")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def one_factor(factors: tuple[int, ...] | None) -> int | None:
+    """Take the one factor that was given, if any.
+
+    Raises
+    ------
+    UsageError
+        There are several.
+    """
+    if factors is None or len(factors) == 1:
+        return factors and factors[0]
+    raise UsageError(f"--factor: {len(factors)} found, one is wanted; several are for train.")
+
+
 def parse_list(text: str | None, option: str) -> tuple[float, ...]:
     """Read numbers joined by commas.
 

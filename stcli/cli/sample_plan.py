@@ -22,10 +22,7 @@ def command(
         typer.Argument(metavar="OUTPUT", help="GeoPackage to write: .gpkg.", show_default=False),
     ],
     points: Annotated[int, typer.Option("--points", help="How many places to visit.")] = 100,
-    uncertainty: Annotated[
-        str | None,
-        typer.Option("--uncertainty", metavar="FILE", help="What classify --uncertainty wrote."),
-    ] = None,
+    uncertainty: options.Uncertainty = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     tile_size: options.TileSize = None,

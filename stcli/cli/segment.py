@@ -9,13 +9,13 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, print_plan
-from stcli.settings import MergeSettings, RunSettings, SlicSettings
+from stcli.settings import MergeSettings, RunSettings, SlicSettings, given
 
 
 def command(
     context: typer.Context,
     paths: options.Paths,
-    size: options.SegmentSize = SlicSettings.size,
+    size: options.SegmentSize = None,
     size_unit: options.SizeUnit = "px",
     compactness: options.Compactness = SlicSettings.compactness,
     iterations: Annotated[
@@ -64,8 +64,13 @@ def command(
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     ground = size_unit == "m2"
-    slic = SlicSettings(SlicSettings.size if ground else size, compactness, iterations, min_size)
-    given = Given(size if ground else None, scaling)
+    slic = SlicSettings(
+        compactness=compactness,
+        iterations=iterations,
+        min_size=min_size,
+        **given(size=None if ground else size),
+    )
+    chosen = Given((size or SlicSettings.size) if ground else None, scaling)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     part = parsing.parse_shard(shard, tile_size)
@@ -76,19 +81,19 @@ def command(
     parsing.refuse_lonely(objects, borders, wanted)
     with Console(quiet, verbose, progress) as console:
         if dry_run:
-            return print_plan(plan_segment(inputs, path, slic, run, given, output=output), json)
+            return print_plan(plan_segment(inputs, path, slic, run, chosen, output=output), json)
         if merging or objects:
             result: Any = segment_objects(
                 inputs,
                 path,
-                (slic, run, given),
+                (slic, run, chosen),
                 (merging, (objects, borders), wanted),
                 output=output,
                 progress=console.progress,
             )
         else:
             result = segment(
-                inputs, path, slic, run, given=given, output=output, progress=console.progress
+                inputs, path, slic, run, given=chosen, output=output, progress=console.progress
             )
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
     if json:

@@ -12,7 +12,7 @@ from stcli.cli import options, parsing, train_downscaler, train_patches, train_s
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, percent, print_json, table
 from stcli.errors import UsageError
-from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings
+from stcli.settings import LANDCOVER_SLIC, RunSettings, SlicSettings, TrainingSettings, given
 
 app = typer.Typer(help="Train models on your own data.", no_args_is_help=True)
 
@@ -33,14 +33,7 @@ def landcover(
             show_default=False,
         ),
     ] = None,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--labels",
-            help="Vectors with a class column, or a class raster. May be repeated: where sources "
-            "overlap, the first counts.",
-        ),
-    ] = None,
+    labels: options.Labels = None,
     pair: Annotated[
         bool, typer.Option("--pair", help="Each INPUT is a scene with its own --labels, in order.")
     ] = False,
@@ -55,16 +48,11 @@ def landcover(
     class_column: options.ClassColumn = None,
     layer: options.Layer = None,
     class_names: options.ClassNames = None,
-    algorithm: Annotated[
-        Literal["network", "forest", "svm", "ensemble"],
-        typer.Option("--algorithm", help="What learns; ensemble: network and forest together."),
-    ] = "network",
-    size: options.SegmentSize = SlicSettings.size,
+    algorithm: options.Algorithm = None,
+    size: options.SegmentSize = None,
     compactness: options.Compactness = SlicSettings.compactness,
-    epochs: options.Epochs = TrainingSettings.epochs,
-    patience: Annotated[
-        int, typer.Option("--patience", help="Epochs without a better mIoU before stopping.")
-    ] = TrainingSettings.patience,
+    epochs: options.Epochs = None,
+    patience: options.Patience = None,
     local_weight: Annotated[
         float, typer.Option("--local-weight", help="Weight of the pixel loss.")
     ] = TrainingSettings.local_weight,
@@ -77,19 +65,8 @@ def landcover(
     split: Annotated[
         str, typer.Option("--split", help="blocks (spatial), or random (flatters).")
     ] = TrainingSettings.split,
-    block: Annotated[
-        Any,
-        typer.Option(
-            "--block",
-            metavar="SIDE",
-            parser=parsing.parse_side,
-            help="Side of a validation block: 500m, 1km, or in CRS units. Default: 1/8.",
-        ),
-    ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option("--folds", help="Hold out each of so many parts in turn."),
-    ] = None,
+    block: options.Block = None,
+    folds: options.Folds = None,
     final_fit: Annotated[
         bool,
         typer.Option(
@@ -134,23 +111,21 @@ def landcover(
     from stcli.workflows.truth import LabelSource
 
     recipe = Recipe(
-        algorithm=algorithm,
-        slic=replace(LANDCOVER_SLIC, size=size, compactness=compactness),
+        slic=replace(LANDCOVER_SLIC, **given(size=size, compactness=compactness)),
         training=TrainingSettings(
-            epochs=epochs,
-            patience=patience,
             local_weight=local_weight,
             global_weight=global_weight,
             balance=balance,
             split=split,
             block=block and block[0],
             block_unit=block[1] if block else TrainingSettings.block_unit,
-            folds=TrainingSettings.folds if folds is None else folds,
             final_fit=final_fit,
             validation=validation,
             bands_noise=bands_noise,
             seed=seed,
+            **given(epochs=epochs, patience=patience, folds=folds),
         ),
+        **given(algorithm=algorithm),
     )
     names = parsing.parse_names(class_names)
     chosen = Inputs(tuple(inputs or ()), parsing.parse_bands(bands), resampling, assume_crs)

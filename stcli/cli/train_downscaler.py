@@ -11,7 +11,7 @@ import typer
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json
 from stcli.errors import UsageError
-from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings, psf_of_mtf
+from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings, given, psf_of_mtf
 
 
 def command(
@@ -33,16 +33,12 @@ def command(
         list[str] | None,
         typer.Option("--fine", help="Their fine counterparts, in place of INPUT."),
     ] = None,
-    factor: Annotated[
-        str, typer.Option("--factor", help="2, 4 or 2,4 (one only with --guide).")
-    ] = "2",
+    factor: options.Factor = None,
     guide: options.Guide = None,
     steps: Annotated[
         int, typer.Option("--steps", help="At most this many.")
     ] = DownscalerTraining.steps,
-    patience: Annotated[
-        int, typer.Option("--patience", help="Validations without a better error.")
-    ] = DownscalerTraining.patience,
+    patience: options.Patience = None,
     transfer: Annotated[
         bool,
         typer.Option("--transfer", help="For use at another scale: shifted and blurred copies."),
@@ -92,9 +88,13 @@ def command(
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.train_downscaler import Given, train_downscaler
 
-    network = UpscalerSettings(architecture, width, blocks, _factors(factor))
+    network = UpscalerSettings(architecture, width, blocks, **given(factors=factor))
     training = DownscalerTraining(
-        steps=steps, patience=patience, transfer=transfer, psf=_psf(mtf, psf), seed=seed
+        steps=steps,
+        transfer=transfer,
+        psf=_psf(mtf, psf),
+        seed=seed,
+        **given(patience=patience),
     )
     read = partial(
         Inputs,
@@ -104,10 +104,10 @@ def command(
     )
     shown, small = _pair(inputs, coarse, fine)
     guides = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
-    given = Given(read(shown), guides, read(small) if small else None)
+    fields = Given(read(shown), guides, read(small) if small else None)
     with Console(quiet, verbose, progress) as console:
         model = train_downscaler(
-            given,
+            fields,
             folder,
             network,
             training,
@@ -148,10 +148,3 @@ def _psf(mtf: str | None, psf: str | None) -> tuple[float, ...]:
     if not all(0 < value <= 1 for value in found):
         raise UsageError(f"--mtf: '{mtf}' found, numbers above 0 and up to 1 are wanted.")
     return tuple(psf_of_mtf(value) for value in found)
-
-
-def _factors(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.isdigit() for part in parts):
-        raise UsageError(f"--factor: '{text}' found, 2, 4 or 2,4 wanted.")
-    return tuple(sorted({int(part) for part in parts}))

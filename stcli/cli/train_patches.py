@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, percent, print_json
-from stcli.settings import PatchSettings, RunSettings
+from stcli.errors import UsageError
+from stcli.settings import PatchSettings, RunSettings, given
 
 
 def command(
     path: options.Patches,
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     patch: options.PatchSide = None,
-    labels: Annotated[
-        str | None,
-        typer.Option("--labels", help="For a raster: a class for each patch, table or raster."),
-    ] = None,
+    labels: options.Labels = None,
     class_names: options.ClassNames = None,
-    algorithm: Annotated[
-        Literal["ensemble", "svm"],
-        typer.Option("--algorithm", help="Several methods' mean, or one on the spectrum alone."),
-    ] = "ensemble",
-    folds: Annotated[
-        int, typer.Option("--folds", help="Hold out each of so many parts in turn.")
-    ] = PatchSettings.folds,
-    block: Annotated[
-        float | None,
-        typer.Option("--block", help="Side of a validation block in CRS units (pixels without)."),
-    ] = None,
+    algorithm: options.Algorithm = None,
+    folds: options.Folds = None,
+    block: options.Block = None,
     seed: options.Seed = PatchSettings.seed,
     bands: options.Bands = None,
     overwrite: options.Overwrite = False,
@@ -49,8 +39,13 @@ def command(
     from stcli.workflows.train_patches import PatchSource, train_patch_model
 
     names = parsing.parse_names(class_names, lowest=0)
-    source = PatchSource(path, patch, labels, names, parsing.parse_bands(bands))
-    settings = PatchSettings(algorithm, folds, block, seed)
+    if len(labels or ()) > 1:
+        raise UsageError(f"--labels: {len(labels or ())} found, one is wanted for patches.")
+    source = PatchSource(
+        path, patch, labels[0] if labels else None, names, parsing.parse_bands(bands)
+    )
+    asked = given(algorithm=algorithm, folds=folds, block=parsing.plain_side(block), seed=seed)
+    settings = PatchSettings(**asked)
     with Console(quiet, verbose, progress) as console:
         model = train_patch_model(
             source,

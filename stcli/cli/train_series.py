@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import options, parsing
 from stcli.cli.assess import accuracy_table
 from stcli.cli.console import Console, percent, print_json
-from stcli.settings import LANDCOVER_SLIC, RunSettings, SeriesSettings, TemporalTraining
+from stcli.settings import SERIES_SLIC, RunSettings, SeriesSettings, TemporalTraining, given
 
 
 def command(
@@ -23,19 +23,12 @@ def command(
         ),
     ],
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
-    algorithm: Annotated[
-        Literal["ensemble", "discriminant", "svm", "forest", "network"],
-        typer.Option("--algorithm", help="What is trained; ensemble: discriminant and svm."),
-    ] = "ensemble",
-    folds: Annotated[
-        int, typer.Option("--folds", help="Hold out each of so many parts in turn.")
-    ] = 5,
-    block: Annotated[
-        float, typer.Option("--block", help="Side of a block in units of the coordinates.")
-    ] = SeriesSettings.block,
-    size: options.SegmentSize = 25,
-    epochs: options.Epochs = TemporalTraining.epochs,
-    seed: options.Seed = 0,
+    algorithm: options.Algorithm = None,
+    folds: options.Folds = None,
+    block: options.Block = None,
+    size: options.SegmentSize = None,
+    epochs: options.Epochs = None,
+    seed: options.Seed = SeriesSettings.seed,
     overwrite: options.Overwrite = False,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
@@ -51,15 +44,16 @@ def command(
     """
     from stcli.workflows.train_series import Recipe, train_series_model
 
+    asked = given(algorithm=algorithm, folds=folds, block=parsing.plain_side(block), seed=seed)
     recipe = Recipe(
-        SeriesSettings(algorithm, folds, block, seed), training=TemporalTraining(epochs, seed=seed)
+        SeriesSettings(**asked), training=TemporalTraining(**given(epochs=epochs, seed=seed))
     )
     with Console(quiet, verbose, progress) as console:
         model = train_series_model(
             samples,
             folder,
             recipe,
-            replace(LANDCOVER_SLIC, size=size),
+            replace(SERIES_SLIC, **given(size=size)),
             RunSettings(jobs=jobs, device=device, scan=scan),
             overwrite=overwrite,
             report=lambda done, total: console.progress("folds", done, total),

@@ -1,5 +1,6 @@
 """The control panel: one frozen dataclass per algorithm, standard library only."""
 
+from stcli.settings.checking import given
 from stcli.settings.downscaling import (
     DownscalerTraining,
     DownscaleSettings,
@@ -25,6 +26,7 @@ from stcli.settings.patches import PATCH_METHODS, PatchSettings
 from stcli.settings.run import SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
+    SERIES_SLIC,
     BandScaling,
     MergeSettings,
     ObjectSettings,
@@ -37,6 +39,7 @@ __all__ = [
     "LANDCOVER_SLIC",
     "PATCH_METHODS",
     "SCHEDULERS",
+    "SERIES_SLIC",
     "BandScaling",
     "DecisionSettings",
     "DestripeSettings",
@@ -59,5 +62,6 @@ __all__ = [
     "TrainingSettings",
     "UpscalerSettings",
     "WhitenSettings",
+    "given",
     "psf_of_mtf",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stcli.errors import UsageError
 
 
@@ -20,3 +22,18 @@ def check(holds: bool, option: str, found: object, wanted: str) -> None:
     """
     if not holds:
         raise UsageError(f"{option}: found {found}, wanted {wanted}.")
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """Keep what was given: fields that are None are left to the settings' own defaults.
+
+    Parameters
+    ----------
+    **fields : object
+        Values of a settings dataclass, None for those that the user did not name.
+
+    Returns
+    -------
+    dict of str to object
+    """
+    return {name: value for name, value in fields.items() if value is not None}

@@ -61,6 +61,8 @@ class SlicSettings:
 
 #: Superpixels for land cover: half the rounds, and so about half the halo to read.
 LANDCOVER_SLIC = SlicSettings(iterations=5)
+#: Superpixels for stacks of dates: of a quarter of the pixels.
+SERIES_SLIC = SlicSettings(size=25, iterations=5)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from stcli.errors import InputError, UsageError
 from stcli.raster.info import grid_difference
 from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, Pass, Progress, report, silent
 from stcli.workflows.nested import EachBand
 
@@ -120,6 +121,7 @@ def assess_downscaling(
     UsageError, InputError, BudgetError
     """
     begun = time.perf_counter()
+    check(factor is None or factor >= 2, "--factor", factor, "2 or more")
     with fine.open() as estimate, truth.open() as reference:
         members = int(_tag(estimate, "members") or 0)
         _refuse_apart(estimate, reference, members)

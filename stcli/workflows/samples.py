@@ -26,6 +26,7 @@ from stcli.raster.read import Raster
 from stcli.segmentation.slic import Block as Part
 from stcli.segmentation.slic import halo, slic
 from stcli.settings import (
+    ALGORITHMS,
     LANDCOVER_SLIC,
     BandScaling,
     NetworkSettings,
@@ -33,6 +34,7 @@ from stcli.settings import (
     SlicSettings,
     TrainingSettings,
 )
+from stcli.settings.checking import check
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.scenes import OpenScene
 from stcli.workflows.segment import label_space, slic_bytes
@@ -51,6 +53,9 @@ class Recipe:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     algorithm: str = "network"
+
+    def __post_init__(self) -> None:
+        check(self.algorithm in ALGORITHMS, "--algorithm", self.algorithm, " or ".join(ALGORITHMS))
 
 
 #: Samples that train, and those that are held out.

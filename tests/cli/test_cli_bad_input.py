@@ -186,7 +186,11 @@ CASES = [
     (train(more="--seed -1"), 2, "--seed: found -1, wanted from 0"),
     (train(more="--balance -1"), 2, "--balance: found -1.0, wanted >= 0"),
     (train(more="--local-weight 0 --global-weight 0"), 2, "wanted one above 0"),
-    (train(labels="halves.tif", more="--class-names 300=x"), 2, "a value from 1 to 255 wanted"),
+    (
+        train(labels="halves.tif", more="--class-names 300=x"),
+        2,
+        "--class-names: '300' found, a value from 1 to 255 wanted",
+    ),
     (train(labels="halves.tif", more="--class-names 1"), 2, "'1' found, KEY=VALUE wanted"),
 ]
 

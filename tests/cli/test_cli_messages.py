@@ -243,6 +243,38 @@ CASES = [
         "wanted; choose another --factor.",
     ),
     ("train downscaler noisy.tif -o new --factor x", 2, "--factor: 'x' found, 2, 4 or 2,4 wanted."),
+    ("assess-downscaling noisy.tif noisy.tif --factor 1", 2, "--factor: found 1, wanted 2 or more"),
+    ("downscale noisy.tif o.tif --factor 2,4", 2, "2 found, one is wanted; several are for train"),
+    (
+        "downscale noisy.tif o.tif --method wavelet",
+        2,
+        "--method: found wavelet, wanted nearest, bilinear, cubic, ibp, latent.",
+    ),
+    (
+        "denoise noisy.tif o.tif --method cubic",
+        2,
+        "--method: found cubic, wanted wavelet or similar to denoise.",
+    ),
+    (
+        "noise noisy.tif o.tif --model salt",
+        2,
+        "--model: found salt, wanted additive, multiplicative or poisson.",
+    ),
+    (
+        "train landcover scene.tif --labels two.tif -o new --algorithm discriminant",
+        2,
+        "--algorithm: found discriminant, wanted network or forest or svm or ensemble.",
+    ),
+    (
+        "train patches scene.tif --patch 8 --labels two.tif --labels one.tif -o new",
+        2,
+        "--labels: 2 found, one is wanted for patches.",
+    ),
+    (
+        "train series series.csv -o new --block 1km",
+        2,
+        "--block: 1000 m found; samples and patches stand in plain coordinates, a number in",
+    ),
     (
         "train downscaler noisy.tif -o new --factor 2,4 --guide noisy.tif",
         2,

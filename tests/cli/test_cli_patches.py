@@ -104,6 +104,10 @@ def test_a_table_of_rasters_gives_what_the_stack_gives(patches, tmp_path):
     assert [{**row, "input": ""} for row in a] == [{**row, "input": ""} for row in b]
     refused = call("classify-patches", tmp_path / "patches.csv", tmp_path / "c.tif", *words)
     assert (refused.code, "make up no raster" in refused.err) == (2, True)
+    save(tmp_path / "3.tif", values[:1, :SIDE, :SIDE], PROFILE, ("red",))
+    refused = call("classify-patches", tmp_path / "patches.csv", tmp_path / "c.csv", *words)
+    assert refused.code == 3
+    assert "3.tif has 6 rows, 6 columns and the bands red; 6 rows and columns and" in refused.err
 
 
 def test_a_patch_without_values_gets_no_class(patches, tmp_path):
@@ -140,18 +144,40 @@ def test_blocks_of_places_hold_out_neighbours(patches, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--labels", "labels.tif"), 3, "--patch says"),
+        (("--labels", "labels.tif"), 3, "a raster found; --patch says how many pixels a patch is"),
         (("--patch", 5, "--labels", "labels.tif"), 3, "multiples of the patches' side of 5"),
         (("--patch", SIDE), 2, "--labels names"),
         (("--patch", SIDE, "--labels", "short.csv"), 3, "2 labels found, 72 wanted"),
         (("--patch", SIDE, "--labels", "none.csv"), 3, "none.csv: cannot be read"),
+        (("--patch", SIDE, "--labels", "empty.csv"), 3, "no row found, one for each patch is"),
+        (("--patch", SIDE, "--labels", "kind.csv"), 3, "the columns kind found, 'class' wanted."),
+        (("--patch", SIDE, "--labels", "one.csv"), 3, "1 classes found (a), 2 to 255 wanted."),
+        (
+            ("--patch", SIDE, "--labels", "rare.csv"),
+            3,
+            "patches: 1 patches of the rarest class found, at least two are wanted for the folds.",
+        ),
+        (
+            ("--patch", SIDE, "--labels", "apart.csv"),
+            3,
+            "patches: 1 class found in a training part, at least two are wanted; label more groups",
+        ),
         (("--patch", SIDE, "--labels", "labels.tif", "--folds", 1), 2, "--folds"),
         (("--patch", SIDE, "--labels", "labels.tif", "--memory", "100MB"), 5, "memory"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(patches, tmp_path, words, code, said):
     folder = shutil.copytree(patches, tmp_path / "in")
-    (folder / "short.csv").write_text("class\na\nb\n")
+    count = ROWS * COLS
+    for name, rows in {
+        "short": ["class", "a", "b"],
+        "empty": ["class"],
+        "kind": ["kind", *"ab"],
+        "one": ["class", *"a" * count],
+        "rare": ["class", *"a" * (count - 1), "b"],
+        "apart": ["class,group", *["a,1"] * (count - 9), *["b,2"] * 9],
+    }.items():
+        (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
     given = [folder / w if str(w).endswith((".tif", ".csv")) else w for w in words]
     result = call("train", "patches", folder / "stack.tif", *given, "-o", tmp_path / "m", "-q")
     assert (result.code, said in result.err) == (code, True), result.err
@@ -163,11 +189,14 @@ def test_what_does_not_fit_the_model_is_refused(patches, tmp_path):
     save(tmp_path / "other.tif", stack()[0], PROFILE, ("red", "blue"))
     assert call("classify-patches", tmp_path / "other.tif", out, *words).code == 6
     side = call("classify-patches", patches / "stack.tif", out, "--patch", 3, *words)
-    assert (side.code, "wants 6 px" in side.err) == (6, True)
+    assert side.code == 6
+    assert "stack.tif: patches of 3 px and 2 bands (red, nir), the model" in side.err
+    assert "wants 6 px and 2 (red, nir)." in side.err
     sure = call("classify-patches", patches / "stack.tif", out, "--coverage", 0.5, *words)
     assert (sure.code, "the model knows 0.8" in sure.err) == (6, True)
     assert call("classify", patches / "stack.tif", tmp_path / "o.tif", *words).code == 6
-    assert call("classify-patches", patches / "stack.tif", tmp_path / "o.doc", *words).code == 2
+    named = call("classify-patches", patches / "stack.tif", tmp_path / "o.doc", *words)
+    assert (named.code, "o.doc: .csv, .json or .tif wanted, or -" in named.err) == (2, True)
     assert [p.name for p in tmp_path.iterdir()] == ["other.tif"]
 
 

@@ -150,30 +150,8 @@ def test_help_is_there_soon_and_loads_nothing_heavy(path):
     assert best < SOON
 
 
-#: Options that differ between verbs by design: the word, what differs, and why.
-DIFFERING: dict[str, tuple[set[str], str]] = {
-    "--reference": ({"help", "required"}, "regions of any kind for segments, classes for maps"),
-    "--model": (
-        {"help", "required", "type", "default", "metavar"},
-        "a folder where a model is applied; a model of noise where noise is measured",
-    ),
-    "--factor": ({"help", "type", "default"}, "one to downscale by, several to train for"),
-    "--uncertainty": ({"help", "metavar"}, "written by classify, read by sample-plan"),
-    "--method": ({"help", "type"}, "ways to refine, or to take out noise"),
-    "--labels": ({"help", "type", "multiple"}, "sources for a scene, or a class a patch"),
-    "--algorithm": ({"help", "type", "default"}, "what can learn differs by what is learnt from"),
-    "--folds": ({"default"}, "asked for with scenes, always there with samples"),
-    "--block": (
-        {"help", "type", "metavar", "default"},
-        "of a scene, or of coordinates that may be degrees",
-    ),
-    "--size": ({"default"}, "superpixels of a stack of dates are smaller"),
-    "--epochs": ({"default"}, "networks of another kind"),
-    "--patience": ({"help", "default"}, "in epochs and in validations"),
-}
-
-
 def test_an_option_means_the_same_everywhere():
+    """One help text, one type, one default; whether a verb can do without it is the verb's."""
     seen: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {}
     shared = set()
     for verb, node in verbs().items():
@@ -186,14 +164,12 @@ def test_an_option_means_the_same_everywhere():
                 "type": repr(option.type_descriptor.annotation),
                 "metavar": option.metavar,
                 "multiple": option.multiple,
-                "required": option.required,
                 "default": option.default,
             }
             for word in option.opts:
                 first, known = seen.setdefault(word, (verb, facts))
                 shared |= {word} if first != verb else set()
                 differ = {key for key in facts if facts[key] != known[key]}
-                differ -= DIFFERING.get(word, (set(), ""))[0]
                 assert not differ, f"{word}: {first} and {verb} differ in {differ}"
     assert {"--tile-size", "--memory", "--jobs", "--json", "--quiet", "--overwrite"} <= shared
     assert {"--size", "--compactness", "--bidx", "--class-column", "--layer"} <= shared

@@ -134,18 +134,24 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda t: t.replace("label", "tag"), "no column label"),
+        (lambda t: t.replace("label", "tag"), ": no column label found among id, longitude"),
         (lambda t: t.replace("date", "when"), "neither a column date nor"),
-        (lambda t: t.replace("2019-01-10", "soon"), "no dates"),
-        (lambda t: t.replace("0.0", "x.x"), "no numbers"),
-        (lambda t: t.replace("2019-02-10", "2019-01-10"), "a date twice"),
-        (lambda t: t.splitlines()[0], "no row"),
+        (lambda t: t.replace("2019-01-10", "soon"), "bad.csv: date holds no dates ("),
+        (lambda t: t.replace("2019-01-10", ""), "rows without a date found, each wants one"),
+        (lambda t: t.replace("0.0", "x.x"), "bad.csv: column RED holds no numbers ("),
+        (
+            lambda t: t.replace("2019-02-10", "2019-01-10"),
+            "90 samples have a date twice, each once is wanted; a column id tells",
+        ),
+        (lambda t: t.replace(",crop,", ",,"), "bad.csv: 30 samples without a label found"),
+        (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
+        (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
         (
             lambda t: "\n".join(x for x in t.splitlines() if "water" not in x and "crop" not in x),
-            "1 classes",
+            "1 classes in 5 blocks found, at least two of each are wanted; choose a smaller",
         ),
     ],
-    ids=["label", "date", "dates", "numbers", "twice", "empty", "one class"],
+    ids=lambda value: "" if callable(value) else value[:24],
 )
 def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, samples, tmp_path):
     bad = tmp_path / "bad.csv"
@@ -272,7 +278,10 @@ def test_a_season_with_too_few_dates_is_refused_and_gaps_are_told(stack, series_
     out = tmp_path / "o.tif"
     few = call("classify", *stack[:3], out, "--model", series_model, "-q")
     assert few.code == 3
-    assert "3 of the model's 12 steps" in few.err
+    assert (
+        "dates 2019-01-10 to 2019-03-10: 3 of the model's 12 steps from 2019-01-10 on have a date, "
+        "a third is wanted; give more dates, or --season" in few.err
+    )
     some = call("classify", *stack[:8], out, "--model", series_model)
     assert some.code == 0
     assert "8 of the model's 12 steps" in some.err
@@ -285,13 +294,61 @@ def test_a_season_with_too_few_dates_is_refused_and_gaps_are_told(stack, series_
 def test_a_stack_that_does_not_fit_the_model_is_refused(stack, series_model, model, tmp_path):
     out = tmp_path / "o.tif"
     renamed = save(tmp_path / "r_2019-01-10.tif", read(stack[0]), PROFILE, ("RED", "SWIR"))
-    other = call("classify", renamed, out, "--model", series_model)
-    assert other.code == 6
-    assert "NIR" in other.err
-    assert call("classify", *stack, out, "--model", model, "--season", "2019-01-01").code == 2
-    assert call("classify", *stack, out, "--model", series_model, "--fuse", "score").code == 6
-    assert call("classify", *stack, out, "--model", series_model, "--mask-band", "SCL").code == 2
+    fused = ("--fuse", "score")
+    for words, code, told in (
+        ((renamed, out, "--model", series_model), 6, "variables RED, SWIR; the model wants RED, "),
+        ((renamed, out, "--model", series_model), 6, "NIR is not there; name the bands so."),
+        (
+            (*stack, out, "--model", model, "--season", "2019-01-01"),
+            2,
+            "--dates, --season, --mask-band: are for a stack of dates; give --fuse score with a",
+        ),
+        ((*stack, out, "--model", series_model, *fused), 6, f"{series_model}: a model of series."),
+        (
+            (*stack, out, "--model", series_model, "--mask-band", "SCL"),
+            2,
+            "--mask-band and --clear belong together: one of them is missing.",
+        ),
+        (
+            (*stack, out, "--model", series_model, "--mask-band", "SCL", "--clear", "4"),
+            3,
+            "no variable SCL among RED, NIR; --mask-band names one",
+        ),
+        (
+            (*stack, out, "--model", series_model, "--season", "autumn"),
+            2,
+            "--season: 'autumn' found, a date such as 2018-09-01 wanted.",
+        ),
+    ):
+        refused = call("classify", *words)
+        assert (refused.code, told in refused.err) == (code, True), refused.err
     assert list(tmp_path.iterdir()) == [tmp_path / "r_2019-01-10.tif"]
+
+
+def test_a_model_of_a_method_that_is_not_known_is_refused(stack, series_model, tmp_path):
+    from safetensors.torch import load_file
+
+    from stcli.nn.weights import load_card, save_weights
+
+    card = load_card(series_model)
+    arrays = load_file(series_model / "weights.safetensors")
+    strange = {f"oracle.{name.partition('.')[2]}": a for name, a in arrays.items()}
+    network = {**card.network, "methods": ["oracle"], "temperatures": {"oracle": 1.0}}
+    save_weights(tmp_path / "m", strange, card.model_copy(update={"network": network}))
+    refused = call("classify", *stack, tmp_path / "o.tif", "--model", tmp_path / "m", "-q")
+    assert (refused.code, "a method 'oracle' found, " in refused.err) == (6, True), refused.err
+    assert "or network wanted." in refused.err
+    assert not (tmp_path / "o.tif").exists()
+
+
+def test_times_that_are_no_dates_are_refused():
+    from stcli.errors import InputError
+    from stcli.raster.datestack import days_of
+    from stcli.raster.netcdf_write import TimeAxis
+
+    axis = TimeAxis((0.0, 1.0), "months since 2019-01-01")
+    with pytest.raises(InputError, match=r"a\.nc: times in 'months since 2019-01-01' are no dates"):
+        days_of(axis, "a.nc")
 
 
 def test_a_plan_of_a_stack_is_told_and_nothing_done(stack, series_model, tmp_path):
@@ -369,9 +426,12 @@ def test_tiles_do_not_show_in_fused_dates(how, dated, model, tmp_path):
 
 def test_words_of_fusing_are_checked(dated, model, tmp_path):
     out = tmp_path / "o.tif"
-    assert call("classify", *dated, out, "--model", model, "--fuse", "score", "--tau", 0).code == 2
+    wild = call("classify", *dated, out, "--model", model, "--fuse", "score", "--tau", 0)
+    assert (wild.code, "--tau: 0 found, 0.01 to 1000000 wanted." in wild.err) == (2, True)
     best = ("--best-date", tmp_path / "b.tif")
-    assert call("classify", dated[0], out, "--model", model, *best).code == 2
+    told = "--best-date: wants --fuse score; a series has no best date."
+    lone = call("classify", dated[0], out, "--model", model, *best)
+    assert (lone.code, told in lone.err) == (2, True)
     same = ("--fuse", "score", "--best-date", out)
     assert call("classify", *dated, out, "--model", model, *same).code == 2
     assert not list(tmp_path.iterdir())

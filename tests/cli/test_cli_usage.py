@@ -45,7 +45,7 @@ def test_a_command_line_can_be_built_from_it():
         "type": "integer",
         "choices": None,
         "metavar": None,
-        "default": 100,
+        "default": None,
         "required": False,
         "repeated": False,
     }

@@ -94,7 +94,18 @@ def test_few_bands_and_nothing_but_noise_are_refused(path):
         pytest.raises(InputError, match="at least 16 wanted"),
     ):
         measure_clarity(raster, RunSettings(), silent)
-    with pytest.raises(UsageError, match="every band"):
+    with rasterio.open(path) as dataset:
+        profile, values = dataset.profile, dataset.read()
+    values[:, :, ::2] = profile["nodata"]
+    comb = str(Path(path).with_name("comb.tif"))
+    with rasterio.open(comb, "w", **profile) as dataset:
+        dataset.write(values)
+    with (
+        Inputs((comb,)).open() as raster,
+        pytest.raises(InputError, match=r"comb\.tif: no two valid pixels beside each other found"),
+    ):
+        measure_clarity(raster, RunSettings(), silent)
+    with pytest.raises(UsageError, match="bands-noise drop: every band is mostly noise; use"):
         without_noisy(Inputs((path,)), Clarity(("a", "b"), np.array([1.0, 2.0])))
 
 
