@@ -3,11 +3,12 @@
     python benchmarks/engine_memory.py [--verb NAME ...] [--memory SIZE ...] [--tiles N] [--side N]
 
 The raster is a VRT that repeats the Sentinel-2 scene of ../shared/data over 40 000 x 40 000 pixels,
-or `--side` (every tile is full; `downscale` reads it as the coarse raster; `conserve` another beside it). Each
-run does a shard of the plan for the whole raster, some N tiles: what a tile needs does not depend
-on how many there are. First passes run over the whole raster, so verbs that have one are measured
-on the first `--rows` rows of it. Finishing a file, which shards leave out, is measured apart
-(`--verb finish`): an identity pass over 4 bands into a COG of 5 000 and of 10 000 pixels a side.
+or `--side`: every tile is full. `downscale` takes it as the coarse raster; `conserve` gets another
+one beside it. Each run does a shard of the plan for the whole raster, some N tiles: what a tile
+needs does not depend on how many there are. First passes run over the whole raster, so verbs that
+have one are measured on the first `--rows` rows of it. Finishing a file, which shards leave out, is
+measured apart (`--verb finish`): an identity pass over 4 bands into a COG of 5 000 and of 10 000
+pixels a side.
 """
 
 from __future__ import annotations
