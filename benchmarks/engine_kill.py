@@ -1,9 +1,9 @@
 """Runs killed at random moments and resumed, and a disk that fills in the middle.
 
-    python benchmarks/engine_kill.py [--quick] [--runs N] [--seed N]
+    python benchmarks/engine_kill.py [--quick] [--runs N] [--seed N] [--only NAME ...]
 
-`stcli segment` of a crop of the sample scene in 36 tiles, as a COG, as a plain GeoTIFF whose blocks
-are of one tile each, and as a Zarr. Each run is
+Names: full_disk, geotiff, packed_geotiff, zarr. `stcli segment` of a crop of the sample scene in 36
+tiles, as a COG, as a plain GeoTIFF whose blocks are of one tile each, and as a Zarr. Each run is
 killed with SIGKILL one to three times, at moments drawn evenly over the processor time that an
 uninterrupted run takes after its imports (so that what else the machine does shifts nothing), and
 then let end. It counts if at each kill nothing lay under the output's name
@@ -50,6 +50,13 @@ for line in sys.stdin:
     _, status, used = os.wait4(child, 0)
     print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, flush=True)
 """
+_BLOCKS = ["--co", "BLOCKXSIZE=64", "--co", "BLOCKYSIZE=64"]
+#: Output and options of each format.
+FORMATS = {
+    "geotiff": ("out.tif", []),
+    "packed_geotiff": ("packed.tif", ["--of", "GTiff", *_BLOCKS]),
+    "zarr": ("out.zarr", ["--of", "Zarr", "--co", "BLOCKSIZE=64"]),
+}
 results: list[bool] = []
 
 
@@ -186,28 +193,23 @@ def trial(nursery: Nursery, folder: Path, output: str, options: list[str]) -> Tr
     return Trial(argv, output, contents[0], seconds)
 
 
-def kills(nursery: Nursery, folder: Path, runs: int, chance: random.Random) -> None:
-    """Kill and resume runs of each format."""
-    blocks = ["--co", "BLOCKXSIZE=64", "--co", "BLOCKYSIZE=64"]
-    for kind, output, options in (
-        ("geotiff", "out.tif", []),
-        ("packed_geotiff", "packed.tif", ["--of", "GTiff", *blocks]),
-        ("zarr", "out.zarr", ["--of", "Zarr", "--co", "BLOCKSIZE=64"]),
-    ):
-        made = trial(nursery, folder / output, output, options)
-        good = shots = 0
-        for number in range(runs):
-            place = folder / output / f"run{number}"
-            place.mkdir()
-            held, count = made.killed(nursery, place, chance)
-            good, shots = good + held, shots + count
-            shutil.rmtree(place)
-        print(
-            f"{kind}: {good} of {runs} runs as promised, killed {shots} times in all; "
-            f"uninterrupted a run takes {made.seconds:.2f} s of processor time",
-            flush=True,
-        )
-        bar(f"kill_{kind}", good / runs, ">=", 1)
+def kills(nursery: Nursery, folder: Path, kind: str, runs: int, chance: random.Random) -> None:
+    """Kill and resume runs of a format."""
+    output, options = FORMATS[kind]
+    made = trial(nursery, folder / output, output, options)
+    good = shots = 0
+    for number in range(runs):
+        place = folder / output / f"run{number}"
+        place.mkdir()
+        held, count = made.killed(nursery, place, chance)
+        good, shots = good + held, shots + count
+        shutil.rmtree(place)
+    print(
+        f"{kind}: {good} of {runs} runs as promised, killed {shots} times in all; "
+        f"uninterrupted a run takes {made.seconds:.2f} s of processor time",
+        flush=True,
+    )
+    bar(f"kill_{kind}", good / runs, ">=", 1)
 
 
 def full_disk(nursery: Nursery, folder: Path) -> None:
@@ -245,13 +247,19 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    names = ["full_disk", *FORMATS]
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stcli-kill-") as name:
         folder = Path(name)
         save_crop(folder / "crop.tif")
         nursery = Nursery(folder)
-        full_disk(nursery, folder)
-        kills(nursery, folder, 5 if asked.quick else asked.runs, random.Random(asked.seed))
+        if "full_disk" in asked.only:
+            full_disk(nursery, folder)
+        chance = random.Random(asked.seed)
+        for kind in FORMATS:
+            if kind in asked.only:
+                kills(nursery, folder, kind, 5 if asked.quick else asked.runs, chance)
         nursery.close()
     return 0 if all(results) else 7
 

@@ -26,33 +26,53 @@ def bar(name: str, value: float, op: str, target: float) -> None:
     print(f"BAR engine.{name} {value:.4g} {op} {target:g} {'ok' if holds else 'short'}", flush=True)
 
 
-def mosaic(path: Path, side: int) -> Path:
-    """Lay the scene's four 10 m bands out again and again: a VRT of `side` x `side` pixels."""
+def mosaic(
+    path: Path, side: int, rows: int | None = None, pixel: float = 10, names: Any = BANDS
+) -> Path:
+    """Lay the scene's four 10 m bands out again and again: a VRT of `rows` x `side` pixels.
+
+    Parameters
+    ----------
+    rows : int, optional
+        `side` by default.
+    pixel : float
+        Side of a pixel in metres, whatever it was.
+    names : sequence of str
+        Of the bands; the scene's come one after the other, as many as there are names.
+    """
     with rasterio.open(SCENE / f"{BANDS[0]}.tif") as dataset:
-        rows, cols = dataset.shape
-        transform, crs = dataset.transform, dataset.crs
+        shape, crs = dataset.shape, dataset.crs
+        left, _, _, top, _, _ = dataset.transform.to_gdal()
+    rows = rows or side
     text = [
-        f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}">',
+        f'<VRTDataset rasterXSize="{side}" rasterYSize="{rows}">',
         f"<SRS>{crs.to_string()}</SRS>",
-        f"<GeoTransform>{', '.join(map(repr, transform.to_gdal()))}</GeoTransform>",
+        f"<GeoTransform>{left}, {pixel}, 0, {top}, 0, {-pixel}</GeoTransform>",
     ]
-    for number, band in enumerate(BANDS, start=1):
+    for number, name in enumerate(names, start=1):
         text.append(f'<VRTRasterBand dataType="UInt16" band="{number}">')
-        text.append(f"<Description>{band}</Description>")
-        for top in range(0, side, rows):
-            for left in range(0, side, cols):
-                high, wide = min(rows, side - top), min(cols, side - left)
-                text.append(
-                    f"<SimpleSource><SourceFilename>{SCENE / band}.tif</SourceFilename>"
-                    f'<SourceBand>1</SourceBand><SourceProperties RasterXSize="{cols}" '
-                    f'RasterYSize="{rows}" DataType="UInt16" BlockXSize="512" BlockYSize="512"/>'
-                    f'<SrcRect xOff="0" yOff="0" xSize="{wide}" ySize="{high}"/>'
-                    f'<DstRect xOff="{left}" yOff="{top}" xSize="{wide}" ySize="{high}"/>'
-                    "</SimpleSource>"
-                )
+        text.append(f"<Description>{name}</Description>")
+        text += _sources(BANDS[(number - 1) % len(BANDS)], shape, (rows, side))
         text.append("</VRTRasterBand>")
     path.write_text("\n".join([*text, "</VRTDataset>"]))
     return path
+
+
+def _sources(band: str, shape: tuple[int, int], sides: tuple[int, int]) -> list[str]:
+    """Place a band's file again and again."""
+    text = []
+    for top in range(0, sides[0], shape[0]):
+        for left in range(0, sides[1], shape[1]):
+            high, wide = min(shape[0], sides[0] - top), min(shape[1], sides[1] - left)
+            text.append(
+                f"<SimpleSource><SourceFilename>{SCENE / band}.tif</SourceFilename>"
+                f'<SourceBand>1</SourceBand><SourceProperties RasterXSize="{shape[1]}" '
+                f'RasterYSize="{shape[0]}" DataType="UInt16" BlockXSize="512" BlockYSize="512"/>'
+                f'<SrcRect xOff="0" yOff="0" xSize="{wide}" ySize="{high}"/>'
+                f'<DstRect xOff="{left}" yOff="{top}" xSize="{wide}" ySize="{high}"/>'
+                "</SimpleSource>"
+            )
+    return text
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json, table
+from stcli.cli.console import Console, print_json, print_plan, table
 from stcli.settings import RunSettings
 
 
@@ -22,9 +22,15 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -34,21 +40,24 @@ def command(
 
     Example: stcli conserve fine.tif coarse.tif agreeing.tif --conserve mult
     """
-    from stcli.workflows.conserve import Conserving, conserve_rasters
+    from stcli.workflows.conserve import Conserving, conserve_rasters, plan_conserve
     from stcli.workflows.job import Inputs, Output
 
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    asked = (
+        Inputs((fine,), assume_crs=assume_crs),
+        Inputs((coarse,), assume_crs=assume_crs),
+        path,
+        Conserving(how, parsing.parse_limits(limits)),
+        RunSettings(tile_size, memory, jobs, scheduler=scheduler),
+    )
     with Console(quiet, verbose, progress) as console:
-        result = conserve_rasters(
-            Inputs((fine,), assume_crs=assume_crs),
-            Inputs((coarse,), assume_crs=assume_crs),
-            path,
-            Conserving(how, parsing.parse_limits(limits)),
-            RunSettings(tile_size, memory, jobs),
-            output=Output(overwrite, pairs, context.obj),
-            progress=console.progress,
-        )
+        if dry_run:
+            return print_plan(plan_conserve(*asked, output=output), json)
+        result = conserve_rasters(*asked, output=output, progress=console.progress)
     apart = max(band.relative for band in result.after)
     console.say(
         f"{path}: {how}; block means were up to {result.relative:.3g} (relative) from {coarse}, "

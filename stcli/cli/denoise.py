@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.errors import UsageError
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings, given
 
@@ -51,9 +51,15 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -63,25 +69,28 @@ def command(
 
     Example: stcli denoise scene.tif clean.tif --noise local
     """
-    from stcli.workflows.denoise import denoise
+    from stcli.workflows.denoise import denoise, plan_denoise
     from stcli.workflows.job import Inputs, Output
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     method = method or ("similar" if model == "multiplicative" else "wavelet")
     own = {"wavelet": wavelet, "depth": depth, "passes": passes, "search": search}
     how = _settings(method, {**own, "strength": strength})
     pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    asked = (
+        Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
+        path,
+        noise,
+        (NoiseMapSettings(levels=levels, window=window, **given(model=model)), how),
+        RunSettings(tile_size, memory, jobs, scheduler=scheduler),
+    )
     with Console(quiet, verbose, progress) as console:
-        result = denoise(
-            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
-            path,
-            noise,
-            (NoiseMapSettings(levels=levels, window=window, **given(model=model)), how),
-            RunSettings(tile_size, memory, jobs),
-            output=Output(overwrite, pairs, context.obj),
-            progress=console.progress,
-        )
+        if dry_run:
+            return print_plan(plan_denoise(*asked, output=output), json)
+        result = denoise(*asked, output=output, progress=console.progress)
     for band in result.bands:
         console.say(
             f"{band['band']}: noise {band['sigma']:.4g}, removed {band['removed']:.4g} "

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import DestripeSettings, RunSettings
 
 
@@ -37,6 +37,7 @@ def command(
     memory: options.Memory = None,
     jobs: options.Jobs = None,
     scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -46,23 +47,21 @@ def command(
 
     Example: stcli destripe strip.tif even.tif --stripes columns
     """
-    from stcli.workflows.destripe import destripe
+    from stcli.workflows.destripe import destripe, plan_destripe
     from stcli.workflows.job import Inputs, Output
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     how = DestripeSettings(along=along, gain=gain, span=span)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:
-        result = destripe(
-            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
-            path,
-            how,
-            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
-            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
-            progress=console.progress,
-        )
+        if dry_run:
+            return print_plan(plan_destripe(inputs, path, how, run, output=output), json)
+        result = destripe(inputs, path, how, run, output=output, progress=console.progress)
     for band in result.bands:
         console.say(f"{band['band']}: striping {band['before']:.4g}, now {band['after']:.4g}")
     if json:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import DownscaleSettings, RunSettings, given
 
 
@@ -35,9 +35,15 @@ def command(
     assume_crs: options.AssumeCrs = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
+    of: options.Format = "COG",
+    resume: options.Resume = True,
+    shard: options.Shard = None,
+    fingerprint: options.Fingerprint = "stat",
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
+    scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -47,11 +53,11 @@ def command(
 
     Example: stcli downscale coarse.tif fine.tif --factor 2
     """
-    from stcli.workflows.downscale import Help, downscale
+    from stcli.workflows.downscale import Help, downscale, plan_downscale
     from stcli.workflows.job import Inputs, Output
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     chosen = method or ("latent" if model else "ibp")
     how = DownscaleSettings(
         method=chosen,
@@ -61,15 +67,17 @@ def command(
     )
     fine = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
     pairs = parsing.parse_pairs(co, "--co")
+    part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    help = Help(Path(model) if model else None, fine, force, members or 0, seed)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:
+        if dry_run:
+            plan = plan_downscale(inputs, path, how, run, help=help, output=output)
+            return print_plan(plan, json)
         result = downscale(
-            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
-            path,
-            how,
-            RunSettings(tile_size, memory, jobs),
-            help=Help(Path(model) if model else None, fine, force, members or 0, seed),
-            output=Output(overwrite, pairs, context.obj),
-            progress=console.progress,
+            *(inputs, path, how, run), help=help, output=output, progress=console.progress
         )
     console.say(
         f"{path}: by {result.method}, factor {how.factor}; block means within "

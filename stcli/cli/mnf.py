@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import NoiseMapSettings, RunSettings
 
 
@@ -35,6 +35,7 @@ def command(
     memory: options.Memory = None,
     jobs: options.Jobs = None,
     scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -45,31 +46,23 @@ def command(
     Example: stcli mnf cube.tif components.tif
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.mnf import mnf, unmnf
+    from stcli.workflows.mnf import mnf, plan_mnf, plan_unmnf, unmnf
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     settings = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
-    how = NoiseMapSettings(window=window)
+    how = () if inverse else (NoiseMapSettings(window=window),)
+    run: Any = unmnf if inverse else mnf
+    plan: Any = plan_unmnf if inverse else plan_mnf
+    asked, more = (inputs, path, *how, settings), {"components": components, "output": output}
     with Console(quiet, verbose, progress) as console:
-        if inverse:
-            result = unmnf(
-                *(inputs, path, settings),
-                components=components,
-                output=output,
-                progress=console.progress,
-            )
-        else:
-            result = mnf(
-                *(inputs, path, how, settings),
-                components=components,
-                output=output,
-                progress=console.progress,
-            )
+        if dry_run:
+            return print_plan(plan(*asked, **more), json)
+        result = run(*asked, **more, progress=console.progress)
     known = [f"{snr:.1f}" for snr in result.snr_db[:10] if snr is not None]
     console.say(f"{path}: written" + (f"; SNR in dB: {', '.join(known)}" if known else ""))
     if json:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json, table
+from stcli.cli.console import Console, print_json, print_plan, table
 from stcli.settings import NoiseMapSettings, RunSettings, given
 
 
@@ -32,6 +32,7 @@ def command(
     memory: options.Memory = None,
     jobs: options.Jobs = None,
     scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -42,22 +43,21 @@ def command(
     Example: stcli noise scene.tif noise.tif --json
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.noise import noise
+    from stcli.workflows.noise import noise, plan_noise
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     settings = NoiseMapSettings(levels=levels, window=window, **given(model=model))
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:
+        if dry_run:
+            return print_plan(plan_noise(inputs, path, settings, run, output=output), json)
         result = noise(
-            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
-            path,
-            settings,
-            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
-            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
-            plot=plot,
-            progress=console.progress,
+            *(inputs, path, settings, run), output=output, plot=plot, progress=console.progress
         )
     if json:
         print_json(asdict(result))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import RunSettings
 
 
@@ -29,6 +29,7 @@ def command(
     memory: options.Memory = None,
     jobs: options.Jobs = None,
     scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -39,23 +40,21 @@ def command(
     Example: stcli unwhiten white.nc cube.nc --psd spectra.nc
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.whiten_any import unwhiten
+    from stcli.workflows.whiten_any import plan_unwhiten, unwhiten
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    inputs = Inputs(sources, parsing.parse_bands(bands), "nearest", assume_crs)
+    run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
+    asked, days = (along, inputs, path, run), parsing.parse_dates(dates)
     with Console(quiet, verbose, progress) as console:
-        result = unwhiten(
-            along,
-            Inputs(sources, parsing.parse_bands(bands), "nearest", assume_crs),
-            path,
-            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
-            spectra=psd,
-            dates=parsing.parse_dates(dates),
-            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
-            progress=console.progress,
-        )
+        if dry_run:
+            plan = plan_unwhiten(*asked, spectra=psd, dates=days, output=output)
+            return print_plan(plan, json)
+        result = unwhiten(*asked, spectra=psd, dates=days, output=output, progress=console.progress)
     console.say(f"{path}: {result.text}")
     if json:
         print_json(asdict(result))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, print_json
+from stcli.cli.console import Console, print_json, print_plan
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 
 
@@ -49,6 +49,7 @@ def command(
     memory: options.Memory = None,
     jobs: options.Jobs = None,
     scheduler: options.Scheduler = "threads",
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -60,23 +61,25 @@ def command(
     """
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.whiten import Spectra
-    from stcli.workflows.whiten_any import whiten
+    from stcli.workflows.whiten_any import plan_whiten, whiten
 
     sources, path = parsing.inputs_and_output(paths)
-    parsing.refuse_mixed((path,), json)
+    parsing.refuse_mixed((path,), json and not dry_run)
     settings = WhitenSettings(share, rows, not stationary, uneven)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
+    output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    spectra = Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates))
+    asked = (
+        Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
+        path,
+        settings if along == "time" else NoiseMapSettings(),
+        RunSettings(tile_size, memory, jobs, scheduler=scheduler),
+    )
     with Console(quiet, verbose, progress) as console:
-        result = whiten(
-            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
-            path,
-            settings if along == "time" else NoiseMapSettings(),
-            RunSettings(tile_size, memory, jobs, scheduler=scheduler),
-            spectra=Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates)),
-            output=Output(overwrite, pairs, context.obj, of, resume, part, fingerprint),
-            progress=console.progress,
-        )
+        if dry_run:
+            return print_plan(plan_whiten(*asked, spectra=spectra, output=output), json)
+        result = whiten(*asked, spectra=spectra, output=output, progress=console.progress)
     console.say(f"{path}: {result.text}")
     if json:
         print_json(asdict(result))

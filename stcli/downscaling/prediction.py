@@ -20,7 +20,7 @@ from stcli.downscaling.features import base, features, shuffle
 from stcli.downscaling.models import ARCHITECTURE, build
 from stcli.downscaling.validation import averaged, residual_of
 from stcli.errors import ModelError
-from stcli.nn.weights import Card, load_card, load_weights
+from stcli.nn.weights import Card, load_card, load_weights, refuse_changed
 from stcli.settings import UpscalerSettings
 
 
@@ -81,6 +81,10 @@ class Model:
         except RuntimeError as error:
             raise ModelError(f"{folder}: weights and card do not match ({error}).") from error
         self.network.eval()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say where it lies: whoever unpickles it loads it there, once."""
+        return _same, (self.folder.resolve(), self.card.sha256)
 
     @property
     def ratios(self) -> dict[int, float]:
@@ -170,6 +174,12 @@ class Model:
 def _starts(first: int, count: int, side: int) -> range:
     """Multiples of a side whose windows touch some pixels."""
     return range(first // side * side, first + count, side)
+
+
+def _same(folder: Path, checksum: str) -> Model:
+    model = Model(folder)
+    refuse_changed(model.folder, model.card, checksum)
+    return model
 
 
 def settings_of(card: Card) -> UpscalerSettings:

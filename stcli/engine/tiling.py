@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
 
@@ -100,6 +100,19 @@ class TilePlan(Sequence[Tile]):
         """Pixels that all tiles along an axis read, halos counted each time."""
         spans = (self._span(axis, number) for number in range(self.grid[axis]))
         return sum(stop - start for _, _, start, stop in spans)
+
+    def magnified(self, factor: int) -> TilePlan:
+        """Cut the raster with `factor` times as many rows and columns into the same tiles."""
+        rows, cols = (factor * size for size in self.shape)
+        down, right = (factor * at for at in self.origin)
+        return replace(
+            self,
+            shape=(rows, cols),
+            tile_size=factor * self.tile_size,
+            halo=factor * self.halo,
+            align=factor * self.align,
+            origin=(down, right),
+        )
 
     def _start(self, axis: int) -> int:
         """First cut of an axis, at or before its first pixel, on the lattice's multiples."""

@@ -152,6 +152,17 @@ def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
         raise ModelError(f"{path}: no safetensors file ({error}).") from error
 
 
+def refuse_changed(folder: Path, card: Card, checksum: str) -> None:
+    """Refuse a model that is not the one a run began with.
+
+    Raises
+    ------
+    ModelError
+    """
+    if card.sha256 != checksum:
+        raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
+
+
 def _text(record: dict[str, Any]) -> bytes:
     """Write a record as indented JSON in plain letters."""
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()

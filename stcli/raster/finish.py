@@ -7,16 +7,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import rasterio
 import rasterio.shutil
 
 from stcli.raster.copying import copy_windows
 from stcli.raster.draft import sync
+from stcli.raster.gdalsource import POOL
 from stcli.raster.legend import auxiliary_xml
-from stcli.raster.output import OutputSpec, exact, options, packing
+from stcli.raster.output import BLOCK, OutputSpec, exact, options, packing
 from stcli.raster.publish import sidecar
 from stcli.raster.tiffblocks import PackedTiff
 
+#: Bytes of a finished file's drivers whatever its bands: overviews at work, lists of tiles.
+_DRIVERS = 96_000_000
+#: Blocks of all bands that drivers hold at once: read, packed, one a level of overviews; and for
+#: each thread.
+_HELD, _HELD_A_THREAD = 4, 3
 _GRID = ("width", "height", "count", "dtype", "nodata", "crs", "transform")
 
 
@@ -42,6 +49,13 @@ def finish(
     if not keep:
         source.unlink()
     complete(spec, final, matches if same else _readable)
+
+
+def writer_bytes(spec: OutputSpec) -> int:
+    """Bytes that finishing an output takes beside GDAL's block cache, at its peak."""
+    pixels = BLOCK**2 * np.dtype(spec.dtype).itemsize
+    held = _HELD + _HELD_A_THREAD * (spec.threads or os.cpu_count() or 1)
+    return _DRIVERS + pixels * (POOL + held * len(spec.bands))
 
 
 def complete(spec: OutputSpec, final: Path, matches: Callable[[Path], bool]) -> None:

@@ -5,6 +5,7 @@ GDAL handles must not be shared between threads, so each thread opens its own on
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from pathlib import Path
@@ -22,6 +23,9 @@ from stcli.errors import InputError
 from stcli.raster.info import BandInfo
 from stcli.raster.source import SourceInfo, assume, stem, unpack
 
+#: Files that GDAL may keep open behind VRTs, by each of which it keeps a block; an error where
+#: threads need more at once.
+POOL = max(32, 4 * (os.cpu_count() or 1))
 # A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
 # rasterio's warning (one for each thread's handle) would only be noise.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -105,6 +109,8 @@ class GdalSource:
 
 def open_dataset(path: str) -> Any:
     """Open a file with rasterio; every failure is an ``InputError`` that tells which it was."""
+    # GDAL reads it once, when the first file behind a VRT is opened
+    os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(POOL))
     try:
         return rasterio.open(path)
     except RasterioError as error:

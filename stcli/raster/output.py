@@ -27,7 +27,8 @@ _CODEC = {
     "BIGTIFF": "IF_SAFER",
     "NUM_THREADS": "1",  # tiles are at work beside it
 }
-_RAW = {"TILED": "YES", "COMPRESS": "NONE"}
+#: A block of one band is what an open part keeps in memory.
+_RAW = {"TILED": "YES", "COMPRESS": "NONE", "INTERLEAVE": "BAND"}
 _LOSSLESS = {"NONE", "DEFLATE", "ZSTD", "LZW", "LZMA", "PACKBITS"}
 #: Creation options of which each block of a GeoTIFF can be packed alone, and those of its bytes.
 _FILE_WIDE = {"BIGTIFF", "NUM_THREADS"}

@@ -8,10 +8,10 @@ above and below: what its pixels add to centres there, for another range to take
 
 Cells of which none of the nine centres moved are passed over, exactly.
 
-The number of bands comes as the length of a tuple, a constant of its type: the loop over bands
-unrolls and the loop over pixels becomes vector instructions. An empty tuple is the kernel for any
-number of bands, which adds band after band into memory, in the same order, to the same bits.
-`adaptive` is an empty tuple, or one of length 1 for a compactness that each centre finds itself.
+Distances are counted for five centres and then for four, sixteen pixels in the lanes of vectors:
+each sum over bands is a chain of dependent additions, and it takes as many chains side by side to
+keep a processor busy. `adaptive` is an empty tuple, or one of length 1 for a compactness that each
+centre finds itself.
 """
 
 from __future__ import annotations
@@ -209,42 +209,72 @@ def _nearest(  # type: ignore[no-untyped-def]
             x = load(place, axis * lanes + lane) - own[bands + axis]
             store(local, (bands + axis) * WIDTH, x)
         best, chosen, widest = splat(float32(inf)), splat(float32(0.0)), square
-        for k in range(0, 9, 3):
-            (a, p), (b, q), (c, r) = _three(adaptive, local, near, k, square)
-            first, second, third = float32(k), float32(k + 1), float32(k + 2)
-            best, chosen, widest = _closer(adaptive, (a, first, p), best, chosen, widest)
-            best, chosen, widest = _closer(adaptive, (b, second, q), best, chosen, widest)
-            best, chosen, widest = _closer(adaptive, (c, third, r), best, chosen, widest)
+        a, b, c, d, e = _five(adaptive, local, near, square)
+        best, chosen, widest = _closer(adaptive, a, float32(0), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, b, float32(1), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, c, float32(2), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, d, float32(3), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, e, float32(4), best, chosen, widest)
+        a, b, c, d = _four(adaptive, local, near, square)
+        best, chosen, widest = _closer(adaptive, a, float32(5), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, b, float32(6), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, c, float32(7), best, chosen, widest)
+        best, chosen, widest = _closer(adaptive, d, float32(8), best, chosen, widest)
         store_bytes(which, lane, chosen)
         if len(adaptive):
             store(far, lane, widest)
 
 
 @njit(inline="always", **OPTIONS)
-def _three(adaptive, local, near, k, square):  # type: ignore[no-untyped-def]
-    """Distances of sixteen pixels from three centres, and their spectral parts."""
+def _five(adaptive, local, near, square):  # type: ignore[no-untyped-def]
+    """Distances of sixteen pixels from the first five centres, and their spectral parts."""
     bands = near.shape[1] - 5
-    squares = bands + 2
-    a, b, c = splat(near[k, squares]), splat(near[k + 1, squares]), splat(near[k + 2, squares])
-    for j in range(bands):
+    at = bands + 2
+    a, b, c = splat(near[0, at]), splat(near[1, at]), splat(near[2, at])
+    d, e = splat(near[3, at]), splat(near[4, at])
+    for j in range(bands if len(adaptive) else at):
         x = load(local, j * WIDTH)
-        a, b, c = a + x * near[k, j], b + x * near[k + 1, j], c + x * near[k + 2, j]
-    p, q, r = a, b, c
+        a, b, c = a + x * near[0, j], b + x * near[1, j], c + x * near[2, j]
+        d, e = d + x * near[3, j], e + x * near[4, j]
+    p, q, r, s, t = a, b, c, d, e
     if len(adaptive):
+        x, y = load(local, bands * WIDTH), load(local, (bands + 1) * WIDTH)
         p, q, r = _part(a, square), _part(b, square), _part(c, square)
-        a = p * near[k, bands + 4] + near[k, bands + 3]
-        b = q * near[k + 1, bands + 4] + near[k + 1, bands + 3]
-        c = r * near[k + 2, bands + 4] + near[k + 2, bands + 3]
-    for j in range(bands, bands + 2):
-        x = load(local, j * WIDTH)
-        a, b, c = a + x * near[k, j], b + x * near[k + 1, j], c + x * near[k + 2, j]
-    return (a, p), (b, q), (c, r)
+        s, t = _part(d, square), _part(e, square)
+        a, b, c = _whole(p, x, y, near[0]), _whole(q, x, y, near[1]), _whole(r, x, y, near[2])
+        d, e = _whole(s, x, y, near[3]), _whole(t, x, y, near[4])
+    return (a, p), (b, q), (c, r), (d, s), (e, t)
 
 
 @njit(inline="always", **OPTIONS)
-def _closer(adaptive, found, best, chosen, widest):  # type: ignore[no-untyped-def]
+def _four(adaptive, local, near, square):  # type: ignore[no-untyped-def]
+    """As `_five`, from the last four centres."""
+    bands = near.shape[1] - 5
+    at = bands + 2
+    a, b, c, d = splat(near[5, at]), splat(near[6, at]), splat(near[7, at]), splat(near[8, at])
+    for j in range(bands if len(adaptive) else at):
+        x = load(local, j * WIDTH)
+        a, b = a + x * near[5, j], b + x * near[6, j]
+        c, d = c + x * near[7, j], d + x * near[8, j]
+    p, q, r, s = a, b, c, d
+    if len(adaptive):
+        x, y = load(local, bands * WIDTH), load(local, (bands + 1) * WIDTH)
+        p, q, r, s = _part(a, square), _part(b, square), _part(c, square), _part(d, square)
+        a, b = _whole(p, x, y, near[5]), _whole(q, x, y, near[6])
+        c, d = _whole(r, x, y, near[7]), _whole(s, x, y, near[8])
+    return (a, p), (b, q), (c, r), (d, s)
+
+
+@njit(inline="always", **OPTIONS)
+def _whole(spectral, row, col, near):  # type: ignore[no-untyped-def]
+    """Weigh a spectral part and add the position's."""
+    return spectral * near[-1] + near[-2] + row * near[-5] + col * near[-4]
+
+
+@njit(inline="always", **OPTIONS)
+def _closer(adaptive, found, number, best, chosen, widest):  # type: ignore[no-untyped-def]
     """Take another centre where it is nearer than the best so far."""
-    distance, number, spectral = found
+    distance, spectral = found
     chosen = smaller(distance, best, splat(number), chosen)
     if len(adaptive):
         widest = smaller(distance, best, spectral, widest)

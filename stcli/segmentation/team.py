@@ -11,6 +11,8 @@ from typing import TypeVar
 from stcli.segmentation.kept import Kept
 
 T = TypeVar("T")
+#: Parts of the rows for each thread: a thread that is held up leaves its later parts to others.
+_SHARES = 4
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Team:
     memory: Kept = field(default_factory=Kept, compare=False)
 
     def parts(self, rows: int) -> list[tuple[int, int]]:
-        """Cut rows into one part a thread: first row, and the one after the last."""
-        count = max(1, min(self.threads, rows))
+        """Cut rows into parts, some for each thread: first row, and the one after the last."""
+        count = max(1, min(self.threads * _SHARES, rows)) if self.threads > 1 else 1
         edges = [rows * i // count for i in range(count + 1)]
         return list(itertools.pairwise(edges))
 
@@ -38,5 +40,5 @@ class Team:
         parts = self.parts(rows)
         if len(parts) == 1:
             return [work(*parts[0])]
-        with ThreadPoolExecutor(len(parts)) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, *zip(*parts, strict=True)))

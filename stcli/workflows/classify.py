@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError, ModelError
+from stcli.errors import InputError
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
-from stcli.nn.weights import ClassCard
+from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
@@ -33,7 +32,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.passes import planned
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
 from stcli.workflows.products import (
     Products,
@@ -44,7 +43,7 @@ from stcli.workflows.products import (
     legend_values,
     specs_of,
 )
-from stcli.workflows.segment import WRITER, label_space, slic_bytes
+from stcli.workflows.segment import label_space, slic_bytes
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,8 @@ def plan_classify(
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
         threads = settings.jobs or processors()
         specs = specs_of(info, products, model.card, output or Output(), threads)
-        for spec in specs:
-            refuse_output(spec)
-        work = plan_pass(raster, cost(info, model, specs), settings, *_reach(model))
-    return planned({"classify": work}, specs, info)
+        work = plan_pass(raster, writing(cost(info, model, specs), specs), settings, *_reach(model))
+    return planned({"classify": work}, specs, info.shape)
 
 
 def _reach(model: Classifier) -> tuple[int, int]:
@@ -170,8 +167,7 @@ def _loaded_step(
     folder: Path, checksum: str, device: str, scan: str, space: LabelSpace, products: Products
 ) -> ClassifyStep:
     model = load_model(folder, compute(device, scan))
-    if model.card.sha256 != checksum:
-        raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
+    refuse_changed(folder, model.card, checksum)
     return ClassifyStep(model, space, products)
 
 
@@ -213,5 +209,4 @@ def cost(info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec]) -> Co
         slic_bytes(info, model.slic) + 4 + needs.read_pixel,
         2 * outputs + needs.core_pixel + 16,
         torch=needs.torch,
-        writer=WRITER * len(specs),
     )

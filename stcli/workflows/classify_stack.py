@@ -19,12 +19,11 @@ from stcli.landcover.season import on_steps
 from stcli.landcover.series_method import ARCHITECTURE, SeriesMethod, composite
 from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
-from stcli.nn.weights import load_card
+from stcli.nn.weights import load_card, refuse_changed
 from stcli.raster.datestack import DateStack
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
-from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import RunSettings
 from stcli.workflows.classify import (
@@ -42,7 +41,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.passes import planned
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
 from stcli.workflows.products import (
     Products,
@@ -53,7 +52,7 @@ from stcli.workflows.products import (
     legend_values,
     specs_of,
 )
-from stcli.workflows.segment import WRITER, label_space
+from stcli.workflows.segment import label_space
 
 
 @dataclass(frozen=True)
@@ -160,10 +159,9 @@ def plan_stack(
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
         specs = _specs(raster.info, products, look, output or Output(), settings)
-        for spec in specs:
-            refuse_output(spec)
-        work = plan_pass(raster, look.cost(raster.info, specs), settings, *_reach(model))
-        return planned({"classify": work}, specs, raster.info)
+        cost = writing(look.cost(raster.info, specs), specs)
+        work = plan_pass(raster, cost, settings, *_reach(model))
+        return planned({"classify": work}, specs, raster.info.shape)
 
 
 def _model(
@@ -278,7 +276,7 @@ Look = SeriesLook | FusedLook
 
 def _cost(read: int, core: int, torch: int, specs: list[OutputSpec]) -> Cost:
     outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
-    return Cost(read, core + 2 * outputs + 16, torch=torch, writer=WRITER * len(specs))
+    return Cost(read, core + 2 * outputs + 16, torch=torch)
 
 
 def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
@@ -324,8 +322,7 @@ def _loaded_step(
 ) -> StackStep:
     folder, checksum, device, scan = facts
     model = load_model(folder, compute(device, scan))
-    if model.card.sha256 != checksum:
-        raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
+    refuse_changed(folder, model.card, checksum)
     return StackStep(kind(model=model, **rest), products)
 
 

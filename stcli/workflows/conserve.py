@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from stcli.downscaling.conserve import Limits, conserve, residual, unreachable
 from stcli.engine.memory import Cost, processors
-from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
 from stcli.workflows.nested import EachBand, Pair
-from stcli.workflows.segment import WRITER
+from stcli.workflows.passes import planned, writing
+from stcli.workflows.produce import Noted, Step, resumable
 
 
 @dataclass
@@ -44,13 +43,11 @@ class Residual:
     largest: float = 0.0
     relative: float = 0.0
 
-    def add(self, absolute: NDArray[Any], relative: NDArray[Any]) -> None:
-        """Take in differences (..., row, col) of blocks, as `residual` has them, NaN left out."""
-        known = ~np.isnan(absolute)
-        if known.any():
-            self.blocks += int(known.sum())
-            self.largest = max(self.largest, float(np.abs(absolute[known]).max()))
-            self.relative = max(self.relative, float(relative[known].max()))
+    def add(self, blocks: int, largest: float, relative: float) -> None:
+        """Take in what `_figures` gave of some blocks."""
+        self.blocks += int(blocks)
+        self.largest = max(self.largest, largest)
+        self.relative = max(self.relative, relative)
 
 
 @dataclass(frozen=True)
@@ -125,23 +122,51 @@ def conserve_rasters(
     refuse_clash((*fine.paths, *coarse.paths), (path,))
     with fine.open() as one, coarse.open() as other:
         pair = Pair.of(one, other)
-        spec = _spec(pair, path, how, output, settings.jobs or processors())
-        refuse_output(spec)
-        work = pair.plan(_cost(one, WRITER), settings)
+        spec = _spec(pair, path, how, output, settings)
         before, after = _residuals(one), _residuals(one)
-        with create_raster(spec, one.info.geobox) as writer:
 
-            def sink(tile: Tile, result: Any) -> None:
-                if result is not None:
-                    _take(before, result[1])
-                    _take(after, result[2])
-                    writer.write(tile.core, result[0])
+        def sink(tile: Tile, told: Any) -> None:
+            if told is not None:
+                _take(before, told[0])
+                _take(after, told[1])
 
-            tally: Tally = work.run(_Conserve(pair, how, spec.dtype), sink, "conserve", progress)
-            _refuse_none(pair, before)
+        with resumable((spec,), one.info.geobox, output) as product:
+            work = product.plan(EachBand(one), _cost(one), settings, *pair.cuts)
+            product.identify(
+                **output.identity(fine, verb="conserve", how=how.how, limits=how.limits),
+                coarse=output.identity(coarse)["inputs"],
+            )
+            step = Step(_Conserve(pair, how, spec.dtype), stage="conserve")
+            tally = product.run(work, step, sink, progress)
+            if output.shard is None:
+                _refuse_none(pair, before)
         ran = report(work.budget, tally, time.perf_counter() - begun)
         paths = one.info.path, other.info.path
         return Agreement(*paths, pair.factor, before, ran, path, how.how, after)
+
+
+def plan_conserve(
+    fine: Inputs,
+    coarse: Inputs,
+    path: str,
+    how: Conserving,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `conserve_rasters` would do: its pass, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash((*fine.paths, *coarse.paths), (path,))
+    with fine.open() as one, coarse.open() as other:
+        pair = Pair.of(one, other)
+        spec = _spec(pair, path, how, output or Output(), settings)
+        return planned(
+            {"conserve": pair.plan(writing(_cost(one), (spec,)), settings)}, (spec,), one.info.shape
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +192,17 @@ class Conserving:
             raise InputError(f"{path}: {reason}; choose another --conserve.")
 
 
-_Differences = list[tuple[NDArray[Any], NDArray[Any]]]
+#: Of each band: blocks compared, largest difference, largest relative difference.
+_Differences = list[tuple[int, float, float]]
+
+
+def _figures(absolute: NDArray[Any], relative: NDArray[Any]) -> tuple[int, float, float]:
+    """Sum up differences (..., row, col) of blocks, as `residual` has them, NaN left out."""
+    known = ~np.isnan(absolute)
+    if not known.any():
+        return 0, 0.0, 0.0
+    largest = float(np.abs(absolute[known]).max())
+    return int(known.sum()), largest, float(relative[known].max())
 
 
 @dataclass(frozen=True)
@@ -178,29 +213,30 @@ class _Measure:
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> _Differences:
         fine, coarse, _ = self.pair.whole_blocks(block, where.core)
-        return [residual(*bands, self.pair.factor) for bands in zip(fine, coarse, strict=True)]
+        bands = zip(fine, coarse, strict=True)
+        return [_figures(*residual(y, x, self.pair.factor)) for y, x in bands]
 
 
 @dataclass(frozen=True)
 class _Conserve:
-    """The block function of `conserve_rasters`: what to write, differences before and after."""
+    """The block function of `conserve_rasters`; noted: differences before and after."""
 
     pair: Pair
     how: Conserving
     dtype: str
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[Any], _Differences, _Differences]:
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         fine, coarse, inner = self.pair.whole_blocks(block, where.core)
         self.how.refuse_unreachable(coarse, self.pair.coarse.info.path)
         written = np.empty(fine.shape, self.dtype)
-        before, after = [], []
+        before: _Differences = []
+        after: _Differences = []
         for band, (y, x) in enumerate(zip(fine, coarse, strict=True)):
-            before.append(residual(y, x, self.pair.factor))
+            before.append(_figures(*residual(y, x, self.pair.factor)))
             written[band] = conserve(y, x, self.pair.factor, self.how.how, self.how.limits)
-            after.append(residual(written[band], x, self.pair.factor))
-        return np.ascontiguousarray(written[:, inner[0], inner[1]]), before, after
+            after.append(_figures(*residual(written[band], x, self.pair.factor)))
+        kept = np.ascontiguousarray(written[:, inner[0], inner[1]])
+        return Noted([kept], [before, after])
 
 
 def _residuals(raster: Raster) -> tuple[Residual, ...]:
@@ -208,8 +244,8 @@ def _residuals(raster: Raster) -> tuple[Residual, ...]:
 
 
 def _take(found: tuple[Residual, ...], differences: _Differences) -> None:
-    for band, both in zip(found, differences, strict=True):
-        band.add(*both)
+    for band, figures in zip(found, differences, strict=True):
+        band.add(*figures)
 
 
 def _refuse_none(pair: Pair, found: tuple[Residual, ...]) -> None:
@@ -220,15 +256,17 @@ def _refuse_none(pair: Pair, found: tuple[Residual, ...]) -> None:
         )
 
 
-def _cost(fine: Raster, once: int = 0) -> Cost:
+def _cost(fine: Raster) -> Cost:
     """Bytes a fine pixel: all bands read, as floats and as written; one band's temporaries."""
     info = fine.info
     values = EachBand(fine).dtype.itemsize
     bands = info.count * (info.dtype.itemsize + 1 + 3 * values + 8)
-    return Cost(bands + 10 * 8, once=once)
+    return Cost(bands + 10 * 8)
 
 
-def _spec(pair: Pair, path: str, how: Conserving, output: Output, threads: int) -> OutputSpec:
+def _spec(
+    pair: Pair, path: str, how: Conserving, output: Output, settings: RunSettings
+) -> OutputSpec:
     info = pair.fine.info
     dtype = "float64" if info.dtype == np.float64 else "float32"
     tags = output.tags(info, conserve=how.how, coarse=pair.coarse.info.path)
@@ -241,5 +279,6 @@ def _spec(pair: Pair, path: str, how: Conserving, output: Output, threads: int) 
         output.creation_options,
         output.overwrite,
         tags,
-        threads=threads,
+        output.driver,
+        settings.jobs or processors(),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,12 @@ from stcli.noise.spatial import noise_map
 from stcli.noise.statistics import typical
 from stcli.noise.wavelets import Plane
 from stcli.raster.info import RasterInfo, grid_difference
+from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster, open_raster
-from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
-    Pass,
     Progress,
     fields,
     plan_pass,
@@ -44,9 +44,11 @@ from stcli.workflows.noise_pass import (
     float_type,
     map_reach,
     measure,
+    plan_measure,
     ready,
 )
-from stcli.workflows.segment import WRITER
+from stcli.workflows.passes import planned, writing
+from stcli.workflows.produce import Noted, Step, resumable
 
 #: How noise is taken away: coefficients shrunk, or similar pixels averaged.
 Method = ShrinkSettings | SimilarSettings
@@ -99,10 +101,8 @@ class DenoiseBlock:
     paired: bool
     dtype: np.dtype[Any]
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[Any], NDArray[np.float64], int]:
-        """Give the core (band, row, col), sums (band, 2) of what was removed, and values kept."""
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
+        """Give the core (band, row, col); noted: sums (band, 3) of what was removed, and kept."""
         tile = ready(block, valid, where, self.reach)
         count = len(self.models)
         out = np.empty((count, where.core.height, where.core.width), self.dtype)
@@ -118,7 +118,7 @@ class DenoiseBlock:
             change = (before - core)[tile.core]
             sums[band] = change.sum(), np.square(change).sum(), change.size
             kept += int(((sigma[tile.trim] <= 0) & tile.core).sum())
-        return out, sums, kept
+        return Noted([out], [sums.tolist(), kept])
 
     def _shrunk(self, tile: Ready, how: ShrinkSettings) -> Iterator[tuple[Plane, Plane]]:
         """Give each band with its coefficients shrunk, and its noise: one band at a time."""
@@ -200,44 +200,87 @@ def denoise(
     UsageError, InputError, OutputError, BudgetError
     """
     begun, output = time.perf_counter(), output or Output()
-    given = noise not in ("local", "global")
-    refuse_clash((*inputs.paths, *((noise,) if given else ())), (path,))
+    _refuse_clash(inputs, path, noise)
     map_settings, method = how
-    with inputs.open() as raster:
-        info = raster.info
-        spec = float_spec(
-            info,
-            path,
-            info.band_names,
-            output,
-            noise=noise,
-            denoise=fields(method) | fields(map_settings),
-        )
-        refuse_output(spec)
-        source: Any = raster
-        if given:
-            source = Paired(raster, open_raster(noise))
-            _check_noise(info, source.noise.info)
+    reach, total = _reach(map_settings, method, noise), _Total()
+    with inputs.open() as raster, ExitStack() as stack:
+        info, source = raster.info, _source(raster, noise, stack)
+        spec = _spec(info, path, noise, how, output)
+        product = stack.enter_context(resumable((spec,), info.geobox, output))
+        # planned first: what the first pass leaves in memory serves this one too
+        work = product.plan(raster, _cost(info, how, reach, _given(noise)), settings, reach)
         sample, models, _ = measure(raster, map_settings, settings, progress)
         level = typical(sample)
-        reach = _reach(map_settings, method, noise)
         fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
-        block = DenoiseBlock(map_settings, method, models, reach, fixed, given, float_type(info))
-        work = plan_pass(raster, _cost(info, how, reach, given), settings, reach)
-        total = _Total(info.count)
-        with create_raster(spec, info.geobox) as writer:
-
-            def sink(tile: Tile, result: Any) -> None:
-                if result is not None:
-                    writer.write(tile.core, result[0])
-                    total.add(tile.index, result[1], result[2])
-
-            tally = Pass(source, work.budget).run(block, sink, "denoise", progress)
-        if given:
-            source.noise.close()
+        used = {"noise": noise, "map": fields(map_settings), "how": fields(method)}
+        read = replace(inputs, paths=(*inputs.paths, noise)) if _given(noise) else inputs
+        product.identify(
+            **output.identity(read, verb="denoise", **used, models=models, fixed=fixed)
+        )
+        paired, dtype = _given(noise), float_type(info)
+        block = DenoiseBlock(map_settings, method, models, reach, fixed, paired, dtype)
+        step = Step(block, stage="denoise")
+        tally = product.run(replace(work, source=source), step, total.add, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     rows = total.rows(info, [float(s) for s in level[:, 0]])
     return Denoised(path, noise, map_settings.model, rows, total.kept, ran)
+
+
+def plan_denoise(
+    inputs: Inputs,
+    path: str,
+    noise: str,
+    how: tuple[NoiseMapSettings, Method],
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `denoise` would do: passes, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    _refuse_clash(inputs, path, noise)
+    reach = _reach(*how, noise)
+    with inputs.open() as raster, ExitStack() as stack:
+        info = raster.info
+        _source(raster, noise, stack)
+        spec = _spec(info, path, noise, how, output or Output())
+        need = writing(_cost(info, how, reach, _given(noise)), (spec,))
+        passes = plan_measure(raster, how[0], settings)
+        passes["denoise"] = plan_pass(raster, need, settings, reach)
+        return planned(passes, (spec,), info.shape)
+
+
+def _given(noise: str) -> bool:
+    """Tell whether the noise is a raster of its own."""
+    return noise not in ("local", "global")
+
+
+def _refuse_clash(inputs: Inputs, path: str, noise: str) -> None:
+    refuse_clash((*inputs.paths, *((noise,) if _given(noise) else ())), (path,))
+
+
+def _source(raster: Raster, noise: str, stack: ExitStack) -> Any:
+    """Open what is read: the raster, and its noise beside it where that is a raster of its own.
+
+    Raises
+    ------
+    InputError
+    """
+    if not _given(noise):
+        return raster
+    paired = Paired(raster, stack.enter_context(open_raster(noise)))
+    _check_noise(raster.info, paired.noise.info)
+    return paired
+
+
+def _spec(
+    info: RasterInfo, path: str, noise: str, how: tuple[NoiseMapSettings, Method], output: Output
+) -> OutputSpec:
+    used = fields(how[1]) | fields(how[0])
+    return float_spec(info, path, info.band_names, output, noise=noise, denoise=used)
 
 
 def _check_noise(info: RasterInfo, noise: RasterInfo) -> None:
@@ -280,25 +323,29 @@ def _cost(info: RasterInfo, how: tuple[NoiseMapSettings, Method], reach: int, pa
     else:
         planes += 8 * how[1].depth + 8
     more = info.count * (1 + how[0].levels) if paired else 0
-    return cost(info, planes + more, reach, info.count, WRITER)
+    return cost(info, planes + more, reach, info.count)
 
 
 class _Total:
     """Sums over tiles, added in the tiles' order whatever order they come in."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         self.parts: dict[int, NDArray[np.float64]] = {}
         self.kept = 0
-        self.count = count
 
-    def add(self, index: int, sums: NDArray[np.float64], kept: int) -> None:
-        self.parts[index] = sums
-        self.kept += kept
+    def add(self, tile: Tile, told: list[Any] | None) -> None:
+        """Take what a tile noted; None for one without a valid pixel."""
+        if told is not None:
+            sums, kept = told
+            self.parts[tile.index] = np.array(sums)
+            self.kept += kept
 
     def rows(self, info: RasterInfo, sigma: list[float]) -> list[dict[str, Any]]:
-        sums = np.sum([self.parts[index] for index in sorted(self.parts)], axis=0)
-        mean = sums[:, 0] / sums[:, 2]
-        removed = np.sqrt(np.maximum(sums[:, 1] / sums[:, 2] - mean**2, 0))
+        none = np.zeros((info.count, 3))  # of a shard without a valid pixel
+        sums = np.sum([none, *(self.parts[index] for index in sorted(self.parts))], axis=0)
+        size = np.maximum(sums[:, 2], 1)
+        mean = sums[:, 0] / size
+        removed = np.sqrt(np.maximum(sums[:, 1] / size - mean**2, 0))
         return [
             {"band": name, "sigma": sigma[b], "removed": float(removed[b]), "bias": float(mean[b])}
             for b, name in enumerate(info.band_names)

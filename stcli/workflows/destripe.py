@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,13 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.stripes import Stripes, find_stripes, striping
 from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import DestripeSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
+    Pass,
     Progress,
     fields,
     plan_pass,
@@ -27,8 +30,8 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.noise_pass import float_spec, float_type, unheard
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
-from stcli.workflows.segment import WRITER
 
 #: Values of the first pass's sample of lines at most.
 SAMPLE = 1 << 22
@@ -103,13 +106,9 @@ def destripe(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
-        info = raster.info
-        spec = float_spec(info, path, info.band_names, output, destripe=fields(how))
-        axis = 1 if how.along == "columns" else 0
-        pixel = info.count * info.dtype.itemsize + 1
-        need = Cost(2 * pixel, info.count * 48, once=3 * 8 * SAMPLE, writer=WRITER)
-        with resumable((spec,), info.geobox, output) as product:
-            work = product.plan(raster, need, settings)
+        info, axis = raster.info, _axis(how)
+        with resumable((_spec(info, path, how, output),), info.geobox, output) as product:
+            work = product.plan(raster, _cost(info), settings)
             lines = _sample(raster, axis, settings, progress)
             found = tuple(find_stripes(part, how.span, how.gain) for part in lines)
             product.identify(**output.identity(inputs, verb="destripe", destripe=fields(how)))
@@ -117,6 +116,43 @@ def destripe(
             tally = product.run(work, Step(block, stage="destripe"), unheard, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Destriped(path, _rows(info, lines, found, how.span), ran)
+
+
+def plan_destripe(
+    inputs: Inputs,
+    path: str,
+    how: DestripeSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `destripe` would do: passes, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info, spec = raster.info, _spec(raster.info, path, how, output or Output())
+        passes = {
+            "stripes": _plan_sample(raster, _axis(how), settings),
+            "destripe": plan_pass(raster, writing(_cost(info), (spec,)), settings),
+        }
+        return planned(passes, (spec,), info.shape)
+
+
+def _axis(how: DestripeSettings) -> int:
+    return 1 if how.along == "columns" else 0
+
+
+def _spec(info: RasterInfo, path: str, how: DestripeSettings, output: Output) -> OutputSpec:
+    return float_spec(info, path, info.band_names, output, destripe=fields(how))
+
+
+def _cost(info: RasterInfo) -> Cost:
+    pixel = info.count * info.dtype.itemsize + 1
+    return Cost(2 * pixel, info.count * 48, once=3 * 8 * SAMPLE)
 
 
 def _rows(
@@ -144,10 +180,8 @@ def _sample(
     InputError
         No pixel is valid.
     """
-    info = raster.info
-    step = max(1, -(-info.shape[0] * info.shape[1] * info.count // SAMPLE))
-    length, across = info.shape[1 - axis], info.shape[axis]
-    lines = np.full((info.count, -(-length // step), across), np.nan)
+    info, step = raster.info, _step(raster.info)
+    lines = np.full(_lines(info, axis), np.nan)
 
     def sink(tile: Tile, result: NDArray[np.float64] | None) -> None:
         if result is None:
@@ -158,9 +192,25 @@ def _sample(
         rows = slice(first, first + result.shape[1])
         lines[:, rows, column : column + result.shape[2]] = result
 
-    pixel = info.count * (info.dtype.itemsize + 16) + 1
-    work = plan_pass(raster, Cost(2 * pixel, once=3 * lines.nbytes), settings)
+    work = _plan_sample(raster, axis, settings)
     work.run(LinesBlock(step, axis), sink, "stripes", progress)
     if not np.isfinite(lines).any():
         raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     return lines
+
+
+def _step(info: RasterInfo) -> int:
+    """Lines from one that is sampled to the next."""
+    return max(1, -(-info.shape[0] * info.shape[1] * info.count // SAMPLE))
+
+
+def _lines(info: RasterInfo, axis: int) -> tuple[int, int, int]:
+    """Shape of the sampled lines: (band, line, column)."""
+    return info.count, -(-info.shape[1 - axis] // _step(info)), info.shape[axis]
+
+
+def _plan_sample(raster: Raster, axis: int, settings: RunSettings) -> Pass:
+    info = raster.info
+    pixel = info.count * (info.dtype.itemsize + 16) + 1
+    held = 8 * math.prod(_lines(info, axis))
+    return plan_pass(raster, Cost(2 * pixel, once=3 * held), settings)

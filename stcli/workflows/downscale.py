@@ -16,16 +16,27 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.downscaling.conserve import conserve, residual
-from stcli.engine.memory import Cost, Grid, budget, processors
+from stcli.engine.memory import Cost, processors
+from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
-from stcli.raster.info import lattice_origin
 from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.workflows.conserve import Conserving
-from stcli.workflows.job import Inputs, Output, Pass, Progress, refuse_clash, report, silent
+from stcli.workflows.job import (
+    Inputs,
+    Output,
+    Pass,
+    Progress,
+    fields,
+    plan_pass,
+    refuse_clash,
+    report,
+    silent,
+)
 from stcli.workflows.nested import EachBand
-from stcli.workflows.segment import WRITER
+from stcli.workflows.passes import planned, writing
+from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.target import Target
 from stcli.workflows.upscalers import Guide, Interpolation, Upscaler, linear_guide
 
@@ -94,9 +105,88 @@ def downscale(
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
     begun, output, help = time.perf_counter(), output or Output(), help or Help()
+    worst = _Worst()
+    with _opened(inputs, path, how, settings, (help, output)) as ready:
+        run = _into_cube if ready.target.netcdf else _into_raster
+        work, tally = run(ready, inputs, settings, worst, progress)
+    ran = report(work.budget, tally, time.perf_counter() - begun)
+    return Downscaled(path, ready.upscaler.name, how.factor, how.conserve, worst.found, ran)
+
+
+def plan_downscale(
+    inputs: Inputs,
+    path: str,
+    how: DownscaleSettings,
+    settings: RunSettings,
+    *,
+    help: Help | None = None,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `downscale` would do: its pass, memory by term, output.
+
+    Nothing is done, but that a linear guide is learned.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    with _opened(inputs, path, how, settings, (help or Help(), output or Output())) as ready:
+        work = plan_pass(EachBand(ready.raster), *ready.needs(settings))
+        rows, cols = (int(side) for side in ready.grid.shape)
+        return planned({"downscale": work}, (ready.target.spec,), (rows, cols))
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a run is made of: opened, matched, and its output not refused."""
+
+    raster: Raster
+    upscaler: Upscaler
+    target: Target
+    how: DownscaleSettings
+    help: Help
+
+    @property
+    def grid(self) -> GeoBox:
+        """The output's."""
+        return finer(self.raster.info.geobox, self.how.factor)
+
+    @property
+    def step(self) -> _Step:
+        """The block function."""
+        return _Step(self.upscaler, self.how, self.raster.info.path)
+
+    def needs(self, settings: RunSettings) -> tuple[Cost, RunSettings, int, int]:
+        """Say what its pass is planned by: cost, settings, halo and alignment."""
+        cost = _cost(self.raster, self.upscaler, self.how, self.help.members)
+        cost = writing(cost, (self.target.spec,))
+        return cost, settings, self.upscaler.halo, self.upscaler.align
+
+    def refuse_none(self, tally: Tally) -> None:
+        """Refuse a raster without a value.
+
+        Raises
+        ------
+        InputError
+        """
+        if tally.empty == tally.tiles:
+            path = self.raster.info.path
+            raise InputError(f"{path}: no valid pixel found, one at least is wanted.")
+
+
+@contextlib.contextmanager
+def _opened(
+    inputs: Inputs,
+    path: str,
+    how: DownscaleSettings,
+    settings: RunSettings,
+    more: tuple[Help, Output],
+) -> Iterator[_Ready]:
+    """Open what is read, and choose what runs and where it goes; raises as `downscale`."""
+    help, output = more
     guides = help.guide.paths if help.guide else ()
     refuse_clash((*inputs.paths, *guides), (path,))
-    with inputs.open() as raster, _opened(help.guide) as fine:
+    with inputs.open() as raster, _guide(help.guide) as fine:
         guide = None if fine is None else Guide.of(fine, raster, how.factor)
         upscaler = choose(raster, guide, how, help)
         target = Target.of(raster, path, output, threads=settings.jobs or processors())
@@ -104,24 +194,65 @@ def downscale(
         if help.members:
             target = target.holding(member_names(raster.info.band_names, help.members))
             target = target.saying(members=help.members, seed=help.seed)
-        target.refuse(grid := finer(raster.info.geobox, how.factor))
-        work = plan(raster, upscaler, how, settings, help.members)
-        worst = [0.0]
-        with target.create(grid) as write:
+        ready = _Ready(raster, upscaler, target, how, help)
+        target.refuse(ready.grid)
+        yield ready
 
-            def sink(tile: Tile, result: tuple[NDArray[Any], float] | None) -> None:
-                if result is not None:
-                    write(magnified(tile.core, how.factor), result[0])
-                    worst[0] = max(worst[0], result[1])
 
-            step = _Step(upscaler, how, raster.info.path)
-            tally = work.run(step, sink, "downscale", progress)
-            if tally.empty == tally.tiles:
-                raise InputError(
-                    f"{raster.info.path}: no valid pixel found, one at least is wanted."
-                )
-    ran = report(work.budget, tally, time.perf_counter() - begun)
-    return Downscaled(path, upscaler.name, how.factor, how.conserve, worst[0], ran)
+class _Worst:
+    """The largest relative residual over the tiles."""
+
+    found = 0.0
+
+    def take(self, tile: Tile, told: list[float] | None) -> None:
+        """Take a tile's; None for one without a valid pixel."""
+        if told is not None:
+            self.found = max(self.found, *told)
+
+
+def _into_raster(
+    ready: _Ready, inputs: Inputs, settings: RunSettings, worst: _Worst, progress: Progress
+) -> tuple[Pass, Tally]:
+    """Make the output tile by tile, kept through a kill."""
+    target, factor = ready.target, ready.how.factor
+    with resumable((target.spec,), ready.grid, target.output, factor) as product:
+        work = product.plan(EachBand(ready.raster), *ready.needs(settings))
+        product.identify(**_identity(ready, inputs))
+        tally = product.run(work, Step(ready.step, stage="downscale"), worst.take, progress)
+        if target.output.shard is None:
+            ready.refuse_none(tally)
+    return work, tally
+
+
+def _into_cube(
+    ready: _Ready, inputs: Inputs, settings: RunSettings, worst: _Worst, progress: Progress
+) -> tuple[Pass, Tally]:
+    """Write NetCDF block by block."""
+    work = plan_pass(EachBand(ready.raster), *ready.needs(settings))
+    with ready.target.create_cube(ready.grid) as write:
+
+        def sink(tile: Tile, result: Noted | None) -> None:
+            if result is not None:
+                write(magnified(tile.core, ready.how.factor), result.blocks[0])
+                worst.take(tile, result.note)
+
+        tally = work.run(ready.step, sink, "downscale", progress)
+        ready.refuse_none(tally)
+    return work, tally
+
+
+def _identity(ready: _Ready, inputs: Inputs) -> dict[str, Any]:
+    """All that can change the result; the guide and the model too."""
+    output, help = ready.target.output, ready.help
+    facts = {
+        "verb": "downscale",
+        "how": fields(ready.how),
+        "method": ready.upscaler.name,
+        "model": ready.upscaler.checksum,
+        "members": [help.members, help.seed],
+        "guide": output.identity(help.guide)["inputs"] if help.guide else None,
+    }
+    return output.identity(inputs, **facts)
 
 
 def choose(
@@ -175,7 +306,7 @@ def _learned(
 
 
 @contextlib.contextmanager
-def _opened(inputs: Inputs | None) -> Iterator[Raster | None]:
+def _guide(inputs: Inputs | None) -> Iterator[Raster | None]:
     if inputs is None:
         yield None
     else:
@@ -201,44 +332,24 @@ def member_names(bands: tuple[str, ...], members: int) -> tuple[str, ...]:
     return tuple(n for b in bands for n in (b, f"{b}_std", *(f"{b}_m{i}" for i in numbers)))
 
 
-def plan(
-    raster: Raster,
-    upscaler: Upscaler,
-    how: DownscaleSettings,
-    settings: RunSettings,
-    members: int = 0,
-) -> Pass:
-    """Choose tiles of the coarse raster for an upscaler.
-
-    Raises
-    ------
-    BudgetError
-    """
-    info = raster.info
-    grid = Grid(info.shape, upscaler.halo, upscaler.align, lattice_origin(info.geobox))
-    return Pass(EachBand(raster), budget(grid, _cost(raster, upscaler, how, members), settings))
-
-
 def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: int) -> Cost:
     """Bytes a coarse pixel: what is read; the output twice, and one band being conserved."""
     info, own = raster.info, upscaler.bytes(raster.info, how.factor)
     read = info.count * (info.dtype.itemsize + 1 + EachBand(raster).dtype.itemsize) + 1
     bands = info.count * (members + 2 if members else 1)
     core = how.factor**2 * (2 * 4 * bands + 8 * 8 * max(1, members))
-    return Cost(read + own.read_pixel, core + own.core_pixel, own.worker, WRITER + own.once)
+    return Cost(read + own.read_pixel, core + own.core_pixel, own.worker, own.once)
 
 
 @dataclass(frozen=True)
 class _Step:
-    """The block function: each band made finer and conserved; and the largest residual."""
+    """The block function: each band made finer and conserved; noted: the largest residual."""
 
     upscaler: Upscaler
     how: DownscaleSettings
     path: str
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[Any], float]:
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         how, core = self.how, block[:, where.trim[0], where.trim[1]]
         Conserving(how.conserve, how.limits).refuse_unreachable(core, self.path)
         written, worst = [], 0.0
@@ -246,7 +357,7 @@ class _Step:
             kept = conserve(fine, x, how.factor, how.conserve, how.limits).astype(np.float32)
             worst = max(worst, float(np.nanmax(residual(kept, x, how.factor)[1], initial=0.0)))
             written.append(_summed_up(kept) if kept.ndim > 2 else kept[None])
-        return np.concatenate(written), worst
+        return Noted([np.concatenate(written)], [worst])
 
 
 def _summed_up(members: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -99,6 +99,11 @@ class Output:
     shard: tuple[int, int] | None = None
     fingerprint: Fingerprint = "stat"
 
+    @property
+    def kept(self) -> bool:
+        """Whether it asks for what only outputs that are kept through a kill can have."""
+        return not self.resume or self.shard is not None or self.fingerprint != "stat"
+
     def identity(self, inputs: Inputs, **settings: Any) -> dict[str, Any]:
         """All that can change a result, in plain facts, for the journal's fingerprint.
 

@@ -81,6 +81,11 @@ class Learned:
         return f"{kind} network{' with a guide' if self.guide else ''}{alone}"
 
     @property
+    def checksum(self) -> str:
+        """Of the weights."""
+        return self.model.card.sha256
+
+    @property
     def halo(self) -> int:
         """That of the features over a window's margin."""
         return feature_halo(self.model.settings.margin, self.guide is not None)

@@ -23,8 +23,8 @@ from stcli.settings import BandScaling, MergeSettings, RunSettings
 from stcli.workflows.job import Output, Progress, fields, plan_pass, report
 from stcli.workflows.labels import list_labels
 from stcli.workflows.measure import Measured, Measures, measure
+from stcli.workflows.passes import writing
 from stcli.workflows.scaling import band_scaling
-from stcli.workflows.segment import WRITER
 
 #: What a band's low and high become before merging: the scales of the field are those of 8 bits.
 _WIDTH = 255.0
@@ -117,8 +117,8 @@ def merge_segments(
         threads=running.jobs or processors(),
     )
     size = raster.info.dtype.itemsize
-    once = WRITER + labels.nbytes + levels.nbytes
-    cost = Cost(size + 1 + 4 + 8, 2 * len(levels) * size, once=once)
+    once = labels.nbytes + levels.nbytes
+    cost = writing(Cost(size + 1 + 4 + 8, 2 * len(levels) * size, once=once), (spec,))
     work = plan_pass(raster, cost, running)
     with create_raster(spec, raster.info.geobox) as writer:
 

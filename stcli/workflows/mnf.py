@@ -15,6 +15,7 @@ from stcli.errors import InputError, ModelError, UsageError
 from stcli.noise.mnf import Rotation, project, rotation
 from stcli.noise.statistics import noise_covariance
 from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
@@ -22,13 +23,21 @@ from stcli.workflows.job import (
     Output,
     Progress,
     fields,
+    plan_pass,
     refuse_clash,
     report,
     silent,
 )
-from stcli.workflows.noise_pass import additive, float_spec, float_type, sample, unheard
+from stcli.workflows.noise_pass import (
+    additive,
+    float_spec,
+    float_type,
+    plan_sample,
+    sample,
+    unheard,
+)
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
-from stcli.workflows.segment import WRITER
 
 #: Dataset tag that holds the rotation.
 TAG = "STCLI_MNF"
@@ -88,12 +97,8 @@ def mnf(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
-        info = raster.info
-        count = info.count if components is None else components
-        if not 1 <= count <= info.count:
-            raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
-        names = [f"MNF {k}" for k in range(1, count + 1)]
-        spec = float_spec(info, path, names, output, noise=fields(map_settings))
+        info, count = raster.info, _count(raster.info, components)
+        spec = _spec(info, path, count, map_settings, output)
         with resumable((spec,), info.geobox, output) as product:
             turned = _measured(raster, map_settings, settings, progress)
             # planned last: the first pass needs more, and what it leaves in memory is counted
@@ -131,11 +136,8 @@ def unmnf(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
-        info = raster.info
+        info, count = raster.info, _count(raster.info, components)
         turned = _stored(info)
-        count = info.count if components is None else components
-        if not 1 <= count <= info.count:
-            raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
         spec = float_spec(info, path, turned.bands, output)
         matrix = np.zeros((len(turned.bands), info.count))
         matrix[:, :count] = turned.inverse[:, :count]
@@ -148,6 +150,76 @@ def unmnf(
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     return Components(path, [], report(work.budget, tally, time.perf_counter() - begun))
+
+
+def plan_mnf(
+    inputs: Inputs,
+    path: str,
+    map_settings: NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    components: int | None = None,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `mnf` would do: passes, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info, count = raster.info, _count(raster.info, components)
+        spec = _spec(info, path, count, map_settings, output or Output())
+        passes = {
+            "noise": plan_sample(raster, map_settings, settings),
+            "project": plan_pass(raster, writing(_cost(info, count), (spec,)), settings),
+        }
+        return planned(passes, (spec,), info.shape)
+
+
+def plan_unmnf(
+    inputs: Inputs,
+    path: str,
+    settings: RunSettings,
+    *,
+    components: int | None = None,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `unmnf` would do. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        _count(info, components)
+        bands = _stored(info).bands
+        spec = float_spec(info, path, bands, output or Output())
+        work = plan_pass(raster, writing(_cost(info, len(bands)), (spec,)), settings)
+        return planned({"project": work}, (spec,), info.shape)
+
+
+def _count(info: RasterInfo, components: int | None) -> int:
+    """Tell how many components are taken.
+
+    Raises
+    ------
+    UsageError
+    """
+    count = info.count if components is None else components
+    if not 1 <= count <= info.count:
+        raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
+    return count
+
+
+def _spec(
+    info: RasterInfo, path: str, count: int, settings: NoiseMapSettings, output: Output
+) -> OutputSpec:
+    names = [f"MNF {k}" for k in range(1, count + 1)]
+    return float_spec(info, path, names, output, noise=fields(settings))
 
 
 def _measured(
@@ -197,5 +269,4 @@ def _cost(info: RasterInfo, out: int) -> Cost:
         2 * (info.count * info.dtype.itemsize + 1),
         8 * info.count + out * (8 + 4 * float_type(info).itemsize),
         once=32 * info.count**2,
-        writer=WRITER,
     )

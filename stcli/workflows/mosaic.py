@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import MB, Cost, processors
+from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo
 from stcli.raster.mosaic import Mosaic
@@ -22,7 +22,6 @@ from stcli.workflows.merge_cube import cube_of, is_cube, lay_cube
 from stcli.workflows.produce import Step, resumable
 
 #: Bytes of the drivers' buffers while the output is finished.
-_WRITER = 96 * MB
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def mosaic(
             threads=settings.jobs or processors(),
         )
         pixel = info.count * info.dtype.itemsize
-        cost = Cost(2 * pixel + 3, core_pixel=3 * pixel, writer=_WRITER)
+        cost = Cost(2 * pixel + 3, core_pixel=3 * pixel)
         if is_cube(target, output):
             cube = cube_of(spec, output, [band.units for band in info.bands])
             work, tally = lay_cube(raster, Copy(nodata), cube, cost, settings, progress)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.engine.memory import Cost, Grid, budget
+from stcli.engine.memory import Cost
 from stcli.errors import InputError
+from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
 from stcli.raster.stack import Nesting, nest
 from stcli.settings import RunSettings
-from stcli.workflows.job import Pass
+from stcli.workflows.job import Pass, plan_pass
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class EachBand:
     """
 
     raster: Raster
+
+    @property
+    def info(self) -> RasterInfo:
+        """What the raster is."""
+        return self.raster.info
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -83,6 +89,12 @@ class Pair:
         """Fine pixels along a side of a coarse one."""
         return self.nesting.factor[0]
 
+    @property
+    def cuts(self) -> tuple[int, int, tuple[int, int]]:
+        """Halo, alignment and origin of tiles of the fine raster, cut between coarse pixels."""
+        down, right = self.nesting.offset
+        return 0, self.factor, (-down, -right)
+
     def plan(self, cost: Cost, settings: RunSettings) -> Pass:
         """Choose tiles of the fine raster, cut between coarse pixels.
 
@@ -90,9 +102,7 @@ class Pair:
         ------
         BudgetError
         """
-        down, right = self.nesting.offset
-        grid = Grid(self.fine.info.shape, 0, self.factor, (-down, -right))
-        return Pass(EachBand(self.fine), budget(grid, cost, settings))
+        return plan_pass(EachBand(self.fine), cost, settings, *self.cuts)
 
     def whole_blocks(
         self, block: NDArray[Any], core: Window

@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.noise.models import Model
 from stcli.noise.spatial import noise_map
 from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
     Progress,
     fields,
+    plan_pass,
     refuse_clash,
     report,
     silent,
@@ -32,10 +35,11 @@ from stcli.workflows.noise_pass import (
     float_type,
     map_reach,
     measure,
+    plan_measure,
     ready,
 )
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
-from stcli.workflows.segment import WRITER
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,10 @@ def noise(
     if plot:
         refuse_file(plot, output.overwrite)
     with inputs.open() as raster:
-        info, levels = raster.info, map_settings.levels
-        spec = float_spec(info, path, noise_names(info, levels), output, noise=fields(map_settings))
-        reach = map_reach(map_settings)
-        planes, view = MAP_PLANES + levels, _View(info.shape)
-        need = cost(info, planes, reach, info.count * levels, writer=WRITER)
+        info, view = raster.info, _View(raster.info.shape)
+        spec, reach = _spec(info, path, map_settings, output), map_reach(map_settings)
         with resumable((spec,), info.geobox, output) as product:
-            work = product.plan(raster, need, settings, reach)
+            work = product.plan(raster, _cost(info, map_settings), settings, reach)
             sample, models, fits = measure(raster, map_settings, settings, progress)
             product.identify(
                 **output.identity(inputs, verb="noise", noise=fields(map_settings), models=models)
@@ -140,6 +141,39 @@ def noise(
         draw_map(plot, view.plane, info.shape, words, output.overwrite)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return _summary(path, info, map_settings, (sample, models, fits), ran)
+
+
+def plan_noise(
+    inputs: Inputs,
+    path: str,
+    map_settings: NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `noise` would do: passes, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info, spec = raster.info, _spec(raster.info, path, map_settings, output or Output())
+        need = writing(_cost(info, map_settings), (spec,))
+        passes = plan_measure(raster, map_settings, settings)
+        passes["noise map"] = plan_pass(raster, need, settings, map_reach(map_settings))
+        return planned(passes, (spec,), info.shape)
+
+
+def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:
+    names = noise_names(info, settings.levels)
+    return float_spec(info, path, names, output, noise=fields(settings))
+
+
+def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:
+    planes, values = MAP_PLANES + settings.levels, info.count * settings.levels
+    return cost(info, planes, map_reach(settings), values)
 
 
 def first_band(blocks: Blocks) -> NDArray[Any]:

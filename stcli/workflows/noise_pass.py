@@ -21,7 +21,7 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows.job import Output, Progress, plan_pass
+from stcli.workflows.job import Output, Pass, Progress, plan_pass
 
 #: Values (pixels times bands) of the first pass's sample at most.
 SAMPLE = 1 << 21
@@ -147,18 +147,14 @@ def sample(
         No pixel is valid, or a value is 0 or less and the model is multiplicative.
     """
     info = raster.info
-    reach = map_reach(settings)
-    block = SampleBlock(settings, models, sample_step(info), reach)
+    block = SampleBlock(settings, models, sample_step(info), map_reach(settings))
     results: dict[int, Any] = {}
 
     def sink(tile: Tile, result: Any) -> None:
         if result is not None:
             results[tile.index] = result
 
-    held = 3 * 8 * SAMPLE * (3 + settings.levels)
-    work = plan_pass(
-        raster, cost(info, MAP_PLANES + settings.levels, reach, info.count, held), run, reach
-    )
+    work = plan_sample(raster, settings, run)
     work.run(block, sink, "noise", progress)
     if not results:
         raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
@@ -169,6 +165,27 @@ def sample(
                 f"{info.path}: {low:g} found in band {name}, values above 0 are wanted for "
                 "--model multiplicative; a raster in dB has additive noise already."
             )
+    return found
+
+
+def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> Pass:
+    """Plan the pass that measures a raster's sample.
+
+    Raises
+    ------
+    BudgetError
+    """
+    info, reach = raster.info, map_reach(settings)
+    held = 3 * 8 * SAMPLE * (3 + settings.levels)
+    need = cost(info, MAP_PLANES + settings.levels, reach, info.count, held)
+    return plan_pass(raster, need, run, reach)
+
+
+def plan_measure(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> dict[str, Pass]:
+    """Plan the passes of `measure`, by stage; raises as `plan_sample`."""
+    found = {"noise": plan_sample(raster, settings, run)}
+    if settings.model == "poisson":
+        found["noise by its model"] = found["noise"]
     return found
 
 

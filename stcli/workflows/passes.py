@@ -6,8 +6,8 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache, processo
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
+from stcli.raster.finish import writer_bytes
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster
+from stcli.raster.publish import refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.pace import Pace, Progress
 
@@ -78,12 +79,39 @@ def workers(scheduler: str, jobs: int) -> Workers:
     return Workers(kinds.get(scheduler, "cluster"), jobs, scheduler)
 
 
+def writing(cost: Cost, specs: Sequence[OutputSpec]) -> Cost:
+    """Add to a cost what finishing the outputs takes, one after the other."""
+    return replace(cost, writer=max(map(writer_bytes, specs)))
+
+
+class Planned(Source, Protocol):
+    """A source that knows what raster it reads."""
+
+    @property
+    def info(self) -> RasterInfo:
+        """The raster."""
+
+
 def plan_pass(
-    raster: Raster, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
+    raster: Planned,
+    cost: Cost,
+    settings: RunSettings,
+    halo: int = 0,
+    align: int = 1,
+    origin: tuple[int, int] | None = None,
 ) -> Pass:
     """Choose tiles for a raster within the memory budget.
 
     On a cluster of other machines the budget is that of each worker there.
+
+    Parameters
+    ----------
+    raster : Raster, or what reads one
+    halo, align : int
+        See `TilePlan`.
+    origin : (int, int), optional
+        Where the raster's first pixel is on the lattice that `align` counts on; the CRS grid's by
+        default.
 
     Raises
     ------
@@ -92,7 +120,7 @@ def plan_pass(
         A scheduler that does not answer.
     """
     info = raster.info
-    grid = Grid(info.shape, halo, align, lattice_origin(info.geobox))
+    grid = Grid(info.shape, halo, align, origin or lattice_origin(info.geobox))
     chosen = budget(grid, cost, settings, there(settings))
     if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
         logging.getLogger("stcli").warning(
@@ -103,21 +131,35 @@ def plan_pass(
 
 
 def planned(
-    passes: Mapping[str, Pass], specs: Sequence[OutputSpec], info: RasterInfo
+    passes: Mapping[str, Pass], specs: Sequence[OutputSpec], shape: tuple[int, int]
 ) -> dict[str, Any]:
-    """Say what a command would do, for people and machines.
+    """Say what a command would do, for people and machines; its outputs must be writable.
+
+    Parameters
+    ----------
+    passes : dict of str to Pass
+        By stage, in their order.
+    specs : sequence of OutputSpec
+    shape : (int, int)
+        Rows and columns of the outputs.
 
     Returns
     -------
     dict
         ``tasks`` in all; ``passes``, each with tiles, halo, workers and bytes by term; and
         ``outputs``, each with its shape (band, row, col) and bytes before compression.
+
+    Raises
+    ------
+    OutputError
     """
+    for spec in specs:
+        refuse_output(spec)
     return {
         "dry_run": True,
         "tasks": sum(len(work.budget.plan) for work in passes.values()),
         "passes": [_describe(stage, work) for stage, work in passes.items()],
-        "outputs": [_size(spec, info) for spec in specs],
+        "outputs": [_size(spec, shape) for spec in specs],
     }
 
 
@@ -131,10 +173,10 @@ def _describe(stage: str, work: Pass) -> dict[str, Any]:
     }
 
 
-def _size(spec: OutputSpec, info: RasterInfo) -> dict[str, Any]:
-    shape = (len(spec.bands), *info.shape)
-    size = math.prod(shape) * np.dtype(spec.dtype).itemsize
-    return {"path": spec.path, "dtype": spec.dtype, "shape": list(shape), "bytes": size}
+def _size(spec: OutputSpec, shape: tuple[int, int]) -> dict[str, Any]:
+    cube = (len(spec.bands), *shape)
+    size = math.prod(cube) * np.dtype(spec.dtype).itemsize
+    return {"path": spec.path, "dtype": spec.dtype, "shape": list(cube), "bytes": size}
 
 
 def _chosen(budget: Budget) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,16 +22,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.engine.journal import Header, fingerprint
-from stcli.engine.memory import Cost
+from stcli.engine.memory import Cost, lean
 from stcli.engine.run import BlockFunction, Sink, Tally
-from stcli.engine.tiling import Tile
+from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import BudgetError, InputError, ModelError, UsageError
 from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts
-from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
+from stcli.workflows.passes import Planned, writing
 
 logger = logging.getLogger("stcli")
 
@@ -94,6 +95,7 @@ class _Store:
 
     parts: tuple[Parts, ...]
     step: Step
+    plan: TilePlan  # of the outputs
 
     @property
     def anywhere(self) -> bool:
@@ -103,15 +105,18 @@ class _Store:
         noted = isinstance(result, Noted)
         blocks, note = (result.blocks, result.note) if noted else (result, None)
         pairs = zip(self.parts, blocks, strict=True)
-        checksums = tuple(parts.save(tile, block) for parts, block in pairs)
+        made = self.plan[tile.index]
+        checksums = tuple(parts.save(made, block) for parts, block in pairs)
         return _Answer(checksums, self.step.summed(blocks, note), note)
 
 
 class Product:
     """The outputs of one run; see `resumable`."""
 
-    def __init__(self, specs: Sequence[OutputSpec], geobox: GeoBox, output: Output) -> None:
-        self.shard = output.shard
+    def __init__(
+        self, specs: Sequence[OutputSpec], geobox: GeoBox, output: Output, factor: int = 1
+    ) -> None:
+        self.shard, self.factor = output.shard, factor
         self.deposits: list[Deposit] = []
         self._facts: dict[str, Any] = {}
         self._threads = 1
@@ -126,27 +131,34 @@ class Product:
                 deposit.kept = None
 
     def plan(
-        self, raster: Raster, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
+        self,
+        raster: Planned,
+        cost: Cost,
+        settings: RunSettings,
+        halo: int = 0,
+        align: int = 1,
+        origin: tuple[int, int] | None = None,
     ) -> Pass:
         """Choose tiles within the memory budget: those of a kept job, if they still fit.
 
-        See `stcli.workflows.job.plan_pass`.
+        See `stcli.workflows.passes.plan_pass`.
         """
+        where = halo, align, origin
+        cost = writing(cost, [deposit.spec for deposit in self.deposits])
         kept = self._kept_tile_size()
-        free = plan_pass(raster, cost, settings, halo, align)
+        free = plan_pass(raster, cost, settings, *where)
         if settings.tile_size is not None:
             return free
         if kept is None:
-            side = max(deposit.chunk for deposit in self.deposits)
-            tile_size = free.budget.plan.tile_size // side * side
+            tile_size = free.budget.plan.tile_size // self._side * self._side
             if align > 1 or tile_size in (0, free.budget.plan.tile_size):
                 return free
             asked = replace(settings, tile_size=tile_size, jobs=free.budget.jobs)
-            return plan_pass(raster, cost, asked, halo, align)
+            return plan_pass(raster, cost, asked, *where)
         for jobs in range(settings.jobs or free.budget.jobs, 0, -1):
             with contextlib.suppress(BudgetError):
                 asked = replace(settings, tile_size=kept, jobs=jobs)
-                return plan_pass(raster, cost, asked, halo, align)
+                return plan_pass(raster, cost, asked, *where)
         logger.warning("memory: finished tiles of %d px do not fit now; other tiles are cut", kept)
         return free
 
@@ -173,8 +185,9 @@ class Product:
         Tally
             Of all tiles of the job.
         """
+        plan = work.budget.plan
         self._begin(work)
-        kept = self._recall(step, sink, progress, work.budget.jobs)
+        kept = self._recall(step, lambda t, told: sink(plan[t.index], told), progress)
 
         def take(tile: Tile, answer: _Answer | None) -> None:
             sink(tile, None if answer is None else answer.summary)
@@ -184,8 +197,10 @@ class Product:
                 else:
                     deposit.note(tile, answer.checksums[k], answer.note)
 
-        store = _Store(tuple(deposit.parts for deposit in self.deposits), step)
-        rest = self._tiles(finished=False)
+        store = _Store(
+            tuple(deposit.parts for deposit in self.deposits), step, plan.magnified(self.factor)
+        )
+        rest = (plan[tile.index] for tile in self._tiles(finished=False))
         tally = work.run(
             step.function, take, step.stage, progress, store=store, tiles=rest, done=kept.tiles
         )
@@ -193,8 +208,9 @@ class Product:
 
     def finish(self) -> None:
         """Finish all outputs, then put each under its name."""
-        for deposit in self.deposits:
-            deposit.finish(self._threads)
+        with lean():
+            for deposit in self.deposits:
+                deposit.finish(self._threads)
         for deposit in self.deposits:
             deposit.publish()
 
@@ -223,13 +239,21 @@ class Product:
 
     def _kept_tile_size(self) -> int | None:
         kept = {d.kept.plan.tile_size if d.kept else None for d in self.deposits}
-        return kept.pop() if len(kept) == 1 else None
+        size = kept.pop() if len(kept) == 1 else None
+        return None if size is None or size % self.factor else size // self.factor
+
+    @property
+    def _side(self) -> int:
+        """Pixels of the input whose multiples tiles are best cut at."""
+        side = max(deposit.chunk for deposit in self.deposits)
+        return math.lcm(side, self.factor) // self.factor
 
     def _begin(self, work: Pass) -> None:
         self._threads = work.budget.jobs
         for deposit in self.deposits:
             facts = {**self._facts, "output": deposit.facts}
-            header = Header(fingerprint(facts), work.budget.plan, deposit.shard or (1, 1))
+            plan = work.budget.plan.magnified(self.factor)
+            header = Header(fingerprint(facts), plan, deposit.shard or (1, 1))
             deposit.begin(header)
 
     def _journals(self) -> list[Any]:
@@ -245,8 +269,9 @@ class Product:
         tiles: Iterator[Tile] = self._journals()[0].header.tiles(self._known() == finished)
         return tiles
 
-    def _recall(self, step: Step, sink: Sink, progress: Progress, jobs: int) -> Tally:
+    def _recall(self, step: Step, sink: Sink, progress: Progress) -> Tally:
         """Read finished tiles back, a few at once, and tell the sink of them."""
+        jobs = self._threads
         done = empty = lost = 0
         finished, total = self._tiles(finished=True), len(self._journals()[0].header)
         with ThreadPoolExecutor(jobs) as pool:
@@ -282,7 +307,9 @@ class Product:
 
 
 @contextlib.contextmanager
-def resumable(specs: Sequence[OutputSpec], geobox: GeoBox, output: Output) -> Iterator[Product]:
+def resumable(
+    specs: Sequence[OutputSpec], geobox: GeoBox, output: Output, factor: int = 1
+) -> Iterator[Product]:
     """Make outputs on one grid; they appear under their names when the block ends.
 
     An error or an interrupt leaves the finished tiles for the next run, and nothing else; what
@@ -295,6 +322,8 @@ def resumable(specs: Sequence[OutputSpec], geobox: GeoBox, output: Output) -> It
         Grid of the outputs.
     output : Output
         Whether finished tiles are taken up, and which shard is done.
+    factor : int
+        Pixels of the outputs along a side of one of the raster whose tiles are planned.
 
     Yields
     ------
@@ -306,7 +335,7 @@ def resumable(specs: Sequence[OutputSpec], geobox: GeoBox, output: Output) -> It
     OutputError
         An output exists, or cannot be written, or another run is writing it.
     """
-    product = Product(specs, geobox, output)
+    product = Product(specs, geobox, output, factor)
     try:
         yield product
         product.finish()

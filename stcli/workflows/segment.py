@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import MB, Cost, processors
+from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.write import refuse_output
 from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
@@ -27,12 +26,9 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.passes import planned
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.scaling import band_scaling, plan_scaling
-
-#: Bytes of the COG driver's buffers while the output is finished.
-WRITER = 96 * MB
 
 
 @dataclass(frozen=True)
@@ -110,13 +106,12 @@ def plan_segment(
         info = raster.info
         slic_settings = given.settings(slic_settings, info)
         spec = _spec(info, path, slic_settings, settings, output)
-        refuse_output(spec)
         passes = {}
         if given.band_scaling(info) is None:
             passes["scaling"] = plan_scaling(raster, settings)
-        cost = _cost(info, slic_settings)
+        cost = writing(_cost(info, slic_settings), (spec,))
         passes["segment"] = plan_pass(raster, cost, settings, halo(slic_settings))
-    return planned(passes, (spec,), info)
+    return planned(passes, (spec,), info.shape)
 
 
 def _spec(
@@ -142,9 +137,9 @@ def _cells(space: LabelSpace) -> int:
 
 
 def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
-    """Bytes that a tile needs, the writer's, and those that count labels."""
+    """Bytes that a tile needs, and those that count labels."""
     labels = _cells(label_space(info, settings))
-    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels, writer=WRITER)
+    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from stcli.raster.layout import Layout, layout
 from stcli.raster.netcdf_write import CubeSpec, create_cube, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster
-from stcli.raster.write import create_raster, refuse_output
+from stcli.raster.write import refuse_output
 from stcli.workflows.job import Output
 
 #: ``write(window, block)`` with a float32 block (band, row, col) in the order of the input.
@@ -59,17 +59,26 @@ class Target:
         Raises
         ------
         UsageError
-            GDAL's creation options for NetCDF, which GDAL does not write here.
+            GDAL's creation options for NetCDF, which GDAL does not write here; or what only
+            outputs that are kept through a kill can have.
         """
         target = cls(raster, path, output, threads)
-        if target.netcdf and output.creation_options:
+        if not target.netcdf:
+            return target
+        if output.creation_options:
             raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
+        if output.kept:
+            raise UsageError(
+                f"{path}: --no-resume, --shard or --fingerprint found, none is wanted for NetCDF; "
+                "write a GeoTIFF, or shards of one and join them by stcli merge into NetCDF."
+            )
         return target
 
     @property
     def netcdf(self) -> bool:
-        """Whether the path names a NetCDF file."""
-        return Path(self.path).suffix.lower() in NETCDF_SUFFIXES
+        """Whether the path names a NetCDF file, and no other format is asked for."""
+        suffix = Path(self.path).suffix.lower()
+        return suffix in NETCDF_SUFFIXES and self.output.driver == "COG"
 
     def saying(self, **facts: Any) -> Target:
         """Add facts to what the file says."""
@@ -92,20 +101,18 @@ class Target:
         if self.netcdf:
             refuse_cube(CubeSpec(self.path, (), overwrite=self.output.overwrite), geobox)
         else:
-            refuse_output(self._spec())
+            refuse_output(self.spec)
 
     @contextlib.contextmanager
-    def create(self, geobox: GeoBox) -> Iterator[Write]:
-        """Create it; it appears under its name when the block ends without an error."""
-        if not self.netcdf:
-            with create_raster(self._spec(), geobox) as writer:
-                yield writer.write
-            return
+    def create_cube(self, geobox: GeoBox) -> Iterator[Write]:
+        """Create the NetCDF; it appears under its name when the block ends without an error."""
         plan = layout(self.raster)
         with create_cube(self._cube(plan), geobox) as cube:
             yield lambda window, block: cube.write(window, plan.cube(block))
 
-    def _spec(self) -> OutputSpec:
+    @property
+    def spec(self) -> OutputSpec:
+        """What to write, as a raster."""
         info, output = self.raster.info, self.output
         return OutputSpec(
             self.path,
@@ -116,7 +123,8 @@ class Target:
             output.creation_options,
             output.overwrite,
             output.tags(info, **self.facts),
-            threads=self.threads,
+            output.driver,
+            self.threads,
         )
 
     def _cube(self, plan: Layout) -> CubeSpec:

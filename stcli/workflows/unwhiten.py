@@ -15,10 +15,11 @@ from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
 from stcli.raster.info import lattice_origin
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
-from stcli.raster.timecube import cube_of
+from stcli.raster.timecube import Cube, cube_of
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
-from stcli.workflows.whiten import WhitenedRaster, plan, written
+from stcli.workflows.passes import planned
+from stcli.workflows.whiten import WhitenedRaster, plan, tiff_spec, written
 from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
 
 
@@ -50,9 +51,7 @@ def unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, cube = file.layout, cube_of(raster, dates)
-        _refuse_others(layout, cube.variables, raster.info, spectra)
-        times = np.array(cube.times.values)
-        places = _places(times, layout, spectra)
+        places = _matched(cube, layout, spectra)
         work = plan(cube, layout, settings)
         with written(cube, path, output, layout.units, "") as writer:
             job = _Job(places, layout, file)
@@ -63,6 +62,35 @@ def unwhiten_time(
 
             tally = work.run(job.tile, sink, "unwhiten", progress)
     return WhitenedRaster(path, {}, report(work.budget, tally, time.perf_counter() - begun))
+
+
+def plan_unwhiten_time(
+    inputs: Inputs,
+    path: str,
+    spectra: str,
+    settings: RunSettings,
+    *,
+    dates: tuple[str, ...],
+    output: Output,
+) -> dict[str, Any]:
+    """Say what `unwhiten_time` would do: its pass, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash([*inputs.paths, spectra], [path])
+    with inputs.open() as raster, open_spectra(spectra) as file:
+        cube = cube_of(raster, dates)
+        _matched(cube, file.layout, spectra)
+        work = plan(cube, file.layout, settings)
+        return planned({"unwhiten": work}, (tiff_spec(cube, path, output),), raster.info.shape)
+
+
+def _matched(cube: Cube, layout: SpectraLayout, spectra: str) -> Dates:
+    """Put a cube's dates on the lattice of a file of spectra, which must be of such a cube."""
+    _refuse_others(layout, cube.variables, cube.raster.info, spectra)
+    return _places(np.array(cube.times.values), layout, spectra)
 
 
 def _places(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:

@@ -45,6 +45,10 @@ class Upscaler(Protocol):
     def align(self) -> int:
         """Coarse pixels of the lattice at whose multiples tiles are cut."""
 
+    @property
+    def checksum(self) -> str:
+        """Of a model's weights; empty without a model."""
+
     def bytes(self, info: RasterInfo, factor: int) -> Cost:
         """State what it needs beside the block read and the block written."""
 
@@ -62,11 +66,14 @@ class Interpolation:
     align : int
     said : str
         Name of the method where it runs in place of another.
+    checksum : str
+        Empty: there is no model.
     """
 
     how: DownscaleSettings
     align: int = 1
     said: str = ""
+    checksum: str = ""
 
     @property
     def name(self) -> str:
@@ -151,6 +158,7 @@ class LinearGuide:
     weights: NDArray[np.float64] = field(repr=False)
     name: str = "ibp with a linear guide"
     align: int = 1
+    checksum: str = ""
 
     @property
     def halo(self) -> int:

@@ -39,6 +39,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.passes import planned
 from stcli.workflows.whiten_groups import (
     dates_of,
     group_windows,
@@ -115,12 +116,7 @@ def whiten_time(
     UsageError, InputError, OutputError, BudgetError, CheckError
     """
     begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
-    refuse_clash(
-        [*inputs.paths, *filter(None, [spectra.known])],
-        [path, *filter(None, [spectra.out, spectra.plot])],
-    )
-    if spectra.plot:
-        refuse_file(spectra.plot, output.overwrite)
+    _refuse_clash(inputs, path, spectra, output)
     with inputs.open() as raster:
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
@@ -143,6 +139,36 @@ def whiten_time(
             if spectra.plot:
                 _draw(spectra.plot, sheet, output)
     return WhitenedRaster(path, found, report(work.budget, tally, time.perf_counter() - begun))
+
+
+def plan_whiten_time(
+    inputs: Inputs,
+    path: str,
+    whiten: WhitenSettings,
+    settings: RunSettings,
+    *,
+    spectra: Spectra,
+    output: Output,
+) -> dict[str, Any]:
+    """Say what `whiten_time` would do: its pass, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    _refuse_clash(inputs, path, spectra, output)
+    with inputs.open() as raster:
+        cube = cube_of(raster, spectra.dates)
+        dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
+        work = plan(cube, layout_of(cube, dates, whiten), settings)
+        return planned({"whiten": work}, (tiff_spec(cube, path, output),), raster.info.shape)
+
+
+def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
+    read, made = filter(None, [spectra.known]), filter(None, [spectra.out, spectra.plot])
+    refuse_clash([*inputs.paths, *read], [path, *made])
+    if spectra.plot:
+        refuse_file(spectra.plot, output.overwrite)
 
 
 @dataclass(frozen=True)
@@ -296,19 +322,23 @@ def written(
         with create_cube(spec, info.geobox) as writer:
             yield writer
         return
-    names = tuple(OutputBand(info.bands[p].name) for row in cube.places for p in row)
-    tiff = OutputSpec(
+    with create_raster(tiff_spec(cube, path, output), info.geobox) as writer:
+        yield _Tiff(writer)
+
+
+def tiff_spec(cube: Cube, path: str, output: Output) -> OutputSpec:
+    """Describe a cube's dates as a raster, a band a date and variable."""
+    info = cube.raster.info
+    return OutputSpec(
         path=path,
-        dtype=dtype,
-        bands=names,
+        dtype=cube.dtype,
+        bands=tuple(OutputBand(info.bands[p].name) for row in cube.places for p in row),
         nodata=math.nan,
         kind="continuous",
         creation_options=output.creation_options,
         overwrite=output.overwrite,
         tags=output.tags(info, whiten="time"),
     )
-    with create_raster(tiff, info.geobox) as writer:
-        yield _Tiff(writer)
 
 
 @contextlib.contextmanager

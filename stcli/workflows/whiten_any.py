@@ -9,8 +9,8 @@ from stcli.errors import UsageError
 from stcli.raster.series import is_series
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, silent
-from stcli.workflows.unwhiten import unwhiten_time
-from stcli.workflows.whiten import Spectra, whiten_time
+from stcli.workflows.unwhiten import plan_unwhiten_time, unwhiten_time
+from stcli.workflows.whiten import Spectra, plan_whiten_time, whiten_time
 from stcli.workflows.whiten_report import describe
 from stcli.workflows.whiten_series import unwhiten_series, whiten_series
 
@@ -44,11 +44,7 @@ def whiten(
     if isinstance(whiten, NoiseMapSettings):
         from stcli.workflows.whiten_space import whiten_space
 
-        if spectra != Spectra():
-            raise UsageError(
-                "--psd, --psd-out, --strict, --plot and --dates: go with --along time, "
-                "--along space found."
-            )
+        _refuse_spectra(spectra)
         done = whiten_space(inputs, path, whiten, settings, output=output, progress=progress)
         return Done(done.output, done.report, done.run, "whitened by the local noise map")
     _refuse_kept(output, settings)
@@ -59,6 +55,31 @@ def whiten(
             inputs, path, whiten, settings, spectra=spectra, output=output, progress=progress
         )
     return Done(found.output, found.report, found.run, describe(found.report))
+
+
+def plan_whiten(
+    inputs: Inputs,
+    path: str,
+    whiten: WhitenSettings | NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    spectra: Spectra,
+    output: Output,
+) -> dict[str, Any]:
+    """Say what `whiten` would do. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    if isinstance(whiten, NoiseMapSettings):
+        from stcli.workflows.whiten_space import plan_whiten_space
+
+        _refuse_spectra(spectra)
+        return plan_whiten_space(inputs, path, whiten, settings, output=output)
+    _refuse_kept(output, settings)
+    _refuse_unplanned(inputs)
+    return plan_whiten_time(inputs, path, whiten, settings, spectra=spectra, output=output)
 
 
 def unwhiten(
@@ -84,15 +105,81 @@ def unwhiten(
         done = unwhiten_space(inputs, path, settings, output=output, progress=progress)
         return Done(done.output, done.report, done.run, "unwhitened")
     _refuse_kept(output, settings)
-    if spectra is None:
-        raise UsageError("--psd: none found, the file that whiten --psd-out wrote is wanted.")
+    known = _named(spectra)
     if _series(inputs):
-        found = unwhiten_series(inputs, path, spectra, output=output)
+        found = unwhiten_series(inputs, path, known, output=output)
     else:
         found = unwhiten_time(
-            inputs, path, spectra, settings, output=output, progress=progress, dates=dates
+            inputs, path, known, settings, output=output, progress=progress, dates=dates
         )
     return Done(found.output, found.report, found.run, "unwhitened")
+
+
+def plan_unwhiten(
+    along: str,
+    inputs: Inputs,
+    path: str,
+    settings: RunSettings,
+    *,
+    spectra: str | None,
+    dates: tuple[str, ...],
+    output: Output,
+) -> dict[str, Any]:
+    """Say what `unwhiten` would do. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    if along == "space":
+        from stcli.workflows.whiten_space import plan_unwhiten_space
+
+        return plan_unwhiten_space(inputs, path, settings, output=output)
+    _refuse_kept(output, settings)
+    _refuse_unplanned(inputs)
+    known = _named(spectra)
+    return plan_unwhiten_time(inputs, path, known, settings, dates=dates, output=output)
+
+
+def _refuse_spectra(spectra: Spectra) -> None:
+    """Refuse along space what belongs to spectra in time.
+
+    Raises
+    ------
+    UsageError
+    """
+    if spectra != Spectra():
+        raise UsageError(
+            "--psd, --psd-out, --strict, --plot and --dates: go with --along time, "
+            "--along space found."
+        )
+
+
+def _refuse_unplanned(inputs: Inputs) -> None:
+    """Refuse to plan series without pixels.
+
+    Raises
+    ------
+    UsageError
+    """
+    if _series(inputs):
+        raise UsageError(
+            f"--dry-run: {inputs.paths[0]} holds series, which are done at once; a raster, whose "
+            "tiles can be planned, is wanted."
+        )
+
+
+def _named(spectra: str | None) -> str:
+    """Give the file of spectra.
+
+    Raises
+    ------
+    UsageError
+        None is named.
+    """
+    if spectra is None:
+        raise UsageError("--psd: none found, the file that whiten --psd-out wrote is wanted.")
+    return spectra
 
 
 def _refuse_kept(output: Output, settings: RunSettings) -> None:
@@ -102,11 +189,7 @@ def _refuse_kept(output: Output, settings: RunSettings) -> None:
     ------
     UsageError
     """
-    plain = Output()
-    of_output = ("driver", "resume", "shard", "fingerprint")
-    if settings.scheduler != "threads" or any(
-        getattr(output, name) != getattr(plain, name) for name in of_output
-    ):
+    if settings.scheduler != "threads" or output.driver != Output().driver or output.kept:
         raise UsageError(
             "--of, --no-resume, --shard, --fingerprint and --scheduler: go with --along space, "
             "--along time found."

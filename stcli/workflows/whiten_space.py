@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.noise.models import Model
@@ -16,12 +17,14 @@ from stcli.noise.spatial import noise_map
 from stcli.noise.starlet import gain, reach, split
 from stcli.noise.statistics import typical
 from stcli.raster.info import RasterInfo
+from stcli.raster.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
     Output,
     Progress,
     fields,
+    plan_pass,
     refuse_clash,
     report,
     silent,
@@ -33,11 +36,12 @@ from stcli.workflows.noise_pass import (
     float_type,
     map_reach,
     measure,
+    plan_measure,
     ready,
     unheard,
 )
+from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
-from stcli.workflows.segment import WRITER
 
 
 @dataclass(frozen=True)
@@ -117,15 +121,9 @@ def whiten_space(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    levels = map_settings.levels
     with inputs.open() as raster:
-        info = raster.info
-        names = [name for band in info.band_names for name in plane_names(band, levels)]
-        spec = float_spec(info, path, names, output, whiten="space", noise=fields(map_settings))
-        if map_settings.model != "additive":
-            raise UsageError(f"--model: {map_settings.model} found, whiten wants additive noise.")
-        around = max(map_reach(map_settings), reach(levels))
-        need = cost(info, MAP_PLANES + 3 * levels, around, 2 * len(names), writer=WRITER)
+        info, around = raster.info, _around(map_settings)
+        spec, need = _spec(info, path, map_settings, output), _cost(info, map_settings)
         moments: dict[int, NDArray[np.float64]] = {}
 
         def sink(tile: Tile, told: Any) -> None:
@@ -142,6 +140,53 @@ def whiten_space(
             tally = product.run(work, Step(block, stage="whiten"), sink, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Whitened(path, _whiteness(info, moments), ran)
+
+
+def plan_whiten_space(
+    inputs: Inputs,
+    path: str,
+    map_settings: NoiseMapSettings,
+    settings: RunSettings,
+    *,
+    output: Output | None = None,
+) -> dict[str, Any]:
+    """Say what `whiten_space` would do: passes, memory by term, output. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info, spec = raster.info, _spec(raster.info, path, map_settings, output or Output())
+        need = writing(_cost(info, map_settings), (spec,))
+        passes = plan_measure(raster, map_settings, settings)
+        passes["whiten"] = plan_pass(raster, need, settings, _around(map_settings))
+        return planned(passes, (spec,), info.shape)
+
+
+def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:
+    """Describe the output.
+
+    Raises
+    ------
+    UsageError
+        Noise that is not additive.
+    """
+    if settings.model != "additive":
+        raise UsageError(f"--model: {settings.model} found, whiten wants additive noise.")
+    names = [name for band in info.band_names for name in plane_names(band, settings.levels)]
+    return float_spec(info, path, names, output, whiten="space", noise=fields(settings))
+
+
+def _around(settings: NoiseMapSettings) -> int:
+    """Pixels that whitening looks away."""
+    return max(map_reach(settings), reach(settings.levels))
+
+
+def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:
+    planes, written = MAP_PLANES + 3 * settings.levels, info.count * (2 * settings.levels + 1)
+    return cost(info, planes, _around(settings), 2 * written)
 
 
 def _whiteness(info: RasterInfo, moments: dict[int, NDArray[np.float64]]) -> dict[str, Any]:
@@ -198,12 +243,33 @@ def unwhiten_space(
         names, levels = _whitened_bands(info)
         spec = float_spec(info, path, names, output, unwhiten="space")
         block = UnwhitenBlock(len(names), levels, float_type(info))
-        need = cost(info, 4 * info.count, 0, len(names), writer=WRITER)
         with resumable((spec,), info.geobox, output) as product:
-            work = product.plan(raster, need, settings)
+            work = product.plan(raster, _back_cost(info, len(names)), settings)
             product.identify(**output.identity(inputs, verb="unwhiten space"))
             tally = product.run(work, Step(block, stage="unwhiten"), unheard, progress)
     return Whitened(path, {}, report(work.budget, tally, time.perf_counter() - begun))
+
+
+def plan_unwhiten_space(
+    inputs: Inputs, path: str, settings: RunSettings, *, output: Output | None = None
+) -> dict[str, Any]:
+    """Say what `unwhiten_space` would do. Nothing is done.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError
+    """
+    refuse_clash(inputs.paths, (path,))
+    with inputs.open() as raster:
+        info = raster.info
+        names, _ = _whitened_bands(info)
+        spec = float_spec(info, path, names, output or Output(), unwhiten="space")
+        work = plan_pass(raster, writing(_back_cost(info, len(names)), (spec,)), settings)
+        return planned({"unwhiten": work}, (spec,), info.shape)
+
+
+def _back_cost(info: RasterInfo, bands: int) -> Cost:
+    return cost(info, 4 * info.count, 0, bands)
 
 
 def _whitened_bands(info: RasterInfo) -> tuple[list[str], int]:

@@ -88,6 +88,17 @@ def test_read_along_counts_what_tiles_read(plan):
     assert sum(t.read.width * t.read.height for t in plan) == rows * cols
 
 
+@given(plans(), st.integers(1, 5))
+@settings(max_examples=50, deadline=None)
+def test_magnified_cuts_the_same_tiles_on_the_finer_raster(plan, factor):
+    fine = plan.magnified(factor)
+    assert len(fine) == len(plan)
+    for tile, made in zip(plan, fine, strict=True):
+        assert made.core == Window(*(factor * edge for edge in tile.core.flatten()))
+        assert made.read == Window(*(factor * edge for edge in tile.read.flatten()))
+        assert made.lattice == tuple(factor * at for at in tile.lattice)
+
+
 def test_tiles_run_row_by_row_and_know_their_place():
     plan = TilePlan((5, 7), tile_size=4, halo=1, align=2, origin=(-3, 9))
     assert plan.grid == (2, 2)
