@@ -1,13 +1,14 @@
 """Peak memory of every verb that makes a raster, beside what was predicted and allowed.
 
-    python benchmarks/engine_memory.py [--verb NAME ...] [--memory SIZE ...] [--tiles N] [--quick]
+    python benchmarks/engine_memory.py [--verb NAME ...] [--memory SIZE ...] [--tiles N] [--side N]
 
-The raster is a VRT that repeats the Sentinel-2 scene of ../shared/data over 40 000 x 40 000 pixels
-(every tile is full; `downscale` reads it as the coarse raster; `conserve` another beside it). Each
-run does a shard of the plan for the whole raster, some N tiles: what a tile needs does not depend
-on how many there are. First passes run over the whole raster, so verbs that have one are measured
-on the first `--rows` rows of it. Finishing a file, which shards leave out, is measured apart
-(`--verb finish`): an identity pass over 4 bands into a COG of 5 000 and of 10 000 pixels a side.
+The raster is a VRT that repeats the Sentinel-2 scene of ../shared/data over 40 000 x 40 000 pixels,
+or `--side`: every tile is full. `downscale` takes it as the coarse raster; `conserve` gets another
+one beside it. Each run does a shard of the plan for the whole raster, some N tiles: what a tile
+needs does not depend on how many there are. First passes run over the whole raster, so verbs that
+have one are measured on the first `--rows` rows of it. Finishing a file, which shards leave out, is
+measured apart (`--verb finish`): an identity pass over 4 bands into a COG of 5 000 and of 10 000
+pixels a side.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ VERBS: dict[str, tuple[list[str], bool]] = {
 }
 
 
-def measure(folder: Path, verb: str, budget: str, tiles: int, rows: int) -> None:
-    """Run some tiles of a verb's plan, and print its bars."""
+def measure(folder: Path, verb: str, budget: str, tiles: int, sides: tuple[int, int]) -> None:
+    """Run some tiles of a verb's plan for so many columns and rows, and print its bars."""
     words, passes = VERBS[verb]
-    inputs = rasters(folder, verb, rows if passes else SIDE)
-    name = f"{verb}_{budget.lower()}"
+    side, rows = sides
+    inputs = rasters(folder, verb, side, rows if passes else side)
+    name = f"{verb}_{budget.lower()}" + ("" if side == SIDE else f"_{side}")
     command = [*CLI, verb, *inputs, str(folder / f"{name}.tif"), *words, "--memory", budget]
     planned = subprocess.run([*command, "--dry-run", "--json"], capture_output=True, text=True)
     if planned.returncode:
@@ -66,14 +68,14 @@ def measure(folder: Path, verb: str, budget: str, tiles: int, rows: int) -> None
     bar(f"memory_{name}_predicted_over_allowed", found["predicted"] / found["allowed"], "<=", 1)
 
 
-def rasters(folder: Path, verb: str, rows: int) -> list[str]:
+def rasters(folder: Path, verb: str, side: int, rows: int) -> list[str]:
     """Lay out what a verb reads."""
-    path = mosaic(folder / f"m{rows}.vrt", SIDE, rows)
+    path = mosaic(folder / f"m{rows}.vrt", side, rows)
     if verb == "conserve":
-        return [str(path), str(mosaic(folder / f"c{rows}.vrt", SIDE // 2, rows // 2, 20))]
+        return [str(path), str(mosaic(folder / f"c{rows}.vrt", side // 2, rows // 2, 20))]
     if verb == "unwhiten":
         names = [f"{band}:{part}" for band in BANDS[:1] for part in ("w1", "s1", "mean")]
-        return [str(mosaic(folder / f"w{rows}.vrt", SIDE, rows, names=names))]
+        return [str(mosaic(folder / f"w{rows}.vrt", side, rows, names=names))]
     return [str(path)]
 
 
@@ -117,6 +119,7 @@ def main() -> int:
     parser.add_argument("--verb", nargs="*", choices=names, default=names)
     parser.add_argument("--memory", nargs="*", default=["512MB", "1GB", "4GB"])
     parser.add_argument("--tiles", type=int, default=12)
+    parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--identity", nargs=2)
@@ -134,7 +137,8 @@ def main() -> int:
                 finish(folder, asked.quick)
                 continue
             for budget in asked.memory:
-                measure(folder, verb, budget, 4 if asked.quick else asked.tiles, asked.rows)
+                tiles = 4 if asked.quick else asked.tiles
+                measure(folder, verb, budget, tiles, (asked.side, asked.rows))
     return 0 if all(results) else 7
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from stcli.checks.findings import Checked, Findings
+from stcli.raster.stdin import readable
 from stcli.raster.tiff import Directory, Tiff, read_tiff
 
 #: Sides up to this need no tiles and no overviews, in pixels.
@@ -32,7 +33,7 @@ def check_cog(path: str) -> Checked:
     Parameters
     ----------
     path : str
-        A local file.
+        A local file, or stdin.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def _blocks(path: str, tiff: Tiff, level: Directory, name: str, found: Findings)
     if "BLOCK_ORDER=ROW_MAJOR" in tiff.ghost:
         found.error(bool((np.diff(offsets.astype(np.int64)) < 0).any()), f"{name}: blocks jump")
     ends = int((offsets + sizes).max(initial=0))
-    total = Path(path).stat().st_size
+    total = Path(readable(path)).stat().st_size
     found.error(ends > total, f"{name}: blocks end at byte {ends}, the file at {total}")
     leader = "BLOCK_LEADER=SIZE_AS_UINT4" in tiff.ghost
     trailer = "BLOCK_TRAILER=LAST_4_BYTES_REPEATED" in tiff.ghost
@@ -119,7 +120,7 @@ def _blocks(path: str, tiff: Tiff, level: Directory, name: str, found: Findings)
         return
     step = max(1, len(offsets) // _SAMPLE)
     wrong = 0
-    with Path(path).open("rb") as file:
+    with Path(readable(path)).open("rb") as file:
         for offset, size in zip(offsets[::step].tolist(), sizes[::step].tolist(), strict=True):
             file.seek(offset - 4)
             before = file.read(4)

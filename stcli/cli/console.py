@@ -126,6 +126,7 @@ def listen(quiet: bool, verbose: bool) -> None:
     logging.captureWarnings(True)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("stcli: %(levelname)s: %(message)s"))
+    handler.addFilter(_Once())
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
     for name, threshold in (
         ("stcli", level),
@@ -135,6 +136,21 @@ def listen(quiet: bool, verbose: bool) -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(threshold)
     logging.getLogger("stcli").propagate = False
+
+
+class _Once(logging.Filter):
+    """Lets each warning through once a command: a raster that is opened twice warns twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether it is new; what is less than a warning is let through as it comes."""
+        told = record.getMessage()
+        new = record.levelno != logging.WARNING or told not in self._said
+        self._said.add(told)
+        return new
 
 
 def _bar() -> Any:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
+from stcli.raster.stdin import readable
+
 Colour = tuple[int, int, int, int]
 
 # GDALRATFieldType and GDALRATFieldUsage
@@ -70,7 +72,7 @@ def read_class_names(path: str) -> dict[int, str]:
     """Read the names of a class raster's values from its band tags; empty where it has none."""
     import rasterio
 
-    with rasterio.open(path) as dataset:
+    with rasterio.open(readable(path)) as dataset:
         tags = dataset.tags(1)
     named = {key.removeprefix("class_"): name for key, name in tags.items()}
     return {int(value): name for value, name in named.items() if value.isdigit()}
@@ -80,7 +82,7 @@ def read_colours(path: str) -> dict[int, Colour]:
     """Read the colour table of a raster's first band; empty where it has none."""
     import rasterio
 
-    with rasterio.open(path) as dataset:
+    with rasterio.open(readable(path)) as dataset:
         if dataset.colorinterp[0].name != "palette":
             return {}
         table: dict[int, Colour] = dataset.colormap(1)

@@ -26,6 +26,7 @@ from stcli.raster.cfgrid import Grid, find_grid
 from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
 from stcli.raster.source import SourceInfo, assume, unpack
+from stcli.raster.stdin import readable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -194,10 +195,11 @@ def open_undecoded(path: str) -> xr.Dataset:
     """
     import xarray as xr
 
-    if not Path(path).is_file():
+    place = readable(path)
+    if not Path(place).is_file():
         raise InputError(f"{path}: no such file; check the name")
     try:
-        return xr.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False)
+        return xr.open_dataset(place, engine="netcdf4", decode_cf=False, cache=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as NetCDF ({error}); a whole NetCDF or HDF5 file is wanted"

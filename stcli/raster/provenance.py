@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stcli.errors import InputError
-from stcli.raster.stdin import on_stdin, spooled
+from stcli.raster.stdin import on_stdin, readable
 
 #: Bytes from a file's front whose SHA-256 is kept: headers and directories change with content.
 HEAD = 65_536
@@ -33,7 +33,7 @@ def identify(path: str) -> dict[str, Any]:
         ``path``; and for a local file or stdin ``size`` in bytes, ``modified`` (ISO 8601, UTC; not
         for stdin) and ``head_sha256``.
     """
-    local = Path(spooled() if on_stdin(path) else path)
+    local = Path(readable(path))
     found: dict[str, Any] = {"path": path}
     try:
         status = local.stat()

@@ -36,7 +36,7 @@ from stcli.raster.gdalsource import GdalSource
 from stcli.raster.info import BandInfo, RasterInfo
 from stcli.raster.source import RULES, Source, stem
 from stcli.raster.stack import Nesting, Resampling, finest, nest, read_nested
-from stcli.raster.stdin import on_stdin, spooled
+from stcli.raster.stdin import readable
 
 logger = logging.getLogger("stcli")
 
@@ -223,7 +223,7 @@ def open_raster(
 
 
 def _open(name: str, assume_crs: str | None) -> Source:
-    path = spooled() if on_stdin(name) else name
+    path = readable(name)
     try:
         if not _is_netcdf(path):
             return GdalSource(path, assume_crs, name)

@@ -36,6 +36,17 @@ def on_stdin(path: str) -> bool:
     return path in STDIN or path.startswith("/vsistdin?")
 
 
+def readable(path: str) -> str:
+    """Give the name under which a path can be opened: its own, or that of what is behind stdin.
+
+    Raises
+    ------
+    InputError, OutputError
+        As `spooled`.
+    """
+    return spooled() if on_stdin(path) else path
+
+
 def spooled() -> str:
     """Return a path from which what came through stdin can be read again and again.
 

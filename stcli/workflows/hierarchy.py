@@ -59,6 +59,8 @@ def segment_objects(
         raise UsageError("--scale and --objects: the labels are wanted in a file, not on stdout.")
     if output.shard is not None:
         raise UsageError("--shard: not with --scale or --objects, which look at all tiles at once.")
+    if output.driver == "Zarr":
+        raise UsageError("--of Zarr: not with --scale or --objects, COG or GTiff is wanted.")
     (slic, run, given), (merging, (objects, borders), described) = settings, wanted
     tables = Tables(objects, borders) if objects is not None else None
     paths = (path, *(tables.paths if tables else ()))

@@ -17,7 +17,7 @@ from stcli.raster.output import STDOUT, Driver
 from stcli.raster.provenance import inputs_tag
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stack import Resampling
-from stcli.raster.stdin import on_stdin, spooled
+from stcli.raster.stdin import on_stdin, readable
 from stcli.workflows.pace import Progress
 from stcli.workflows.passes import Pass, plan_pass, report
 
@@ -113,7 +113,7 @@ class Output:
         **settings
             Of the verb: what it is, its settings, its model's hash.
         """
-        paths = [spooled() if on_stdin(path) else path for path in inputs.paths]
+        paths = [readable(path) for path in inputs.paths]
         return {
             **settings,
             "version": __version__,

@@ -114,6 +114,7 @@ def merge_segments(
         creation_options=output.creation_options,
         overwrite=output.overwrite,
         tags=output.tags(scene.info, merge=fields(merging)),
+        driver=output.driver,
         threads=running.jobs or processors(),
     )
     size = raster.info.dtype.itemsize

@@ -17,6 +17,7 @@ from stcli.errors import InputError, UsageError
 from stcli.raster.info import grid_difference
 from stcli.raster.legend import read_class_names
 from stcli.raster.read import Raster, open_raster
+from stcli.raster.stdin import on_stdin
 from stcli.raster.vectors import Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
@@ -45,8 +46,8 @@ class LabelSource:
 
     @property
     def is_raster(self) -> bool:
-        """Tell a raster from vectors, by its suffix."""
-        return PurePath(self.path).suffix.lower() in _RASTERS
+        """Tell a raster from vectors, by its suffix; what comes through stdin is a raster."""
+        return on_stdin(self.path) or PurePath(self.path).suffix.lower() in _RASTERS
 
 
 class Truth(Protocol):

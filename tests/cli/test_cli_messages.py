@@ -148,6 +148,11 @@ CASES = [
         2,
         "--shard: not with --scale or --objects, which look at all tiles at once.",
     ),
+    (
+        "segment scene.tif o.zarr --scale 5 --of Zarr",
+        2,
+        "--of Zarr: not with --scale or --objects,",
+    ),
     ("segment scene.tif o.tif --scale 5,x", 2, "--scale: 'x' found, a number wanted."),
     ("segment scene.tif o.tif --scale 5 --objects o.txt", 2, ".txt found, one of"),
     (

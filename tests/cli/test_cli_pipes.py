@@ -8,14 +8,16 @@ import shlex
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from cliworld import CUBE, ROOT, call, command, good, read, save, spawn
+from cliworld import CUBE, ROOT, call, command, good, random_model, read, save, spawn
 from cliworld import scene as crop
 from rasterio.windows import Window
 
+from stcli.raster import stdin
 from stcli.raster.tiff import read_tiff
 
 TOOLS = ("gdal_translate", "gdalwarp", "gdalinfo")
@@ -104,6 +106,79 @@ def test_a_model_opens_stdin_twice(scene, model, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert np.array_equal(read(tmp_path / "pipe.tif"), read(tmp_path / "file.tif"))
+
+
+@pytest.fixture(scope="module")
+def piped(tmp_path_factory):
+    """Give a folder with a small scene, its segments and classes, and what verbs make of it."""
+    folder = tmp_path_factory.mktemp("piped")
+    array, profile = crop(Window(260, 0, 64, 60))
+    save(folder / "scene.tif", array, profile)
+    random_model(folder / "model")
+    for line in (
+        "segment scene.tif segments.tif",
+        "classify scene.tif classes.tif --model model",
+        "downscale scene.tif fine.tif",
+        "whiten scene.tif white.tif --along space",
+    ):
+        verb, *names = line.split()
+        good(verb, *(folder / n if "." in n or n == "model" else n for n in names), "-q")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("scene.tif", "noise - -"),
+        ("scene.tif", "denoise - /vsistdout/"),
+        ("scene.tif", "mnf /vsistdin/ -"),
+        ("scene.tif", "destripe - -"),
+        ("scene.tif", "downscale - -"),
+        ("scene.tif", "conserve fine.tif - -"),
+        ("scene.tif", "whiten - - --along space"),
+        ("white.tif", "unwhiten - - --along space"),
+    ],
+)
+def test_a_raster_goes_through_every_verb(name, line, piped):
+    verb, *rest = line.split()
+    files = [name if word in ("-", "/vsistdin/") else word for word in rest]
+    files[max(k for k, word in enumerate(rest) if word in ("-", "/vsistdout/"))] = f"{verb}.tif"
+    done = shell(f"cat {name} | {words(verb, *rest, '-q')}", cwd=piped)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (piped / "through.tif").write_bytes(done.stdout)
+    good(verb, *(piped / f if f.endswith(".tif") else f for f in files), "-q")
+    assert np.array_equal(read(piped / "through.tif"), read(piped / f"{verb}.tif"), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("segments.tif", "objects - objects.gpkg"),
+        ("segments.tif", "assess-segments - --reference classes.tif"),
+        ("segments.tif", "preview scene.tif outlines.png --outlines -"),
+        ("classes.tif", "assess - --reference classes.tif"),
+        ("classes.tif", "assess classes.tif --reference -"),
+        ("classes.tif", "sample-plan - points.gpkg --points 5"),
+        ("classes.tif", "preview - classes.png"),
+        ("classes.tif", "check cog -"),
+        ("classes.tif", "check seams -"),
+        ("classes.tif", "rerun -"),
+        (CUBE, "check cf -"),
+        (CUBE, "downscale - fine.nc"),
+    ],
+)
+def test_every_verb_that_reads_a_raster_reads_stdin(name, line, piped, monkeypatch):
+    """In this process, with the raster behind its stdin: a process each would take minutes."""
+    monkeypatch.chdir(piped)
+    monkeypatch.setattr(stdin, "_opened", [])
+    before = os.dup(0)
+    try:
+        with Path(name).open("rb") as file:
+            os.dup2(file.fileno(), 0)
+        assert good(*line.split(), "--json").json["schema"]
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def test_netcdf_comes_through_a_pipe(tmp_path):

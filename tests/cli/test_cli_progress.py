@@ -9,7 +9,8 @@ import select
 import subprocess
 
 import pytest
-from cliworld import ROOT, call, command, spawn
+import rasterio
+from cliworld import ROOT, call, command, good, spawn
 
 from stcli.cli.console import Console
 from stcli.workflows.pace import Pace
@@ -83,3 +84,18 @@ def test_pace_counts_pixels_and_leaves_out_what_was_done_before(monkeypatch):
     pace(13, 20)
     assert [words[:3] for words in told] == [("s", 11, 20), ("s", 13, 20)]
     assert [words[3].split("  ")[0] for words in told] == ["1.00 Mpx/s", "1.50 Mpx/s"]
+
+
+def test_a_warning_is_told_once_a_command(scene, tmp_path):
+    """The raster is opened for segments and again for objects; its alpha band is told once."""
+    path = str(tmp_path / "alpha.tif")
+    with rasterio.open(scene) as dataset:
+        profile, array = dataset.profile, dataset.read()
+    array[3] = 255
+    profile.update(dtype="uint8", photometric="RGB", alpha="YES")
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write((array // 20).clip(0, 255).astype("uint8"))
+    told = good(
+        "segment", path, tmp_path / "o.tif", "--scale", 20, "--objects", tmp_path / "o.gpkg"
+    )
+    assert told.err.count("is declared alpha") == 1
