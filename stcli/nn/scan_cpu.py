@@ -158,21 +158,40 @@ def _from_lanes(lanes, block, span, out):  # type: ignore[no-untyped-def]
 
 @njit(**_OPTIONS)
 def _own(values, block):  # type: ignore[no-untyped-def]
-    """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0."""
+    """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0.
+
+    Held above `_LOWEST`, so that what rates make with Δ is finite.
+    """
     out = np.zeros(values.shape[1] * WIDTH, dtype=values.dtype)
     for lane in range(min(WIDTH, len(values) - block * WIDTH)):
         for k in range(values.shape[1]):
-            out[k * WIDTH + lane] = values[block * WIDTH + lane, k]
+            out[k * WIDTH + lane] = max(values[block * WIDTH + lane, k], out.dtype.type(_LOWEST))
     return out
 
 
-# Steps.
+# One number after the other: an assignment of slices takes numba a second to compile.
 
 
 @njit(**_OPTIONS)
-def _rates(A, block):  # type: ignore[no-untyped-def]
-    """Copy a block's rows of A, finite, so that what they make with Δ is."""
-    return np.maximum(_own(A, block), A.dtype.type(_LOWEST))
+def _clear(array):  # type: ignore[no-untyped-def]
+    for i in range(array.size):
+        array[i] = 0
+
+
+@njit(**_OPTIONS)
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    """Copy all of an array to the first numbers of another."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@njit(**_OPTIONS)
+def _scale(array, factor):  # type: ignore[no-untyped-def]
+    for i in range(array.size):
+        array[i] *= factor
+
+
+# Steps.
 
 
 @njit(**_OPTIONS)
@@ -213,7 +232,8 @@ def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-u
     """Scan the channels of a block."""
     u, delta, A, B, C, D, starts = inputs
     length = u.shape[1]
-    rates, through = _rates(A, block) * u.dtype.type(_LOG2E), _own(D.reshape(-1, 1), block)
+    rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
+    _scale(rates, u.dtype.type(_LOG2E))
     h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
     ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
     Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
@@ -221,7 +241,7 @@ def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-u
     for first in range(0, length, CHUNK):
         span = slice(first, min(first + CHUNK, length))
         if keep.shape[1]:
-            keep[block, first // CHUNK] = h
+            _copy(h, keep[block, first // CHUNK])
         _to_lanes(u, block, span, ul)
         _to_lanes(delta, block, span, Δl)
         matrices = (rates, B[span], C[span], through)
@@ -243,7 +263,7 @@ def _advance(widths, row, matrices, h, y, ahead):  # type: ignore[no-untyped-def
     for step in range(len(starts)):
         _fetch(ahead, step)
         if starts[step]:
-            h[:] = 0
+            _clear(h)
         Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
         Δx = Δ * x
         out = through * x
@@ -276,7 +296,8 @@ def _backward_group(group, states, decays, inputs, gradients):  # type: ignore[n
     shared = np.empty((2, CHUNK * wide), dtype=dB.dtype)
     for chunk in range(chunks - 1, -1, -1):
         span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(starts)))
-        shared[:] = 0
+        _clear(shared[0])
+        _clear(shared[1])
         for block in range(low, high):
             at = block - low
             own = (ahead[at], sums[0][at], sums[1][at], shared[0], shared[1])
@@ -306,9 +327,9 @@ def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignor
     _to_lanes(delta, block, span, Δl)
     _to_lanes(dy, block, span, gl)
     h = np.empty((CHUNK + 1) * len(ahead), dtype=u.dtype)
-    h[: len(ahead)] = keep[block, span.start // CHUNK]
+    _copy(keep[block, span.start // CHUNK], h)
     decay = np.empty(CHUNK * len(decays) * WIDTH, dtype=u.dtype)
-    rates = _rates(A, block)
+    rates = _own(A, block)
     _refill(widths, (ul, Δl, starts[span]), (rates, B[span]), decay, h)
     through = _own(D.reshape(-1, 1), block)
     matrices = (rates, B[span], C[span], through)

@@ -95,7 +95,8 @@ def _assemble(corners, starts):  # type: ignore[no-untyped-def]
             for at in range(ends[which], ends[which + 1]):
                 vertices[used, 0], vertices[used, 1] = drawn[at, 0], drawn[at, 1]
                 used += 1
-            vertices[used] = vertices[used - (ends[which + 1] - ends[which])]
+            first = used - (ends[which + 1] - ends[which])
+            vertices[used, 0], vertices[used, 1] = vertices[first, 0], vertices[first, 1]
             used += 1
             ring += 1
             rings[ring], parts[part] = used, ring
