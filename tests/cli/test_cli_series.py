@@ -13,6 +13,8 @@ from cliworld import BANDS, CLASSES, REAL, call, good, holes, read, save
 from cliworld import scene as crop
 from rasterio.windows import Window
 
+from stcli.raster.legend import read_class_names
+
 #: Twelve dates, every 30 days; two bands; three classes that differ in their course of the year.
 DATES = np.array([f"2019-{m:02d}-10" for m in range(1, 13)])
 KINDS = ("crop", "forest", "water")
@@ -403,9 +405,8 @@ def test_fusing_weighs_dates_by_their_surest_class(dated, model, tmp_path):
     with rasterio.open(path) as dataset:
         assert dataset.nodata == 0
         assert dataset.dtypes == ("uint16",)
-    from stcli.raster.legend import read_class_names
-
-    assert list(read_class_names(path).values())[-3:] == ["2020-05-01", "2020-06-10", "2020-08-02"]
+    dates = list(read_class_names(str(path)).values())[-3:]
+    assert dates == ["2020-05-01", "2020-06-10", "2020-08-02"]
 
 
 def test_one_valid_date_is_that_date(dated, model, tmp_path):
