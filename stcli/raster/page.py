@@ -54,9 +54,15 @@ th + td.number { text-align: left; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption { color: #555; font-size: .9rem; }
+.swatch { display: inline-block; width: 1.1em; height: 1.1em; margin-right: .5em;
+  vertical-align: text-bottom; border: 1px solid #777; print-color-adjust: exact; }
 footer { margin-top: 3rem; color: #777; font-size: .85rem; }
 @media print { body { margin: 0; } h2, figure { break-inside: avoid; } }
 """
+
+
+class Swatch(str):
+    """A colour as ``#rrggbb``: a table shows it as a filled square before its text."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +181,17 @@ def _row(cells: Sequence[object], first: str) -> str:
     each = []
     for k, cell in enumerate(cells):
         tag = first if k == 0 else "td"
-        each.append(f"<{tag}{_KIND[_number(cell)]}>{html.escape(_text(cell))}</{tag}>")
+        each.append(
+            f"<{tag}{_KIND[_number(cell)]}>{_square(cell)}{html.escape(_text(cell))}</{tag}>"
+        )
     return f"<tr>{''.join(each)}</tr>\n"
+
+
+def _square(cell: object) -> str:
+    """Draw a swatch's colour; nothing for what is no swatch."""
+    if not isinstance(cell, Swatch):
+        return ""
+    return f'<span class="swatch" style="background: {html.escape(cell)}"></span>'
 
 
 def _text(value: object) -> str:

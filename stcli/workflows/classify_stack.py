@@ -80,6 +80,10 @@ class Stacking:
             raise UsageError(f"--tau: {self.tau:g} found, 0.01 to 1000000 wanted.")
         if self.best_date is not None and self.fuse is None:
             raise UsageError("--best-date: wants --fuse score; a series has no best date.")
+        if self.dating.season is not None and self.fuse is not None:
+            raise UsageError(
+                "--season: is for a model of series; with --fuse every date counts by itself."
+            )
 
 
 def stacked(model_folder: Path, stacking: Stacking) -> bool:

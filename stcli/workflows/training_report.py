@@ -11,7 +11,7 @@ import numpy as np
 from stcli.landcover.legend import rgba
 from stcli.nn.weights import Card
 from stcli.raster.figures import Axis, Line, draw_confusion, draw_lines, draw_reliability
-from stcli.raster.page import Page, Part, Section, figure, paragraph, table, write_page
+from stcli.raster.page import Page, Part, Section, Swatch, figure, paragraph, table, write_page
 from stcli.raster.panels import Panel, draw_panels
 from stcli.workflows.trainings import Outcome
 
@@ -139,7 +139,7 @@ def _maps(card: Card, outcome: Outcome) -> Section:
         panels.append(Panel(bands, sample.window.valid, maps))
     colours = {c.value: rgba(c.color) for c in card.classes}
     text = "Held-out windows with most labels: the bands, the labels, the map."
-    legend = table(("class", "colour"), [(c.name, c.color) for c in card.classes])
+    legend = table(("class", "colour"), [(c.name, Swatch(c.color)) for c in card.classes])
     return Section("Maps", (paragraph(text), figure(draw_panels(panels, colours), text), legend))
 
 

@@ -433,6 +433,11 @@ def test_words_of_fusing_are_checked(dated, model, tmp_path):
     told = "--best-date: wants --fuse score; a series has no best date."
     lone = call("classify", dated[0], out, "--model", model, *best)
     assert (lone.code, told in lone.err) == (2, True)
+    season = call(
+        "classify", *dated, out, "--model", model, "--fuse", "score", "--season", DATES[0]
+    )
+    told = "--season: is for a model of series; with --fuse every date counts by itself."
+    assert (season.code, told in season.err) == (2, True)
     same = ("--fuse", "score", "--best-date", out)
     assert call("classify", *dated, out, "--model", model, *same).code == 2
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from stcli.raster.figures import (
     draw_lines,
     draw_reliability,
 )
-from stcli.raster.page import Page, Section, figure, paragraph, table, write_page
+from stcli.raster.page import Page, Section, Swatch, figure, paragraph, table, write_page
 
 EPOCHS = np.arange(1, 31)
 
@@ -119,6 +119,12 @@ def test_a_table_has_a_cell_for_each_column():
     with pytest.raises(ValueError, match="zip"):
         table(("a", "b"), [(1,)])
     assert "<tbody>\n</tbody>" in table(("a", "b"), [])
+
+
+def test_a_colour_is_shown_and_said():
+    square = '<span class="swatch" style="background: #2f6fb5"></span>#2f6fb5'
+    assert f"<td>{square}</td>" in table(("class", "colour"), [("water", Swatch("#2f6fb5"))])
+    assert "&quot;" in table(("colour",), [(Swatch('"><b>'),)])
 
 
 @pytest.mark.parametrize("draw", FIGURES)
