@@ -87,6 +87,27 @@ def store_bytes(typing, array, position, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def unequal(typing, left, right, position, but):  # type: ignore[no-untyped-def]
+    """Tell in which of 16 places two arrays of uint8 differ, the left one's `but` passed over.
+
+    The places are bits of an int64, the first the lowest.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
+        read = []
+        for kind, array in zip((left, right), arguments[:2], strict=True):
+            data = context.make_array(kind)(context, builder, array).data
+            place = builder.bitcast(builder.gep(data, [arguments[2]]), bytes_.as_pointer())
+            read.append(builder.load(place, align=1))
+        passed = builder.icmp_unsigned("!=", read[0], _spread(builder, arguments[3]))
+        flags = builder.and_(passed, builder.icmp_unsigned("!=", *read))
+        return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+
+    return types.int64(left, right, types.intp, types.uint8), code
+
+
+@_instruction
 def smaller(typing, left, right, yes, no):  # type: ignore[no-untyped-def]
     """Return `yes` in the lanes where ``left < right``, `no` in the others."""
 
