@@ -1,9 +1,10 @@
 """Vectors of 16 numbers as values of numba: what is written over lanes needs no luck to vectorise.
 
-``load(array, position)`` makes `Lanes` of an array's next 16 numbers, ``+ - *`` act on lanes and on
-lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become
+``load(array, position)`` makes `Lanes` of an array's next 16 numbers, ``+ - * /`` act on lanes and
+on lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become
 LLVM's ``<16 x float>`` or ``<16 x double>``, which any machine has: one AVX-512 register, two of
-AVX2, four of NEON. A product that is added becomes one fused operation where there is one.
+AVX2, four of NEON. A product that is added becomes one fused operation where there is one. Whole
+numbers can be loaded and stored.
 
 Arrays are one-dimensional and contiguous; positions are not checked.
 """
@@ -34,6 +35,8 @@ _READ_SOON = (0, 3, 1)
 _ROUND = 12582912.0
 #: The same number's bits.
 _ROUND_BITS = 0x4B400000
+#: As these, for float64 and an int64: 1.5 * 2^52.
+_WHOLE, _WHOLE_BITS = 1.5 * 2.0**52, 0x4338000000000000
 
 
 class Lanes(types.Type):
@@ -145,6 +148,26 @@ def total(typing, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def whole_total(typing, array, position, unit):  # type: ignore[no-untyped-def]
+    """Return the sum of 16 float32 numbers times a float64 `unit`, each cut to a whole, as int64.
+
+    Products below 2^51.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        double = ir.VectorType(ir.DoubleType(), WIDTH)
+        read = _read(builder, array, _place(context, builder, array, *arguments[:2]))
+        products = builder.fmul(builder.fpext(read, double), _spread(builder, arguments[2]))
+        cut = _call(builder, f"llvm.trunc.v{WIDTH}f64", double, products)
+        wide = ir.VectorType(ir.IntType(64), WIDTH)
+        bits = builder.bitcast(builder.fadd(cut, _all(double, _WHOLE)), wide)
+        wholes = builder.sub(bits, _all(wide, _WHOLE_BITS))
+        return _call(builder, f"llvm.vector.reduce.add.v{WIDTH}i64", wide.element, wholes)
+
+    return types.int64(array, types.intp, types.float64), code
+
+
+@_instruction
 def exp2(typing, lanes):  # type: ignore[no-untyped-def]
     """Return 2^x of x <= 0.
 
@@ -237,9 +260,19 @@ def _operation(symbol: Callable[..., Any], instruction: str) -> None:
 _operation(operator.add, "fadd")
 _operation(operator.sub, "fsub")
 _operation(operator.mul, "fmul")
+_operation(operator.truediv, "fdiv")
+
+
+def _call(builder: Any, name: str, result: Any, argument: Any) -> Any:
+    """Call one of LLVM's own functions of one argument."""
+    insert: Any = cgutils.get_or_insert_function
+    function = insert(builder.module, ir.FunctionType(result, [argument.type]), name)
+    return builder.call(function, [argument])
 
 
 def _vector(dtype: Any) -> ir.VectorType:
+    if isinstance(dtype, types.Integer):
+        return ir.VectorType(ir.IntType(dtype.bitwidth), WIDTH)
     return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
 
 

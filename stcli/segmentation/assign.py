@@ -22,7 +22,17 @@ from numpy import empty as room
 from numpy import float32, float64, inf, int64, uint8
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, prefetch, smaller, splat, store, store_bytes, unequal
+from stcli.lanes import (
+    WIDTH,
+    load,
+    prefetch,
+    smaller,
+    splat,
+    store,
+    store_bytes,
+    unequal,
+    whole_total,
+)
 from stcli.segmentation.cells import NONE, OPTIONS
 
 #: Distance of a centre that is not there: never the smallest.
@@ -52,26 +62,25 @@ def start(pixels, place, unit, first, last, choice, totals):  # type: ignore[no-
     `totals` is int64 (row + 2, col, band + 3), its second row that of `first`: bands in units of
     ``1 / unit``, then rows and columns in the centre's own cell, then how many.
     """
-    lanes, bands = choice.shape[2], totals.shape[2] - 3
+    cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3
+    flat = pixels.reshape(-1)
     totals[:] = 0
     for row in range(first, last):
-        at = row - first + 1
-        for col in range(choice.shape[1]):
-            cell = pixels[row, col]
+        for col in range(cols):
+            sums = totals[row - first + 1, col]
             for band in range(bands):
+                at = ((row * cols + col) * bands + band) * lanes
                 total = int64(0)
-                for lane in range(lanes):
-                    total += int64(float64(cell[band * lanes + lane]) * unit)
-                totals[at, col, band] = total
+                for lane in range(0, lanes, WIDTH):
+                    total += whole_total(flat, at + lane, unit)
+                sums[band] = total
             down, across, count = int64(0), int64(0), int64(0)
             for lane in range(lanes):
                 valid = int64(choice[row, col, lane] != NONE)
                 down += valid * int64(place[lane])
                 across += valid * int64(place[lanes + lane])
                 count += valid
-            totals[at, col, bands] = down
-            totals[at, col, bands + 1] = across
-            totals[at, col, bands + 2] = count
+            sums[bands], sums[bands + 1], sums[bands + 2] = down, across, count
 
 
 @njit(**OPTIONS)
