@@ -132,6 +132,17 @@ def splat(typing, number):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def repeat(typing, array, position):  # type: ignore[no-untyped-def]
+    """Return an array's number at a position in all lanes."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return _spread(builder, builder.load(builder.gep(data, [arguments[1]])))
+
+    return Lanes(array.dtype)(array, types.intp), code
+
+
+@_instruction
 def total(typing, lanes):  # type: ignore[no-untyped-def]
     """Return the sum of all lanes, by halves."""
 
@@ -271,9 +282,9 @@ def _call(builder: Any, name: str, result: Any, argument: Any) -> Any:
 
 
 def _vector(dtype: Any) -> ir.VectorType:
-    if isinstance(dtype, types.Integer):
-        return ir.VectorType(ir.IntType(dtype.bitwidth), WIDTH)
-    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
+    if isinstance(dtype, types.Float):
+        return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
+    return ir.VectorType(ir.IntType(dtype.bitwidth), WIDTH)
 
 
 def _all(vector: ir.VectorType, value: float) -> ir.Constant:

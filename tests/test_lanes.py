@@ -12,6 +12,7 @@ from stcli.lanes import (
     exp2_each,
     load,
     prefetch,
+    repeat,
     smaller,
     splat,
     store,
@@ -28,7 +29,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @njit
 def arithmetic(x, y, out):
     a, b = load(x, 3), load(y, 0)
-    store(out, 1, (a + b) * 2.0 - a * b + splat(x[0]))
+    store(out, 1, (a + b) * 2.0 - a * b + splat(x[0]) - repeat(x, 2))
 
 
 @njit
@@ -68,7 +69,7 @@ def test_operators_read_and_write_where_they_are_told(dtype):
     out = np.full(WIDTH + 2, 77, dtype=dtype)
     arithmetic(x, y, out)
     a = x[3 : 3 + WIDTH]
-    assert np.allclose(out[1:-1], (a + y) * 2 - a * y + x[0], rtol=1e-6)
+    assert np.allclose(out[1:-1], (a + y) * 2 - a * y + x[0] - x[2], rtol=1e-6)
     assert out[0] == out[-1] == 77
 
 

@@ -26,6 +26,7 @@ from stcli.lanes import (
     WIDTH,
     load,
     prefetch,
+    repeat,
     smaller,
     splat,
     store,
@@ -260,12 +261,13 @@ def _five(adaptive, local, around, square):  # type: ignore[no-untyped-def]
     """Distances of sixteen pixels from the first five centres, and their spectral parts."""
     (near, col), count = around, local.size // WIDTH
     bands, at = count - 2, count * _ROW + col
-    a, b, c = splat(near[at]), splat(near[at + WIDTH]), splat(near[at + 2 * WIDTH])
-    d, e = splat(near[at + 3 * WIDTH]), splat(near[at + 4 * WIDTH])
+    a, b, c = repeat(near, at), repeat(near, at + WIDTH), repeat(near, at + 2 * WIDTH)
+    d, e = repeat(near, at + 3 * WIDTH), repeat(near, at + 4 * WIDTH)
     for j in range(bands if len(adaptive) else count):
         x, at = load(local, j * WIDTH), j * _ROW + col
-        a, b, c = a + x * near[at], b + x * near[at + WIDTH], c + x * near[at + 2 * WIDTH]
-        d, e = d + x * near[at + 3 * WIDTH], e + x * near[at + 4 * WIDTH]
+        a, b = a + x * repeat(near, at), b + x * repeat(near, at + WIDTH)
+        c = c + x * repeat(near, at + 2 * WIDTH)
+        d, e = d + x * repeat(near, at + 3 * WIDTH), e + x * repeat(near, at + 4 * WIDTH)
     p, q, r, s, t = a, b, c, d, e
     if len(adaptive):
         at = bands * _ROW + col
@@ -283,12 +285,12 @@ def _four(adaptive, local, around, square):  # type: ignore[no-untyped-def]
     """As `_five`, from the last four centres."""
     (near, col), count = around, local.size // WIDTH
     bands, at = count - 2, count * _ROW + col + 5 * WIDTH
-    a, b = splat(near[at]), splat(near[at + WIDTH])
-    c, d = splat(near[at + 2 * WIDTH]), splat(near[at + 3 * WIDTH])
+    a, b = repeat(near, at), repeat(near, at + WIDTH)
+    c, d = repeat(near, at + 2 * WIDTH), repeat(near, at + 3 * WIDTH)
     for j in range(bands if len(adaptive) else count):
         x, at = load(local, j * WIDTH), j * _ROW + col + 5 * WIDTH
-        a, b = a + x * near[at], b + x * near[at + WIDTH]
-        c, d = c + x * near[at + 2 * WIDTH], d + x * near[at + 3 * WIDTH]
+        a, b = a + x * repeat(near, at), b + x * repeat(near, at + WIDTH)
+        c, d = c + x * repeat(near, at + 2 * WIDTH), d + x * repeat(near, at + 3 * WIDTH)
     p, q, r, s = a, b, c, d
     if len(adaptive):
         at = bands * _ROW + col + 5 * WIDTH
@@ -303,8 +305,8 @@ def _four(adaptive, local, around, square):  # type: ignore[no-untyped-def]
 def _whole(spectral, local, near, bands, at):  # type: ignore[no-untyped-def]
     """Weigh a spectral part and add the position's; a centre's row offset lies at `at`."""
     row, col = load(local, bands * WIDTH), load(local, (bands + 1) * WIDTH)
-    whole = spectral * near[at + 4 * _ROW] + near[at + 3 * _ROW]
-    return whole + row * near[at] + col * near[at + _ROW]
+    whole = spectral * repeat(near, at + 4 * _ROW) + repeat(near, at + 3 * _ROW)
+    return whole + row * repeat(near, at) + col * repeat(near, at + _ROW)
 
 
 @njit(inline="always", **OPTIONS)
