@@ -2,9 +2,10 @@
 
 A model's answer leans on where the superpixels happen to lie and on which way up the scene is. A
 *view* is the same lattice window with superpixels grown from other seeds and under another weight
-of position, turned in one of eight ways. Where the first answer is unsure of a segment, the mean of
-the views and the first answer takes its place there, if most of them agree on it; everywhere else
-the first answer stays, to the bit.
+of position, turned in one of eight ways. Where the first answer p is unsure of a segment, it takes a
+step towards the mean m of all views (the first answer counted): p + a (m - p), where a is the share
+of the views that see in the segment what their mean sees there. Everywhere else the first answer
+stays, to the bit.
 
 All is decided inside the centre of one lattice window, so no tiling can change it; a view sees the
 pixels that the first answer saw, and no others, so what is cut apart stays apart.
@@ -74,7 +75,7 @@ class Changes:
     looked : int
         Pixels of unsure segments.
     settled : int
-        Those in segments on which most views agreed, and which were therefore refined.
+        Those in segments on which more than half of the views agreed.
     votes : int
         Over all that were looked at, how many views (the first answer counted) agreed.
     classes : ndarray of int64 (K, K)
@@ -224,20 +225,21 @@ class _Unsure:
         self.total += mine
 
     def settle(self, result: NDArray[np.float32], doubt: NDArray[np.float32]) -> Changes:
-        """Write the mean of the views where most agree with it, and their disagreement."""
+        """Step towards the mean of the views as far as they agree; write their disagreement."""
         views = len(self.said)
         mean = self.total / np.float32(views)
         agreed = np.sum(np.stack(self.said) == self._classes(mean), axis=0)[self.piece]
-        settled = 2 * agreed > views
+        step = (agreed / views).astype(np.float32)
         here = (slice(None), *self.place.core)
         before = result[here][:, self.inside]
-        after = np.where(settled, mean, before)
+        after = before + step * (mean - before)
         result[here][:, self.inside] = after
-        doubt[self.place.core][self.inside] = 1 - agreed / np.float32(views)
+        doubt[self.place.core][self.inside] = 1 - step
         old, new = before.argmax(axis=0), after.argmax(axis=0)
         classes = np.zeros((len(mean), len(mean)), dtype=np.int64)
         np.add.at(classes, (old[old != new], new[old != new]), 1)
-        return Changes(len(settled), int(settled.sum()), int(agreed.sum()), classes)
+        settled = int((2 * agreed > views).sum())
+        return Changes(len(agreed), settled, int(agreed.sum()), classes)
 
     def _classes(self, chances: NDArray[np.float32]) -> NDArray[np.int64]:
         """Class (piece,) of the largest mean of probabilities (class, n)."""

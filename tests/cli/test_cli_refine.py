@@ -45,7 +45,7 @@ def test_what_changed_is_told_and_only_the_unsure_change(plain, whole):
     found = result.json["refined"]
     known = np.isfinite(chances[0])
     touched = known & (chances != refined).any(axis=0)
-    assert 0 < touched.sum() <= found["settled"] <= found["looked"] < known.sum()
+    assert 0 < found["settled"] <= touched.sum() <= found["looked"] < known.sum()
     assert np.allclose(found["share"], found["looked"] / known.sum())
     assert 0 < found["agreement"] <= 1
     moved = before[0] != after[0]
@@ -61,7 +61,9 @@ def test_what_changed_is_told_and_only_the_unsure_change(plain, whole):
     assert f"{found['changed']} pixels changed class" in result.err
     assert doubt.shape[0] == 4
     assert set(np.round(np.unique(doubt[3][known]) * 5).astype(int)) <= {0, 1, 2, 3, 4}
-    assert (doubt[3][touched] <= 0.4 + 1e-6).all()  # refined where most views agree
+    assert found["looked"] >= (doubt[3][known] > 0).sum() > 0
+    agreed = 1 - doubt[3][touched].mean(dtype=float)
+    assert np.isclose(agreed, found["agreement"], atol=0.02)  # untouched pixels of a looked are few
     assert sum(result.json["pixels"].values()) == known.sum()
 
 
