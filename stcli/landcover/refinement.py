@@ -2,10 +2,10 @@
 
 A model's answer leans on where the superpixels happen to lie and on which way up the scene is. A
 *view* is the same lattice window with superpixels grown from other seeds and under another weight
-of position, turned in one of eight ways. Where the first answer p is unsure of a segment, it takes a
-step towards the mean m of all views (the first answer counted): p + a (m - p), where a is the share
-of the views that see in the segment what their mean sees there. Everywhere else the first answer
-stays, to the bit.
+of position, turned in one of eight ways. Where the first answer p is unsure of a segment, it takes
+a step towards the mean m of all views (the first answer counted): p + a (m - p), where a is the
+share of the views that see in the segment what their mean sees there. Everywhere else the first
+answer stays, to the bit.
 
 All is decided inside the centre of one lattice window, so no tiling can change it; a view sees the
 pixels that the first answer saw, and no others, so what is cut apart stays apart.
