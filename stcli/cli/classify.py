@@ -13,6 +13,9 @@ from stcli.cli import options, parsing
 from stcli.cli.console import Console, percent, print_json, print_plan, table
 from stcli.settings import DecisionSettings, RunSettings
 
+#: Changes of class that are printed, commonest first.
+_SHOWN = 5
+
 
 def command(
     context: typer.Context,
@@ -32,6 +35,12 @@ def command(
     min_confidence: Annotated[
         float | None,
         typer.Option("--min-confidence", help="Below this probability a pixel is 'unsure'."),
+    ] = None,
+    refine: Annotated[
+        float | None,
+        typer.Option(
+            "--refine", metavar="P", help="Look again at segments less sure than P, such as 0.7."
+        ),
     ] = None,
     fuse: Annotated[
         Literal["score"] | None,
@@ -96,7 +105,7 @@ def command(
     )
     stacking = Stacking(dating, fuse, tau, best_date)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
-    decision = DecisionSettings(min_confidence, coverage)
+    decision = DecisionSettings(min_confidence, coverage, refine)
     products = Products(path, proba, uncertainty, sets, decision)
     how = RunSettings(tile_size, memory, jobs, device, scan, scheduler)
     part = parsing.parse_shard(shard, tile_size)
@@ -120,8 +129,21 @@ def command(
     if verbose:
         console.say(f"scan: {ran['scan']} on {ran['device']}, because {ran['scan_reason']}")
     console.say(table(rows))
+    if result.refined:
+        console.say(_changed(result.refined))
     if json:
         print_json(asdict(result))
+
+
+def _changed(refined: dict[str, Any]) -> str:
+    """Say what refinement did, and the commonest changes."""
+    text = (
+        f"refined: {percent(refined['share'])} % of pixels in segments below {refined['below']:g}, "
+        f"{percent(refined['agreement'])} % of {refined['views']} views agree; "
+        f"{refined['changed']} pixels changed class"
+    )
+    pairs = [(f"{c['from']} to {c['to']}", str(c["pixels"])) for c in refined["changes"][:_SHOWN]]
+    return f"{text}\n{table([('changed', 'pixels'), *pairs])}" if pairs else text
 
 
 command.__name__ = "classify"

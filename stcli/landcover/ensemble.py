@@ -64,6 +64,7 @@ class EnsembleMethod:
         self, network: NetworkMethod, forest: PixelMethod, temperatures: tuple[float, float]
     ) -> None:
         self.network, self.forest = network, forest
+        self.grid, self.classes = forest.grid, forest.classes
         self.window = Mean((network.window, forest.window), temperatures)
 
     @property
@@ -85,7 +86,7 @@ class EnsembleMethod:
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
         one_thread()
-        return by_windows(scene, core, self.forest.grid, self.forest.classes, self.window)
+        return by_windows(scene, core, self)
 
 
 def join(network: dict[str, Tensor], forest: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -47,6 +47,16 @@ class NetworkMethod:
         self.scaling, self.step, self.where = scaling, step, where
 
     @property
+    def grid(self) -> NetworkSettings:
+        """Its windows."""
+        return self.settings
+
+    @property
+    def classes(self) -> int:
+        """How many it tells apart."""
+        return self.size[1]
+
+    @property
     def margin(self) -> int:
         """Context of a window's centre."""
         return self.settings.margin
@@ -66,7 +76,7 @@ class NetworkMethod:
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
         one_thread()
-        return by_windows(scene, core, self.settings, self.size[1], self.window)
+        return by_windows(scene, core, self)
 
     @torch.inference_mode()
     def window(self, window: Window) -> NDArray[np.float32]:

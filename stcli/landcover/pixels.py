@@ -82,7 +82,7 @@ class PixelMethod:
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
         one_thread()
-        return by_windows(scene, core, self.grid, self.classes, self.window)
+        return by_windows(scene, core, self)
 
     def window(self, window: Window) -> NDArray[np.float32]:
         """Classify a window's centre: (class, row, col), NaN elsewhere."""

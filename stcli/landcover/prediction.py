@@ -20,8 +20,9 @@ from stcli.landcover import ensemble, forest, network, series, svm
 from stcli.landcover.calibration import temper
 from stcli.landcover.neural import load_network, scaling_of
 from stcli.landcover.pixels import loader
+from stcli.landcover.refinement import Refinement
 from stcli.landcover.series_method import SeriesMethod
-from stcli.landcover.windows import Needs, Scene
+from stcli.landcover.windows import Needs, Scene, Windowed
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
 from stcli.settings import BandScaling, SlicSettings
@@ -142,6 +143,18 @@ class Classifier:
                 f"{len(wanted)} ({', '.join(wanted)}); choose and order them with -b."
             )
 
+    def refinement(self, below: float) -> Refinement:
+        """Give what looks again at segments that the model is less sure of than `below`.
+
+        Raises
+        ------
+        ModelError
+            When the model does not look at lattice windows.
+        """
+        if not isinstance(self.method, Windowed):
+            raise ModelError(f"{self.folder}: a model of series; --refine wants one of one date.")
+        return Refinement(self.method, self._calibrated, below)
+
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; calibrated, where the card says how.
 
@@ -152,7 +165,9 @@ class Classifier:
         ndarray of float32 (class, row, col)
             Over `core`; NaN where not valid.
         """
-        chances = self.method.probabilities(scene, core)
+        return self._calibrated(self.method.probabilities(scene, core))
+
+    def _calibrated(self, chances: NDArray[np.float32]) -> NDArray[np.float32]:
         calibration = self.card.calibration
         return chances if calibration is None else temper(chances, calibration.temperature)
 

@@ -9,7 +9,6 @@ Letters: s steps, b bands, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from stcli.landcover.members import Member
 from stcli.landcover.season import LEAST_SEEN, Season, seen
 from stcli.landcover.series import ARCHITECTURE, KINDS, Ensemble, parts_of
 from stcli.landcover.temporal_member import Network
-from stcli.landcover.windows import Needs, Scene, Window, centres, cut
+from stcli.landcover.windows import Needs, Scene, Window, cut, places
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, TemporalSettings
@@ -94,13 +93,13 @@ class SeriesMethod:
         """
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
-        lattice = tuple(s.start + at for s, at in zip(core, scene.lattice, strict=True))
         shape = tuple(s.stop - s.start for s in core)
         result = np.full((self._count, *shape), np.nan, dtype=np.float32)
-        for centre in centres((lattice[0], lattice[1]), (shape[0], shape[1]), _WINDOWS):
-            window = cut(scene, centre, _WINDOWS)
+        for place in places(scene, core, _WINDOWS):
+            window = cut(scene, place.centre, _WINDOWS)
             if window.segments.any():
-                self._place(self._window(window), centre, lattice, result)
+                chances = self._window(window)
+                result[(slice(None), *place.core)] = chances[(slice(None), *place.window)]
         result[:, ~scene.valid[core]] = np.nan
         return result
 
@@ -111,21 +110,6 @@ class SeriesMethod:
         if len(enough):
             chances[:, enough] = self.model.probabilities(series[enough])
         return chances[:, index]
-
-    @staticmethod
-    def _place(
-        chances: NDArray[np.float32],
-        centre: tuple[int, int],
-        lattice: Sequence[int],
-        result: NDArray[np.float32],
-    ) -> None:
-        """Write the centre of a window where it lies in the result."""
-        into, out = [], []
-        for c, at, n in zip(centre, lattice, result.shape[1:], strict=True):
-            low, high = max(c, at), min(c + _WINDOWS.stride, at + n)
-            into.append(slice(low - at, high - at))
-            out.append(slice(low - c + _WINDOWS.margin, high - c + _WINDOWS.margin))
-        result[(slice(None), *into)] = chances[(slice(None), *out)]
 
 
 def _members(parts: dict[str, Any], card: Card, where: Compute) -> dict[str, Member]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stcli.landcover.network import Windows
 from stcli.landcover.neural import batch
-from stcli.landcover.windows import Window
+from stcli.landcover.windows import Window, turned, turned_window
 from stcli.nn.device import Compute, compute
 from stcli.settings import BandScaling
 
@@ -64,11 +63,4 @@ class Task:
 
 def turn(sample: Sample, way: int) -> Sample:
     """One of the eight turns and mirrorings of a sample; radiometry stays."""
-
-    def apply(array: NDArray[Any]) -> NDArray[Any]:
-        turned = np.rot90(array, way % 4, axes=(-2, -1))
-        return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
-
-    w = sample.window
-    window = Window(apply(w.values), apply(w.valid), apply(w.segments), w.lattice)
-    return Sample(window, apply(sample.truth))
+    return Sample(turned_window(sample.window, way), turned(sample.truth, way))

@@ -13,9 +13,9 @@ Because a window is always the same pixels, whatever block it is cut from, its r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,22 @@ class Needs:
     torch: int = 0
 
 
+@runtime_checkable
+class Windowed(Protocol):
+    """What classifies lattice windows one by one."""
+
+    @property
+    def grid(self) -> NetworkSettings:
+        """Its window and margin."""
+
+    @property
+    def classes(self) -> int:
+        """How many it tells apart."""
+
+    def window(self, window: Window, /) -> NDArray[np.float32]:
+        """Classify a window: (class, row, col), of which only the centre counts."""
+
+
 def most_tokens(settings: NetworkSettings, step: int) -> int:
     """Tokens of a window at most, islands in nodata apart: the lattice cells that it touches."""
     return (settings.window // step + 2) ** 2
@@ -120,57 +136,77 @@ def cut(scene: Scene, centre: tuple[int, int], settings: NetworkSettings) -> Win
     )
 
 
-def by_windows(
-    scene: Scene,
-    core: tuple[slice, slice],
-    settings: NetworkSettings,
-    classes: int,
-    function: Callable[[Window], NDArray[np.float32]],
-) -> NDArray[np.float32]:
+def by_windows(scene: Scene, core: tuple[slice, slice], method: Windowed) -> NDArray[np.float32]:
     """Classify the part `core` of a scene window by window.
 
     Parameters
     ----------
     scene : Scene
-        With ``settings.margin`` pixels around `core`, less where the raster ends.
+        With ``method.grid.margin`` pixels around `core`, less where the raster ends.
     core : (slice, slice)
-    settings : NetworkSettings
-    classes : int
-    function : callable
-        Maps a window to float32 (class, row, col) over the whole window.
+    method : Windowed
 
     Returns
     -------
     ndarray of float32 (class, row, col)
         Over `core`; NaN where not valid.
     """
-    at = (core[0].start + scene.lattice[0], core[1].start + scene.lattice[1])
     shape = (core[0].stop - core[0].start, core[1].stop - core[1].start)
-    result = np.full((classes, *shape), np.nan, dtype=np.float32)
-    for centre in centres(at, shape, settings):
-        window = cut(scene, centre, settings)
-        if not window.valid.any():
-            continue
-        chances = function(window)
-        into, out = _where(centre, at, shape, settings)
-        result[(slice(None), *into)] = chances[(slice(None), *out)]
+    result = np.full((method.classes, *shape), np.nan, dtype=np.float32)
+    for place in places(scene, core, method.grid):
+        window = cut(scene, place.centre, method.grid)
+        if window.valid.any():
+            result[(slice(None), *place.core)] = method.window(window)[(slice(None), *place.window)]
     result[:, ~scene.valid[core]] = np.nan
     return result
 
 
-def _where(
-    centre: tuple[int, int],
-    at: tuple[int, int],
-    shape: tuple[int, int],
-    settings: NetworkSettings,
-) -> tuple[list[slice], list[slice]]:
-    """Where a window's centre lies in a rectangle at `at`, and in the window."""
-    into, out = [], []
-    for c, a, n in zip(centre, at, shape, strict=True):
-        low, high = max(c, a), min(c + settings.stride, a + n)
-        into.append(slice(low - a, high - a))
-        out.append(slice(low - c + settings.margin, high - c + settings.margin))
-    return into, out
+@dataclass(frozen=True)
+class Place:
+    """Where the centre of a window lies.
+
+    Attributes
+    ----------
+    centre : (int, int)
+        Lattice position of its first pixel.
+    core, window : (slice, slice)
+        The part of the centre that lies in the core: there, and in the window.
+    """
+
+    centre: tuple[int, int]
+    core: tuple[slice, slice]
+    window: tuple[slice, slice]
+
+
+def places(scene: Scene, core: tuple[slice, slice], settings: NetworkSettings) -> Iterator[Place]:
+    """List the windows whose centres touch the part `core` of a scene, row by row."""
+    at = (core[0].start + scene.lattice[0], core[1].start + scene.lattice[1])
+    shape = (core[0].stop - core[0].start, core[1].stop - core[1].start)
+    for centre in centres(at, shape, settings):
+        into, out = [], []
+        for c, a, n in zip(centre, at, shape, strict=True):
+            low, high = max(c, a), min(c + settings.stride, a + n)
+            into.append(slice(low - a, high - a))
+            out.append(slice(low - c + settings.margin, high - c + settings.margin))
+        yield Place(centre, (into[0], into[1]), (out[0], out[1]))
+
+
+def turned(array: NDArray[Any], way: int) -> NDArray[Any]:
+    """Turn and mirror (…, row, col) in one of eight ways; 0 leaves it as it is."""
+    result = np.rot90(array, way % 4, axes=(-2, -1))
+    return np.ascontiguousarray(result[..., ::-1] if way >= 4 else result)
+
+
+def turned_back(array: NDArray[Any], way: int) -> NDArray[Any]:
+    """Undo `turned`."""
+    upright = array[..., ::-1] if way >= 4 else array
+    return np.ascontiguousarray(np.rot90(upright, -(way % 4), axes=(-2, -1)))
+
+
+def turned_window(window: Window, way: int) -> Window:
+    """Turn a window in one of eight ways; radiometry and its place on the lattice stay."""
+    w = window
+    return Window(turned(w.values, way), turned(w.valid, way), turned(w.segments, way), w.lattice)
 
 
 def square(array: NDArray[Any], at: tuple[int, int], side: int) -> NDArray[Any]:

@@ -178,13 +178,18 @@ class DecisionSettings:
         Pixels whose best class is less probable become "unsure"; None for none.
     coverage : float or None
         Share of pixels whose prediction set is to hold the true class; None for no sets.
+    refine : float or None
+        Segments of a lower mean confidence are looked at again; None for none.
     """
 
     min_confidence: float | None = None
     coverage: float | None = None
+    refine: float | None = None
 
     def __post_init__(self) -> None:
         sure = self.min_confidence is None or 0 < self.min_confidence <= 1
         check(sure, "--min-confidence", self.min_confidence, "above 0 and at most 1")
         covered = self.coverage is None or 0 < self.coverage < 1
         check(covered, "--coverage", self.coverage, "between 0 and 1")
+        again = self.refine is None or 0 < self.refine <= 1
+        check(again, "--refine", self.refine, "above 0 and at most 1")

@@ -15,6 +15,7 @@ from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.landcover.prediction import Classifier, load_model
+from stcli.landcover.refinement import Changes
 from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
 from stcli.nn.weights import ClassCard, refuse_changed
@@ -33,7 +34,7 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.products import (
     Products,
     count_classes,
@@ -43,6 +44,7 @@ from stcli.workflows.products import (
     legend_values,
     specs_of,
 )
+from stcli.workflows.refining import Resegmenting, refining_bytes, told
 from stcli.workflows.segment import label_space, slic_bytes
 
 
@@ -55,6 +57,7 @@ class Classified:
     pixels: dict[str, int]
     pixel_area: float
     run: dict[str, Any]
+    refined: dict[str, Any] | None = None
 
 
 def classify(
@@ -80,18 +83,24 @@ def classify(
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
         specs = specs_of(info, products, model.card, output, settings.jobs or processors())
-        step = Step(
-            ClassifyStep(model, label_space(info, model.slic), products), count_classes, "classify"
-        )
-        found = Counted()
+        function = ClassifyStep(model, label_space(info, model.slic), products)
+        step = Step(function, None if function.refinement else count_classes, "classify")
+        found = Counted(len(model.card.classes))
         with resumable(specs, info.geobox, output) as product:
             product.identify(**_identity(inputs, model, products, output))
-            work = product.plan(raster, cost(info, model, specs), settings, *_reach(model))
+            work = product.plan(
+                raster, cost(info, model, specs, products), settings, *_reach(model)
+            )
             tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
-    return found.classified(products.classes, legend(model.card, products), info, ran)
+    result = found.classified(products.classes, legend(model.card, products), info, ran)
+    below = products.decision.refine
+    if below is None:
+        return result
+    changed = told(found.changes, model.card, below, sum(result.pixels.values()))
+    return replace(result, refined=changed)
 
 
 def plan_classify(
@@ -116,7 +125,9 @@ def plan_classify(
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
         threads = settings.jobs or processors()
         specs = specs_of(info, products, model.card, output or Output(), threads)
-        work = plan_pass(raster, writing(cost(info, model, specs), specs), settings, *_reach(model))
+        work = plan_pass(
+            raster, writing(cost(info, model, specs, products), specs), settings, *_reach(model)
+        )
     return planned({"classify": work}, specs, info.shape)
 
 
@@ -136,15 +147,18 @@ def matched(inputs: Inputs, model: Classifier) -> Inputs:
 
 
 class ClassifyStep:
-    """The block function: segment, classify, measure doubt.
+    """The block function: segment, classify, refine, measure doubt.
 
-    Returns what `layers` makes of the probabilities of a tile's core. Pickled, it is the model's
+    Returns what `layers` makes of the probabilities of a tile's core; refined ones with a note of
+    the pixels of each class value and of `Changes`. Pickled, it is the model's
     folder and checksum: whoever unpickles it loads the model once.
     """
 
     def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
         self.model, self.space, self.products = model, space, products
         self.values = legend_values(model.card, products)
+        below = products.decision.refine
+        self.refinement = None if below is None else model.refinement(below)
 
     def __reduce__(self) -> tuple[Any, ...]:
         where = self.model.where
@@ -153,14 +167,20 @@ class ClassifyStep:
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> list[NDArray[Any]]:
+    ) -> list[NDArray[Any]] | Noted:
         """Classify a block."""
         model = self.model
         part = Block(block, valid, where.lattice)
         segments = slic(part, model.scaling, model.slic, self.space)
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
-        return layers(chances, self.products, self.values)
+        if self.refinement is None:
+            return layers(chances, self.products, self.values)
+        again = Resegmenting(model, part, self.space)
+        refined = self.refinement.refine(scene, where.trim, chances, again)
+        doubt = refined.disagreement
+        blocks = layers(refined.probabilities, self.products, self.values, doubt)
+        return Noted(blocks, [count_classes(blocks).tolist(), refined.changes.to_list()])
 
 
 def _loaded_step(
@@ -172,15 +192,19 @@ def _loaded_step(
 
 
 class Counted:
-    """Pixels of each class value in all tiles."""
+    """Pixels of each class value in all tiles, and what refinement changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
         self.counts = np.zeros(256, dtype=np.int64)
+        self.changes = Changes.none(classes)
 
-    def take(self, tile: Tile, counts: NDArray[Any] | None) -> None:
-        """Add a tile's counts (value,); None for a tile without a pixel."""
-        if counts is not None:
-            self.counts += counts
+    def take(self, tile: Tile, told: NDArray[Any] | list[Any] | None) -> None:
+        """Add a tile's counts (value,), or its note; None for a tile without a pixel."""
+        if isinstance(told, list):
+            told, changes = np.array(told[0]), Changes.of(told[1])
+            self.changes += changes
+        if told is not None:
+            self.counts += told
 
     def classified(
         self, path: str, entries: Sequence[ClassCard], info: RasterInfo, run: dict[str, Any]
@@ -201,12 +225,16 @@ def _identity(
     return output.identity(inputs, verb="classify", model=model.card.sha256, **how)
 
 
-def cost(info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec]) -> Cost:
+def cost(
+    info: RasterInfo, model: Classifier, specs: Sequence[OutputSpec], products: Products
+) -> Cost:
     """Bytes that a tile needs: SLIC over what is read, the outputs and their temporaries."""
     outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
-    needs = model.needs
+    needs, again = model.needs, (0, 0, 0)
+    if products.decision.refine is not None:
+        again = refining_bytes(model, info.dtype.itemsize)
     return Cost(
-        slic_bytes(info, model.slic) + 4 + needs.read_pixel,
-        2 * outputs + needs.core_pixel + 16,
-        torch=needs.torch,
+        slic_bytes(info, model.slic) + 4 + needs.read_pixel + again[0],
+        2 * outputs + needs.core_pixel + 16 + again[1],
+        torch=needs.torch + again[2],
     )

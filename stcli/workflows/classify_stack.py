@@ -128,7 +128,7 @@ def classify_stack(
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
         specs = _specs(raster.info, products, look, output, settings)
-        found = Counted()
+        found = Counted(len(model.card.classes))
         step = Step(StackStep(look, products), count_classes, "classify")
         with resumable(specs, raster.info.geobox, output) as product:
             product.identify(**_identity(inputs, look, stacking, products, output))
@@ -177,6 +177,8 @@ def _model(
 ) -> Classifier:
     best = () if stacking.best_date is None else (stacking.best_date,)
     refuse_clash(inputs.paths, (*products.paths, *best))
+    if products.decision.refine is not None:
+        raise UsageError("--refine: is for a raster of one date; a stack of dates was given.")
     model = load_model(folder, compute(settings.device, settings.scan))
     if isinstance(model.method, SeriesMethod) != (stacking.fuse is None):
         kind = "of one date: give --fuse score" if stacking.fuse is None else "of series"

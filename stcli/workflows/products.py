@@ -19,6 +19,8 @@ from stcli.settings import DecisionSettings
 from stcli.workflows.job import Output
 
 _UNSURE, _GREY = "unsure", "#9d9d9d"
+#: Band of an uncertainty raster that refinement adds.
+DISAGREEMENT = "disagreement"
 #: In a raster of prediction sets, where nothing is known.
 _NO_SET = 255
 
@@ -106,11 +108,14 @@ def legend_values(card: Card, products: Products) -> NDArray[np.uint8]:
 
 
 def layers(
-    chances: NDArray[np.float32], products: Products, values: NDArray[np.uint8]
+    chances: NDArray[np.float32],
+    products: Products,
+    values: NDArray[np.uint8],
+    disagreement: NDArray[np.float32] | None = None,
 ) -> list[NDArray[Any]]:
     """Make the wanted products of probabilities (class, row, col), in the order of `specs_of`.
 
-    `values` are the legend's, 0 first.
+    `values` are the legend's, 0 first; `disagreement` (row, col) is refinement's.
     """
     number, least = classes(chances), products.decision.min_confidence
     if least is not None:
@@ -120,7 +125,10 @@ def layers(
     if products.proba is not None:
         results.append(chances)
     if products.uncertainty is not None:
-        results.append(uncertainty(chances))
+        doubt = uncertainty(chances)
+        if disagreement is not None:
+            doubt = np.concatenate([doubt, disagreement[None]])
+        results.append(doubt)
     if products.threshold is not None:
         results.append(set_layers(chances, products.threshold))
     return results
@@ -154,7 +162,8 @@ def specs_of(
     band = class_band(legend(card, products))
     specs = [OutputSpec(products.classes, "uint8", (band,), 0, "classes", **common)]
     titles = [c.name for c in card.classes]
-    for path, names in ((products.proba, titles), (products.uncertainty, list(UNCERTAINTY))):
+    doubts = list(UNCERTAINTY) + [DISAGREEMENT] * (products.decision.refine is not None)
+    for path, names in ((products.proba, titles), (products.uncertainty, doubts)):
         if path is not None:
             bands = tuple(OutputBand(name) for name in names)
             specs.append(OutputSpec(path, "float32", bands, np.nan, "continuous", **common))
