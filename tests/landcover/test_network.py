@@ -135,14 +135,26 @@ def test_crossed_layers_scan_the_columns_and_put_tokens_back(tiny):
     pixels = made.bands.permute(0, 2, 3, 1)
     local = network.local(made.bands, made.valid).permute(0, 2, 3, 1)
     with torch.no_grad():
-        found = network._tokens(torch.cat([pixels, local], dim=3), made)
+        found = network._tokens([pixels, local], made)
         first, second = network.mix
-        mean, deviation = _moments(torch.cat([pixels, local], dim=3), made.index, len(made.shape))
+        mean, deviation = _moments([pixels, local], made.index, len(made.shape))
         t = first(network.embed(torch.cat([mean, deviation, made.shape], dim=1)), made.starts)
         turned = second(t[made.across], made.starts)
         wanted = torch.empty_like(turned)
         wanted[made.across] = turned
     assert torch.equal(found, network.token_norm(wanted))
+
+
+@pytest.mark.parametrize("width", [4, 0])
+def test_logits_without_a_rim_are_those_of_the_whole_window(tiny, width):
+    torch.manual_seed(1)
+    network = GLocal(2, 3, replace(tiny, local_width=width)).eval()
+    made = batch([window(0), window(1)], SCALING, STEP)
+    whole, tokens = network(made)
+    with torch.no_grad():  # values are written over, where nobody asks for gradients
+        inner, same = network(made, 8)
+    assert torch.allclose(inner, whole[:, :, 8:-8, 8:-8], atol=1e-5)
+    assert torch.allclose(same, tokens, atol=1e-5)
 
 
 # --- the parts ----------------------------------------------------------------------------------
@@ -169,7 +181,8 @@ def test_pack_of_nothing():
 def test_moments_are_those_of_each_tokens_pixels():
     rng = np.random.default_rng(0)
     pixels, index = rng.normal(size=(2, 6, 5, 3)), rng.integers(0, 4, (2, 6, 5))
-    mean, deviation = _moments(torch.from_numpy(pixels).float(), torch.from_numpy(index), 3)
+    each = torch.from_numpy(pixels).float().split([1, 2], dim=3)
+    mean, deviation = _moments(list(each), torch.from_numpy(index), 3)
     for token in range(3):
         mine = pixels[index == token]
         assert np.allclose(mean[token], mine.mean(axis=0), atol=1e-5)
