@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stcli.landcover.moments import moments
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
 from stcli.nn.mamba import BidirectionalMamba
 from stcli.nn.scan import Backend
@@ -201,7 +202,7 @@ class GLocal(nn.Module):
         return logits.reshape(*index.shape, -1)  # type: ignore[no-any-return]
 
     def _tokens(self, pixels: list[Tensor], windows: Windows) -> Tensor:
-        mean, deviation = _moments(pixels, windows.index, len(windows.shape))
+        mean, deviation = moments(pixels, windows.index, len(windows.shape))
         t = self.embed(torch.cat([mean, deviation, windows.shape], dim=1))
         back = torch.argsort(windows.across)
         for number, layer in enumerate(self.mix):
@@ -219,19 +220,3 @@ def _double(x: Tensor) -> Tensor:
 def _unlearning() -> bool:
     """Tell whether values may be written over: nobody asks for gradients."""
     return not torch.is_grad_enabled()
-
-
-def _moments(pixels: list[Tensor], index: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation a token of pixels, each (b, h, w, c): (k, all c) twice."""
-    place = index.reshape(-1)
-    size = torch.bincount(place, minlength=count + 1)[:count, None].clamp(min=1)
-
-    def mean_of(values: Tensor) -> Tensor:
-        sums = values.new_zeros(count + 1, values.shape[1]).index_add(0, place, values)
-        return sums[:count] / size
-
-    flat = [each.reshape(-1, each.shape[3]) for each in pixels]
-    mean = torch.cat([mean_of(each) for each in flat], dim=1)
-    square = torch.cat([mean_of(each * each) for each in flat], dim=1)
-    # the floor keeps the root's gradient finite in segments of one value
-    return mean, (square - mean * mean).clamp(min=0).add(1e-5).sqrt()

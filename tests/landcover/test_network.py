@@ -10,7 +10,8 @@ import torch
 
 from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
-from stcli.landcover.network import ChannelNorm, GLocal, Windows, _moments, pack
+from stcli.landcover.moments import moments
+from stcli.landcover.network import ChannelNorm, GLocal, Windows, pack
 from stcli.landcover.neural import batch, scale, window_bytes
 from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
@@ -137,7 +138,7 @@ def test_crossed_layers_scan_the_columns_and_put_tokens_back(tiny):
     with torch.no_grad():
         found = network._tokens([pixels, local], made)
         first, second = network.mix
-        mean, deviation = _moments([pixels, local], made.index, len(made.shape))
+        mean, deviation = moments([pixels, local], made.index, len(made.shape))
         t = first(network.embed(torch.cat([mean, deviation, made.shape], dim=1)), made.starts)
         turned = second(t[made.across], made.starts)
         wanted = torch.empty_like(turned)
@@ -182,11 +183,15 @@ def test_moments_are_those_of_each_tokens_pixels():
     rng = np.random.default_rng(0)
     pixels, index = rng.normal(size=(2, 6, 5, 3)), rng.integers(0, 4, (2, 6, 5))
     each = torch.from_numpy(pixels).float().split([1, 2], dim=3)
-    mean, deviation = _moments(list(each), torch.from_numpy(index), 3)
+    mean, deviation = moments(list(each), torch.from_numpy(index), 3)
     for token in range(3):
         mine = pixels[index == token]
         assert np.allclose(mean[token], mine.mean(axis=0), atol=1e-5)
         assert np.allclose(deviation[token], np.sqrt(mine.var(axis=0) + 1e-5), atol=1e-5)
+    with torch.no_grad():
+        fast = moments(list(each), torch.from_numpy(index), 3)
+    assert torch.equal(fast[0], mean)
+    assert torch.allclose(fast[1], deviation, atol=1e-6)
 
 
 def test_channel_norm_knows_one_pixel():
