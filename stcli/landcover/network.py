@@ -114,12 +114,12 @@ class Residual(nn.Module):
 
 
 class LocalBranch(nn.Module):
-    """CNN over pixels at full, half and quarter resolution."""
+    """CNN over pixels at full, half and quarter resolution; `fine` residuals at full."""
 
-    def __init__(self, bands: int, width: int) -> None:
+    def __init__(self, bands: int, width: int, fine: int = 1) -> None:
         super().__init__()
         self.stem = nn.Conv2d(bands + 1, width, 3, padding=1)
-        self.fine = Residual(width)
+        self.fine = Residual(width) if fine else nn.Identity()
         self.to_middle = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.middle = Residual(2 * width)
         self.to_coarse = nn.Conv2d(2 * width, 3 * width, 2, stride=2)
@@ -155,7 +155,7 @@ class GLocal(nn.Module):
     ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
-        self.local = LocalBranch(bands, c) if c else None
+        self.local = LocalBranch(bands, c, settings.fine) if c else None
         self.crossed = settings.order == "crossed"
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
         self.mix = nn.ModuleList(

@@ -106,7 +106,13 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"layers": 0}, {"local_width": 0}, {"order": "hilbert"}, {"order": "crossed", "layers": 2}],
+    [
+        {"layers": 0},
+        {"fine": 0},
+        {"local_width": 0},
+        {"order": "hilbert"},
+        {"order": "crossed", "layers": 2},
+    ],
     ids=str,
 )
 def test_a_network_without_a_part_learns_and_keeps_windows_apart(tiny, changed):
