@@ -51,6 +51,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no_class_weights": ({}, {"balance": 0.0}),
     "full_class_weights": ({}, {"balance": 1.0}),
     "wide_cnn": ({"local_width": 32}, {}),
+    "no_fine": ({"fine": 0}, {}),
     "one_layer": ({"layers": 1}, {}),
 }
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stcli.landcover.moments import moments
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
 from stcli.nn.mamba import BidirectionalMamba
 from stcli.nn.scan import Backend
@@ -108,16 +109,17 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
-        return x + self.second(F.silu(self.first(self.norm(x))))  # type: ignore[no-any-return]
+        y = self.second(F.silu(self.first(self.norm(x)), inplace=_unlearning()))
+        return y.add_(x)  # type: ignore[no-any-return]
 
 
 class LocalBranch(nn.Module):
-    """CNN over pixels at full, half and quarter resolution."""
+    """CNN over pixels at full, half and quarter resolution; `fine` residuals at full."""
 
-    def __init__(self, bands: int, width: int) -> None:
+    def __init__(self, bands: int, width: int, fine: int = 1) -> None:
         super().__init__()
         self.stem = nn.Conv2d(bands + 1, width, 3, padding=1)
-        self.fine = Residual(width)
+        self.fine = Residual(width) if fine else nn.Identity()
         self.to_middle = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.middle = Residual(2 * width)
         self.to_coarse = nn.Conv2d(2 * width, 3 * width, 2, stride=2)
@@ -132,8 +134,9 @@ class LocalBranch(nn.Module):
         full = self.fine(self.stem(x.contiguous(memory_format=torch.channels_last)))
         half = self.middle(self.to_middle(full))
         quarter = self.coarse(self.to_coarse(half))
-        half = half + _double(self.from_coarse(quarter))
-        return self.out(full + _double(self.from_middle(half)))  # type: ignore[no-any-return]
+        half = _double(self.from_coarse(quarter)).add_(half)
+        full = _double(self.from_middle(half)).add_(full)
+        return self.out(full)  # type: ignore[no-any-return]
 
 
 class GLocal(nn.Module):
@@ -152,7 +155,7 @@ class GLocal(nn.Module):
     ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
-        self.local = LocalBranch(bands, c) if c else None
+        self.local = LocalBranch(bands, c, settings.fine) if c else None
         self.crossed = settings.order == "crossed"
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
         self.mix = nn.ModuleList(
@@ -164,25 +167,42 @@ class GLocal(nn.Module):
         self.from_token = nn.Linear(d, d)
         self.head = nn.Linear(d, classes)
 
-    def forward(self, windows: Windows) -> tuple[Tensor, Tensor]:
+    def forward(self, windows: Windows, rim: int = 0) -> tuple[Tensor, Tensor]:
         """Classify.
+
+        Parameters
+        ----------
+        windows : Windows
+        rim : int
+            Pixels at each edge of a window that get no logits: they are context alone.
 
         Returns
         -------
-        pixel logits : Tensor (b, class, h, w)
+        pixel logits : Tensor (b, class, h - 2 rim, w - 2 rim)
         token logits : Tensor (k, class)
         """
-        local = pixels = windows.bands.permute(0, 2, 3, 1)
+        local = windows.bands.permute(0, 2, 3, 1)
+        pixels = [local]
         if self.local is not None:
             local = self.local(windows.bands, windows.valid).permute(0, 2, 3, 1)
-            pixels = torch.cat([pixels, local], dim=3)
+            pixels.append(local)
         tokens = self._tokens(pixels, windows)
-        fused = self.from_pixel(local) + _gather(self.from_token(tokens), windows.index)
-        logits = self.head(F.silu(fused)).permute(0, 3, 1, 2)
-        return logits, self.token_head(tokens)
+        inner = [slice(rim, side - rim) for side in windows.index.shape[1:]]
+        logits = self._fused(local[:, *inner], tokens, windows.index[:, *inner])
+        return logits.permute(0, 3, 1, 2), self.token_head(tokens)
 
-    def _tokens(self, pixels: Tensor, windows: Windows) -> Tensor:
-        mean, deviation = _moments(pixels, windows.index, len(windows.shape))
+    def _fused(self, local: Tensor, tokens: Tensor, index: Tensor) -> Tensor:
+        """Logits (b, h, w, class) of pixels (b, h, w, c) and the features of their tokens."""
+        # both biases are added a token, not a pixel; no token is a token of zeros
+        of_token = F.pad(self.from_token(tokens), (0, 0, 0, 1)) + self.from_pixel.bias
+        told = F.embedding(index.reshape(-1), of_token)
+        flat = local.reshape(-1, local.shape[3])
+        fused = told.addmm_(flat, self.from_pixel.weight.t())
+        logits = self.head(F.silu(fused, inplace=_unlearning()))
+        return logits.reshape(*index.shape, -1)  # type: ignore[no-any-return]
+
+    def _tokens(self, pixels: list[Tensor], windows: Windows) -> Tensor:
+        mean, deviation = moments(pixels, windows.index, len(windows.shape))
         t = self.embed(torch.cat([mean, deviation, windows.shape], dim=1))
         back = torch.argsort(windows.across)
         for number, layer in enumerate(self.mix):
@@ -197,17 +217,6 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _moments(pixels: Tensor, index: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of pixels (b, h, w, c) a token: each (k, c)."""
-    flat, place = pixels.reshape(-1, pixels.shape[3]), index.reshape(-1)
-    size = torch.bincount(place, minlength=count + 1)[:count, None].clamp(min=1)
-    both = torch.cat([flat, flat * flat], dim=1)
-    sums = both.new_zeros(count + 1, both.shape[1]).index_add(0, place, both)[:count] / size
-    mean, square = sums.chunk(2, dim=1)
-    # the floor keeps the root's gradient finite in segments of one value
-    return mean, (square - mean * mean).clamp(min=0).add(1e-5).sqrt()
-
-
-def _gather(tokens: Tensor, index: Tensor) -> Tensor:
-    """Token features (k, d) at pixels (b, h, w): zeros where there is no token."""
-    return F.embedding(index, F.pad(tokens, (0, 0, 0, 1)))
+def _unlearning() -> bool:
+    """Tell whether values may be written over: nobody asks for gradients."""
+    return not torch.is_grad_enabled()

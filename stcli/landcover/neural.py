@@ -80,10 +80,14 @@ class NetworkMethod:
 
     @torch.inference_mode()
     def window(self, window: Window) -> NDArray[np.float32]:
-        """Classify a window: (class, row, col)."""
+        """Classify a window's centre: (class, row, col), NaN elsewhere."""
         windows = batch([window], self.scaling, self.step, self.settings.order)
-        logits, _ = self.network(windows.to(self.where.device))
-        return torch.softmax(logits[0], dim=0).cpu().numpy()
+        rim = self.margin
+        logits, _ = self.network(windows.to(self.where.device), rim)
+        result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
+        inner = slice(rim, rim + self.stride)
+        result[:, inner, inner] = torch.softmax(logits[0], dim=0).cpu().numpy()
+        return result
 
 
 def network_of(

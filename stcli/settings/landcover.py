@@ -21,6 +21,9 @@ class NetworkSettings:
         Side of a lattice window and the rim of it that gives context but no result, in pixels.
     local_width : int
         Channels of the CNN branch at full resolution; 0 for no such branch: bands alone.
+    fine : int
+        Residuals of the CNN branch at full resolution: 1, or 0 for its first convolution alone,
+        which is a fifth quicker.
     model_width : int
         Width of a token.
     state : int
@@ -39,10 +42,12 @@ class NetworkSettings:
     state: int = 16
     layers: int = 2
     order: str = "serpentine"
+    fine: int = 1
 
     def __post_init__(self) -> None:
         check(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
         check(self.local_width >= 0, "local_width", self.local_width, ">= 0 channels")
+        check(self.fine in (0, 1), "fine", self.fine, "0 or 1")
         check(self.layers >= 0, "layers", self.layers, ">= 0")
         check(self.margin >= 0, "margin", self.margin, ">= 0 pixels")
         whole = self.window > 0 and self.window % 4 == 0

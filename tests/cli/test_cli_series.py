@@ -13,6 +13,7 @@ from cliworld import BANDS, CLASSES, REAL, call, good, holes, read, save
 from cliworld import scene as crop
 from rasterio.windows import Window
 
+from stcli.landcover import forest_member
 from stcli.raster.legend import read_class_names
 
 #: Twelve dates, every 30 days; two bands; three classes that differ in their course of the year.
@@ -95,7 +96,11 @@ def stack(tmp_path_factory):
     "algorithm",
     ["ensemble", "discriminant", "svm", "forest", pytest.param("network", marks=pytest.mark.slow)],
 )
-def test_training_is_repeatable_and_its_figures_are_held_out(algorithm, samples, tmp_path):
+def test_training_is_repeatable_and_its_figures_are_held_out(
+    algorithm, samples, tmp_path, monkeypatch
+):
+    few = replace(forest_member._SETTINGS, trees=20)  # as repeatable as many, and quicker
+    monkeypatch.setattr(forest_member, "_SETTINGS", few)
     run = [
         good(
             *("train", "series", samples, "-o", tmp_path / name, "--algorithm", algorithm),

@@ -10,7 +10,8 @@ import torch
 
 from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
-from stcli.landcover.network import ChannelNorm, GLocal, Windows, _moments, pack
+from stcli.landcover.moments import moments
+from stcli.landcover.network import ChannelNorm, GLocal, Windows, pack
 from stcli.landcover.neural import batch, scale, window_bytes
 from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
@@ -105,7 +106,13 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"layers": 0}, {"local_width": 0}, {"order": "hilbert"}, {"order": "crossed", "layers": 2}],
+    [
+        {"layers": 0},
+        {"fine": 0},
+        {"local_width": 0},
+        {"order": "hilbert"},
+        {"order": "crossed", "layers": 2},
+    ],
     ids=str,
 )
 def test_a_network_without_a_part_learns_and_keeps_windows_apart(tiny, changed):
@@ -135,14 +142,26 @@ def test_crossed_layers_scan_the_columns_and_put_tokens_back(tiny):
     pixels = made.bands.permute(0, 2, 3, 1)
     local = network.local(made.bands, made.valid).permute(0, 2, 3, 1)
     with torch.no_grad():
-        found = network._tokens(torch.cat([pixels, local], dim=3), made)
+        found = network._tokens([pixels, local], made)
         first, second = network.mix
-        mean, deviation = _moments(torch.cat([pixels, local], dim=3), made.index, len(made.shape))
+        mean, deviation = moments([pixels, local], made.index, len(made.shape))
         t = first(network.embed(torch.cat([mean, deviation, made.shape], dim=1)), made.starts)
         turned = second(t[made.across], made.starts)
         wanted = torch.empty_like(turned)
         wanted[made.across] = turned
     assert torch.equal(found, network.token_norm(wanted))
+
+
+@pytest.mark.parametrize("width", [4, 0])
+def test_logits_without_a_rim_are_those_of_the_whole_window(tiny, width):
+    torch.manual_seed(1)
+    network = GLocal(2, 3, replace(tiny, local_width=width)).eval()
+    made = batch([window(0), window(1)], SCALING, STEP)
+    whole, tokens = network(made)
+    with torch.no_grad():  # values are written over, where nobody asks for gradients
+        inner, same = network(made, 8)
+    assert torch.allclose(inner, whole[:, :, 8:-8, 8:-8], atol=1e-5)
+    assert torch.allclose(same, tokens, atol=1e-5)
 
 
 # --- the parts ----------------------------------------------------------------------------------
@@ -169,11 +188,16 @@ def test_pack_of_nothing():
 def test_moments_are_those_of_each_tokens_pixels():
     rng = np.random.default_rng(0)
     pixels, index = rng.normal(size=(2, 6, 5, 3)), rng.integers(0, 4, (2, 6, 5))
-    mean, deviation = _moments(torch.from_numpy(pixels).float(), torch.from_numpy(index), 3)
+    each = torch.from_numpy(pixels).float().split([1, 2], dim=3)
+    mean, deviation = moments(list(each), torch.from_numpy(index), 3)
     for token in range(3):
         mine = pixels[index == token]
         assert np.allclose(mean[token], mine.mean(axis=0), atol=1e-5)
         assert np.allclose(deviation[token], np.sqrt(mine.var(axis=0) + 1e-5), atol=1e-5)
+    with torch.no_grad():
+        fast = moments(list(each), torch.from_numpy(index), 3)
+    assert torch.equal(fast[0], mean)
+    assert torch.allclose(fast[1], deviation, atol=1e-6)
 
 
 def test_channel_norm_knows_one_pixel():

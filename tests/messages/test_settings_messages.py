@@ -87,6 +87,7 @@ CASES = [
     (ObjectSettings, {"percentiles": (101.0,)}, "--percentiles: found 101.0, wanted from 0 to 100"),
     (NetworkSettings, {"order": "random"}, "order: found random, wanted serpentine or "),
     (NetworkSettings, {"local_width": -1}, "local_width: found -1, wanted >= 0 channels."),
+    (NetworkSettings, {"fine": 2}, "fine: found 2, wanted 0 or 1."),
     (NetworkSettings, {"layers": -1}, "layers: found -1, wanted >= 0."),
     (ForestSettings, {"trees": 0}, "trees: found 0, wanted >= 1."),
     (ForestSettings, {"leaf": 0}, "leaf: found 0, wanted >= 1 pixels."),
