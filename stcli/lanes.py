@@ -1,9 +1,10 @@
 """Vectors of 16 numbers as values of numba: what is written over lanes needs no luck to vectorise.
 
-``load(array, position)`` makes `Lanes` of an array's next 16 numbers, ``+ - *`` act on lanes and on
-lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become
+``load(array, position)`` makes `Lanes` of an array's next 16 numbers, ``+ - * /`` act on lanes and
+on lanes with a number, ``smaller`` chooses lane by lane, ``store`` writes them back. They become
 LLVM's ``<16 x float>`` or ``<16 x double>``, which any machine has: one AVX-512 register, two of
-AVX2, four of NEON. A product that is added becomes one fused operation where there is one.
+AVX2, four of NEON. A product that is added becomes one fused operation where there is one. Whole
+numbers can be loaded and stored.
 
 Arrays are one-dimensional and contiguous; positions are not checked.
 """
@@ -34,6 +35,8 @@ _READ_SOON = (0, 3, 1)
 _ROUND = 12582912.0
 #: The same number's bits.
 _ROUND_BITS = 0x4B400000
+#: As these, for float64 and an int64: 1.5 * 2^52.
+_WHOLE, _WHOLE_BITS = 1.5 * 2.0**52, 0x4338000000000000
 
 
 class Lanes(types.Type):
@@ -87,6 +90,27 @@ def store_bytes(typing, array, position, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def unequal(typing, left, right, position, but):  # type: ignore[no-untyped-def]
+    """Tell in which of 16 places two arrays of uint8 differ, the left one's `but` passed over.
+
+    The places are bits of an int64, the first the lowest.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
+        read = []
+        for kind, array in zip((left, right), arguments[:2], strict=True):
+            data = context.make_array(kind)(context, builder, array).data
+            place = builder.bitcast(builder.gep(data, [arguments[2]]), bytes_.as_pointer())
+            read.append(builder.load(place, align=1))
+        passed = builder.icmp_unsigned("!=", read[0], _spread(builder, arguments[3]))
+        flags = builder.and_(passed, builder.icmp_unsigned("!=", *read))
+        return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+
+    return types.int64(left, right, types.intp, types.uint8), code
+
+
+@_instruction
 def smaller(typing, left, right, yes, no):  # type: ignore[no-untyped-def]
     """Return `yes` in the lanes where ``left < right``, `no` in the others."""
 
@@ -108,6 +132,17 @@ def splat(typing, number):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def repeat(typing, array, position):  # type: ignore[no-untyped-def]
+    """Return an array's number at a position in all lanes."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return _spread(builder, builder.load(builder.gep(data, [arguments[1]])))
+
+    return Lanes(array.dtype)(array, types.intp), code
+
+
+@_instruction
 def total(typing, lanes):  # type: ignore[no-untyped-def]
     """Return the sum of all lanes, by halves."""
 
@@ -121,6 +156,26 @@ def total(typing, lanes):  # type: ignore[no-untyped-def]
         return builder.call(function, [zero, arguments[0]], fastmath=("reassoc",))
 
     return lanes.dtype(lanes), code
+
+
+@_instruction
+def whole_total(typing, array, position, unit):  # type: ignore[no-untyped-def]
+    """Return the sum of 16 float32 numbers times a float64 `unit`, each cut to a whole, as int64.
+
+    Products below 2^51.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        double = ir.VectorType(ir.DoubleType(), WIDTH)
+        read = _read(builder, array, _place(context, builder, array, *arguments[:2]))
+        products = builder.fmul(builder.fpext(read, double), _spread(builder, arguments[2]))
+        cut = _call(builder, f"llvm.trunc.v{WIDTH}f64", double, products)
+        wide = ir.VectorType(ir.IntType(64), WIDTH)
+        bits = builder.bitcast(builder.fadd(cut, _all(double, _WHOLE)), wide)
+        wholes = builder.sub(bits, _all(wide, _WHOLE_BITS))
+        return _call(builder, f"llvm.vector.reduce.add.v{WIDTH}i64", wide.element, wholes)
+
+    return types.int64(array, types.intp, types.float64), code
 
 
 @_instruction
@@ -216,10 +271,20 @@ def _operation(symbol: Callable[..., Any], instruction: str) -> None:
 _operation(operator.add, "fadd")
 _operation(operator.sub, "fsub")
 _operation(operator.mul, "fmul")
+_operation(operator.truediv, "fdiv")
+
+
+def _call(builder: Any, name: str, result: Any, argument: Any) -> Any:
+    """Call one of LLVM's own functions of one argument."""
+    insert: Any = cgutils.get_or_insert_function
+    function = insert(builder.module, ir.FunctionType(result, [argument.type]), name)
+    return builder.call(function, [argument])
 
 
 def _vector(dtype: Any) -> ir.VectorType:
-    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
+    if isinstance(dtype, types.Float):
+        return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
+    return ir.VectorType(ir.IntType(dtype.bitwidth), WIDTH)
 
 
 def _all(vector: ir.VectorType, value: float) -> ir.Constant:

@@ -12,12 +12,15 @@ from stcli.lanes import (
     exp2_each,
     load,
     prefetch,
+    repeat,
     smaller,
     splat,
     store,
     store_bytes,
     total,
     transpose,
+    unequal,
+    whole_total,
 )
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -26,7 +29,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @njit
 def arithmetic(x, y, out):
     a, b = load(x, 3), load(y, 0)
-    store(out, 1, (a + b) * 2.0 - a * b + splat(x[0]))
+    store(out, 1, (a + b) * 2.0 - a * b + splat(x[0]) - repeat(x, 2))
 
 
 @njit
@@ -66,7 +69,7 @@ def test_operators_read_and_write_where_they_are_told(dtype):
     out = np.full(WIDTH + 2, 77, dtype=dtype)
     arithmetic(x, y, out)
     a = x[3 : 3 + WIDTH]
-    assert np.allclose(out[1:-1], (a + y) * 2 - a * y + x[0], rtol=1e-6)
+    assert np.allclose(out[1:-1], (a + y) * 2 - a * y + x[0] - x[2], rtol=1e-6)
     assert out[0] == out[-1] == 77
 
 
@@ -126,6 +129,56 @@ def test_a_square_is_transposed_and_nothing_beside_it_is_touched(dtype):
     wanted = np.zeros_like(target)
     wanted[2:, 4 : 4 + WIDTH] = source[1:, 5 : 5 + WIDTH].T
     assert (target == wanted).all()
+
+
+@njit
+def quotient(x, y, out):
+    store(out, 0, load(x, 0) / load(y, 0) / 3.0)
+
+
+@DTYPES
+def test_a_quotient_is_numpys(dtype):
+    x, y = np.random.default_rng(2).uniform(1, 2, (2, WIDTH)).astype(dtype)
+    out = np.empty_like(x)
+    quotient(x, y, out)
+    assert np.array_equal(out, x / y / dtype(3))
+
+
+@njit
+def copied(source, target):
+    store(target, 2, load(source, 1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_whole_numbers_are_copied(dtype):
+    source, target = np.arange(WIDTH + 1, dtype=dtype), np.zeros(WIDTH + 4, dtype=dtype)
+    copied(source, target)
+    assert target.tolist() == [0, 0, *range(1, WIDTH + 1), 0, 0]
+
+
+@njit
+def differing(left, right, but):
+    return unequal(left, right, 3, but)
+
+
+def test_places_that_differ_are_bits():
+    rng = np.random.default_rng(3)
+    left, right = rng.integers(0, 3, (2, WIDTH + 5)).astype(np.uint8)
+    wanted = (left != right) & (left != 2)
+    bits = [differing(left, right, np.uint8(2)) >> place & 1 for place in range(64)]
+    assert bits == [*wanted[3 : 3 + WIDTH], *[0] * (64 - WIDTH)]
+
+
+@njit
+def wholes(x, unit):
+    return whole_total(x, 2, unit)
+
+
+@pytest.mark.parametrize("unit", [2.0**34, 1.0, 1000.0])
+def test_a_total_of_wholes_cuts_each_and_is_exact(unit):
+    x = np.random.default_rng(4).uniform(-8192, 8192, WIDTH + 2).astype(np.float32)
+    x[3:8] = 0.3, -0.7, 1e-12, 8192, -8192
+    assert wholes(x, unit) == sum(int(float(v) * unit) for v in x[2:])
 
 
 @njit

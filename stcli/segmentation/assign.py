@@ -16,15 +16,44 @@ centre finds itself.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 from numpy import empty as room
-from numpy import float32, float64, inf, int64, isnan, uint8, uint64
+from numpy import float32, float64, inf, int64, uint8
+from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, smaller, splat, store, store_bytes
+from stcli.lanes import (
+    WIDTH,
+    load,
+    prefetch,
+    repeat,
+    smaller,
+    splat,
+    store,
+    store_bytes,
+    unequal,
+    whole_total,
+)
 from stcli.segmentation.cells import NONE, OPTIONS
 
-#: First value of a centre that is not there: its distance is never the smallest.
+#: Distance of a centre that is not there: never the smallest.
 _NOWHERE = float32(1e18)
+#: Numbers of the nine centres around sixteen cells.
+_ROW = 9 * WIDTH
+
+
+def nowhere(rows: int, cols: int, bands: int) -> NDArray[np.float32]:
+    """Make centres that are not there yet, a plane for each of their numbers.
+
+    Returns
+    -------
+    ndarray of float32 (band + 3, row, col)
+        Planes of the bands, then of row and column in the centre's own cell, then of 0 for a
+        centre that is there. They have a rim of one cell, and whole vectors of columns.
+    """
+    centres = np.zeros((bands + 3, rows + 2, -(-cols // WIDTH) * WIDTH + 2), dtype=np.float32)
+    centres[-1] = _NOWHERE
+    return centres
 
 
 @njit(**OPTIONS)
@@ -34,34 +63,32 @@ def start(pixels, place, unit, first, last, choice, totals):  # type: ignore[no-
     `totals` is int64 (row + 2, col, band + 3), its second row that of `first`: bands in units of
     ``1 / unit``, then rows and columns in the centre's own cell, then how many.
     """
-    lanes, bands = choice.shape[2], totals.shape[2] - 3
+    cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3
+    flat = pixels.reshape(-1)
     totals[:] = 0
     for row in range(first, last):
-        at = row - first + 1
-        for col in range(choice.shape[1]):
-            cell = pixels[row, col]
+        for col in range(cols):
+            sums = totals[row - first + 1, col]
             for band in range(bands):
+                at = ((row * cols + col) * bands + band) * lanes
                 total = int64(0)
-                for lane in range(lanes):
-                    total += int64(float64(cell[band * lanes + lane]) * unit)
-                totals[at, col, band] = total
+                for lane in range(0, lanes, WIDTH):
+                    total += whole_total(flat, at + lane, unit)
+                sums[band] = total
             down, across, count = int64(0), int64(0), int64(0)
             for lane in range(lanes):
                 valid = int64(choice[row, col, lane] != NONE)
                 down += valid * int64(place[lane])
                 across += valid * int64(place[lanes + lane])
                 count += valid
-            totals[at, col, bands] = down
-            totals[at, col, bands + 1] = across
-            totals[at, col, bands + 2] = count
+            sums[bands], sums[bands + 1], sums[bands + 2] = down, across, count
 
 
 @njit(**OPTIONS)
 def move(totals, touched, unit, first, last, centres, moved):  # type: ignore[no-untyped-def]
     """Move centres to the mean of their pixels; a centre without pixels stays.
 
-    `centres` is float32 (row, col, band + 2), the last two row and column in the centre's own
-    cell, NaN for none yet; `moved` says which differ from before.
+    `centres` are as `nowhere` makes them; `moved` says which differ from before.
     """
     bands = totals.shape[2] - 3
     for row in range(first, last):
@@ -71,18 +98,20 @@ def move(totals, touched, unit, first, last, centres, moved):  # type: ignore[no
             if not touched[row, col] or count == 0.0:
                 continue
             touched[row, col] = False
+            moved[row, col] = centres[bands + 2, row + 1, col + 1] > 0
+            centres[bands + 2, row + 1, col + 1] = 0
             for j in range(bands + 2):
                 total = float64(totals[at, col, j]) / (unit if j < bands else 1.0)
                 mean = float32(total / count)
-                if mean != centres[row, col, j]:
-                    centres[row, col, j] = mean
+                if mean != centres[j, row + 1, col + 1]:
+                    centres[j, row + 1, col + 1] = mean
                     moved[row, col] = True
 
 
 @njit(**OPTIONS)
 def adapt(spread, least, first, last, factor, moved):  # type: ignore[no-untyped-def]
     """Weigh a centre's spectral distances by the largest among its pixels, `least` or more."""
-    rows, cols = factor.shape
+    rows, cols = moved.shape
     for row in range(first, last):
         for col in range(cols):
             largest = least
@@ -91,8 +120,8 @@ def adapt(spread, least, first, last, factor, moved):  # type: ignore[no-untyped
                 if 0 <= r < rows and 0 <= c < cols:
                     largest = max(largest, spread[r, c, k])
             weight = float32(1.0) / largest
-            if weight != factor[row, col]:
-                factor[row, col] = weight
+            if weight != factor[row + 1, col + 1]:
+                factor[row + 1, col + 1] = weight
                 moved[row, col] = True
 
 
@@ -114,25 +143,31 @@ def assign(  # type: ignore[no-untyped-def]
     """Give each valid pixel to the nearest of the nine centres around its cell.
 
     On a tie the first in row order. `numbers` are the step, the weight of position and the unit;
-    `touched` says which totals changed; `spread` is float32 (row, col, 9), the largest spectral
-    distance to each centre, where adaptive.
+    `touched` says which totals changed; `factor` is a plane as those of `centres`; `spread` is
+    float32 (row, col, 9), the largest spectral distance to each centre, where adaptive.
     """
     step, weight, unit = numbers
     cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3
-    own, near = room(bands + 2, dtype=float32), room((9, bands + 5), dtype=float32)
+    own, near = room(bands + 2, dtype=float32), room((bands + 5) * _ROW, dtype=float32)
     local = room((bands + 2) * WIDTH, dtype=float32)
-    which, differs = room(lanes, dtype=uint8), room(lanes, dtype=uint8)
+    which = room(lanes, dtype=uint8)
     changed = room(lanes, dtype=int64)
     far = room(lanes if len(adaptive) else 0, dtype=float32)
     away, sums, marks = _away(cols, step), totals.ravel(), touched.ravel()
+    stock, planes = pixels.reshape(-1), (centres.reshape(-1), factor.reshape(-1))
     for row in range(first, last):
         for col in range(cols):
-            if isnan(centres[row, col, bands]) or not _around(moved, row, col):
+            if col % WIDTH == 0:
+                shape = bands, centres.shape[1] * centres.shape[2], centres.shape[2]
+                _gather(adaptive, planes, shape, (row, col), (step, weight), near)
+            if centres[bands + 2, row + 1, col + 1] > 0 or not _around(moved, row, col):
                 continue
-            _gather(adaptive, centres, factor, row, col, (step, weight), own, near)
+            for j in range(bands + 2):
+                own[j] = centres[j, row + 1, col + 1]
             cell, chosen = pixels[row, col], choice[row, col]
-            _nearest(adaptive, cell, place, own, near, local, which, far)
-            many = _differing(chosen, which, differs, changed)
+            at = (row * cols + col) * cell.size
+            _nearest(adaptive, (stock, at), place, own, (near, col % WIDTH), local, which, far)
+            many = _differing(chosen, which, changed)
             if many:
                 at = row * cols + col, (first - 1) * cols
                 _carry(cell, place, changed[:many], (chosen, which), unit, at, away, sums, marks)
@@ -151,71 +186,67 @@ def _away(cols, step):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _gather(  # type: ignore[no-untyped-def]
-    adaptive, centres, factor, row, col, numbers, own, near
-):
-    """Put down what the distances to the nine centres around a cell are made of.
+def _gather(adaptive, planes, shape, corner, numbers, near):  # type: ignore[no-untyped-def]
+    """Put down what distances to the nine centres around sixteen cells of a row are made of.
 
-    With g the gap from the cell's own centre to another, a row of `near` is -2 g of each band and
-    of row and column, these two times the weight of position; then the squares of g, spectral and
-    positional; then the centre's factor. Where not adaptive all squares are in the first.
+    With g the gap from a cell's own centre to another, a row of `near` is, for each of the nine
+    and each of the cells, -2 g of a band or of row or column, these two times the weight of
+    position; then the squares of g, spectral and positional; then the centre's factor. Where not
+    adaptive all squares are in the first.
     """
-    step, weight = numbers
-    bands = centres.shape[2] - 2
-    for j in range(bands + 2):
-        own[j] = centres[row, col, j]
+    (centres, factor), (bands, plane, width), (step, weight) = planes, shape, numbers
+    home = (corner[0] + 1) * width + corner[1] + 1
     for k in range(9):
-        r, c = row + k // 3 - 1, col + k % 3 - 1
-        inside = 0 <= r < centres.shape[0] and 0 <= c < centres.shape[1]
-        if not inside or isnan(centres[r, c, bands]):
-            for j in range(bands + 5):
-                near[k, j] = float32(0.0)
-            near[k, bands + 2 + len(adaptive)] = _NOWHERE
-            continue
-        spectral, position = float32(0.0), float32(0.0)
-        for j in range(bands):
-            gap = centres[r, c, j] - own[j]
-            near[k, j] = float32(-2.0) * gap
-            spectral += gap * gap
-        for axis, away in enumerate((k // 3 - 1, k % 3 - 1)):
-            gap = centres[r, c, bands + axis] + float32(away * step) - own[bands + axis]
-            near[k, bands + axis] = float32(-2.0) * gap * weight
-            position += gap * gap
-        near[k, bands + 2] = spectral
-        near[k, bands + 3] = position * weight
+        down, across = k // 3 - 1, k % 3 - 1
+        there = home + down * width + across
+        position = load(centres, (bands + 2) * plane + there)
+        for axis, away in ((0, down), (1, across)):
+            at = (bands + axis) * plane
+            gap = load(centres, at + there) + float32(away * step) - load(centres, at + home)
+            weighed = gap * weight
+            store(near, (bands + axis) * _ROW + k * WIDTH, weighed * float32(-2.0))
+            position = position + weighed * gap
+        squares = splat(float32(0.0)) if len(adaptive) else position
+        for band in range(bands):
+            gap = load(centres, band * plane + there) - load(centres, band * plane + home)
+            store(near, band * _ROW + k * WIDTH, gap * float32(-2.0))
+            squares = squares + gap * gap
+        store(near, (bands + 2) * _ROW + k * WIDTH, squares)
         if len(adaptive):
-            near[k, bands + 4] = factor[r, c]
-        else:
-            near[k, bands + 2] += near[k, bands + 3]
+            store(near, (bands + 3) * _ROW + k * WIDTH, position)
+            store(near, (bands + 4) * _ROW + k * WIDTH, load(factor, there))
 
 
 @njit(**OPTIONS)
 def _nearest(  # type: ignore[no-untyped-def]
-    adaptive, cell, place, own, near, local, which, far
+    adaptive, cell, place, own, around, local, which, far
 ):
     """Find the nearest of nine centres for the pixels of a cell, sixteen at a time.
 
     With x a pixel and g a centre, both less the cell's own centre, |x - g|² = |x|² - 2 x·g + |g|².
-    The first part is the same for all nine and left out, where not adaptive.
+    The first part is the same for all nine and left out, where not adaptive. `cell` is where its
+    pixels lie; those of the next cell are asked for.
     """
-    lanes, bands = which.size, near.shape[1] - 5
+    (pixels, at), (lanes, bands) = cell, (which.size, own.size - 2)
     for lane in range(0, lanes, WIDTH):
         square = splat(float32(0.0))
         for band in range(bands):
-            x = load(cell, band * lanes + lane) - own[band]
+            here = at + band * lanes + lane
+            prefetch(pixels, here + bands * lanes)
+            x = load(pixels, here) - own[band]
             store(local, band * WIDTH, x)
             square = square + x * x
         for axis in range(2):
             x = load(place, axis * lanes + lane) - own[bands + axis]
             store(local, (bands + axis) * WIDTH, x)
         best, chosen, widest = splat(float32(inf)), splat(float32(0.0)), square
-        a, b, c, d, e = _five(adaptive, local, near, square)
+        a, b, c, d, e = _five(adaptive, local, around, square)
         best, chosen, widest = _closer(adaptive, a, float32(0), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, b, float32(1), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, c, float32(2), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, d, float32(3), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, e, float32(4), best, chosen, widest)
-        a, b, c, d = _four(adaptive, local, near, square)
+        a, b, c, d = _four(adaptive, local, around, square)
         best, chosen, widest = _closer(adaptive, a, float32(5), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, b, float32(6), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, c, float32(7), best, chosen, widest)
@@ -226,49 +257,56 @@ def _nearest(  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always", **OPTIONS)
-def _five(adaptive, local, near, square):  # type: ignore[no-untyped-def]
+def _five(adaptive, local, around, square):  # type: ignore[no-untyped-def]
     """Distances of sixteen pixels from the first five centres, and their spectral parts."""
-    bands = near.shape[1] - 5
-    at = bands + 2
-    a, b, c = splat(near[0, at]), splat(near[1, at]), splat(near[2, at])
-    d, e = splat(near[3, at]), splat(near[4, at])
-    for j in range(bands if len(adaptive) else at):
-        x = load(local, j * WIDTH)
-        a, b, c = a + x * near[0, j], b + x * near[1, j], c + x * near[2, j]
-        d, e = d + x * near[3, j], e + x * near[4, j]
+    (near, col), count = around, local.size // WIDTH
+    bands, at = count - 2, count * _ROW + col
+    a, b, c = repeat(near, at), repeat(near, at + WIDTH), repeat(near, at + 2 * WIDTH)
+    d, e = repeat(near, at + 3 * WIDTH), repeat(near, at + 4 * WIDTH)
+    for j in range(bands if len(adaptive) else count):
+        x, at = load(local, j * WIDTH), j * _ROW + col
+        a, b = a + x * repeat(near, at), b + x * repeat(near, at + WIDTH)
+        c = c + x * repeat(near, at + 2 * WIDTH)
+        d, e = d + x * repeat(near, at + 3 * WIDTH), e + x * repeat(near, at + 4 * WIDTH)
     p, q, r, s, t = a, b, c, d, e
     if len(adaptive):
-        x, y = load(local, bands * WIDTH), load(local, (bands + 1) * WIDTH)
+        at = bands * _ROW + col
         p, q, r = _part(a, square), _part(b, square), _part(c, square)
         s, t = _part(d, square), _part(e, square)
-        a, b, c = _whole(p, x, y, near[0]), _whole(q, x, y, near[1]), _whole(r, x, y, near[2])
-        d, e = _whole(s, x, y, near[3]), _whole(t, x, y, near[4])
+        a, b = _whole(p, local, near, bands, at), _whole(q, local, near, bands, at + WIDTH)
+        c = _whole(r, local, near, bands, at + 2 * WIDTH)
+        d = _whole(s, local, near, bands, at + 3 * WIDTH)
+        e = _whole(t, local, near, bands, at + 4 * WIDTH)
     return (a, p), (b, q), (c, r), (d, s), (e, t)
 
 
 @njit(inline="always", **OPTIONS)
-def _four(adaptive, local, near, square):  # type: ignore[no-untyped-def]
+def _four(adaptive, local, around, square):  # type: ignore[no-untyped-def]
     """As `_five`, from the last four centres."""
-    bands = near.shape[1] - 5
-    at = bands + 2
-    a, b, c, d = splat(near[5, at]), splat(near[6, at]), splat(near[7, at]), splat(near[8, at])
-    for j in range(bands if len(adaptive) else at):
-        x = load(local, j * WIDTH)
-        a, b = a + x * near[5, j], b + x * near[6, j]
-        c, d = c + x * near[7, j], d + x * near[8, j]
+    (near, col), count = around, local.size // WIDTH
+    bands, at = count - 2, count * _ROW + col + 5 * WIDTH
+    a, b = repeat(near, at), repeat(near, at + WIDTH)
+    c, d = repeat(near, at + 2 * WIDTH), repeat(near, at + 3 * WIDTH)
+    for j in range(bands if len(adaptive) else count):
+        x, at = load(local, j * WIDTH), j * _ROW + col + 5 * WIDTH
+        a, b = a + x * repeat(near, at), b + x * repeat(near, at + WIDTH)
+        c, d = c + x * repeat(near, at + 2 * WIDTH), d + x * repeat(near, at + 3 * WIDTH)
     p, q, r, s = a, b, c, d
     if len(adaptive):
-        x, y = load(local, bands * WIDTH), load(local, (bands + 1) * WIDTH)
+        at = bands * _ROW + col + 5 * WIDTH
         p, q, r, s = _part(a, square), _part(b, square), _part(c, square), _part(d, square)
-        a, b = _whole(p, x, y, near[5]), _whole(q, x, y, near[6])
-        c, d = _whole(r, x, y, near[7]), _whole(s, x, y, near[8])
+        a, b = _whole(p, local, near, bands, at), _whole(q, local, near, bands, at + WIDTH)
+        c = _whole(r, local, near, bands, at + 2 * WIDTH)
+        d = _whole(s, local, near, bands, at + 3 * WIDTH)
     return (a, p), (b, q), (c, r), (d, s)
 
 
 @njit(inline="always", **OPTIONS)
-def _whole(spectral, row, col, near):  # type: ignore[no-untyped-def]
-    """Weigh a spectral part and add the position's."""
-    return spectral * near[-1] + near[-2] + row * near[-5] + col * near[-4]
+def _whole(spectral, local, near, bands, at):  # type: ignore[no-untyped-def]
+    """Weigh a spectral part and add the position's; a centre's row offset lies at `at`."""
+    row, col = load(local, bands * WIDTH), load(local, (bands + 1) * WIDTH)
+    whole = spectral * repeat(near, at + 4 * _ROW) + repeat(near, at + 3 * _ROW)
+    return whole + row * repeat(near, at) + col * repeat(near, at + _ROW)
 
 
 @njit(inline="always", **OPTIONS)
@@ -289,16 +327,15 @@ def _part(spectral, square):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _differing(choice, which, differs, changed):  # type: ignore[no-untyped-def]
+def _differing(choice, which, changed):  # type: ignore[no-untyped-def]
     """List the valid pixels whose choice is another one now; return how many."""
-    for lane in range(choice.size):
-        differs[lane] = (choice[lane] != NONE) & (choice[lane] != which[lane])
-    words, many = differs.view(uint64), 0
-    for word in range(words.size):
-        if words[word]:
-            for lane in range(8 * word, 8 * word + 8):
-                changed[many] = lane
-                many += differs[lane]
+    many = 0
+    for first in range(0, choice.size, WIDTH):
+        places = unequal(choice, which, first, NONE)
+        if places:
+            for lane in range(WIDTH):
+                changed[many] = first + lane
+                many += places >> lane & 1
     return many
 
 

@@ -2,7 +2,7 @@
 
 All pixels of a lattice cell share the nine centres that they may choose, so a cell is the unit of
 work. Its S x S pixels lie band after band, row by row, and each band is padded to a multiple of
-`LANES` pixels, so that the loops over pixels are whole vector instructions.
+`WIDTH` pixels, so that the loops over pixels are whole vector instructions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stcli.lanes import WIDTH, load, smaller, splat, store
 from stcli.segmentation.kept import Kept
 from stcli.settings import BandScaling
 
-#: Pixels that a vector instruction takes at most.
-LANES = 16
 #: Choice of a pixel that is not valid.
 NONE = np.uint8(255)
+#: Choice of a pixel that has its own cell's centre.
+_OWN = np.uint8(4)
 #: Scaled bands are held within 2 to this power, so that their sums fit fixed-point numbers.
 LIMIT_BITS = 13
 _LIMIT = np.float32(2.0**LIMIT_BITS)
@@ -58,7 +59,7 @@ class Layout:
     @property
     def lanes(self) -> int:
         """Pixels of a packed cell, padding counted."""
-        return -(-(self.step**2) // LANES) * LANES
+        return -(-(self.step**2) // WIDTH) * WIDTH
 
     def place(self) -> NDArray[np.float32]:
         """Row and column of each lane in its cell, (2, lane); 0 for padding."""
@@ -109,56 +110,87 @@ def pack(
 
 @njit(**OPTIONS)
 def _pack(values, valid, scaling, corner, step, pixels, choice):  # type: ignore[no-untyped-def]
-    """Scale a strip's rows one by one and cut them into its cells."""
+    """Scale a strip, a band of a row of cells after the other, and cut it into its cells."""
     bands, height, width = values.shape
-    lanes = choice.shape[2]
-    line = np.empty(width, dtype=np.float32)
+    lanes, flat, chosen = choice.shape[2], pixels.reshape(-1), choice.reshape(-1)
+    lines = np.empty((step, width + WIDTH), dtype=np.float32)
+    marks = np.empty((step, width + WIDTH), dtype=np.uint8)
+    there = np.empty((step, width), dtype=np.float32)
     for cell_row in range(choice.shape[0]):
         top = cell_row * step - corner[0]
-        whole_rows = top >= 0 and top + step <= height
-        for cell_col in range(choice.shape[1]):
-            left = cell_col * step - corner[1]
-            choice[cell_row, cell_col] = NONE
-            if not (whole_rows and left >= 0 and left + step <= width):
-                pixels[cell_row, cell_col] = np.float32(0.0)
-            for band in range(bands):
-                for lane in range(step * step, lanes):
-                    pixels[cell_row, cell_col, band * lanes + lane] = np.float32(0.0)
+        rows = max(top, 0), min(top + step, height)
+        for row in range(*rows):
+            for col in range(width):
+                there[row - top, col] = valid[row, col]
+                marks[row - top, col] = _OWN if valid[row, col] else NONE
+        seen = rows[0] - top, rows[1] - top
+        first = cell_row * choice.shape[1]
+        _cut(marks, seen, corner[1], (width, choice.shape[1]), chosen, (first * lanes, lanes), NONE)
         for band in range(bands):
-            for row in range(max(top, 0), min(top + step, height)):
-                _scale(values[band, row], valid[row], scaling[0][band], scaling[1][band], line)
-                start = band * lanes + (row - top) * step
-                _cut(line, corner[1], step, start, pixels[cell_row])
-        for row in range(max(top, 0), min(top + step, height)):
-            start = (row - top) * step
-            for cell_col in range(choice.shape[1]):
-                left = cell_col * step - corner[1]
-                for col in range(max(left, 0), min(left + step, width)):
-                    if valid[row, col]:
-                        choice[cell_row, cell_col, start + col - left] = 4
+            low, span = scaling[0][band], scaling[1][band]
+            for row in range(*rows):
+                _scale(values[band, row], there[row - top], low, span, lines[row - top])
+            place = (first * bands + band) * lanes, bands * lanes
+            _cut(lines, seen, corner[1], (width, choice.shape[1]), flat, place, np.float32(0.0))
 
 
 @njit(**OPTIONS)
-def _scale(values, valid, low, span, line):  # type: ignore[no-untyped-def]
-    """Scale a row and hold it within limits; 0 where not valid."""
-    for col in range(values.size):
+def _scale(values, there, low, span, line):  # type: ignore[no-untyped-def]
+    """Scale a row and hold it within limits; 0 where `there` is not above 0."""
+    nothing, limit = splat(np.float32(0.0)), splat(_LIMIT)
+    least, whole = splat(-_LIMIT), values.size // WIDTH * WIDTH
+    for col in range(0, whole, WIDTH):
+        x = (load(values, col) - low) / span
+        x = smaller(least, x, x, least)
+        x = smaller(x, limit, x, limit)
+        store(line, col, smaller(nothing, load(there, col), x, nothing))
+    for col in range(whole, values.size):
         x = (values[col] - low) / span
         x = x if x > -_LIMIT else -_LIMIT
         x = x if x < _LIMIT else _LIMIT
-        line[col] = x if valid[col] else np.float32(0.0)
+        line[col] = x if there[col] > 0 else np.float32(0.0)
 
 
 @njit(**OPTIONS)
-def _cut(line, corner, step, start, pixels):  # type: ignore[no-untyped-def]
-    """Cut a row of one band into cells."""
-    for cell_col in range(pixels.shape[0]):
-        left = cell_col * step - corner
-        if left >= 0 and left + step <= line.size:
-            for col in range(step):
-                pixels[cell_col, start + col] = line[left + col]
+def _cut(lines, rows, corner, counts, target, place, rest):  # type: ignore[no-untyped-def]
+    """Cut a row of cells out of lines of pixels; `rest` where no pixel is.
+
+    `rows` are the first of the lines that are there and the one after the last; `counts` the
+    columns of pixels and of cells; `place` where the first cell's go, and how far each is from the
+    next.
+    """
+    step, (width, cols) = lines.shape[0], counts
+    lanes = (step * step + WIDTH - 1) // WIDTH * WIDTH
+    for cell_col in range(cols):
+        left, base = cell_col * step - corner, place[0] + cell_col * place[1]
+        if rows[1] - rows[0] == step and left >= 0 and left + step <= width:
+            _cut_whole(lines, left, target, base, lanes)
+            for lane in range(step * step, lanes):
+                target[base + lane] = rest
+            continue
+        for lane in range(lanes):
+            target[base + lane] = rest
+        for row in range(*rows):
+            for col in range(max(left, 0), min(left + step, width)):
+                target[base + row * step + col - left] = lines[row, col]
+
+
+@njit(**OPTIONS)
+def _cut_whole(lines, left, target, base, lanes):  # type: ignore[no-untyped-def]
+    """Cut a cell out of lines of pixels.
+
+    Rows are copied by whole vectors, whose rest the next row overwrites, or what comes after.
+    """
+    flat, step = lines.reshape(-1), lines.shape[0]
+    wide = (step + WIDTH - 1) // WIDTH * WIDTH
+    for row in range(step):
+        source, start = row * lines.shape[1] + left, row * step
+        if start + wide <= lanes:
+            for col in range(0, step, WIDTH):
+                store(target, base + start + col, load(flat, source + col))
         else:
-            for col in range(max(left, 0), min(left + step, line.size)):
-                pixels[cell_col, start + col - left] = line[col]
+            for col in range(step):
+                target[base + start + col] = flat[source + col]
 
 
 @njit(**OPTIONS)

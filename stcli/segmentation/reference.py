@@ -61,13 +61,12 @@ def reference(block: Block, scaling: BandScaling, settings: SlicSettings) -> NDA
                 offset = ((cell - home) * np.float32(step)).astype(np.float32)
                 gap[bands:] = centres[bands:][(slice(None), *near)] + offset
                 gap[bands:] -= centres[bands:][(slice(None), *here)]
-                spectral, position = np.zeros_like(best), np.zeros_like(best)
-                for part in gap[:bands]:
-                    spectral += part * part
+                position = np.zeros_like(best)
                 for part in gap[bands:]:
-                    position += part * part
-                position *= weight
-                distance = spectral if adaptive else spectral + position
+                    position = fused(part * weight, part, position)
+                distance = np.zeros_like(best) if adaptive else position
+                for part in gap[:bands]:
+                    distance = fused(part, part, distance)
                 for part, other in zip(gap[:bands], local, strict=False):
                     distance = fused(np.float32(-2) * part, other, distance)
                 spectral = np.maximum(distance + square, np.float32(0))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.segmentation.assign import adapt, assign, move, start
+from stcli.segmentation.assign import adapt, assign, move, nowhere, start
 from stcli.segmentation.cells import LIMIT_BITS, Layout, empty, pack, unpack
 from stcli.segmentation.connectivity import REACH, connect
 from stcli.segmentation.kept import beyond
@@ -118,7 +118,7 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
     around = [min(side, 2 * halo(settings) + settings.step) for side in shape]
     padded = math.prod((side + 2 * settings.step) / side for side in around)
     cell, lanes = settings.step**2, Layout((1, 1), (0, 0), settings.step).lanes
-    of_cell = 8 * (bands + 3) + 4 * (bands + 2) + 2 + (40 if settings.compactness == "auto" else 0)
+    of_cell = 8 * (bands + 3) + 4 * (bands + 3) + 2 + (40 if settings.compactness == "auto" else 0)
     pixels, choices = padded * 4 * bands * lanes / cell, padded * lanes / cell
     moving = pixels + choices + padded * of_cell / cell + 4 * bands
     # labels, start, stop, parent, settled, scratch
@@ -214,12 +214,12 @@ def iterate(
     (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place().ravel()
     least, weight, first = weights(settings, bands)
     adaptive, unit = settings.compactness == "auto", fixed_point(settings.step)
-    factor = np.full((rows, cols) if adaptive else (0, 0), first, dtype=np.float32)
+    centres = nowhere(rows, cols, bands)
+    factor = np.full(centres.shape[1:] if adaptive else (0, 0), first, dtype=np.float32)
     auto = (0,) * adaptive
     totals = {
         a: np.empty((b - a + 2, cols, bands + 3), dtype=np.int64) for a, b in team.parts(rows)
     }
-    centres = np.full((rows, cols, bands + 2), np.nan, dtype=np.float32)
     moved, touched = np.ones((2, rows, cols), dtype=np.bool_)
     spread = np.zeros((rows, cols, 9) if adaptive else (0, 0, 0), dtype=np.float32)
     numbers = settings.step, weight, unit
