@@ -235,7 +235,8 @@ def test_a_raster_and_json_do_not_share_stdout(scene):
 
 
 def test_assumed_crs_lets_a_raster_without_one_be_trained_on(box, tmp_path):
-    words = train(str(box / "nocrs.tif"), model=tmp_path / "new", more="--assume-crs EPSG:32618 --algorithm forest")
+    more = "--assume-crs EPSG:32618 --algorithm forest"
+    words = train(str(box / "nocrs.tif"), model=tmp_path / "new", more=more)
     labels = good(*words.split(), "--size", 25, "-q", "--json").json["card"]["data"]
     assert sum(labels["labelled_pixels"].values()) > 100
 
