@@ -31,6 +31,8 @@ from stcli.settings import BandScaling, SlicSettings
 
 #: Compactness of the first round and at least, where each superpixel finds its own.
 AUTO_START, AUTO_LEAST = 0.1, 0.01
+#: Centres that are moved by several threads at least: fewer take less than a thread to wake.
+_MANY = 30_000
 
 
 @dataclass(frozen=True)
@@ -236,12 +238,13 @@ def iterate(
         if adaptive:
             adapt(spread, least, a, b, factor, moved)
 
+    share = team.over if rows * cols >= _MANY else team.alone
     team.over(rows, begin)
-    team.over(rows, lambda a, b: move(totals[a], touched, unit, a, b, centres, moved))
+    share(rows, lambda a, b: move(totals[a], touched, unit, a, b, centres, moved))
     for _ in range(settings.iterations):
         team.over(rows, half)
         _take_over(list(totals.values()))
-        team.over(rows, other)
+        share(rows, other)
 
 
 def _take_over(totals: list[NDArray[np.int64]]) -> None:
