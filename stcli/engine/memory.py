@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import re
 import threading
@@ -53,7 +54,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a verb needs, in bytes, as its workflow states it.
+    """What a verb needs, in bytes, as its workflow states it; and what its time goes into.
 
     Attributes
     ----------
@@ -67,6 +68,8 @@ class Cost:
         Bytes that torch holds for a tile in flight: a network's window.
     writer : int
         Bytes of the drivers' buffers while outputs are finished.
+    toil : float
+        Time of a core's pixel over that of a pixel read.
     """
 
     read_pixel: int
@@ -75,6 +78,7 @@ class Cost:
     once: int = 0
     torch: int = 0
     writer: int = 0
+    toil: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,8 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
     """Choose tile size and workers so that the predicted memory fits.
 
     A tile size of the settings is rounded up to the grid's alignment. Without one, the size that
-    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile; or
-    a smaller one that takes as good as no longer.
+    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile, its
+    core's weighed by the toil; or a smaller one that takes as good as no longer.
 
     Raises
     ------
@@ -162,7 +166,7 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
         workers = _fitting(grid, cost, place)
         if not workers:
             _refuse(grid, cost, replace(place, jobs=1), min(_candidates(grid)))
-        lengths = {tile: _length(grid.plan(tile), most) for tile, most in workers.items()}
+        lengths = {tile: _length(grid.plan(tile), cost, most) for tile, most in workers.items()}
         near = _NEAR * min(lengths.values())
         tile_size = min(tile for tile, length in lengths.items() if length <= near)
         jobs = workers[tile_size]
@@ -319,11 +323,13 @@ def _candidates(grid: Grid) -> list[int]:
     return sorted({aligned(size, grid.align) for size in sizes} | {least, largest})
 
 
-def _length(plan: TilePlan, jobs: int) -> int:
-    """Pixels that the busiest worker reads, tiles weighed: an estimate of the run's length."""
-    side = plan.tile_size + 2 * plan.halo
-    pixels = min(side, plan.shape[0]) * min(side, plan.shape[1])
-    return -(-len(plan) // jobs) * (pixels + _TILE)
+def _length(plan: TilePlan, cost: Cost, jobs: int) -> float:
+    """Pixels of the busiest worker, tiles and cores weighed: an estimate of the run's length."""
+    read, core = (
+        math.prod(min(side, whole) for whole in plan.shape)
+        for side in (plan.tile_size + 2 * plan.halo, plan.tile_size)
+    )
+    return -(-len(plan) // jobs) * (read + cost.toil * core + _TILE)
 
 
 def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:

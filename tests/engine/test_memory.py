@@ -169,6 +169,17 @@ def test_more_memory_gives_larger_tiles_and_less_overcompute():
     assert budgets[0].overcompute > budgets[1].overcompute
 
 
+def test_toil_in_the_core_is_shared_out():
+    """A halo as wide as this one alone makes one tile best, which leaves a worker idle."""
+    grid = Grid((1900, 1900), halo=250, align=192)
+    read, toil = (
+        budget(grid, Cost(60, toil=toil), RunSettings(None, 10**10, 2)).plan for toil in (0.0, 30.0)
+    )
+    assert len(read) == 1
+    halves = -(-len(toil) // 2) * max(t.core.width * t.core.height for t in toil)
+    assert halves < 0.75 * 1900**2
+
+
 def test_an_explicit_tile_size_is_rounded_up_to_align():
     grid = Grid((1000, 1000), align=48)
     assert budget(grid, Cost(1), RunSettings(100, 10**9, 1)).plan.tile_size == 144
