@@ -103,6 +103,11 @@ def halo(settings: SlicSettings) -> int:
     return (2 * settings.iterations + REACH) * settings.step
 
 
+#: Bytes that its compiled kernels and their compiler keep in a process: measured with an empty
+#: cache of numba; less than half of it where they are loaded from there.
+KERNELS = 160_000_000
+
+
 def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> int:
     """Bytes a pixel that `slic` holds at its peak, beside the block, from what it allocates.
 

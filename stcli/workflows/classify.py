@@ -21,7 +21,7 @@ from stcli.nn.device import compute
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -240,5 +240,6 @@ def cost(
         slic_bytes(info, model.slic) + 4 + needs.read_pixel + again[0],
         2 * outputs + needs.core_pixel + 16 + again[1],
         torch=needs.torch + again[2],
+        kernels=KERNELS,
         toil=_TOIL,
     )

@@ -21,7 +21,8 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows.job import Output, Pass, Progress, plan_pass
+from stcli.workflows.job import Output, Pass, Progress
+from stcli.workflows.passes import plan_first
 
 #: Values (pixels times bands) of the first pass's sample at most.
 SAMPLE = 1 << 21
@@ -178,7 +179,7 @@ def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) ->
     info, reach = raster.info, map_reach(settings)
     held = 3 * 8 * SAMPLE * (3 + settings.levels)
     need = cost(info, MAP_PLANES + settings.levels, reach, info.count, held)
-    return plan_pass(raster, need, run, reach)
+    return plan_first(raster, need, run, reach)
 
 
 def plan_measure(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> dict[str, Pass]:

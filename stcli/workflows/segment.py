@@ -13,7 +13,7 @@ from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
+from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
@@ -139,7 +139,7 @@ def _cells(space: LabelSpace) -> int:
 def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
     """Bytes that a tile needs, and those that count labels."""
     labels = _cells(label_space(info, settings))
-    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels)
+    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels, kernels=KERNELS)
 
 
 @dataclass(frozen=True)
