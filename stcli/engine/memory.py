@@ -199,7 +199,8 @@ def default_memory() -> int:
 def gdal_cache(allowed: int) -> int:
     """Bytes of GDAL's block cache: GDAL_CACHEMAX as GDAL reads it, or 64 MB.
 
-    Where less than sixteen times as much is allowed, it is a sixteenth of that. A number is megabytes below 100 000, else bytes; a percentage is of the machine's memory.
+    Where less than sixteen times as much is allowed, it is a sixteenth of that. A number is
+    megabytes below 100 000, else bytes; a percentage is of the machine's memory.
     """
     text = os.environ.get("GDAL_CACHEMAX", "").strip()
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):

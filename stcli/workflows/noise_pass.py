@@ -26,6 +26,9 @@ from stcli.workflows.passes import plan_first
 
 #: Values (pixels times bands) of the first pass's sample at most.
 SAMPLE = 1 << 21
+#: Bytes that compiled kernels and their compiler keep in a process: measured with an empty cache
+#: of numba; less than half of it where they are loaded from there.
+KERNELS = 160_000_000
 #: Planes of float64 that the noise map of one band holds at its peak, its levels not counted.
 MAP_PLANES = 10
 
@@ -87,7 +90,7 @@ def cost(
     grown = float(np.prod([(side + 2 * reach) / side for side in info.shape]))
     block = info.count * info.dtype.itemsize + 1
     read = 2 * block + int(np.ceil((8 * planes + 2) * grown))
-    return Cost(read, 3 * 8 * core_values, once=once, writer=writer)
+    return Cost(read, 3 * 8 * core_values, once=once, writer=writer, kernels=KERNELS)
 
 
 @dataclass(frozen=True)
