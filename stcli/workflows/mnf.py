@@ -28,9 +28,10 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import LOADED
 from stcli.workflows.noise_pass import (
-    KERNELS,
     additive,
+    compile_kernels,
     float_spec,
     float_type,
     plan_sample,
@@ -97,6 +98,7 @@ def mnf(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
+    compile_kernels()
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
         spec = _spec(info, path, count, map_settings, output)
@@ -270,5 +272,5 @@ def _cost(info: RasterInfo, out: int) -> Cost:
         2 * (info.count * info.dtype.itemsize + 1),
         8 * info.count + out * (8 + 4 * float_type(info).itemsize),
         once=32 * info.count**2,
-        kernels=KERNELS,
+        kernels=LOADED,
     )
