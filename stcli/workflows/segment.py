@@ -155,9 +155,8 @@ class SegmentStep:
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
         """Segment a block."""
-        part = Block(block, valid, where.lattice)
-        labels = slic(part, self.scaling, self.settings, self.space, self.threads)
-        return [labels[where.trim].copy()[None]]
+        part = Block(block, valid, where.lattice, where.trim)
+        return [slic(part, self.scaling, self.settings, self.space, self.threads)[None]]
 
 
 def distinct(blocks: Blocks) -> NDArray[Any]:
