@@ -25,8 +25,8 @@ _OWN = np.uint8(4)
 #: Scaled bands are held within 2 to this power, so that their sums fit fixed-point numbers.
 LIMIT_BITS = 13
 _LIMIT = np.float32(2.0**LIMIT_BITS)
-#: Rows of a block that are converted to float32 at a time.
-_STRIP = 64
+#: Rows of a block that are converted to float32 at a time: few enough to stay in a cache.
+_STRIP = 16
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
