@@ -88,7 +88,8 @@ def start(pixels, place, unit, first, last, choice, totals):  # type: ignore[no-
 def move(totals, touched, unit, rows, centres, moved):  # type: ignore[no-untyped-def]
     """Move centres to the mean of their pixels; a centre without pixels stays.
 
-    `rows` are the first of the totals', the first to do and the one after the last; `centres` are as `nowhere` makes them; `moved` says which differ from before.
+    `rows` are the first of the totals', the first to do and the one after the last; `centres` are
+    as `nowhere` makes them; `moved` says which differ from before.
     """
     (base, first, last), bands = rows, totals.shape[2] - 3
     for row in range(first, last):
@@ -143,9 +144,10 @@ def assign(  # type: ignore[no-untyped-def]
     """Give each valid pixel to the nearest of the nine centres around its cell.
 
     On a tie the first in row order. `cells` are the first row of the totals', the first row to do
-    and the one after the last, and such columns, the first a multiple of `WIDTH`; `numbers` are the step, the weight of position and the unit;
-    `touched` says which totals changed; `factor` is a plane as those of `centres`; `spread` is
-    float32 (row, col, 9), the largest spectral distance to each centre, where adaptive.
+    and the one after the last, and such columns, the first a multiple of `WIDTH`; `numbers` are
+    the step, the weight of position and the unit; `touched` says which totals changed; `factor` is
+    a plane as those of `centres`; `spread` is float32 (row, col, 9), the largest spectral distance
+    to each centre, where adaptive.
     """
     (base, first, last, left, right), (step, weight, unit) = cells, numbers
     cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3

@@ -49,7 +49,8 @@ def distinct(labels: NDArray[Any]) -> NDArray[np.int64]:
         return np.sort(number(labels)[1])
     seen = np.zeros(high - low + 1, dtype=np.bool_)
     _mark(labels, low, seen)
-    return np.flatnonzero(seen) + low
+    listed: NDArray[np.int64] = np.flatnonzero(seen) + low
+    return listed
 
 
 @njit(cache=True, nogil=True)
