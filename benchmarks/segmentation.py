@@ -13,6 +13,7 @@ build can be imported, and named as missing where it cannot. FOLDER holds `s2-ea
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import subprocess
@@ -200,7 +201,7 @@ def growth(data: Path, quick: bool) -> None:
     """
     sides = (2000, 4000) if quick else (3000, 6000, 10_000)
     rasters = [_quarters(scene(data, 4, 2000)), *([scene(data, 4, side)] for side in sides)]
-    works = [[lambda v=v, s=percentiles(v): segments(v, s) for v in each] for each in rasters]
+    works = [[functools.partial(segments, v, percentiles(v)) for v in each] for each in rasters]
     pixels = [sum(v[0].size for v in each) for each in rasters]
     best = [np.inf] * len(rasters)
     for _ in range(4):
