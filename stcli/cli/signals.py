@@ -11,7 +11,7 @@ import time
 from types import FrameType
 
 #: Seconds after a signal in which everything may still be put in order.
-LIMIT = 4.5
+LIMIT = 4.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 
@@ -63,5 +63,12 @@ def _insist(pipe: int) -> None:
     while number not in _SIGNALS:
         number = os.read(pipe, 1)[0]
     time.sleep(LIMIT)
-    print("stcli: interrupted in the middle of a step; no output was written.", file=sys.stderr)
+    told = "stcli: interrupted in the middle of a step; no output was written."
+    print(f"{_kept()}{told}", file=sys.stderr)
     leave(128 + number)
+
+
+def _kept() -> str:
+    """Say what the next run can take up; nothing is imported: the step may hold the lock."""
+    remains = sys.modules.get("stcli.workflows.remains")
+    return "" if remains is None else str(remains.told())

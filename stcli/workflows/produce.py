@@ -29,6 +29,7 @@ from stcli.errors import BudgetError, InputError, ModelError, UsageError
 from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts
 from stcli.settings import RunSettings
+from stcli.workflows import remains
 from stcli.workflows.deposit import Deposit
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
 from stcli.workflows.passes import Planned, writing
@@ -216,6 +217,7 @@ class Product:
 
     def close(self, keep: bool) -> None:
         """Let go of all outputs; see `Deposit.close`."""
+        remains.drop(self.name)
         for deposit in self.deposits:
             deposit.close(keep)
 
@@ -224,13 +226,24 @@ class Product:
         if any(deposit.journal is None for deposit in self.deposits):
             self._let_go()
             return
-        done = int(self._known().sum())
-        lasting = all(deposit.folder.lasting for deposit in self.deposits)
-        keep = bool(done) and lasting and not isinstance(error, _HOPELESS)
+        done = self._done()
+        keep = bool(done) and self._lasting and not isinstance(error, _HOPELESS)
         self.close(keep)
         if keep:
-            name = self.deposits[0].spec.path
-            logger.warning("%s: %d tiles are kept; the same command continues", name, done)
+            logger.warning("%s: %d tiles are kept; the same command continues", self.name, done)
+
+    @property
+    def name(self) -> str:
+        """Path of the first output."""
+        return self.deposits[0].spec.path
+
+    @property
+    def _lasting(self) -> bool:
+        return all(deposit.folder.lasting for deposit in self.deposits)
+
+    def _done(self) -> int:
+        """Tiles that are finished in all outputs."""
+        return int(self._known().sum())
 
     def _let_go(self) -> None:
         """Leave everything as it was found."""
@@ -255,6 +268,8 @@ class Product:
             plan = work.budget.plan.magnified(self.factor)
             header = Header(fingerprint(facts), plan, deposit.shard or (1, 1))
             deposit.begin(header)
+        if self._lasting:
+            remains.keep(self.name, self._done)
 
     def _journals(self) -> list[Any]:
         return [deposit.journal for deposit in self.deposits]
@@ -285,8 +300,7 @@ class Product:
                     done, empty = done + 1, empty + (not answer)
                     progress(step.stage, done, total)
         if done or lost:
-            name = self.deposits[0].spec.path
-            logger.warning("%s: %d of %d tiles were finished already", name, done, total)
+            logger.warning("%s: %d of %d tiles were finished already", self.name, done, total)
         if lost:
             logger.warning("%d finished tiles are damaged and are done again", lost)
         return Tally(done, empty)

@@ -34,6 +34,21 @@ Parts.save = slowly
 """
 
 
+#: Lets the last step, which makes the file, wait for a lock that it holds itself: it hears nothing.
+DEAF = """
+import ctypes
+import stcli.cli.signals
+from stcli.raster import finish
+def wait(*words, **more):
+    print("deaf", file=sys.stderr, flush=True)
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+finish._copy = wait
+stcli.cli.signals.LIMIT = 0.3
+"""
+
+
 def start(scene, out):
     """Start a slow run and wait until its first part is there."""
     argv = command("segment", scene, out, "--tile-size", "50", "-j", "2", prelude=SLOW)
@@ -74,15 +89,44 @@ def test_a_kill_leaves_the_old_output_as_it_was(scene, tmp_path):
     assert out.read_bytes() == before
 
 
-def test_an_interrupt_ends_with_130_and_leaves_parts_only(scene, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_its_code_and_leaves_parts_only(number, scene, tmp_path):
     process = start(scene, tmp_path / "o.tif")
-    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    process.send_signal(number)
     _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert time.monotonic() - begun < 5
+    assert process.returncode == 128 + number
     assert told.strip().splitlines()[-1] == "stcli: interrupted; no output was written."
     assert "Traceback" not in told
     assert "tiles are kept; the same command continues" in told
     assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]
+
+
+def test_a_step_that_hears_nothing_is_ended_and_says_what_is_kept(scene, tmp_path):
+    argv = command("segment", scene, tmp_path / "o.tif", "--tile-size", "50", prelude=DEAF)
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert "deaf\n" in iter(process.stderr.readline, "")
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=5)
+    assert process.returncode == 143
+    kept, ended = told.strip().splitlines()[-2:]
+    assert kept.endswith("o.tif: 20 tiles are kept; the same command continues")
+    assert ended == "stcli: interrupted in the middle of a step; no output was written."
+    assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]
+    again = good("segment", scene, tmp_path / "o.tif", "--tile-size", 50)
+    assert "20 of 20 tiles were finished already" in again.err
+
+
+def test_a_second_run_on_one_output_is_refused_by_the_name_of_the_first(scene, tmp_path):
+    process = start(scene, tmp_path / "o.tif")
+    process.send_signal(signal.SIGSTOP)  # it waits while the second tries
+    refused = spawn("segment", scene, tmp_path / "o.tif", "-q")
+    assert refused.returncode == 4
+    assert f"o.tif: process {process.pid} on " in refused.stderr
+    process.kill()
+    process.communicate()
+    good("segment", scene, tmp_path / "o.tif", "-q")  # the lock died with the process
 
 
 @pytest.mark.parametrize("reader", ["head -c 10", "true"])
