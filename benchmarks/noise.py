@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import resource
 import statistics
 import subprocess
 import sys
@@ -130,7 +131,11 @@ def raster(quick: bool) -> None:
         begun = time.perf_counter()
         subprocess.run([sys.executable, "-c", command, *map(str, words)], check=True)
         seconds = time.perf_counter() - begun
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak = used.ru_maxrss * 1024 / 1e9
+    print(f"64 dates: {used.ru_utime + used.ru_stime:.0f} s of processor time on two threads")
     bar("raster_64_dates_seconds_per_megapixel", seconds / (side * side / 1e6), "<=", 60)
+    bar("raster_64_dates_peak_gb", peak, "<=", 2)
 
 
 def strain() -> dict[str, Samples]:

@@ -16,7 +16,8 @@ edges of the band, at half the rate: ``√2 t_0[n]`` at even n, ``√2 t_Nf[n-1]
 How it is fast: multiplying by (-i)^n shifts a channel's spectrum by a quarter of its width, and
 only the real part is wanted, so the spectrum is folded onto its Hermitian half and a *real*
 inverse transform of length Nt does the rest: N numbers in, N numbers out, no complex channel.
-The inverse is the transpose.
+The inverse is the transpose. Long series take the same road in fewer passes over memory: see
+`stcli.noise.wdm_long`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.noise import wdm_plain
+from stcli.noise import wdm_long, wdm_plain
 from stcli.noise.meyer import meyer
 
 #: Values below which a second thread costs more than it gains.
@@ -90,6 +91,8 @@ def forward(x: NDArray[Any], tiling: Tiling, workers: int = 1) -> NDArray[Any]:
         raise ValueError(f"{x.shape[-1]} samples found, {tiling.samples} wanted")
     if tiling.times % 4:
         return wdm_plain.forward(x, tiling.times, tiling.rows)
+    if wdm_long.pays(tiling.times, tiling.rows):
+        return _each(wdm_long.forward, x, (tiling.samples,), tiling, workers)
     spectrum = scipy.fft.rfft(x.reshape(-1, tiling.samples), workers=workers)
     window, turns = _tables(tiling, x.dtype.str, False)
     half = np.empty((len(spectrum) * tiling.rows, tiling.times // 2 + 1), spectrum.dtype)
@@ -105,6 +108,8 @@ def inverse(cells: NDArray[Any], tiling: Tiling, workers: int = 1) -> NDArray[An
         raise ValueError(f"{cells.shape[-2:]} cells found, {tiling.rows, tiling.times} wanted")
     if tiling.times % 4:
         return wdm_plain.inverse(cells, tiling.times, tiling.rows)
+    if wdm_long.pays(tiling.times, tiling.rows):
+        return _each(wdm_long.inverse, cells, cells.shape[-2:], tiling, workers)
     half = scipy.fft.rfft(cells.reshape(-1, tiling.times), workers=workers)
     window, turns = _tables(tiling, cells.dtype.str, True)
     count = len(half) // tiling.rows
@@ -112,6 +117,20 @@ def inverse(cells: NDArray[Any], tiling: Tiling, workers: int = 1) -> NDArray[An
     _share(_unfold, (half, window, turns, spectrum), half.size, len(half), workers)
     x: NDArray[Any] = scipy.fft.irfft(spectrum, tiling.samples, overwrite_x=True, workers=workers)
     return x.reshape(*cells.shape[:-2], tiling.samples)
+
+
+def _each(
+    transform: Callable[..., NDArray[Any]],
+    x: NDArray[Any],
+    shape: tuple[int, ...],
+    tiling: Tiling,
+    workers: int,
+) -> NDArray[Any]:
+    """Transform series of `shape` one after the other: each is long enough for all threads."""
+    series = x.reshape(-1, *shape)
+    found = [transform(one, tiling.times, tiling.rows, workers) for one in series]
+    several = found[0] if len(found) == 1 else np.stack(found)
+    return several.reshape(*x.shape[: x.ndim - len(shape)], *found[0].shape)
 
 
 def _floating(x: NDArray[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,7 @@ def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
         return
     with rasterio.open(source) as dataset:
         grid = {name: dataset.profile[name] for name in _GRID}
+        spec = replace(spec, tags=spec.tags | dataset.tags())  # with those noted meanwhile
     threads = spec.threads or os.cpu_count() or 1
     with PackedTiff(final, spec, grid) as target:
         fill_overviews(source, target, threads)

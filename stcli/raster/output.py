@@ -174,7 +174,8 @@ def _tiled(spec: OutputSpec) -> dict[str, str] | None:
     used = {key: value.upper() for key, value in options(spec).items()}
     resampling = used.pop("OVERVIEW_RESAMPLING", _OVERVIEWS[spec.kind])
     side, level = used.pop("BLOCKSIZE"), used.pop("LEVEL", None)
-    named = {"YES": _PREDICTORS[np.dtype(spec.dtype).kind == "f"], **_NAMED}
+    named = {number: number for number in _NAMED.values()}
+    named |= {"YES": _PREDICTORS[np.dtype(spec.dtype).kind == "f"], **_NAMED}
     predictor = named.get(used.pop("PREDICTOR", "NO"))
     if resampling != _OVERVIEWS[spec.kind] or predictor is None:
         return None

@@ -25,8 +25,8 @@ _OWN = np.uint8(4)
 #: Scaled bands are held within 2 to this power, so that their sums fit fixed-point numbers.
 LIMIT_BITS = 13
 _LIMIT = np.float32(2.0**LIMIT_BITS)
-#: Rows of a block that are converted to float32 at a time: few enough to stay in a cache.
-_STRIP = 16
+#: Bytes of a strip of rows that is converted to float32 at a time: it stays in a cache.
+_STRIP = 1 << 20
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -97,7 +97,7 @@ def pack(
     values, valid = block
     low = np.asarray(scaling.low, dtype=np.float32)
     span = np.asarray(scaling.high, dtype=np.float32) - low
-    many = max(1, _STRIP // layout.step)
+    many = max(1, _STRIP // (4 * layout.step * values.shape[0] * values.shape[2]))
     for first in range(rows.start, rows.stop, many):
         last = min(first + many, rows.stop)
         top = max(first * layout.step - layout.corner[0], 0)

@@ -34,7 +34,7 @@ from stcli.settings import BandScaling, SlicSettings
 #: Compactness of the first round and at least, where each superpixel finds its own.
 AUTO_START, AUTO_LEAST = 0.1, 0.01
 #: Centres that are moved by several threads at least: fewer take less than a thread to wake.
-_MANY = 30_000
+_MANY = 5_000
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcli.noise import wdm_plain
+from stcli.noise import wdm_long, wdm_plain
 from stcli.noise.meyer import meyer
 from stcli.noise.wdm import Tiling, forward, inverse
 
@@ -87,6 +87,31 @@ def test_threads_change_nothing():
     cells = forward(x, tiling, workers=1)
     assert np.array_equal(cells, forward(x, tiling, workers=3))
     assert np.array_equal(inverse(cells, tiling), inverse(cells, tiling, workers=3))
+
+
+@pytest.mark.parametrize("shape", [(8, 4), (16, 6), (12, 2), (20, 4), (4, 8), (1024, 130)])
+@pytest.mark.parametrize("kind", [("float64", 1e-14), ("float32", 4e-6)])
+def test_the_way_of_long_series_is_the_same_transform(shape, kind):
+    x = np.random.default_rng(3).normal(size=shape[0] * shape[1]).astype(kind[0])
+    cells = wdm_long.forward(x, *shape)
+    assert cells.dtype == x.dtype
+    assert np.abs(cells - wdm_plain.forward(x, *shape)).max() < kind[1]
+    back = wdm_long.inverse(cells, *shape)
+    assert back.dtype == x.dtype
+    assert np.abs(back - x).max() < kind[1]
+
+
+def test_long_series_go_that_way_and_threads_change_nothing():
+    tiling = Tiling(512, 512)
+    assert wdm_long.pays(512, 512)
+    assert not wdm_long.pays(8, 1 << 17)
+    x = np.random.default_rng(4).normal(size=(2, 1, tiling.samples))
+    cells = forward(x, tiling)
+    assert np.array_equal(cells[1, 0], wdm_long.forward(x[1, 0], 512, 512, workers=3))
+    assert np.abs(cells[0, 0] - wdm_plain.forward(x[0, 0], 512, 512)).max() < 1e-13
+    back = inverse(cells, tiling, workers=2)
+    assert np.array_equal(back, inverse(cells, tiling))
+    assert np.abs(back - x).max() < 1e-13
 
 
 def test_constant_and_integer_series():

@@ -207,6 +207,16 @@ def test_bytes_depend_neither_on_threads_nor_on_the_order_of_blocks(tmp_path, gr
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("driver", ["COG", "GTiff"])
+def test_what_is_noted_meanwhile_is_in_the_file(tmp_path, grid, driver):
+    spec = spec_of("labels", tmp_path / "out.tif", driver=driver, tags={"TOOL": "stcli"})
+    with create_raster(spec, grid(70, 90)) as writer:
+        writer.note("FOUND", "seven")
+        writer.write(Window(0, 0, 90, 70), array_of(spec, 70, 90))
+    with rasterio.open(spec.path) as dataset:
+        assert dataset.tags() == {"TOOL": "stcli", "FOUND": "seven", "AREA_OR_POINT": "Area"}
+
+
 def test_blocks_may_come_from_many_threads(tmp_path, grid):
     spec = spec_of("labels", tmp_path / "out.tif")
     array = coordinates(700, 900)[:1].astype("uint32")
