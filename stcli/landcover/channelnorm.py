@@ -27,9 +27,9 @@ class ChannelNorm(nn.LayerNorm):
         if torch.is_grad_enabled() or input.device.type != "cpu" or not pixels.is_contiguous():
             return super().forward(pixels).permute(0, 3, 1, 2)
         result = torch.empty_like(pixels)
-        rows = [each.view(-1, pixels.shape[3]).numpy() for each in (pixels, result)]
+        before, after = (each.view(-1, pixels.shape[3]).numpy() for each in (pixels, result))
         weight, bias = (each.detach().numpy() for each in (self.weight, self.bias))
-        _normalise(*rows, weight, bias, np.float32(self.eps))
+        _normalise(before, after, weight, bias, np.float32(self.eps))
         return result.permute(0, 3, 1, 2)
 
 

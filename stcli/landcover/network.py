@@ -210,8 +210,9 @@ class GLocal(nn.Module):
         if not _unlearning():
             return self._joined(flat, place, of_token).reshape(*index.shape, -1)
         # a part at a time: what is made on the way stays in the cache
-        parts = zip(flat.split(_AT_ONCE), place.split(_AT_ONCE), strict=True)
-        return torch.cat([self._joined(*p, of_token) for p in parts]).reshape(*index.shape, -1)
+        parts = (torch.split(each, _AT_ONCE) for each in (flat, place))
+        logits = [self._joined(pixel, at, of_token) for pixel, at in zip(*parts, strict=True)]
+        return torch.cat(logits).reshape(*index.shape, -1)
 
     def _joined(self, local: Tensor, place: Tensor, of_token: Tensor) -> Tensor:
         """Logits (n, class) of pixels (n, c), whose tokens stand at `place` of `of_token`."""

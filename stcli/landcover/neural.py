@@ -85,14 +85,13 @@ class NetworkMethod:
     def window(self, window: Window) -> NDArray[np.float32]:
         """Classify a window's centre: (class, row, col), NaN elsewhere."""
         result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
-        used = used_part(window.valid)
-        centre = slice(self.margin, self.margin + self.stride)
-        asked = [slice(max(u.start, centre.start), min(u.stop, centre.stop)) for u in used]
-        if all(s.start < s.stop for s in asked):
-            inside = [slice(a.start - u.start, a.stop - u.start) for a, u in zip(asked, used, strict=True)]
-            part = part_of(window, used)
+        used, first, last = used_part(window.valid), self.margin, self.margin + self.stride
+        asked = [slice(max(u.start, first), min(u.stop, last)) for u in used]
+        if all(a.start < a.stop for a in asked):
+            part, at = part_of(window, used), [u.start for u in used]
             windows = batch([part], self.scaling, self.step, self.settings.order)
-            logits, _ = self.network(windows.to(self.where.device), (inside[0], inside[1]))
+            rows, cols = (slice(a.start - n, a.stop - n) for a, n in zip(asked, at, strict=True))
+            logits, _ = self.network(windows.to(self.where.device), (rows, cols))
             result[:, *asked] = torch.softmax(logits[0], dim=0).cpu().numpy()
         return result
 
