@@ -99,8 +99,8 @@ def pack(tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 class Mix(nn.Conv2d):
     """A 1x1 convolution: a matrix product over the channels of each pixel, with no copy."""
 
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, 1)
+    def __init__(self, before: int, after: int, bias: bool = True) -> None:
+        super().__init__(before, after, 1, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (b, c, h, w) to (b, d, h, w)."""
@@ -123,15 +123,37 @@ class Residual(nn.Module):
         return y.add_(x)  # type: ignore[no-any-return]
 
 
+class Separable(nn.Module):
+    """As `Residual`, each convolution a 3x3 one of every channel alone and a mix of channels.
+
+    Mixes have no bias: that of the convolution before passes through them.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.first = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.mix = Mix(width, width, bias=False)
+        self.second = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.out = Mix(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        y = F.silu(self.mix(self.first(self.norm(x))), inplace=_unlearning())
+        return self.out(self.second(y)).add_(x)  # type: ignore[no-any-return]
+
+
 class LocalBranch(nn.Module):
     """CNN over pixels at full, half and quarter resolution; `fine` residuals at full."""
 
-    def __init__(self, bands: int, width: int, fine: int = 1) -> None:
+    def __init__(self, bands: int, settings: NetworkSettings) -> None:
         super().__init__()
+        width = settings.local_width
+        residual = Separable if settings.convolution == "separable" else Residual
         self.stem = nn.Conv2d(bands + 1, width, 3, padding=1)
-        self.fine = Residual(width) if fine else nn.Identity()
+        self.fine = residual(width) if settings.fine else nn.Identity()
         self.to_middle = nn.Conv2d(width, 2 * width, 2, stride=2)
-        self.middle = Residual(2 * width)
+        self.middle = residual(2 * width)
         self.to_coarse = nn.Conv2d(2 * width, 3 * width, 2, stride=2)
         self.coarse = Residual(3 * width)
         self.from_coarse = Mix(3 * width, 2 * width)
@@ -165,7 +187,7 @@ class GLocal(nn.Module):
     ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
-        self.local = LocalBranch(bands, c, settings.fine) if c else None
+        self.local = LocalBranch(bands, settings) if c else None
         self.crossed = settings.order == "crossed"
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
         self.mix = nn.ModuleList(

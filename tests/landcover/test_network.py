@@ -110,6 +110,7 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
     [
         {"layers": 0},
         {"fine": 0},
+        {"convolution": "separable"},
         {"local_width": 0},
         {"order": "hilbert"},
         {"order": "crossed", "layers": 2},
