@@ -335,10 +335,8 @@ def tiling(data: Path, quick: bool) -> None:
 
         def work(tile: Any, labels: NDArray[Any] = labels) -> None:
             at = tile.read.toslices()
-            block = Block(values[:, *at], valid[at], tile.lattice)
-            labels[tile.core.toslices()] = slic(block, scaling, SETTINGS, space, TEAM.threads)[
-                tile.trim
-            ]
+            block = Block(values[:, *at], valid[at], tile.lattice, tile.trim)
+            labels[tile.core.toslices()] = slic(block, scaling, SETTINGS, space, TEAM.threads)
 
         for tile in plan:
             work(tile)

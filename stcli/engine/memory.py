@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
+import heapq
 import os
 import re
 import threading
@@ -24,6 +24,8 @@ _TIDY = 0.2
 _STEP, _BLOCK = 64, 256
 #: A tile's own cost, in pixels: scheduling, a part of the output.
 _TILE = 1 << 14
+#: Tiles of which it is reckoned who takes which.
+_FEW = 64
 #: A smaller tile is taken that makes the run this much longer at most: it takes less memory.
 _NEAR = 1.02
 
@@ -152,8 +154,8 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
     """Choose tile size and workers so that the predicted memory fits.
 
     A tile size of the settings is rounded up to the grid's alignment. Without one, the size that
-    finishes first is taken: fewest rounds of tiles over the workers times pixels read a tile, its
-    core's weighed by the toil; or a smaller one that takes as good as no longer.
+    finishes first is taken: fewest pixels read by the busiest worker, its cores' weighed by the
+    toil; or a smaller one that takes as good as no longer.
 
     Raises
     ------
@@ -324,12 +326,25 @@ def _candidates(grid: Grid) -> list[int]:
 
 
 def _length(plan: TilePlan, cost: Cost, jobs: int) -> float:
-    """Pixels of the busiest worker, tiles and cores weighed: an estimate of the run's length."""
-    read, core = (
-        math.prod(min(side, whole) for whole in plan.shape)
-        for side in (plan.tile_size + 2 * plan.halo, plan.tile_size)
-    )
-    return -(-len(plan) // jobs) * (read + cost.toil * core + _TILE)
+    """Estimate how long a run takes: pixels of the busiest worker, tiles and cores weighed.
+
+    Whoever is free takes the next tile. Of many tiles no worker ends much before another.
+    """
+    if len(plan) > _FEW:
+        largest = _weight(_pixels(plan), cost)
+        read, core = plan.read_along(0) * plan.read_along(1), plan.shape[0] * plan.shape[1]
+        everything = read + cost.toil * core + len(plan) * _TILE
+        return everything / jobs + largest * (jobs - 1) / jobs
+    ends = [0.0] * jobs
+    for tile in plan:
+        read, core = (int(window.height * window.width) for window in (tile.read, tile.core))
+        heapq.heapreplace(ends, ends[0] + _weight((read, core), cost))
+    return max(ends)
+
+
+def _weight(pixels: tuple[int, int], cost: Cost) -> float:
+    """How long a tile of so many pixels, read and core, takes."""
+    return pixels[0] + cost.toil * pixels[1] + _TILE
 
 
 def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:

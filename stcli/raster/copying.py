@@ -9,36 +9,43 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.raster.output import OutputSpec
 from stcli.raster.tiffblocks import PackedTiff, pack
 
-#: Bytes of a window, about; as many windows are held as there are threads, and two more.
+#: Bytes of a window that is read, about; as many are held as there are threads, and two more.
 _WINDOW = 8_000_000
+Reduce = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def copy_windows(source: Path, target: PackedTiff, threads: int) -> None:
-    """Copy all pixels of a file.
+def copy_windows(
+    source: Path, target: PackedTiff, threads: int, reduce: Reduce | None = None
+) -> None:
+    """Copy all pixels of a file into the level that a target is at.
 
     Parameters
     ----------
     source : Path
-        On the target's grid, with its bands.
+        With the target's bands, on that level's grid, or on that of twice its resolution.
     target : PackedTiff
     threads : int
         Of reading and packing.
+    reduce : callable, optional
+        Halves a block (band, row, col) of even rows and columns but at the raster's end; the
+        source is then of twice the resolution.
     """
-    with _Packer(source, target.spec, threads) as packer:
+    with _Packer(source, target.spec, threads, reduce) as packer:
         ahead: deque[tuple[int, Future[bytes]]] = deque()
-        for first, window in _windows(target):
+        for first, window in _windows(target, 1 if reduce is None else 4):
             ahead.append((first, packer.packed(window)))
             if len(ahead) > threads + 1:
                 _append(target, *ahead.popleft())
@@ -50,11 +57,14 @@ def _append(target: PackedTiff, first: int, packed: Future[bytes]) -> None:
     target.put_bytes(first, packed.result())
 
 
-def _windows(target: PackedTiff) -> Iterator[tuple[int, Window]]:
-    """Windows one row of blocks high, row by row, each with the number of its first block."""
+def _windows(target: PackedTiff, factor: int) -> Iterator[tuple[int, Window]]:
+    """Windows one row of blocks high, row by row, each with the number of its first block.
+
+    For a pixel of theirs `factor` are read.
+    """
     (rows, cols), (side, width) = target.shape, target.block
     bytes_of_block = side * width * len(target.spec.bands) * np.dtype(target.spec.dtype).itemsize
-    several = max(1, _WINDOW // bytes_of_block)
+    several = max(1, _WINDOW // (factor * bytes_of_block))
     for row in range(target.down):
         top = row * side
         for col in range(0, target.across, several):
@@ -66,8 +76,9 @@ def _windows(target: PackedTiff) -> Iterator[tuple[int, Window]]:
 class _Packer:
     """Threads that read windows of a file, each with a handle of its own, and pack them."""
 
-    def __init__(self, source: Path, spec: OutputSpec, threads: int) -> None:
+    def __init__(self, source: Path, spec: OutputSpec, threads: int, reduce: Reduce | None) -> None:
         self._source, self._spec, self._own = source, spec, threading.local()
+        self._reduce = reduce
         self._opened = contextlib.ExitStack()
         self._pool = ThreadPoolExecutor(threads)
 
@@ -83,7 +94,10 @@ class _Packer:
         return self._pool.submit(self._packed, window)
 
     def _packed(self, window: Window) -> bytes:
-        return pack(self._spec, self._handle().read(window=window))
+        if self._reduce is None:
+            return pack(self._spec, self._handle().read(window=window))
+        twice = Window(*(2 * n for n in window.flatten()))  # it may end beyond the raster
+        return pack(self._spec, self._reduce(self._handle().read(window=twice)))
 
     def _handle(self) -> Any:
         if not hasattr(self._own, "dataset"):

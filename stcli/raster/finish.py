@@ -16,6 +16,7 @@ from stcli.raster.draft import sync
 from stcli.raster.gdalsource import POOL
 from stcli.raster.legend import auxiliary_xml
 from stcli.raster.output import BLOCK, OutputSpec, exact, options, packing
+from stcli.raster.overviews import fill_overviews
 from stcli.raster.publish import sidecar
 from stcli.raster.tiffblocks import PackedTiff
 
@@ -85,8 +86,10 @@ def _copy(spec: OutputSpec, source: Path, final: Path) -> None:
         return
     with rasterio.open(source) as dataset:
         grid = {name: dataset.profile[name] for name in _GRID}
+    threads = spec.threads or os.cpu_count() or 1
     with PackedTiff(final, spec, grid) as target:
-        copy_windows(source, target, spec.threads or os.cpu_count() or 1)
+        fill_overviews(source, target, threads)
+        copy_windows(source, target, threads)
 
 
 def _readable(path: Path) -> bool:

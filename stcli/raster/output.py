@@ -30,6 +30,12 @@ _CODEC = {
 #: A block of one band is what an open part keeps in memory.
 _RAW = {"TILED": "YES", "COMPRESS": "NONE", "INTERLEAVE": "BAND"}
 _LOSSLESS = {"NONE", "DEFLATE", "ZSTD", "LZW", "LZMA", "PACKBITS"}
+#: A COG's names of predictors, as a GeoTIFF's numbers.
+_NAMED = {"NO": "1", "STANDARD": "2", "FLOATING_POINT": "3"}
+#: What YES means, for whole numbers and for others.
+_PREDICTORS = ("2", "3")
+#: What a GeoTIFF calls the COG's LEVEL.
+_LEVELS = {"ZSTD": "ZSTD_LEVEL", "DEFLATE": "ZLEVEL"}
 #: Creation options of which each block of a GeoTIFF can be packed alone, and those of its bytes.
 _FILE_WIDE = {"BIGTIFF", "NUM_THREADS"}
 _BLOCKWISE = {"COMPRESS", "PREDICTOR", "ZSTD_LEVEL", "ZLEVEL", "TILED", "BLOCKXSIZE", "BLOCKYSIZE"}
@@ -140,23 +146,50 @@ def _small(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
         "height": shape[1],
         "width": shape[2],
         "dtype": spec.dtype,
-        "transform": Affine(1, 0, 0, 0, -1, 0),
+        "transform": Affine.scale(2),
     }
 
 
 def packing(spec: OutputSpec) -> dict[str, str] | None:
-    """Creation options that a block's bytes follow from, where each can be packed alone.
+    """Creation options of a GeoTIFF that a block's bytes follow from, where each is packed alone.
 
     None where they cannot: another format, a stream, strips, an option that is not known to
-    leave blocks independent of each other.
+    leave blocks independent of each other, or overviews made otherwise than ours.
     """
-    used = options(spec)
-    if spec.driver != "GTiff" or spec.path in STDOUT or set(used) - _BLOCKWISE - _FILE_WIDE:
+    used: dict[str, str] | None = options(spec)
+    if spec.driver == "COG":
+        used = _tiled(spec)
+    if used is None or spec.driver == "Zarr" or spec.path in STDOUT:
+        return None
+    if set(used) - _BLOCKWISE - _FILE_WIDE:
         return None
     tiled = used["TILED"].upper() in ("YES", "TRUE", "ON", "1")
     if not tiled or used["COMPRESS"].upper() not in _LOSSLESS:
         return None
     return {key: used[key] for key in sorted(_BLOCKWISE & set(used))}
+
+
+def _tiled(spec: OutputSpec) -> dict[str, str] | None:
+    """Creation options of a COG as those of a plain GeoTIFF; None where these cannot say it."""
+    used = {key: value.upper() for key, value in options(spec).items()}
+    resampling = used.pop("OVERVIEW_RESAMPLING", _OVERVIEWS[spec.kind])
+    side, level = used.pop("BLOCKSIZE"), used.pop("LEVEL", None)
+    named = {"YES": _PREDICTORS[np.dtype(spec.dtype).kind == "f"], **_NAMED}
+    predictor = named.get(used.pop("PREDICTOR", "NO"))
+    if resampling != _OVERVIEWS[spec.kind] or predictor is None:
+        return None
+    how = {"TILED": "YES", "BLOCKXSIZE": side, "BLOCKYSIZE": side, "PREDICTOR": predictor}
+    if level is not None:
+        if used["COMPRESS"] not in _LEVELS:
+            return None
+        how[_LEVELS[used["COMPRESS"]]] = level
+    return used | how
+
+
+def head_options(spec: OutputSpec) -> dict[str, str]:
+    """Creation options of the GeoTIFF that packed blocks are put into."""
+    big = {key: value for key, value in options(spec).items() if key == "BIGTIFF"}
+    return (packing(spec) or {}) | big
 
 
 def block_side(spec: OutputSpec) -> int | None:
@@ -175,7 +208,7 @@ def options(spec: OutputSpec) -> dict[str, str]:
     """Creation options of the final file, the user's last."""
     ours = {"COMPRESS": "ZSTD", "BIGTIFF": "IF_SAFER", "NUM_THREADS": _threads(spec)}
     if spec.driver == "COG":
-        named = {"1": "NO", "2": "STANDARD", "3": "FLOATING_POINT"}
+        named = {number: name for name, number in _NAMED.items()}
         ours |= {
             "BLOCKSIZE": str(BLOCK),
             "LEVEL": _LEVEL,

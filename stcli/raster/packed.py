@@ -12,13 +12,14 @@ from odc.geo.geobox import GeoBox
 
 from stcli.raster.finish import complete
 from stcli.raster.output import block_side, grid, packed_profile
+from stcli.raster.overviews import fill_overviews
 from stcli.raster.parts import Parts, Placed, Stored, matches
 from stcli.raster.tiff import Directory, read_directory
 from stcli.raster.tiffblocks import PackedTiff
 
 
 class PackedParts(Parts):
-    """Parts of a GeoTIFF whose tiles are all cut at multiples of its blocks."""
+    """Parts of a GeoTIFF, a COG too, whose tiles are all cut at multiples of its blocks."""
 
     def profile(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Pack a tile's pixels as the output's blocks are."""
@@ -27,6 +28,9 @@ class PackedParts(Parts):
     def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:
         """Line the parts' blocks up in the finished file; see `Parts.assemble`."""
         with PackedTiff(final, self.spec, grid(self.spec, geobox)) as target:
+            if len(target.levels) > 1:
+                whole = self.mosaic(final.parent, geobox, (tile for tile, _ in stored()))
+                fill_overviews(whole, target, threads)
             tiles = (tile for tile, _ in stored())
             for _, row in itertools.groupby(tiles, key=lambda tile: int(tile.core.row_off)):
                 self._line_up(target, list(row))

@@ -85,15 +85,16 @@ def start(pixels, place, unit, first, last, choice, totals):  # type: ignore[no-
 
 
 @njit(**OPTIONS)
-def move(totals, touched, unit, first, last, centres, moved):  # type: ignore[no-untyped-def]
+def move(totals, touched, unit, rows, centres, moved):  # type: ignore[no-untyped-def]
     """Move centres to the mean of their pixels; a centre without pixels stays.
 
-    `centres` are as `nowhere` makes them; `moved` says which differ from before.
+    `rows` are the first of the totals', the first to do and the one after the last; `centres` are
+    as `nowhere` makes them; `moved` says which differ from before.
     """
-    bands = totals.shape[2] - 3
+    (base, first, last), bands = rows, totals.shape[2] - 3
     for row in range(first, last):
         for col in range(totals.shape[1]):
-            at, moved[row, col] = row - first + 1, False
+            at, moved[row, col] = row - base + 1, False
             count = float64(totals[at, col, bands + 2])
             if not touched[row, col] or count == 0.0:
                 continue
@@ -137,16 +138,18 @@ def _around(marks, row, col):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def assign(  # type: ignore[no-untyped-def]
-    adaptive, pixels, place, numbers, first, last, choice, totals, centres, moved, touched,
-    factor, spread,
+    adaptive, pixels, place, numbers, cells, choice, totals, centres, moved, touched, factor,
+    spread,
 ):  # fmt: skip
     """Give each valid pixel to the nearest of the nine centres around its cell.
 
-    On a tie the first in row order. `numbers` are the step, the weight of position and the unit;
-    `touched` says which totals changed; `factor` is a plane as those of `centres`; `spread` is
-    float32 (row, col, 9), the largest spectral distance to each centre, where adaptive.
+    On a tie the first in row order. `cells` are the first row of the totals', the first row to do
+    and the one after the last, and such columns, the first a multiple of `WIDTH`; `numbers` are
+    the step, the weight of position and the unit; `touched` says which totals changed; `factor` is
+    a plane as those of `centres`; `spread` is float32 (row, col, 9), the largest spectral distance
+    to each centre, where adaptive.
     """
-    step, weight, unit = numbers
+    (base, first, last, left, right), (step, weight, unit) = cells, numbers
     cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3
     own, near = room(bands + 2, dtype=float32), room((bands + 5) * _ROW, dtype=float32)
     local = room((bands + 2) * WIDTH, dtype=float32)
@@ -156,7 +159,7 @@ def assign(  # type: ignore[no-untyped-def]
     away, sums, marks = _away(cols, step), totals.ravel(), touched.ravel()
     stock, planes = pixels.reshape(-1), (centres.reshape(-1), factor.reshape(-1))
     for row in range(first, last):
-        for col in range(cols):
+        for col in range(left, right):
             if col % WIDTH == 0:
                 shape = bands, centres.shape[1] * centres.shape[2], centres.shape[2]
                 _gather(adaptive, planes, shape, (row, col), (step, weight), near)
@@ -169,7 +172,7 @@ def assign(  # type: ignore[no-untyped-def]
             _nearest(adaptive, (stock, at), place, own, (near, col % WIDTH), local, which, far)
             many = _differing(chosen, which, changed)
             if many:
-                at = row * cols + col, (first - 1) * cols
+                at = row * cols + col, (base - 1) * cols
                 _carry(cell, place, changed[:many], (chosen, which), unit, at, away, sums, marks)
             if len(adaptive):
                 _spread(chosen, far, spread[row, col])

@@ -25,8 +25,8 @@ _OWN = np.uint8(4)
 #: Scaled bands are held within 2 to this power, so that their sums fit fixed-point numbers.
 LIMIT_BITS = 13
 _LIMIT = np.float32(2.0**LIMIT_BITS)
-#: Rows of a block that are converted to float32 at a time.
-_STRIP = 64
+#: Rows of a block that are converted to float32 at a time: few enough to stay in a cache.
+_STRIP = 16
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -194,19 +194,20 @@ def _cut_whole(lines, left, target, base, lanes):  # type: ignore[no-untyped-def
 
 
 @njit(**OPTIONS)
-def unpack(choice, corner, step, first, last, labels):  # type: ignore[no-untyped-def]
+def unpack(choice, ways, first, last, at, labels):  # type: ignore[no-untyped-def]
     """Label pixels of the rows of cells `first` to `last`, in place.
 
-    `labels` is int32 or int64 (row, col): the chosen cell's place in the block from 1, cells
-    counted row by row; 0 for none.
+    `ways` are the step, the block's corner, and the first column of cells and the one after the
+    last; `labels` is int32 or int64 (row, col), a part of the block that begins at the pixel `at`:
+    the chosen cell's place in the block from 1, cells counted row by row; 0 for none.
     """
-    height, width = labels.shape
+    (step, corner, left_most, right_most), (height, width) = ways, labels.shape
     cols = choice.shape[1]
     away = np.empty(256, dtype=labels.dtype)
     for cell_row in range(first, last):
-        top = cell_row * step - corner[0]
-        for cell_col in range(cols):
-            left = cell_col * step - corner[1]
+        top = cell_row * step - corner[0] - at[0]
+        for cell_col in range(left_most, right_most):
+            left = cell_col * step - corner[1] - at[1]
             here = cell_row * cols + cell_col + 1
             for k in range(9):
                 away[k] = here + (k // 3 - 1) * cols + k % 3 - 1

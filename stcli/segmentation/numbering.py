@@ -32,6 +32,49 @@ def number(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     return found
 
 
+def distinct(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """List the labels of a block, each once, rising.
+
+    Parameters
+    ----------
+    labels : ndarray of integers (row, col)
+        0 for none.
+
+    Returns
+    -------
+    ndarray of int64 (label,)
+    """
+    low, high = _span(labels)
+    if high - low >= labels.size:  # islands are numbered far from the others
+        return np.sort(number(labels)[1])
+    seen = np.zeros(high - low + 1, dtype=np.bool_)
+    _mark(labels, low, seen)
+    listed: NDArray[np.int64] = np.flatnonzero(seen) + low
+    return listed
+
+
+@njit(cache=True, nogil=True)
+def _span(labels):  # type: ignore[no-untyped-def]
+    """Find the lowest and the highest label; 1 and 0 where there is none."""
+    low, high = np.int64(np.iinfo(np.int64).max), np.int64(0)
+    for row in range(labels.shape[0]):
+        for col in range(labels.shape[1]):
+            label = np.int64(labels[row, col])
+            high = max(high, label)
+            low = min(low, label if label != 0 else low)
+    return (low, high) if high > 0 else (np.int64(1), high)
+
+
+@njit(cache=True, nogil=True)
+def _mark(labels, low, seen):  # type: ignore[no-untyped-def]
+    """Mark the labels that are there, the first that counts being `low`."""
+    for row in range(labels.shape[0]):
+        for col in range(labels.shape[1]):
+            at = np.int64(labels[row, col]) - low
+            if at >= 0:
+                seen[at] = True
+
+
 @njit(cache=True, nogil=True)
 def slot_of(keys, key):  # type: ignore[no-untyped-def]
     """Find a key's slot in an open table (a power of two long, `NONE` where free)."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.lanes import WIDTH
 from stcli.segmentation.assign import adapt, assign, move, nowhere, start
 from stcli.segmentation.cells import LIMIT_BITS, Layout, empty, pack, unpack
 from stcli.segmentation.connectivity import REACH, connect
@@ -88,11 +89,14 @@ class Block:
     valid : ndarray of bool (row, col)
     lattice : (int, int)
         Lattice position of the first pixel.
+    core : (slice, slice) or None
+        Rows and columns whose labels are wanted, with bounds; None for all.
     """
 
     values: NDArray[Any]
     valid: NDArray[np.bool_]
     lattice: tuple[int, int]
+    core: tuple[slice, slice] | None = None
 
 
 def halo(settings: SlicSettings) -> int:
@@ -145,23 +149,73 @@ def slic(
     Returns
     -------
     ndarray (row, col) of ``space.dtype``
-        Label of the segment of each pixel, 0 where not valid. Exact at `halo(settings)` pixels
-        from an edge of the block that is not an edge of the raster.
+        Label of the segment of each pixel of the core, 0 where not valid. Exact at
+        `halo(settings)` pixels from an edge of the block that is not an edge of the raster.
     """
     step, team = settings.step, Team(threads)
-    corner = block.lattice[0] % step, block.lattice[1] % step
-    layout = Layout(block.valid.shape, corner, step)
+    layout = _layout(block, step)
     choice = choose(block, scaling, settings, team)
     dtype = np.int32 if block.valid.size < 2**31 else np.int64
     team.memory.free()  # packed pixels are no longer needed
-    labels = team.memory.array(block.valid.shape, dtype)
-    team.over(layout.cells[0], lambda a, b: unpack(choice, corner, step, a, b, labels))
-    at = [b - o for b, o in zip(block.lattice, space.origin, strict=True)]
+    near = _within(layout, block.core, REACH)
+    part = near.pixels(layout)
+    labels = team.memory.array(tuple(s.stop - s.start for s in part), dtype)
+    first, last = near.rows.start, near.rows.stop
+    ways = step, layout.corner, near.cols.start, near.cols.stop
+    at = part[0].start, part[1].start
+    team.over(last - first, lambda a, b: unpack(choice, ways, first + a, first + b, at, labels))
+    place = [b - o + p for b, o, p in zip(block.lattice, space.origin, at, strict=True)]
     cells = space.cells[0] * space.cells[1]
-    island = cells + 1 + at[0] * space.shape[1] + at[1]
+    island = cells + 1 + place[0] * space.shape[1] + place[1]
     smallest = int(np.ceil(settings.min_size * settings.size))
     names = _names(block, layout, space)
-    return connect(labels, smallest, step, names, (island, space.shape[1]), team)
+    found = connect(labels, smallest, step, names, (island, space.shape[1]), team)
+    return found if block.core is None else found[_inside(block.core, at)].copy()
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """A rectangle of a block's cells."""
+
+    rows: range
+    cols: range
+
+    def pixels(self, layout: Layout) -> tuple[slice, slice]:
+        """Rows and columns of the block's pixels that lie in these cells."""
+        rows, cols = (
+            slice(max(span.start * layout.step - at, 0), min(span.stop * layout.step - at, size))
+            for span, at, size in zip(
+                (self.rows, self.cols), layout.corner, layout.shape, strict=True
+            )
+        )
+        return rows, cols
+
+
+def _layout(block: Block, step: int) -> Layout:
+    rows, cols = block.valid.shape
+    return Layout((rows, cols), (block.lattice[0] % step, block.lattice[1] % step), step)
+
+
+def _within(layout: Layout, core: tuple[slice, slice] | None, reach: int) -> _Cells:
+    """Cells that lie within `reach` cells of a core's."""
+    if core is None:
+        return _Cells(range(layout.cells[0]), range(layout.cells[1]))
+    rows, cols = (
+        range(
+            max((at + part.start) // layout.step - reach, 0),
+            min((at + part.stop - 1) // layout.step + 1 + reach, count),
+        )
+        for part, at, count in zip(core, layout.corner, layout.cells, strict=True)
+    )
+    return _Cells(rows, cols)
+
+
+def _inside(core: tuple[slice, slice], at: tuple[int, int]) -> tuple[slice, slice]:
+    """Slices of a core in a part of its block that begins at a pixel."""
+    rows, cols = (
+        slice(part.start - first, part.stop - first) for part, first in zip(core, at, strict=True)
+    )
+    return rows, cols
 
 
 def _names(block: Block, layout: Layout, space: LabelSpace) -> NDArray[Any]:
@@ -181,17 +235,15 @@ def choose(
     -------
     ndarray of uint8 (cell row, cell col, lane)
         3·dr + dc for the cell dr - 1 rows and dc - 1 columns away, 255 for none, pixels packed
-        as in `stcli.segmentation.cells`.
+        as in `stcli.segmentation.cells`. Final within the reach of the fragment rule of the core.
     """
-    corner = block.lattice[0] % settings.step, block.lattice[1] % settings.step
-    layout = Layout(block.valid.shape, corner, settings.step)
-    bands = len(scaling.low)
+    layout, bands = _layout(block, settings.step), len(scaling.low)
     packed = empty(layout, bands, team.memory)
     rows = layout.cells[0]
     team.over(
         rows, lambda a, b: pack((block.values, block.valid), scaling, layout, packed, range(a, b))
     )
-    iterate(packed, bands, layout, settings, team)
+    iterate(packed, bands, layout, settings, team, block.core)
     return packed[1]
 
 
@@ -201,8 +253,12 @@ def iterate(
     layout: Layout,
     settings: SlicSettings,
     team: Team,
+    core: tuple[slice, slice] | None = None,
 ) -> None:
     """Assign pixels and move centres `settings.iterations` times; choices are made in place.
+
+    Of a core only those cells are iterated on which can still reach it, two cells fewer around it
+    each time: what is left out keeps older centres, which nothing that counts looks at.
 
     Parameters
     ----------
@@ -212,6 +268,9 @@ def iterate(
     layout : Layout
     settings : SlicSettings
     team : Team
+    core : (slice, slice) or None
+        Rows and columns of the block's pixels whose choices are wanted, and those of `REACH` cells
+        around them; None for all.
     """
     (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place().ravel()
     least, weight, first = weights(settings, bands)
@@ -230,18 +289,23 @@ def iterate(
     def begin(a: int, b: int) -> None:
         start(pixels, place, unit, a, b, choice, totals[a])
 
-    def half(a: int, b: int) -> None:
-        assign(auto, pixels, place, numbers, a, b, choice, totals[a], *state)
-
-    def other(a: int, b: int) -> None:
-        move(totals[a], touched, unit, a, b, centres, moved)
-        if adaptive:
-            adapt(spread, least, a, b, factor, moved)
-
     share = team.over if rows * cols >= _MANY else team.alone
     team.over(rows, begin)
-    share(rows, lambda a, b: move(totals[a], touched, unit, a, b, centres, moved))
-    for _ in range(settings.iterations):
+    share(rows, lambda a, b: move(totals[a], touched, unit, (a, a, b), centres, moved))
+    for left in reversed(range(settings.iterations)):
+        near = _within(layout, core, REACH + 2 * left)
+        columns = near.cols.start // WIDTH * WIDTH, near.cols.stop
+
+        def half(a: int, b: int, near: _Cells = near, columns: tuple[int, int] = columns) -> None:
+            cells = a, max(a, near.rows.start), min(b, near.rows.stop), *columns
+            assign(auto, pixels, place, numbers, cells, choice, totals[a], *state)
+
+        def other(a: int, b: int, near: _Cells = near) -> None:
+            first, last = max(a, near.rows.start), min(b, near.rows.stop)
+            move(totals[a], touched, unit, (a, first, last), centres, moved)
+            if adaptive:
+                adapt(spread, least, first, last, factor, moved)
+
         team.over(rows, half)
         _take_over(list(totals.values()))
         share(rows, other)

@@ -203,7 +203,7 @@ def _where_they_lie(shards: list[Shard], deposit: Deposit, plan: TilePlan) -> Pa
     spec, folders = deposit.spec, tuple(shard.parts.folder for shard in shards)
     kind = ZarrFromParts if spec.driver == "Zarr" else Parts
     found = kind(deposit.parts.folder, spec, deposit.shape, folders)
-    same = spec.driver == "GTiff" and packing(spec) == packing(shards[0].parts.spec)
+    same = spec.driver != "Zarr" and packing(spec) == packing(shards[0].parts.spec)
     return parts_of(found, plan) if same else found
 
 

@@ -13,6 +13,7 @@ from stcli.engine.memory import Cost, processors
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
+from stcli.segmentation.numbering import distinct
 from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
@@ -81,7 +82,7 @@ def segment(
             product.identify(**output.identity(inputs, verb="segment", **used))
             product.tag({SCALING: text_of(scaling)})
             function = SegmentStep(scaling, slic_settings, space, work.threads(settings))
-            tally = product.run(work, Step(function, distinct, "segment"), found.take, progress)
+            tally = product.run(work, Step(function, labels_of, "segment"), found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -155,16 +156,13 @@ class SegmentStep:
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
         """Segment a block."""
-        part = Block(block, valid, where.lattice)
-        labels = slic(part, self.scaling, self.settings, self.space, self.threads)
-        return [labels[where.trim].copy()[None]]
+        part = Block(block, valid, where.lattice, where.trim)
+        return [slic(part, self.scaling, self.settings, self.space, self.threads)[None]]
 
 
-def distinct(blocks: Blocks) -> NDArray[Any]:
-    """List a block's labels (label,), each once, rising; only where runs begin is one to sort."""
-    labels = blocks[0]
-    begun = labels[..., 1:] != labels[..., :-1]
-    return np.unique(np.concatenate([labels[..., 0].ravel(), labels[..., 1:][begun]]))
+def labels_of(blocks: Blocks) -> NDArray[np.int64]:
+    """List a tile's labels (label,), each once, rising."""
+    return distinct(blocks[0][0])
 
 
 def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from stcli.errors import OutputError
-from stcli.raster import tiffblocks
+from stcli.raster import finish, tiffblocks
 from stcli.raster.read import open_raster
 from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters
 
@@ -330,14 +330,14 @@ def test_outputs_created_together_appear_together(tmp_path, grid, monkeypatch):
     assert {file.name for file in tmp_path.iterdir()} == names
     for file in tmp_path.iterdir():
         file.unlink()
-    copy = rasterio.shutil.copy
+    copy = finish._copy
 
-    def fail(source, target, **options):
+    def fail(spec, source, target):
         if "continuous" in str(target):
             raise OSError("no")
-        copy(source, target, **options)
+        copy(spec, source, target)
 
-    monkeypatch.setattr(rasterio.shutil, "copy", fail)
+    monkeypatch.setattr(finish, "_copy", fail)
     with pytest.raises(OutputError), create_rasters(specs, grid(9, 9)):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -352,14 +352,14 @@ def test_a_block_of_another_kind_is_a_programming_error(tmp_path, grid):
 
 def test_blocks_lost_on_the_way_are_noticed(tmp_path, grid, monkeypatch):
     """A disk that fills while GDAL flushes: the copy succeeds and holds nodata instead."""
-    copy = rasterio.shutil.copy
+    copy = finish._copy
 
-    def lose(source, target, **options):
+    def lose(spec, source, target):
         with rasterio.open(source, "r+") as dataset:
             dataset.write(np.zeros((1, 5, 5), "uint32"), window=Window(0, 0, 5, 5))
-        copy(source, target, **options)
+        copy(spec, source, target)
 
-    monkeypatch.setattr(rasterio.shutil, "copy", lose)
+    monkeypatch.setattr(finish, "_copy", lose)
     spec = spec_of("labels", tmp_path / "out.tif")
     with pytest.raises(OutputError, match="read back differ"):
         write(spec, grid(50, 70), np.ones((1, 50, 70), "uint32"))

@@ -61,8 +61,8 @@ def tiled():
         labels = np.full(valid.shape, -1, dtype=np.int64)
         for tile in plan:
             at = tile.read.toslices()
-            block = Block(values[:, *at].copy(), valid[at].copy(), tile.lattice)
-            labels[tile.core.toslices()] = slic(block, scaling, settings, space)[tile.trim]
+            block = Block(values[:, *at].copy(), valid[at].copy(), tile.lattice, tile.trim)
+            labels[tile.core.toslices()] = slic(block, scaling, settings, space)
         return labels
 
     return run
