@@ -1,8 +1,10 @@
 """What a learned upscaler sees, all of it at the coarse resolution.
 
-Of each coarse band: its value, and its difference from the mean of the 9 x 9 pixels around it; of
-one band without a guide the difference alone, since its level by itself says nothing of its edges
-(a model of a terrain's would be lost at another height). Of
+Of each coarse band: its value, and its differences from the mean of the 9 x 9 and of the 3 x 3
+pixels around it. What ibp misses depends on the last one most, which on a smooth field is small
+beside the others: a network would need many steps to find it there. Of one band without a guide
+the differences alone, since its level by itself says nothing of its edges (a model of a terrain's
+would be lost at another height). Of
 each guide band its block means, the same way, and its *detail*: what is left of the fine guide
 when the same interpolation of its block means is taken away. The detail stands in ``s * s``
 channels, one for each place in a block. It is to the guide what the network is to find for the
@@ -23,12 +25,12 @@ from stcli.downscaling.interpolation import fill_gaps, interpolate
 from stcli.downscaling.interpolation import halo as reach_of
 from stcli.settings import DownscaleSettings
 
-#: Pixels on either side that the mean around a pixel takes.
-AROUND = 4
+#: Pixels on either side that the means around a pixel take.
+AROUND = (4, 1)
 #: Rings of a gap that take the values beside them before the network sees it.
 FILL = 12
-#: Pixels around a pixel that its difference from the mean around it depends on.
-REACH = AROUND + FILL
+#: Pixels around a pixel that its differences from the means around it depend on.
+REACH = max(AROUND) + FILL
 
 
 def base(coarse: NDArray[Any], factor: int) -> NDArray[np.float64]:
@@ -79,14 +81,14 @@ def features(coarse: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> N
         detail = np.nan_to_num(guide - base(means, factor))
         details = [*unshuffle(detail, factor)]
     filled = [fill(band) for band in stack]
-    local = [band - mean_around(band) for band in filled]
+    local = [band - mean_around(band, around) for around in AROUND for band in filled]
     levels = filled if len(filled) > 1 else []
     return np.stack([*levels, *local, *details]).astype(np.float32)
 
 
 def blocks(bands: int, guides: int) -> int:
     """Count the features that are of whole blocks, not of a place in one."""
-    return 2 * (bands + guides) if bands + guides > 1 else 1
+    return 3 * (bands + guides) if bands + guides > 1 else 2
 
 
 def unshuffle(fine: NDArray[Any], factor: int) -> NDArray[Any]:
@@ -115,15 +117,17 @@ def fill(band: NDArray[Any]) -> NDArray[np.float64]:
     return fill_gaps(np.asarray(band, np.float64), ~np.isnan(band), FILL)
 
 
-def mean_around(band: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_around(band: NDArray[np.float64], around: int) -> NDArray[np.float64]:
     """Average the pixels around each, itself among them; the outermost repeat beyond the edge.
 
     Parameters
     ----------
     band : ndarray of float64, (row, col)
         Without gaps.
+    around : int
+        Pixels taken on either side.
     """
-    taps = np.full(2 * AROUND + 1, 1 / (2 * AROUND + 1))
+    taps = np.full(2 * around + 1, 1 / (2 * around + 1))
     down = correlate1d(band, taps, axis=0, mode="nearest")
     mean: NDArray[np.float64] = correlate1d(down, taps, axis=1, mode="nearest")
     return mean

@@ -9,7 +9,7 @@ from stcli.downscaling.network import Shuffle, Upscaler
 from stcli.settings import UpscalerSettings
 
 #: What a model's card says; the settings' architecture follows.
-ARCHITECTURE = "stcli-upscaler-2"
+ARCHITECTURE = "stcli-upscaler-3"
 
 
 def build(bands: int, guides: int, settings: UpscalerSettings) -> Upscaler:

@@ -19,6 +19,33 @@ from stcli.downscaling.samples import Sample
 from stcli.downscaling.turns import moved
 from stcli.settings import DownscalerTraining
 
+#: Pixels around a held-out block that a network sees of it: more than convolutions reach.
+CONTEXT = 16
+#: Windows around held-out blocks begin at its multiples, as attention on latents wants.
+ALIGN = 16
+
+
+@dataclass(frozen=True)
+class Block:
+    """A held-out block: its rows and columns, alone and with what is around it.
+
+    Attributes
+    ----------
+    core, around : (slice, slice)
+    """
+
+    core: tuple[slice, slice]
+    around: tuple[slice, slice]
+
+    @property
+    def within(self) -> tuple[slice, slice]:
+        """The core in what is around it."""
+        rows, cols = (
+            slice(own.start - out.start, own.stop - out.start)
+            for own, out in zip(self.core, self.around, strict=True)
+        )
+        return rows, cols
+
 
 @dataclass
 class Split:
@@ -27,6 +54,7 @@ class Split:
     Attributes
     ----------
     data : Sample
+    parts : tuple of Block
     blocks, held : ndarray of bool, (row, col)
         Pixels that are not trained on, and those of them that are judged by.
     corners : ndarray of int, (corner, 2)
@@ -35,6 +63,7 @@ class Split:
     """
 
     data: Sample
+    parts: tuple[Block, ...]
     blocks: NDArray[np.bool_]
     held: NDArray[np.bool_]
     corners: NDArray[np.int64]
@@ -49,11 +78,13 @@ def split(one: Sample, how: DownscalerTraining) -> Split:
     block = min(how.block, max(how.crop, rows // 3), max(how.crop, cols // 3))
     grid = max(1, rows // block), max(1, cols // block)
     chosen = rng.permutation(grid[0] * grid[1]) < max(1, round(how.validation * grid[0] * grid[1]))
-    down, right = (
-        np.minimum(np.arange(n) // block, count - 1)  # the last one takes what is left over
-        for n, count in zip((rows, cols), grid, strict=True)
+    parts = tuple(
+        _block((int(row), int(col)), grid, block, (rows, cols))
+        for row, col in np.argwhere(chosen.reshape(grid))
     )
-    held = chosen.reshape(grid)[down[:, None], right]
+    held = np.zeros((rows, cols), bool)
+    for part in parts:
+        held[part.core] = True
     known = np.isfinite(one.target).all(axis=0)
     side = how.crop
     good = np.zeros((rows + 1, cols + 1))
@@ -68,7 +99,18 @@ def split(one: Sample, how: DownscalerTraining) -> Split:
         corners = np.argwhere((out == 0) & (area > side * side / 2))
     inputs = torch.from_numpy(np.ascontiguousarray(one.inputs))
     judged = binary_erosion(held, np.ones((3, 3)), border_value=1) & known
-    return Split(one, held, judged, corners, inputs, torch.from_numpy(one.target))
+    return Split(one, parts, held, judged, corners, inputs, torch.from_numpy(one.target))
+
+
+def _block(at: tuple[int, int], grid: tuple[int, int], side: int, shape: tuple[int, int]) -> Block:
+    """Place a block of the grid; the last one of a row or column takes what is left over."""
+    core, around = [], []
+    for index, count, length in zip(at, grid, shape, strict=True):
+        first, last = index * side, length if index == count - 1 else (index + 1) * side
+        core.append(slice(first, last))
+        begin = max(0, first - CONTEXT) // ALIGN * ALIGN
+        around.append(slice(begin, min(length, last + CONTEXT)))
+    return Block((core[0], core[1]), (around[0], around[1]))
 
 
 def judges(one: Split) -> bool:

@@ -13,17 +13,18 @@ around what the network finds without noise, and their mean is no worse than it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.downscaling.metrics import fair_crps, spread_skill
 from stcli.downscaling.network import CHANNELS, RIM, Upscaler
 from stcli.downscaling.splits import Split
-from stcli.downscaling.validation import residual_of
+from stcli.downscaling.validation import around_held, residual_of
 
 #: Members that a validation draws.
 DRAWN = 8
@@ -84,18 +85,9 @@ def spread(network: Upscaler, splits: Sequence[Split], seed: int) -> dict[int, S
         members, truths = [], []
         for one in splits:
             if one.data.factor == factor:
-                rows, cols = one.inputs.shape[-2:]
                 unit = network.units(factor)[0, :, 0].numpy()
-                drawn = [
-                    residual_of(
-                        network,
-                        one.inputs,
-                        factor,
-                        torch.randn((CHANNELS, rows, cols), generator=generator),
-                    )[:, one.held]
-                    / unit
-                    for _ in range(DRAWN)
-                ]
+                member = _member(network, factor, generator)
+                drawn = [around_held(one, member)[:, one.held] / unit for _ in range(DRAWN)]
                 members.append(np.stack(drawn).reshape(DRAWN, -1))
                 truths.append((one.data.target[:, one.held] / unit).ravel())
         if truths:
@@ -104,3 +96,15 @@ def spread(network: Upscaler, splits: Sequence[Split], seed: int) -> dict[int, S
             crps = float(fair_crps(ensemble, truth).mean())
             found[factor] = Spread(crps / error if error else 1.0, spread_skill(ensemble, truth))
     return found
+
+
+def _member(
+    network: Upscaler, factor: int, generator: torch.Generator
+) -> Callable[[Tensor], NDArray[np.float32]]:
+    """Make a function that draws a member of a window."""
+
+    def drawn(window: Tensor) -> NDArray[np.float32]:
+        noise = torch.randn((CHANNELS, *window.shape[-2:]), generator=generator)
+        return residual_of(network, window, factor, noise)
+
+    return drawn

@@ -88,6 +88,7 @@ def train(
     run.keep_best()
     ratios = blend(network, judging)
     run.stage("spread", max(1, round(SPREAD_SHARE * how.steps)))
+    network.requires_grad_(True)
     return Trained(run.history, ratios, spread(network, judging, how.seed))
 
 
@@ -115,6 +116,7 @@ class _Run:
     def stage(self, stage: str, steps: int) -> None:
         """Train the parameters of a stage, with a learning rate that rises and falls once."""
         parameters = self._moved(stage)
+        _still(self.network, parameters)
         rate = self.how.learning_rate * (SPREAD_RATE if stage == "spread" else 1)
         optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, steps))
@@ -163,6 +165,13 @@ class _Run:
         """Go back to the weights of the best validation."""
         if self.kept is not None:
             self.network.load_state_dict(self.kept)
+
+
+def _still(network: Upscaler, moved: Sequence[nn.Parameter]) -> None:
+    """Spare the gradients of parameters that a stage does not move."""
+    mine = {id(parameter) for parameter in moved}
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in mine)
 
 
 def _pace(step: int, steps: int) -> float:

@@ -8,7 +8,7 @@ even where the others gain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -65,7 +65,8 @@ def averaged(network: Upscaler, window: Tensor, factor: int) -> NDArray[np.float
 
 def score(network: Upscaler, one: Split) -> float:
     """RMSE over held-out pixels divided by the base's, mean over bands."""
-    wanted, found = _held(one, residual_of(network, one.inputs, one.data.factor))
+    factor = one.data.factor
+    wanted, found = _held(one, around_held(one, lambda x: residual_of(network, x, factor)))
     ours, theirs = (((found - wanted) ** 2).mean(axis=1), (wanted**2).mean(axis=1))
     return float(np.mean(np.sqrt(ours / np.where(theirs > 0, theirs, 1))))
 
@@ -91,7 +92,7 @@ def blend(network: Upscaler, splits: Sequence[Split]) -> dict[int, tuple[float, 
         sums = np.zeros((3, len(network.unit)))
         for one in splits:
             if one.data.factor == factor and judges(one):
-                wanted, found = _held(one, averaged(network, one.inputs, factor))
+                wanted, found = _held(one, around_held(one, _averaging(network, factor)))
                 sums += [(a * b).sum(axis=1) for a, b in _pairs(wanted, found)]
         if sums[0].any():
             before, both, own = sums
@@ -102,6 +103,30 @@ def blend(network: Upscaler, splits: Sequence[Split]) -> dict[int, tuple[float, 
             network.blend[index] = torch.from_numpy(np.where(helped, weight, 0.0))
             ratios[factor] = tuple(np.where(helped, ratio, 1.0).tolist())
     return ratios
+
+
+def around_held(one: Split, run: Callable[[Tensor], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Run something on each held-out block with what is around it; 0 elsewhere.
+
+    Parameters
+    ----------
+    one : Split
+    run : callable
+        Inputs (feature, row, col) to (band * factor**2, row, col).
+
+    Returns
+    -------
+    ndarray of float32, (band * factor**2, row, col)
+    """
+    found = np.zeros_like(one.data.target)
+    for part in one.parts:
+        seen = run(one.inputs[(slice(None), *part.around)])
+        found[(slice(None), *part.core)] = seen[(slice(None), *part.within)]
+    return found
+
+
+def _averaging(network: Upscaler, factor: int) -> Callable[[Tensor], NDArray[np.float32]]:
+    return lambda window: averaged(network, window, factor)
 
 
 def _pairs(

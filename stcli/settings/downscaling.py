@@ -117,7 +117,7 @@ class DownscalerTraining:
     every: int = 100
     batch: int = 12
     crop: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     validation: float = 0.2
     block: int = 64
     transfer: bool = False

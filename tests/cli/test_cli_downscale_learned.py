@@ -249,10 +249,10 @@ def test_a_model_of_an_older_kind_is_refused(files, models, tmp_path):
     folder = tmp_path / "old"
     shutil.copytree(models["plain"], folder)
     card = folder / "card.json"
-    card.write_text(card.read_text().replace("stcli-upscaler-2", "stcli-upscaler-1"))
+    card.write_text(card.read_text().replace("stcli-upscaler-3", "stcli-upscaler-2"))
     found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", folder)
     assert found.code == 6
-    assert "holds stcli-upscaler-1, stcli-upscaler-2 is wanted; train it again" in found.err
+    assert "holds stcli-upscaler-2, stcli-upscaler-3 is wanted; train it again" in found.err
 
 
 def test_training_by_the_command_line(files, tmp_path):

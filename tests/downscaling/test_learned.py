@@ -19,7 +19,7 @@ from stcli.downscaling.samples import copies, paired, sample, shifts, transferre
 from stcli.downscaling.splits import split
 from stcli.downscaling.training import train
 from stcli.downscaling.turns import moved, moved_back
-from stcli.downscaling.validation import averaged, blend, residual_of
+from stcli.downscaling.validation import around_held, averaged, blend, residual_of
 from stcli.nn.swin import WINDOW, SwinBlock
 from stcli.settings import DownscalerTraining, UpscalerSettings, psf_of_mtf
 
@@ -62,10 +62,10 @@ def test_features_have_no_gaps_and_details_average_to_nothing():
     coarse[0, 10:14, 3:30] = np.nan
     guide[1, 40:44, 8:12] = np.nan
     found = features(coarse, guide, 2)
-    assert found.shape == (2 * 3 + 2 * 4, 48, 40)
+    assert found.shape == (3 * 3 + 2 * 4, 48, 40)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
-    assert np.abs(found[6:10].mean(axis=0)).max() < 1e-5
+    assert np.abs(found[9:13].mean(axis=0)).max() < 1e-5
 
 
 @pytest.mark.parametrize(("turns", "mirror"), WAYS)
@@ -78,9 +78,9 @@ def test_features_turn_with_the_scene(turns, mirror):
 
     plain = torch.from_numpy(features(block_mean(truth, 2), guide, 2))
     wanted = features(turned(block_mean(truth, 2)), turned(guide), 2)
-    found = moved(plain, turns, mirror, 6, 2)
+    found = moved(plain, turns, mirror, 9, 2)
     assert np.allclose(found.numpy(), wanted, atol=1e-5)
-    places = plain[6:]
+    places = plain[9:]
     assert torch.equal(moved_back(moved(places, turns, mirror, 0, 2), turns, mirror, 2), places)
 
 
@@ -173,9 +173,9 @@ def test_attention_stays_in_its_window_and_never_goes_around(shifted):
 
 @each_kind
 def test_turning_and_averaging_is_blind_to_turns(settings):
-    network, x = untamed(settings), torch.randn(1, 32, 32)
+    network, x = untamed(settings), torch.randn(2, 32, 32)
     plain = torch.from_numpy(averaged(network, x, 2))
-    other = torch.from_numpy(averaged(network, moved(x, 1, True, 1, 2), 2))
+    other = torch.from_numpy(averaged(network, moved(x, 1, True, 2, 2), 2))
     assert torch.allclose(other, moved(plain, 1, True, 0, 2), atol=1e-4)
 
 
@@ -228,6 +228,17 @@ def test_noise_stands_still_on_the_lattice():
     assert not np.array_equal(left, ensemble.noise(1, (-32, 0), 32, 8))
     assert abs(left.mean()) < 0.05
     assert abs(left.std() - 1) < 0.05
+
+
+def test_held_out_blocks_are_judged_with_what_is_around_them():
+    truth, _ = scene(256, 256)
+    one = split(sample(truth, None, 2), DownscalerTraining(block=32, crop=16, validation=0.3))
+    network = untamed(SMALL)
+    whole = residual_of(network, one.inputs, 2)
+    found = around_held(one, lambda window: residual_of(network, window, 2))
+    assert len(one.parts) > 2
+    assert np.allclose(found[:, one.held], whole[:, one.held], atol=1e-5)
+    assert not found[:, ~one.blocks].any()
 
 
 @each_kind
