@@ -50,7 +50,8 @@ def measure(folder: Path, verb: str, budget: str, tiles: int, sides: tuple[int, 
     if planned.returncode:
         print(f"memory, {name}: exit {planned.returncode} before work ({told(planned.stderr)})")
         return
-    plan = json.loads(planned.stdout)["passes"][-1]
+    plans = json.loads(planned.stdout)["passes"]
+    plan = plans[-1]
     shards = max(1, plan["tiles"] // tiles)
     part = ["--tile-size", str(plan["tile_size"]), "-j", str(plan["jobs"])]
     ran, peak = watched([*command, *part, "--shard", f"1/{shards}", "--json", "-q"])
@@ -59,13 +60,14 @@ def measure(folder: Path, verb: str, budget: str, tiles: int, sides: tuple[int, 
         return
     run = json.loads(ran.stdout)["run"]
     found = run["memory"]
+    predicted = max(found["predicted"], *(each["memory"]["predicted"] for each in plans))
     terms = ", ".join(f"{term} {found[term] / 1e6:.0f}" for term in found if found[term])
     print(
         f"memory, {name}: {run['tiles']} tiles of {run['tile_size']} px, {run['jobs']} at once; "
         f"peak {peak / 1e6:.0f} MB; {terms}"
     )
-    bar(f"memory_{name}_peak_over_predicted", peak / found["predicted"], "<=", 1)
-    bar(f"memory_{name}_predicted_over_allowed", found["predicted"] / found["allowed"], "<=", 1)
+    bar(f"memory_{name}_peak_over_predicted", peak / predicted, "<=", 1)
+    bar(f"memory_{name}_predicted_over_allowed", predicted / found["allowed"], "<=", 1)
 
 
 def rasters(folder: Path, verb: str, side: int, rows: int) -> list[str]:

@@ -52,6 +52,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "full_class_weights": ({}, {"balance": 1.0}),
     "wide_cnn": ({"local_width": 32}, {}),
     "no_fine": ({"fine": 0}, {}),
+    "separable": ({"convolution": "separable"}, {}),
+    "narrow_margin": ({"window": 288, "margin": 16}, {"batch": 3}),
     "one_layer": ({"layers": 1}, {}),
 }
 

@@ -114,7 +114,7 @@ def place(settings: RunSettings) -> Place:
     threads = max(worker["nthreads"] for worker in found)
     limits = [worker["memory_limit"] * _USABLE for worker in found if worker["memory_limit"]]
     allowed = settings.memory or round(min(limits, default=default_memory()))
-    return Place(threads, allowed, max(programs), gdal_cache(), waiting=_AHEAD)
+    return Place(threads, allowed, max(programs), gdal_cache(allowed), waiting=_AHEAD)
 
 
 def _local(jobs: int) -> Any:

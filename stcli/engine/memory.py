@@ -24,6 +24,11 @@ _TIDY = 0.2
 _STEP, _BLOCK = 64, 256
 #: A tile's own cost, in pixels: scheduling, a part of the output.
 _TILE = 1 << 14
+#: GDAL's block cache, and the share of the budget that it has at most.
+_CACHE, _CACHE_SHARE = 64 * MB, 16
+#: Terms that are not needed while tiles run, and those that are still needed afterwards.
+_FINISHING = "writer"
+_LASTING = ("program", "gdal_cache", "kernels", "once", _FINISHING)
 #: Tiles of which it is reckoned who takes which.
 _FEW = 64
 #: A smaller tile is taken that makes the run this much longer at most: it takes less memory.
@@ -70,6 +75,8 @@ class Cost:
         Bytes that torch holds for a tile in flight: a network's window.
     writer : int
         Bytes of the drivers' buffers while outputs are finished.
+    kernels : int
+        Bytes that compiled kernels, and the compiler that they come from, add to each process.
     toil : float
         Time of a core's pixel over that of a pixel read.
     """
@@ -80,6 +87,7 @@ class Cost:
     once: int = 0
     torch: int = 0
     writer: int = 0
+    kernels: int = 0
     toil: float = 0.0
 
 
@@ -104,7 +112,7 @@ class Budget:
     @property
     def predicted(self) -> int:
         """Predicted peak in bytes of all processes here; of a worker, where those are elsewhere."""
-        return sum(self.terms.values())
+        return _peak(self.terms)
 
     @property
     def overcompute(self) -> float:
@@ -128,8 +136,6 @@ class Place:
         Each tile at once has a process of its own, with program and GDAL's cache.
     program, cache : int
         Bytes of a process before it works, and of GDAL's block cache in it.
-    each : bool
-        Each tile at once has a process of its own beside this one.
     waiting : int
         Finished results that may wait beside each tile at work for a writer elsewhere.
     """
@@ -147,7 +153,7 @@ def here(settings: RunSettings) -> Place:
     jobs = 1 if settings.scheduler == "serial" else settings.jobs or processors()
     allowed = settings.memory or default_memory()
     each = settings.scheduler in ("processes", "local")
-    return Place(jobs, allowed, resident(), gdal_cache(), each)
+    return Place(jobs, allowed, resident(), gdal_cache(allowed), each)
 
 
 def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = None) -> Budget:
@@ -176,7 +182,7 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
         tile_size = aligned(settings.tile_size or whole(grid.shape, grid.align), grid.align)
     plan = grid.plan(tile_size)
     terms = _terms(plan, cost, replace(place, jobs=jobs))
-    if settings.tile_size is not None and sum(terms.values()) > place.allowed:
+    if settings.tile_size is not None and _peak(terms) > place.allowed:
         _refuse(grid, cost, place, tile_size)
     return Budget(plan, min(jobs, len(plan)), terms, place.allowed)
 
@@ -192,10 +198,11 @@ def default_memory() -> int:
     return min([_machine_memory(), *_cgroup_limits()]) // 2
 
 
-def gdal_cache() -> int:
+def gdal_cache(allowed: int) -> int:
     """Bytes of GDAL's block cache: GDAL_CACHEMAX as GDAL reads it, or 64 MB.
 
-    A number is megabytes below 100 000, else bytes; a percentage is of the machine's memory.
+    Where less than sixteen times as much is allowed, it is a sixteenth of that. A number is
+    megabytes below 100 000, else bytes; a percentage is of the machine's memory.
     """
     text = os.environ.get("GDAL_CACHEMAX", "").strip()
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):
@@ -203,7 +210,7 @@ def gdal_cache() -> int:
     if match := re.fullmatch(r"(\d+)\s*MB", text, re.IGNORECASE):
         return int(match[1]) << 20
     if not text.isdigit():
-        return 64 * MB
+        return min(_CACHE, allowed // _CACHE_SHARE)
     return int(text) * (1 << 20 if int(text) < 100_000 else 1)
 
 
@@ -289,12 +296,20 @@ def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:
         "torch": jobs * cost.torch,
         "writer": cost.writer,
         "once": cost.once,
+        "kernels": cost.kernels,
     }
     if place.each:
-        terms |= {"worker_programs": jobs * place.program, "worker_caches": jobs * place.cache}
+        program = place.program + cost.kernels
+        terms |= {"worker_programs": jobs * program, "worker_caches": jobs * place.cache}
     if place.waiting:
         terms["waiting"] = place.waiting * jobs * core * cost.core_pixel
     return terms
+
+
+def _peak(terms: dict[str, int]) -> int:
+    """Sum of the terms of the phase that needs more: tiles at work, or outputs being finished."""
+    work = sum(size for name, size in terms.items() if name != _FINISHING)
+    return max(work, sum(terms[name] for name in _LASTING))
 
 
 def _pixels(plan: TilePlan) -> tuple[int, int]:
@@ -306,12 +321,14 @@ def _pixels(plan: TilePlan) -> tuple[int, int]:
 
 def _fitting(grid: Grid, cost: Cost, place: Place) -> dict[int, int]:
     """Tile sizes that fit, each with the most workers, the place's or fewer, that fit with it."""
-    none = replace(place, jobs=0)
-    fixed = sum(_terms(grid.plan(_STEP * grid.align), cost, none).values())
+    none = _terms(grid.plan(_STEP * grid.align), cost, replace(place, jobs=0))
+    if _peak(none) > place.allowed:
+        return {}
+    fixed = sum(none.values()) - cost.writer
     workers = {}
     for tile in _candidates(grid):
         plan = grid.plan(tile)
-        one = sum(_terms(plan, cost, replace(place, jobs=1)).values()) - fixed
+        one = sum(_terms(plan, cost, replace(place, jobs=1)).values()) - cost.writer - fixed
         most = min(place.jobs, len(plan), (place.allowed - fixed) // max(one, 1))
         if most > 0:
             workers[tile] = most
@@ -348,7 +365,7 @@ def _weight(pixels: tuple[int, int], cost: Cost) -> float:
 
 
 def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:
-    needed = sum(_terms(grid.plan(tile_size), cost, place).values())
+    needed = _peak(_terms(grid.plan(tile_size), cost, place))
     workers = _fitting(grid, cost, place)
     jobs = place.jobs
     fits = [tile for tile, most in workers.items() if most == min(jobs, len(grid.plan(tile)))]

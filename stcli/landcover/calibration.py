@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from stcli.errors import InputError
 
@@ -101,7 +100,9 @@ def temperature(probabilities: FloatArray, truth: NDArray[np.integer[Any]]) -> f
     InputError
         Without samples, or with shapes or classes that do not fit.
     """
-    from scipy.optimize import brentq  # costs classify a quarter of a second, which fits nothing
+    # classify fits nothing, and these would take it half a second to load
+    from scipy.optimize import brentq
+    from scipy.special import logsumexp
 
     _check(probabilities, truth)
     z = _logs(probabilities)

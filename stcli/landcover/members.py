@@ -11,7 +11,6 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from stcli.landcover.svm import pair_weights
 
@@ -80,6 +79,8 @@ class Discriminant(_Kept):
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the probabilities (K, n) of features (n, f)."""
+        from scipy.special import softmax
+
         z = (features - self.mean) / self.spread
         return np.asarray(softmax(z @ self.weight + self.bias, axis=1).T)
 
@@ -156,6 +157,8 @@ class Machine(_Kept):
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the probabilities (K, n) of features (n, f)."""
+        from scipy.special import expit, softmax
+
         decided = self.decisions(features)
         score = np.zeros((int(self.classes), len(features)))
         for p, (i, j) in enumerate(combinations(range(len(score)), 2)):

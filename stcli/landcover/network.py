@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stcli.landcover.channelnorm import ChannelNorm
 from stcli.landcover.moments import moments
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
 from stcli.nn.mamba import BidirectionalMamba
@@ -29,6 +30,11 @@ from stcli.nn.scan import Backend
 from stcli.settings import NetworkSettings
 
 ARCHITECTURE = "glocal-obia-mamba-1"
+#: Pixels beyond which nothing changes a feature of `LocalBranch`: two 3x3 convolutions at each of
+#: three resolutions, the stem, and what halving joins; a multiple of what a pixel halves to.
+LOCAL_REACH = 20
+#: Pixels that are fused at once.
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,16 @@ def pack(tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.stack(index), shape, starts, torch.cat(across)
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each pixel: no pixel changes another's."""
+class Mix(nn.Conv2d):
+    """A 1x1 convolution: a matrix product over the channels of each pixel, with no copy."""
+
+    def __init__(self, before: int, after: int, bias: bool = True) -> None:
+        super().__init__(before, after, 1, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (b, c, h, w)."""
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """Map (b, c, h, w) to (b, d, h, w)."""
+        mixed = F.linear(input.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
+        return mixed.permute(0, 3, 1, 2)
 
 
 class Residual(nn.Module):
@@ -113,19 +123,41 @@ class Residual(nn.Module):
         return y.add_(x)  # type: ignore[no-any-return]
 
 
+class Separable(nn.Module):
+    """As `Residual`, each convolution a 3x3 one of every channel alone and a mix of channels.
+
+    Mixes have no bias: that of the convolution before passes through them.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.first = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.mix = Mix(width, width, bias=False)
+        self.second = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.out = Mix(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        y = F.silu(self.mix(self.first(self.norm(x))), inplace=_unlearning())
+        return self.out(self.second(y)).add_(x)  # type: ignore[no-any-return]
+
+
 class LocalBranch(nn.Module):
     """CNN over pixels at full, half and quarter resolution; `fine` residuals at full."""
 
-    def __init__(self, bands: int, width: int, fine: int = 1) -> None:
+    def __init__(self, bands: int, settings: NetworkSettings) -> None:
         super().__init__()
+        width = settings.local_width
+        residual = Separable if settings.convolution == "separable" else Residual
         self.stem = nn.Conv2d(bands + 1, width, 3, padding=1)
-        self.fine = Residual(width) if fine else nn.Identity()
+        self.fine = residual(width) if settings.fine else nn.Identity()
         self.to_middle = nn.Conv2d(width, 2 * width, 2, stride=2)
-        self.middle = Residual(2 * width)
+        self.middle = residual(2 * width)
         self.to_coarse = nn.Conv2d(2 * width, 3 * width, 2, stride=2)
         self.coarse = Residual(3 * width)
-        self.from_coarse = nn.Conv2d(3 * width, 2 * width, 1)
-        self.from_middle = nn.Conv2d(2 * width, width, 1)
+        self.from_coarse = Mix(3 * width, 2 * width)
+        self.from_middle = Mix(2 * width, width)
         self.out = ChannelNorm(width)
 
     def forward(self, bands: Tensor, valid: Tensor) -> Tensor:
@@ -155,7 +187,7 @@ class GLocal(nn.Module):
     ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
-        self.local = LocalBranch(bands, c, settings.fine) if c else None
+        self.local = LocalBranch(bands, settings) if c else None
         self.crossed = settings.order == "crossed"
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
         self.mix = nn.ModuleList(
@@ -167,18 +199,20 @@ class GLocal(nn.Module):
         self.from_token = nn.Linear(d, d)
         self.head = nn.Linear(d, classes)
 
-    def forward(self, windows: Windows, rim: int = 0) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, windows: Windows, asked: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> tuple[Tensor, Tensor]:
         """Classify.
 
         Parameters
         ----------
         windows : Windows
-        rim : int
-            Pixels at each edge of a window that get no logits: they are context alone.
+        asked : (slice, slice)
+            Rows and columns that get logits; the others are context alone.
 
         Returns
         -------
-        pixel logits : Tensor (b, class, h - 2 rim, w - 2 rim)
+        pixel logits : Tensor (b, class, asked rows, asked columns)
         token logits : Tensor (k, class)
         """
         local = windows.bands.permute(0, 2, 3, 1)
@@ -187,19 +221,25 @@ class GLocal(nn.Module):
             local = self.local(windows.bands, windows.valid).permute(0, 2, 3, 1)
             pixels.append(local)
         tokens = self._tokens(pixels, windows)
-        inner = [slice(rim, side - rim) for side in windows.index.shape[1:]]
-        logits = self._fused(local[:, *inner], tokens, windows.index[:, *inner])
+        logits = self._fused(local[:, *asked], tokens, windows.index[:, *asked])
         return logits.permute(0, 3, 1, 2), self.token_head(tokens)
 
     def _fused(self, local: Tensor, tokens: Tensor, index: Tensor) -> Tensor:
         """Logits (b, h, w, class) of pixels (b, h, w, c) and the features of their tokens."""
         # both biases are added a token, not a pixel; no token is a token of zeros
         of_token = F.pad(self.from_token(tokens), (0, 0, 0, 1)) + self.from_pixel.bias
-        told = F.embedding(index.reshape(-1), of_token)
-        flat = local.reshape(-1, local.shape[3])
-        fused = told.addmm_(flat, self.from_pixel.weight.t())
-        logits = self.head(F.silu(fused, inplace=_unlearning()))
-        return logits.reshape(*index.shape, -1)  # type: ignore[no-any-return]
+        flat, place = local.reshape(-1, local.shape[3]), index.reshape(-1)
+        if not _unlearning():
+            return self._joined(flat, place, of_token).reshape(*index.shape, -1)
+        # a part at a time: what is made on the way stays in the cache
+        parts = (torch.split(each, _AT_ONCE) for each in (flat, place))
+        logits = [self._joined(pixel, at, of_token) for pixel, at in zip(*parts, strict=True)]
+        return torch.cat(logits).reshape(*index.shape, -1)
+
+    def _joined(self, local: Tensor, place: Tensor, of_token: Tensor) -> Tensor:
+        """Logits (n, class) of pixels (n, c), whose tokens stand at `place` of `of_token`."""
+        fused = F.embedding(place, of_token).addmm_(local, self.from_pixel.weight.t())
+        return self.head(F.silu(fused, inplace=_unlearning()))  # type: ignore[no-any-return]
 
     def _tokens(self, pixels: list[Tensor], windows: Windows) -> Tensor:
         mean, deviation = moments(pixels, windows.index, len(windows.shape))

@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.landcover.network import GLocal, Windows, pack
-from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens
+from stcli.landcover.network import LOCAL_REACH, GLocal, Windows, pack
+from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens, part_of
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
+
+#: Pixels of the bands that one of the CNN's coarsest resolution stands for, along a side.
+_COARSEST = 4
 
 
 class NetworkMethod:
@@ -81,12 +84,15 @@ class NetworkMethod:
     @torch.inference_mode()
     def window(self, window: Window) -> NDArray[np.float32]:
         """Classify a window's centre: (class, row, col), NaN elsewhere."""
-        windows = batch([window], self.scaling, self.step, self.settings.order)
-        rim = self.margin
-        logits, _ = self.network(windows.to(self.where.device), rim)
         result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
-        inner = slice(rim, rim + self.stride)
-        result[:, inner, inner] = torch.softmax(logits[0], dim=0).cpu().numpy()
+        used, first, last = used_part(window.valid), self.margin, self.margin + self.stride
+        asked = [slice(max(u.start, first), min(u.stop, last)) for u in used]
+        if all(a.start < a.stop for a in asked):
+            part, at = part_of(window, used), [u.start for u in used]
+            windows = batch([part], self.scaling, self.step, self.settings.order)
+            rows, cols = (slice(a.start - n, a.stop - n) for a, n in zip(asked, at, strict=True))
+            logits, _ = self.network(windows.to(self.where.device), (rows, cols))
+            result[:, *asked] = torch.softmax(logits[0], dim=0).cpu().numpy()
         return result
 
 
@@ -110,6 +116,22 @@ def network_of(
 def load_network(folder: Path, card: Card, where: Compute) -> NetworkMethod:
     """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`."""
     return network_of(load_weights(folder, card), card, card.network, where)
+
+
+def used_part(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Find the part of a window (row, col) that its valid pixels can feel.
+
+    What lies further from every one of them than the CNN reaches need not be computed. Its sides
+    stand on multiples of 4, where the window's own quarter resolution has its pixels.
+    """
+    sides = []
+    for axis in (0, 1):
+        at = np.flatnonzero(valid.any(axis=1 - axis))
+        low, high = (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
+        start = max(low - LOCAL_REACH, 0) // _COARSEST * _COARSEST
+        stop = -(-min(high + LOCAL_REACH, valid.shape[axis]) // _COARSEST) * _COARSEST
+        sides.append(slice(start, stop))
+    return sides[0], sides[1]
 
 
 def one_thread() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.landcover.tally import BOTTOM, COLS, RIGHT, ROWS, SIZE, measure
+
 #: Bits of a cell's row and column on the Hilbert curve, counted from -2 ** 30.
 _BITS = 31
 #: Shape features of a token: log size, extent down and across, fill of its bounding box.
@@ -63,30 +65,21 @@ def tokenise(
     -------
     Tokens
     """
-    rows, cols = np.nonzero(labels)
-    found, first, inverse = np.unique(labels[rows, cols], return_index=True, return_inverse=True)
-    size = np.bincount(inverse, minlength=len(found))
-    at = (rows + lattice[0], cols + lattice[1])
-    row, col = (_cells(inverse, axis, size, step) for axis in at)
+    place, found = measure(np.ascontiguousarray(labels, dtype=np.int64))
+    size = found[:, SIZE]
+    row, col = (
+        (found[:, total] + size * at) // size // step  # whole numbers: exact whatever the window
+        for total, at in zip((ROWS, COLS), lattice, strict=True)
+    )
+    # places of pixels rise with the tokens' numbers, and decide within a cell
+    first = np.arange(len(found))
     if order == "hilbert":
         along = np.lexsort((first, _hilbert(row, col)))
     else:
         along = _serpentine(row, col, first)
-    rank = np.empty_like(along)
-    rank[along] = np.arange(len(along))
-    index = np.full(labels.shape, len(found), dtype=np.int64)
-    index[rows, cols] = rank[inverse]
-    shape = _shape(inverse, (rows, cols), size, step)
-    return Tokens(index, shape[along], rank[_serpentine(col, row, first)])
-
-
-def _cells(
-    inverse: NDArray[np.int64], axis: NDArray[np.int64], size: NDArray[np.int64], step: int
-) -> NDArray[np.int64]:
-    """Lattice cell of each token's centroid, along one axis."""
-    total = np.zeros(len(size), dtype=np.int64)
-    np.add.at(total, inverse, axis)  # integers: exact whatever the window
-    return total // np.maximum(size, 1) // step
+    rank = np.empty(len(along) + 1, dtype=np.int64)
+    rank[along], rank[-1] = first, len(along)
+    return Tokens(rank[place], _shape(found, step)[along], rank[_serpentine(col, row, first)])
 
 
 def _serpentine(
@@ -114,20 +107,10 @@ def _hilbert(row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.int64
     return place
 
 
-def _shape(
-    inverse: NDArray[np.int64],
-    at: tuple[NDArray[np.int64], NDArray[np.int64]],
-    size: NDArray[np.int64],
-    step: int,
-) -> NDArray[np.float32]:
+def _shape(found: NDArray[np.int64], step: int) -> NDArray[np.float32]:
     """Describe each token's size and box in units of the lattice step."""
-    extent = []
-    for axis in at:
-        low = np.full(len(size), np.iinfo(np.int64).max)
-        high = np.full(len(size), np.iinfo(np.int64).min)
-        np.minimum.at(low, inverse, axis)
-        np.maximum.at(high, inverse, axis)
-        extent.append((high - low + 1) / step)
-    fill = size / np.maximum(extent[0] * extent[1] * step**2, 1)
-    features = [np.log(np.maximum(size, 1) / step**2), extent[0] - 1, extent[1] - 1, fill]
-    return np.stack(features, axis=1).astype(np.float32).reshape(-1, SHAPE_FEATURES)
+    size = found[:, SIZE]
+    down, across = ((found[:, last] - found[:, last - 1] + 1) / step for last in (BOTTOM, RIGHT))
+    fill = size / np.maximum(down * across * step**2, 1)
+    features = [np.log(size / step**2), down - 1, across - 1, fill]
+    return np.stack(features, axis=1).astype(np.float32)

@@ -191,6 +191,13 @@ def places(scene: Scene, core: tuple[slice, slice], settings: NetworkSettings) -
         yield Place(centre, (into[0], into[1]), (out[0], out[1]))
 
 
+def part_of(window: Window, part: tuple[slice, slice]) -> Window:
+    """Cut rows and columns out of a window."""
+    w, (rows, cols) = window, part
+    corner = (w.lattice[0] + rows.start, w.lattice[1] + cols.start)
+    return Window(w.values[:, rows, cols], w.valid[rows, cols], w.segments[rows, cols], corner)
+
+
 def turned(array: NDArray[Any], way: int) -> NDArray[Any]:
     """Turn and mirror (…, row, col) in one of eight ways; 0 leaves it as it is."""
     result = np.rot90(array, way % 4, axes=(-2, -1))

@@ -210,3 +210,7 @@ def _interpolate(nodes: Any, rows: Any, cols: Any, out: Any) -> Any:
                         total += share * nodes[i + m, j + n]
                         weight += share
             out[r, c] = total / weight if weight > 0 else np.nan
+
+
+#: Compiled kernels of a noise map, the first and the last.
+KERNELS = (_deviations, _interpolate)

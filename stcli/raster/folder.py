@@ -6,6 +6,7 @@ Beside an output ``NAME`` lies, while a job lasts and after it was killed::
                 job/        what a later run may continue: job.json, journal, parts
                 final/      the finished file, until it is renamed
                 published   which file is about to be renamed
+                staged/     what a job of several steps keeps of the first ones
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from stcli.errors import OutputError
 from stcli.raster.draft import sync
 from stcli.raster.output import STDOUT, OutputSpec
 from stcli.raster.publish import publish, refuse_output
+
+#: What a job of several steps keeps of the first ones.
+STAGED = "staged"
+
+
+def hidden_home(target: Path) -> Path:
+    """Name the hidden folder of an output: absolute, for workers too."""
+    return target.parent.absolute() / f".{target.name}.stcli"
 
 
 class Folder:
@@ -44,7 +53,7 @@ class Folder:
         target = Path(spec.path)
         self.lasting = spec.path not in STDOUT
         if self.lasting:
-            self.path = target.parent.absolute() / f".{target.name}.stcli"  # for workers, too
+            self.path = hidden_home(target)
         self.refuse()
         if not self.lasting:
             self.path = _temporary(spec)
@@ -89,6 +98,7 @@ class Folder:
         """Remove all but the lock, which its holder removes last."""
         self.empty()
         shutil.rmtree(self.final.parent, ignore_errors=True)
+        shutil.rmtree(self.path / STAGED, ignore_errors=True)  # of a command that was given up
         self._marker.unlink(missing_ok=True)
         if not self.lasting:
             shutil.rmtree(self.path, ignore_errors=True)

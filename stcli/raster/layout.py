@@ -43,11 +43,6 @@ class Layout:
     order: NDArray[np.int64]
     attrs: dict[str, Any]
 
-    def cube(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Turn a block (band, row, col) into what `CubeWriter.write` takes."""
-        ordered: NDArray[Any] = block[self.order]
-        return ordered if self.times is not None else ordered[0]
-
 
 def layout(raster: Raster) -> Layout:
     """Lay a raster's bands out as variables over time and space.

@@ -27,6 +27,7 @@ from stcli.segmentation.assign import adapt, assign, move, nowhere, start
 from stcli.segmentation.cells import LIMIT_BITS, Layout, empty, pack, unpack
 from stcli.segmentation.connectivity import REACH, connect
 from stcli.segmentation.kept import beyond
+from stcli.segmentation.runs import find_runs, write_runs
 from stcli.segmentation.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
@@ -105,6 +106,19 @@ def halo(settings: SlicSettings) -> int:
     Two cells an iteration (see the module), then the reach of the fragment rule.
     """
     return (2 * settings.iterations + REACH) * settings.step
+
+
+#: Some of its compiled kernels, the first and the last among them.
+KERNELS = (assign, find_runs, write_runs)
+
+
+def rehearse() -> None:
+    """Segment a small block, so that all kernels are compiled."""
+    values = np.arange(2 * 64 * 64, dtype=np.uint16).reshape(2, 64, 64)
+    valid = np.ones((64, 64), dtype=np.bool_)
+    settings = SlicSettings(100)
+    space = LabelSpace((0, 0), (64, 64), settings.step)
+    slic(Block(values, valid, (0, 0)), BandScaling((0, 0), (8192, 8192)), settings, space)
 
 
 def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> int:

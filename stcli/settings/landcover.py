@@ -9,6 +9,8 @@ from stcli.settings.checking import check
 
 #: Orders of the tokens; see `NetworkSettings.order`.
 ORDERS = ("serpentine", "hilbert", "crossed")
+#: Convolutions of the residuals; see `NetworkSettings.convolution`.
+CONVOLUTIONS = ("dense", "separable")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class NetworkSettings:
     order : str
         In which tokens are scanned: ``"serpentine"`` along the lattice's rows, ``"hilbert"`` along
         a Hilbert curve, ``"crossed"``: every second layer along the columns.
+    convolution : str
+        Of the residuals at full and half resolution: ``"dense"``, or ``"separable"``: each channel
+        by itself, then a mix of channels.
     """
 
     window: int = 256
@@ -43,11 +48,14 @@ class NetworkSettings:
     layers: int = 2
     order: str = "serpentine"
     fine: int = 1
+    convolution: str = "dense"
 
     def __post_init__(self) -> None:
         check(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
         check(self.local_width >= 0, "local_width", self.local_width, ">= 0 channels")
         check(self.fine in (0, 1), "fine", self.fine, "0 or 1")
+        known = self.convolution in CONVOLUTIONS
+        check(known, "convolution", self.convolution, " or ".join(CONVOLUTIONS))
         check(self.layers >= 0, "layers", self.layers, ">= 0")
         check(self.margin >= 0, "margin", self.margin, ">= 0 pixels")
         whole = self.window > 0 and self.window % 4 == 0

@@ -20,7 +20,8 @@ from stcli.errors import InputError, UsageError
 from stcli.noise.bands import LEAST, NOISY, band_noise, clarity, weights
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings
-from stcli.workflows.job import Inputs, Progress, plan_pass
+from stcli.workflows.job import Inputs, Progress
+from stcli.workflows.passes import plan_first
 
 logger = logging.getLogger("stcli")
 
@@ -123,7 +124,7 @@ def measure_clarity(raster: Raster, settings: RunSettings, progress: Progress) -
 
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=PAIRS * info.count * 8 * 6)
-    plan_pass(raster, cost, settings, 1).run(function, sink, "noise of bands", progress)
+    plan_first(raster, cost, settings, 1).run(function, sink, "noise of bands", progress)
     if not found:
         raise InputError(f"{info.path}: no two valid pixels beside each other found.")
     places = np.concatenate([found[index][0] for index in sorted(found)])

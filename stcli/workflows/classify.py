@@ -21,7 +21,7 @@ from stcli.nn.device import compute
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, slic
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -33,6 +33,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.products import (
@@ -45,7 +46,7 @@ from stcli.workflows.products import (
     specs_of,
 )
 from stcli.workflows.refining import Resegmenting, refining_bytes, told
-from stcli.workflows.segment import label_space, slic_bytes
+from stcli.workflows.segment import REHEARSAL, label_space, slic_bytes
 
 #: A pixel's way through the network takes 3 microseconds; reading and segmenting it a tenth of one.
 _TOIL = 30.0
@@ -80,6 +81,7 @@ def classify(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
+    compile_apart(KERNELS, REHEARSAL)
     model = load_model(model_folder, compute(settings.device, settings.scan))
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
@@ -240,5 +242,6 @@ def cost(
         slic_bytes(info, model.slic) + 4 + needs.read_pixel + again[0],
         2 * outputs + needs.core_pixel + 16 + again[1],
         torch=needs.torch + again[2],
+        kernels=LOADED,
         toil=_TOIL,
     )

@@ -41,6 +41,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import LOADED
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
 from stcli.workflows.products import (
@@ -282,7 +283,7 @@ Look = SeriesLook | FusedLook
 
 def _cost(read: int, core: int, torch: int, specs: list[OutputSpec]) -> Cost:
     outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
-    return Cost(read, core + 2 * outputs + 16, torch=torch)
+    return Cost(read, core + 2 * outputs + 16, torch=torch, kernels=LOADED)
 
 
 def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:

@@ -39,6 +39,7 @@ from stcli.workflows.noise import noise_names
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
     Ready,
+    compile_kernels,
     cost,
     float_spec,
     float_type,
@@ -201,6 +202,7 @@ def denoise(
     """
     begun, output = time.perf_counter(), output or Output()
     _refuse_clash(inputs, path, noise)
+    compile_kernels()
     map_settings, method = how
     reach, total = _reach(map_settings, method, noise), _Total()
     with inputs.open() as raster, ExitStack() as stack:

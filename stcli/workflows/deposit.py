@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,9 @@ from stcli.raster.zarrstore import ZarrFromParts, ZarrStore
 
 logger = logging.getLogger("stcli")
 
+#: Turns parts into such that end in another form.
+Form = Callable[[Parts], Parts]
+
 
 class Deposit:
     """Takes the finished tiles of one output, and knows those of an earlier run.
@@ -35,6 +38,8 @@ class Deposit:
         Grid of the output.
     shard : (int, int) or None
         Which shard of how many; a shard ends as a directory of parts beside the output.
+    form : callable, optional
+        Turns parts into such that end in another form than the specification says.
 
     Attributes
     ----------
@@ -48,10 +53,14 @@ class Deposit:
     """
 
     def __init__(
-        self, spec: OutputSpec, geobox: GeoBox, shard: tuple[int, int] | None = None
+        self,
+        spec: OutputSpec,
+        geobox: GeoBox,
+        shard: tuple[int, int] | None = None,
+        form: Form | None = None,
     ) -> None:
         spec = streamable(spec)
-        self.spec, self.geobox, self.shard = spec, geobox, shard
+        self.spec, self.geobox, self.shard, self.form = spec, geobox, shard, form
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         path = spec.path if shard is None else shard_path(spec.path, shard)
         if shard is not None and spec.path in STDOUT:
@@ -102,6 +111,8 @@ class Deposit:
                 self.folder.empty()
             self.folder.tidy()
             self.parts = parts_of(self.parts, header.plan, self.shard is not None)
+            if self.form is not None:
+                self.parts = self.form(self.parts)
             self.parts.prepare(self.geobox)
             write_header(self.folder.job, replace(header, about=describe(self.spec, self.geobox)))
             self.journal = Journal(self.folder.job, header)

@@ -30,7 +30,7 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.noise_pass import float_spec, float_type, unheard
-from stcli.workflows.passes import planned, writing
+from stcli.workflows.passes import plan_first, planned, writing
 from stcli.workflows.produce import Step, resumable
 
 #: Values of the first pass's sample of lines at most.
@@ -213,4 +213,4 @@ def _plan_sample(raster: Raster, axis: int, settings: RunSettings) -> Pass:
     info = raster.info
     pixel = info.count * (info.dtype.itemsize + 16) + 1
     held = 8 * math.prod(_lines(info, axis))
-    return plan_pass(raster, Cost(2 * pixel, once=3 * held), settings)
+    return plan_first(raster, Cost(2 * pixel, once=3 * held), settings)

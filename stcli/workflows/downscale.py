@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
-from rasterio.windows import Window
 
 from stcli.downscaling.conserve import conserve, residual
 from stcli.engine.memory import Cost, processors
@@ -107,8 +106,7 @@ def downscale(
     begun, output, help = time.perf_counter(), output or Output(), help or Help()
     worst = _Worst()
     with _opened(inputs, path, how, settings, (help, output)) as ready:
-        run = _into_cube if ready.target.netcdf else _into_raster
-        work, tally = run(ready, inputs, settings, worst, progress)
+        work, tally = _made(ready, inputs, settings, worst, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Downscaled(path, ready.upscaler.name, how.factor, how.conserve, worst.found, ran)
 
@@ -210,34 +208,18 @@ class _Worst:
             self.found = max(self.found, *told)
 
 
-def _into_raster(
+def _made(
     ready: _Ready, inputs: Inputs, settings: RunSettings, worst: _Worst, progress: Progress
 ) -> tuple[Pass, Tally]:
     """Make the output tile by tile, kept through a kill."""
     target, factor = ready.target, ready.how.factor
-    with resumable((target.spec,), ready.grid, target.output, factor) as product:
+    form = target.form
+    with resumable((target.spec,), ready.grid, target.output, factor, form) as product:
         work = product.plan(EachBand(ready.raster), *ready.needs(settings))
         product.identify(**_identity(ready, inputs))
         tally = product.run(work, Step(ready.step, stage="downscale"), worst.take, progress)
         if target.output.shard is None:
             ready.refuse_none(tally)
-    return work, tally
-
-
-def _into_cube(
-    ready: _Ready, inputs: Inputs, settings: RunSettings, worst: _Worst, progress: Progress
-) -> tuple[Pass, Tally]:
-    """Write NetCDF block by block."""
-    work = plan_pass(EachBand(ready.raster), *ready.needs(settings))
-    with ready.target.create_cube(ready.grid) as write:
-
-        def sink(tile: Tile, result: Noted | None) -> None:
-            if result is not None:
-                write(magnified(tile.core, ready.how.factor), result.blocks[0])
-                worst.take(tile, result.note)
-
-        tally = work.run(ready.step, sink, "downscale", progress)
-        ready.refuse_none(tally)
     return work, tally
 
 
@@ -318,12 +300,6 @@ def finer(geobox: GeoBox, factor: int) -> GeoBox:
     """Divide a grid's pixels: the transform times ``scale(1 / factor)``, to the bit."""
     rows, cols = (int(n) * factor for n in geobox.shape)
     return GeoBox((rows, cols), geobox.transform @ Affine.scale(1 / factor), geobox.crs)
-
-
-def magnified(window: Window, factor: int) -> Window:
-    """Window of the fine raster that a window of the coarse one becomes."""
-    edges = (window.col_off, window.row_off, window.width, window.height)
-    return Window(*(factor * edge for edge in edges))
 
 
 def member_names(bands: tuple[str, ...], members: int) -> tuple[str, ...]:

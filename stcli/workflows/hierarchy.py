@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stcli.errors import UsageError
-from stcli.raster.draft import drafts
+from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.output import STDOUT
 from stcli.settings import MergeSettings, ObjectSettings, RunSettings, SlicSettings
 from stcli.workflows.given import Given
@@ -17,6 +17,7 @@ from stcli.workflows.labels import open_label_raster
 from stcli.workflows.levels import merge_segments
 from stcli.workflows.objects import Segments, Tables, check_tables, write_objects
 from stcli.workflows.segment import segment
+from stcli.workflows.staged import staged
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def segment_objects(
 ) -> Segmentation:
     """Segment a raster, merge the segments, and write the objects.
 
-    Nothing appears under its name before all of it is done.
+    Nothing appears under its name before all of it is done. Segments are kept through a kill;
+    merging and measuring, which look at all of them, begin anew.
 
     Parameters
     ----------
@@ -67,17 +69,25 @@ def segment_objects(
     refuse_clash(inputs.paths, paths)
     if tables is not None:
         check_tables(tables, described)
-    with drafts(paths, output.overwrite) as hidden:
-        final, scratch = hidden[0], hidden[0].with_name("segments.stcli.tif")
-        first = scratch if merging else final
-        done = segment(inputs, str(first), slic, run, given=given, output=output, progress=progress)
+    for each in paths:
+        refuse_file(each, output.overwrite)
+    with staged(path, output.resume) as place:
+        first, labels = place / "segments.tif", place / "levels.tif"
+        kept = replace(output, keep=True, overwrite=True)
+        if merging is not None:
+            kept = replace(kept, driver="GTiff", creation_options={})  # read once, then removed
+        done = segment(inputs, str(first), slic, run, given=given, output=kept, progress=progress)
         levels: tuple[int, ...] = ()
         if merging is not None:
-            levels = _merge(inputs, (scratch, final), (merging, run), output, progress)
-            scratch.unlink()
-        if tables is not None:
-            made, places = Segments(str(final), inputs, shown=path), (tables, hidden[1:])
-            write_objects(made, places, described, run, output, progress)
+            merged = replace(output, overwrite=True)
+            levels = _merge(inputs, (first, labels), (merging, run), merged, progress)
+        else:
+            labels = first
+        with drafts(paths, output.overwrite) as hidden:
+            if tables is not None:
+                made, places = Segments(str(labels), inputs, shown=path), (tables, hidden[1:])
+                write_objects(made, places, described, run, output, progress)
+            labels.replace(hidden[0])
     ran = {**done.run, "seconds": round(time.perf_counter() - begun, 3)}
     return Segmentation(path, done.segments, levels, ran)
 

@@ -89,6 +89,8 @@ class Output:
         Do only the tiles of this shard of so many, into a directory of parts.
     fingerprint : str
         ``"stat"`` or ``"full"``; see `stcli.raster.identity.identify`.
+    keep : bool
+        Keep the finished tiles beside the complete output, for the steps that follow.
     """
 
     overwrite: bool = False
@@ -98,6 +100,7 @@ class Output:
     resume: bool = True
     shard: tuple[int, int] | None = None
     fingerprint: Fingerprint = "stat"
+    keep: bool = False
 
     @property
     def kept(self) -> bool:

@@ -28,8 +28,10 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import LOADED
 from stcli.workflows.noise_pass import (
     additive,
+    compile_kernels,
     float_spec,
     float_type,
     plan_sample,
@@ -96,13 +98,14 @@ def mnf(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
+    compile_kernels()
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
         spec = _spec(info, path, count, map_settings, output)
         with resumable((spec,), info.geobox, output) as product:
-            turned = _measured(raster, map_settings, settings, progress)
-            # planned last: the first pass needs more, and what it leaves in memory is counted
+            # planned first: what the first pass leaves in memory serves this one too
             work = product.plan(raster, _cost(info, count), settings)
+            turned = _measured(raster, map_settings, settings, progress)
             text, none = turned.to_text(), np.zeros(count)
             product.tag({TAG: text})
             product.identify(**output.identity(inputs, verb="mnf", rotation=text, count=count))
@@ -269,4 +272,5 @@ def _cost(info: RasterInfo, out: int) -> Cost:
         2 * (info.count * info.dtype.itemsize + 1),
         8 * info.count + out * (8 + 4 * float_type(info).itemsize),
         once=32 * info.count**2,
+        kernels=LOADED,
     )

@@ -30,6 +30,7 @@ from stcli.workflows.job import (
 )
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
+    compile_kernels,
     cost,
     float_spec,
     float_type,
@@ -119,6 +120,7 @@ def noise(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path, *((plot,) if plot else ())))
+    compile_kernels()
     if plot:
         refuse_file(plot, output.overwrite)
     with inputs.open() as raster:

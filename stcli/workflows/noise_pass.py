@@ -10,21 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
-from stcli.engine.tiling import Tile
+from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import InputError
 from stcli.noise.edges import FILL_REACH, Surround, fill, surround
 from stcli.noise.models import Model
-from stcli.noise.spatial import halo, leaning, noise_map
+from stcli.noise.spatial import KERNELS, halo, leaning, noise_map
 from stcli.noise.statistics import PoissonFit, Sample, poisson_fit
 from stcli.noise.wavelets import Plane, analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows.job import Output, Pass, Progress, plan_pass
+from stcli.workflows.job import Output, Pass, Progress
+from stcli.workflows.kernels import LOADED, compile_apart
+from stcli.workflows.passes import plan_first
 
 #: Values (pixels times bands) of the first pass's sample at most.
 SAMPLE = 1 << 21
+#: Compiles the kernels of noise maps.
+REHEARSAL = "from stcli.workflows.noise_pass import rehearse; rehearse()"
 #: Planes of float64 that the noise map of one band holds at its peak, its levels not counted.
 MAP_PLANES = 10
 
@@ -86,7 +90,20 @@ def cost(
     grown = float(np.prod([(side + 2 * reach) / side for side in info.shape]))
     block = info.count * info.dtype.itemsize + 1
     read = 2 * block + int(np.ceil((8 * planes + 2) * grown))
-    return Cost(read, 3 * 8 * core_values, once=once, writer=writer)
+    return Cost(read, 3 * 8 * core_values, once=once, writer=writer, kernels=LOADED)
+
+
+def compile_kernels() -> None:
+    """Have the kernels of noise maps compiled; see `compile_apart`."""
+    compile_apart(KERNELS, REHEARSAL)
+
+
+def rehearse() -> None:
+    """Measure the noise of a small block, so that all kernels of noise maps are compiled."""
+    settings, tile = NoiseMapSettings(window=9), TilePlan((96, 96), 96)[0]
+    block = np.arange(96 * 96, dtype=np.float32).reshape(1, 96, 96) % 7
+    valid = np.ones((96, 96), dtype=np.bool_)
+    SampleBlock(settings, additive(1), 1, map_reach(settings))(block, valid, tile)
 
 
 @dataclass(frozen=True)
@@ -178,7 +195,7 @@ def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) ->
     info, reach = raster.info, map_reach(settings)
     held = 3 * 8 * SAMPLE * (3 + settings.levels)
     need = cost(info, MAP_PLANES + settings.levels, reach, info.count, held)
-    return plan_pass(raster, need, run, reach)
+    return plan_first(raster, need, run, reach)
 
 
 def plan_measure(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> dict[str, Pass]:

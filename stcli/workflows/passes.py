@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stcli.engine.memory import Budget, Cost, Grid, budget, gdal_cache, processors
+from stcli.engine.memory import Budget, Cost, Grid, budget, processors
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
+from stcli.errors import BudgetError
 from stcli.raster.finish import writer_bytes
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputSpec
@@ -55,7 +56,8 @@ class Pass:
         done: int = 0,
     ) -> Tally:
         """Run a block function over all tiles, or over `tiles`; see `stcli.engine.work.Job`."""
-        os.environ.setdefault("GDAL_CACHEMAX", str(gdal_cache()))  # GDAL reads it at first use
+        cache = self.budget.terms["gdal_cache"]
+        os.environ.setdefault("GDAL_CACHEMAX", str(cache))  # GDAL reads it at first use
         job = Job(
             self.budget.plan,
             self.source,
@@ -128,6 +130,31 @@ def plan_pass(
             *(settings.tile_size, chosen.plan.tile_size, align),
         )
     return Pass(raster, chosen, settings.scheduler)
+
+
+def plan_first(
+    raster: Planned, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
+) -> Pass:
+    """Choose tiles for a first pass, whose result is the same for all tilings.
+
+    Those that are asked for are the outputs'; where they do not fit here, others are taken, and
+    that is said.
+
+    Raises
+    ------
+    BudgetError
+    """
+    try:
+        return plan_pass(raster, cost, settings, halo, align)
+    except BudgetError:
+        if settings.tile_size is None:
+            raise
+        free = plan_pass(raster, cost, replace(settings, tile_size=None), halo, align)
+        logging.getLogger("stcli").warning(
+            "memory: a first pass with tiles of %d px does not fit, it takes tiles of %d px",
+            *(settings.tile_size, free.budget.plan.tile_size),
+        )
+        return free
 
 
 def planned(

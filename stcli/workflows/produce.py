@@ -30,7 +30,7 @@ from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts
 from stcli.settings import RunSettings
 from stcli.workflows import remains
-from stcli.workflows.deposit import Deposit
+from stcli.workflows.deposit import Deposit, Form
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
 from stcli.workflows.passes import Planned, writing
 
@@ -115,7 +115,12 @@ class Product:
     """The outputs of one run; see `resumable`."""
 
     def __init__(
-        self, specs: Sequence[OutputSpec], geobox: GeoBox, output: Output, factor: int = 1
+        self,
+        specs: Sequence[OutputSpec],
+        geobox: GeoBox,
+        output: Output,
+        factor: int = 1,
+        form: Form | None = None,
     ) -> None:
         self.shard, self.factor = output.shard, factor
         self.deposits: list[Deposit] = []
@@ -123,7 +128,7 @@ class Product:
         self._threads = 1
         try:
             for spec in specs:
-                self.deposits.append(Deposit(spec, geobox, output.shard))
+                self.deposits.append(Deposit(spec, geobox, output.shard, form))
         except BaseException:
             self._let_go()
             raise
@@ -322,7 +327,11 @@ class Product:
 
 @contextlib.contextmanager
 def resumable(
-    specs: Sequence[OutputSpec], geobox: GeoBox, output: Output, factor: int = 1
+    specs: Sequence[OutputSpec],
+    geobox: GeoBox,
+    output: Output,
+    factor: int = 1,
+    form: Form | None = None,
 ) -> Iterator[Product]:
     """Make outputs on one grid; they appear under their names when the block ends.
 
@@ -338,6 +347,8 @@ def resumable(
         Whether finished tiles are taken up, and which shard is done.
     factor : int
         Pixels of the outputs along a side of one of the raster whose tiles are planned.
+    form : callable, optional
+        Turns parts into such that end in another form, such as `CubeForm`.
 
     Yields
     ------
@@ -349,11 +360,11 @@ def resumable(
     OutputError
         An output exists, or cannot be written, or another run is writing it.
     """
-    product = Product(specs, geobox, output, factor)
+    product = Product(specs, geobox, output, factor, form)
     try:
         yield product
         product.finish()
     except BaseException as error:
         product.leave(error)
         raise
-    product.close(keep=False)
+    product.close(keep=output.keep)

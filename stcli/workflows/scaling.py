@@ -13,7 +13,8 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings
-from stcli.workflows.job import Pass, Progress, plan_pass
+from stcli.workflows.job import Pass, Progress
+from stcli.workflows.passes import plan_first
 
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
@@ -99,4 +100,4 @@ def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
     align = 1 if settings.tile_size else _ALIGN
-    return plan_pass(raster, cost, settings, align=align)
+    return plan_first(raster, cost, settings, align=align)

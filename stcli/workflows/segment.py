@@ -14,7 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.segmentation.numbering import distinct
-from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
+from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, pixel_bytes, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
@@ -27,9 +27,13 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.scaling import band_scaling, plan_scaling
+
+#: Compiles the kernels of SLIC.
+REHEARSAL = "from stcli.segmentation.slic import rehearse; rehearse()"
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def segment(
     """
     begun, output, given = time.perf_counter(), output or Output(), given or Given()
     refuse_clash(inputs.paths, (path,))
+    compile_apart(KERNELS, REHEARSAL)
     with inputs.open() as raster:
         slic_settings = given.settings(slic_settings, raster.info)
         known = given.band_scaling(raster.info)
@@ -140,7 +145,7 @@ def _cells(space: LabelSpace) -> int:
 def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
     """Bytes that a tile needs, and those that count labels."""
     labels = _cells(label_space(info, settings))
-    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels)
+    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels, kernels=LOADED)
 
 
 @dataclass(frozen=True)

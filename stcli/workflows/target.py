@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.windows import Window
 
 from stcli.errors import UsageError
+from stcli.raster.cubeparts import CubeForm
 from stcli.raster.layout import Layout, layout
-from stcli.raster.netcdf_write import CubeSpec, create_cube, refuse_cube
+from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster
 from stcli.raster.write import refuse_output
 from stcli.workflows.job import Output
-
-#: ``write(window, block)`` with a float32 block (band, row, col) in the order of the input.
-Write = Callable[[Window, NDArray[Any]], None]
 
 
 @dataclass(frozen=True)
@@ -59,19 +53,14 @@ class Target:
         Raises
         ------
         UsageError
-            GDAL's creation options for NetCDF, which GDAL does not write here; or what only
-            outputs that are kept through a kill can have.
+            GDAL's creation options for NetCDF, which GDAL does not write here; or a shard.
         """
         target = cls(raster, path, output, threads)
         if not target.netcdf:
             return target
         if output.creation_options:
             raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
-        if output.kept:
-            raise UsageError(
-                f"{path}: --no-resume, --shard or --fingerprint found, none is wanted for NetCDF; "
-                "write a GeoTIFF, or shards of one and join them by stcli merge into NetCDF."
-            )
+        refuse_shard(path, output)
         return target
 
     @property
@@ -103,12 +92,13 @@ class Target:
         else:
             refuse_output(self.spec)
 
-    @contextlib.contextmanager
-    def create_cube(self, geobox: GeoBox) -> Iterator[Write]:
-        """Create the NetCDF; it appears under its name when the block ends without an error."""
-        plan = layout(self.raster)
-        with create_cube(self._cube(plan), geobox) as cube:
-            yield lambda window, block: cube.write(window, plan.cube(block))
+    @property
+    def form(self) -> CubeForm | None:
+        """How its parts end, if not as a GeoTIFF or Zarr."""
+        if not self.netcdf:
+            return None
+        laid = layout(self.raster)
+        return CubeForm(self._cube(laid), laid.order)
 
     @property
     def spec(self) -> OutputSpec:
@@ -137,4 +127,18 @@ class Target:
             self.output.overwrite,
             {**plan.attrs, **said},
             shlex.join(self.output.argv) or "stcli",
+        )
+
+
+def refuse_shard(path: str, output: Output) -> None:
+    """Refuse a shard of a NetCDF: its parts would be joined without variables and times.
+
+    Raises
+    ------
+    UsageError
+    """
+    if output.shard is not None:
+        raise UsageError(
+            f"{path}: --shard found, none is wanted for NetCDF; write shards of a GeoTIFF and "
+            "join them by stcli merge into NetCDF."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,18 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
+from stcli.raster.cubeparts import CubeForm
 from stcli.raster.info import lattice_origin
+from stcli.raster.netcdf_write import refuse_cube
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
 from stcli.raster.timecube import Cube, cube_of
 from stcli.settings import RunSettings, WhitenSettings
-from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
-from stcli.workflows.passes import planned
-from stcli.workflows.whiten import WhitenedRaster, plan, tiff_spec, written
+from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
+from stcli.workflows.noise_pass import unheard
+from stcli.workflows.passes import planned, writing
+from stcli.workflows.produce import Blocks, Step, resumable
+from stcli.workflows.target import refuse_shard
+from stcli.workflows.whiten import WhitenedRaster, cost, cube_spec, netcdf, tiff_spec
 from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
 
 
@@ -51,16 +56,20 @@ def unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, cube = file.layout, cube_of(raster, dates)
-        places = _matched(cube, layout, spectra)
-        work = plan(cube, layout, settings)
-        with written(cube, path, output, layout.units, "") as writer:
-            job = _Job(places, layout, file)
-
-            def sink(tile: Tile, values: NDArray[Any] | None) -> None:
-                if values is not None:
-                    writer.write(tile.core, values)
-
-            tally = work.run(job.tile, sink, "unwhiten", progress)
+        places, geobox = _matched(cube, layout, spectra), raster.info.geobox
+        spec, form = tiff_spec(cube, path, output), _form(cube, path, output, layout)
+        with resumable((spec,), geobox, output, form=form) as product:
+            work = product.plan(raster, cost(cube, layout), settings, align=layout.share)
+            product.identify(
+                **output.identity(
+                    replace(inputs, paths=(*inputs.paths, spectra)),
+                    verb="unwhiten",
+                    along="time",
+                    dates=list(dates),
+                )
+            )
+            step = Step(_Job(places, layout, file).tile, stage="unwhiten")
+            tally = product.run(replace(work, source=cube), step, unheard, progress)
     return WhitenedRaster(path, {}, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -83,8 +92,26 @@ def plan_unwhiten_time(
     with inputs.open() as raster, open_spectra(spectra) as file:
         cube = cube_of(raster, dates)
         _matched(cube, file.layout, spectra)
-        work = plan(cube, file.layout, settings)
-        return planned({"unwhiten": work}, (tiff_spec(cube, path, output),), raster.info.shape)
+        spec = tiff_spec(cube, path, output)
+        need = writing(cost(cube, file.layout), (spec,))
+        work = plan_pass(raster, need, settings, align=file.layout.share)
+        return planned({"unwhiten": work}, (spec,), raster.info.shape)
+
+
+def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeForm | None:
+    """How parts end that are a NetCDF at last.
+
+    Raises
+    ------
+    UsageError, OutputError
+    """
+    if not netcdf(path, output):
+        return None
+    refuse_shard(path, output)
+    spec = cube_spec(cube, path, output, layout.units, "")
+    refuse_cube(spec, cube.raster.info.geobox)
+    steps, bands = len(cube.times.values), len(cube.variables)
+    return CubeForm(spec, np.arange(steps * bands).reshape(steps, bands))
 
 
 def _matched(cube: Cube, layout: SpectraLayout, spectra: str) -> Dates:
@@ -131,8 +158,8 @@ class _Job:
     layout: SpectraLayout
     file: SpectraFile
 
-    def tile(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[Any]:
-        """Unwhiten a tile: (date, band, row, col)."""
+    def tile(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Blocks:
+        """Unwhiten a tile: (date · band, row, col) in a list of one."""
         values = block.reshape(-1, len(self.layout.bands), *block.shape[1:])
         level, rest = self.file.get_pixels(where.core)
         out = np.full(values.shape, np.nan, block.dtype)
@@ -148,4 +175,4 @@ class _Job:
                     flat = part.reshape(len(part), -1)
                     found = unwhiten_group(flat, kept, self.dates, spectrum)
                     out[:, v, rows, cols] = found.reshape(part.shape)
-        return out
+        return [out.reshape(block.shape)]

@@ -274,20 +274,27 @@ class _Sheet:
 def plan(cube: Cube, layout: SpectraLayout, settings: RunSettings) -> Any:
     """Plan the pass, with its memory.
 
+    See `cost`.
+    """
+    work = plan_pass(cube.raster, cost(cube, layout), settings, align=layout.share)
+    return replace(work, source=cube)
+
+
+def cost(cube: Cube, layout: SpectraLayout) -> Cost:
+    """Bytes of whitening or unwhitening a tile.
+
     Reading holds stored values, their masks, and the sorted copy; a tile's result its dates and
     its rest; a group five float64 arrays of its frames at the transform's peak.
     """
     count, size = cube.raster.info.count, 8
     place = layout.rows * layout.times * len(layout.bands)
     read = count * (2 * cube.raster.info.dtype.itemsize + 2 + size)
-    cost = Cost(
+    return Cost(
         read_pixel=read,
         core_pixel=count * size + place * size + 8 * len(layout.bands),
         worker=layout.share**2 * layout.rows * layout.times * 8 * 12,
         once=FIXED,
     )
-    work = plan_pass(cube.raster, cost, settings, align=layout.share)
-    return replace(work, source=cube)
 
 
 class _Tiff:
@@ -310,20 +317,30 @@ def written(
     cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str
 ) -> Iterator[Any]:
     """Create an output of a cube's dates, in the form that its name asks for."""
-    info, dtype = cube.raster.info, cube.dtype
-    if Path(path).suffix.lower() in NETCDF:
-        bands = tuple(
-            CubeBand(name, dtype, units=unit, attrs={"long_name": f"{word}{name}"})
-            for name, unit in zip(cube.variables, units, strict=True)
-        )
-        attrs = {k: v for k, v in info.tags.items() if k in ("history", "title", "institution")}
-        command = shlex.join(output.argv) or "stcli whiten"
-        spec = CubeSpec(path, bands, cube.times, output.overwrite, attrs, command)
-        with create_cube(spec, info.geobox) as writer:
+    geobox = cube.raster.info.geobox
+    if netcdf(path, output):
+        with create_cube(cube_spec(cube, path, output, units, word), geobox) as writer:
             yield writer
         return
-    with create_raster(tiff_spec(cube, path, output), info.geobox) as writer:
+    with create_raster(tiff_spec(cube, path, output), geobox) as writer:
         yield _Tiff(writer)
+
+
+def netcdf(path: str, output: Output) -> bool:
+    """Tell whether the path names a NetCDF file, and no other format is asked for."""
+    return Path(path).suffix.lower() in NETCDF and output.driver == Output().driver
+
+
+def cube_spec(cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str) -> CubeSpec:
+    """Describe a cube's dates as a NetCDF, a variable each, over the times that it has."""
+    info, dtype = cube.raster.info, cube.dtype
+    bands = tuple(
+        CubeBand(name, dtype, units=unit, attrs={"long_name": f"{word}{name}"})
+        for name, unit in zip(cube.variables, units, strict=True)
+    )
+    attrs = {k: v for k, v in info.tags.items() if k in ("history", "title", "institution")}
+    command = shlex.join(output.argv) or "stcli whiten"
+    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command)
 
 
 def tiff_spec(cube: Cube, path: str, output: Output) -> OutputSpec:
@@ -338,6 +355,7 @@ def tiff_spec(cube: Cube, path: str, output: Output) -> OutputSpec:
         creation_options=output.creation_options,
         overwrite=output.overwrite,
         tags=output.tags(info, whiten="time"),
+        driver=output.driver,
     )
 
 

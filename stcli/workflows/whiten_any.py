@@ -104,9 +104,9 @@ def unwhiten(
 
         done = unwhiten_space(inputs, path, settings, output=output, progress=progress)
         return Done(done.output, done.report, done.run, "unwhitened")
-    _refuse_kept(output, settings)
     known = _named(spectra)
     if _series(inputs):
+        _refuse_kept(output, settings)
         found = unwhiten_series(inputs, path, known, output=output)
     else:
         found = unwhiten_time(
@@ -135,7 +135,6 @@ def plan_unwhiten(
         from stcli.workflows.whiten_space import plan_unwhiten_space
 
         return plan_unwhiten_space(inputs, path, settings, output=output)
-    _refuse_kept(output, settings)
     _refuse_unplanned(inputs)
     known = _named(spectra)
     return plan_unwhiten_time(inputs, path, known, settings, dates=dates, output=output)
@@ -183,7 +182,9 @@ def _named(spectra: str | None) -> str:
 
 
 def _refuse_kept(output: Output, settings: RunSettings) -> None:
-    """Refuse along time what only outputs that are kept through a kill can have.
+    """Refuse what only outputs that are kept through a kill can have: not series, nor whitening.
+
+    Whitening in time ends in files of spectra and a verdict, which all tiles write into.
 
     Raises
     ------

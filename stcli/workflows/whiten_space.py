@@ -31,6 +31,7 @@ from stcli.workflows.job import (
 )
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
+    compile_kernels,
     cost,
     float_spec,
     float_type,
@@ -121,6 +122,7 @@ def whiten_space(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
+    compile_kernels()
     with inputs.open() as raster:
         info, around = raster.info, _around(map_settings)
         spec, need = _spec(info, path, map_settings, output), _cost(info, map_settings)

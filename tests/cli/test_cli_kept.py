@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from cliworld import call, good, read, save
 from rasterio import Affine
 from test_cli_noise_space import NAMES, PROFILE, plain
+from test_cli_whiten import values as dated_values
+from test_cli_whiten import write as write_cube
 
 from stcli.raster.parts import Parts
+from stcli.workflows.staged import staged
 
 HOW = ("--tile-size", 64, "--json", "--no-progress", "--overwrite")
 MAP = ("--window", 9)
@@ -127,7 +131,10 @@ def test_a_plan_says_tiles_terms_and_outputs_and_does_nothing(name, holed, whole
     for key in ("tiles", "tile_size", "halo", "jobs", "overcompute"):
         assert last[key] == ran[key]
     terms = {name: size for name, size in last["memory"].items() if name != "allowed"}
-    assert terms.pop("predicted") == sum(terms.values())
+    finishing = terms.keys() - {"read", "core", "workers", "torch"}
+    phases = (terms.keys() - {"predicted", "writer"}, finishing - {"predicted"})
+    assert terms["predicted"] == max(sum(terms[k] for k in phase) for phase in phases)
+    del terms["predicted"]
     for term in terms.keys() - {"program"}:  # it grows with what was loaded
         assert terms[term] == ran["memory"][term], term
     (made,) = plan["outputs"]
@@ -148,9 +155,8 @@ def test_each_format_holds_the_same(name, form, holed, whole, tmp_path):
 @pytest.mark.parametrize(
     "words", [("--of", "GTiff"), ("--shard", "1/2", "--tile-size", 64), ("--scheduler", "serial")]
 )
-@pytest.mark.parametrize("verb", ["whiten", "unwhiten"])
-def test_along_time_is_not_kept_and_says_so(verb, words, holed, tmp_path):
-    refused = call(verb, holed, tmp_path / "out.tif", "--psd", "none.nc", *words)
+def test_whitening_along_time_is_not_kept_and_says_so(words, holed, tmp_path):
+    refused = call("whiten", holed, tmp_path / "out.tif", "--psd", "none.nc", *words)
     assert refused.code == 2
     assert "go with --along space, --along time found" in refused.err
     assert not list(tmp_path.iterdir())
@@ -165,11 +171,114 @@ def test_a_series_has_no_tiles_to_plan(tmp_path):
         assert "series.csv holds series, which are done at once; a raster, whose" in refused.err
 
 
-def test_netcdf_is_not_kept_and_says_so(holed, tmp_path):
-    refused = call("downscale", holed, tmp_path / "o.nc", "--no-resume")
-    assert refused.code == 2
-    assert "--no-resume, --shard or --fingerprint found, none is wanted for NetCDF" in refused.err
+LEVELS = ("--size", 80, "--iterations", 2, "--scale", "5,20")
+
+
+@pytest.mark.parametrize("step", ["segment", "merge"])
+def test_segments_are_kept_for_their_levels(step, holed, tmp_path, monkeypatch):
+    how = (*LEVELS, "--tile-size", 64, "-j", 1, "--no-progress", "--json")
+    whole = good("segment", holed, tmp_path / "whole.tif", *how).json
+    words = ("segment", holed, tmp_path / "o.tif", *how, "--objects", tmp_path / "o.gpkg")
+    save_part, calls = Parts.save, []
+
+    def some(self, tile, block):
+        calls.append(tile.index)
+        if step == "segment" and len(calls) == 4:
+            raise KeyboardInterrupt
+        return save_part(self, tile, block)
+
+    def never(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Parts, "save", some)
+    with monkeypatch.context() as patched:
+        if step == "merge":
+            patched.setattr("stcli.workflows.levels.merge_levels", never)
+        assert call(*words).code == 130
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".o.tif.stcli", "whole.tif"]
+    told = good(*words)
+    done = 3 if step == "segment" else 9
+    assert f"{done} of 9 tiles were finished already" in told.err
+    assert len(calls) == (4 + 5 if step == "segment" else 8)  # the last is empty
+    assert told.json["objects"] == whole["objects"]
+    np.testing.assert_array_equal(read(tmp_path / "o.tif"), read(tmp_path / "whole.tif"))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["o.gpkg", "o.tif", "whole.tif"]
+
+
+def test_a_second_run_is_refused_while_levels_are_made(holed, tmp_path):
+    with staged(str(tmp_path / "o.tif")):
+        refused = call("segment", holed, tmp_path / "o.tif", *LEVELS)
+    assert refused.code == 4
+    assert "is writing it now" in refused.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory):
+    """Write a cube of dates and whiten it; give words that make each verb's NetCDF of it."""
+    folder = tmp_path_factory.mktemp("dated")
+    cube = write_cube(folder / "cube.nc", dated_values())
+    white, spectra = folder / "white.nc", folder / "spectra.nc"
+    good("whiten", cube, white, "--psd-out", spectra, "--share", 16, "-q")
+    return {
+        "downscale": ("downscale", cube, "--factor", 2),
+        "unwhiten": ("unwhiten", white, "--psd", spectra),
+    }
+
+
+def cube_of(path):
+    with xr.open_dataset(path) as found:
+        return found.drop_attrs(deep=False).load()
+
+
+@pytest.mark.parametrize(("name", "tiles"), [("downscale", 12), ("unwhiten", 16)])
+def test_netcdf_is_kept_through_an_interrupt(name, tiles, dated, tmp_path, monkeypatch):
+    verb, source, *words = dated[name]
+    more = ("--tile-size", 16, "-j", 1, "--no-progress")
+    good(verb, source, tmp_path / "whole.nc", *words, *more)
+    save_part, calls = Parts.save, []
+
+    def some(self, tile, block):
+        calls.append(tile.index)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return save_part(self, tile, block)
+
+    monkeypatch.setattr(Parts, "save", some)
+    assert call(verb, source, tmp_path / "o.nc", *words, *more).code == 130
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".o.nc.stcli", "whole.nc"]
+    told = good(verb, source, tmp_path / "o.nc", *words, *more)
+    assert f"3 of {tiles} tiles were finished already" in told.err
+    assert len(calls) == 4 + tiles - 3
+    xr.testing.assert_identical(cube_of(tmp_path / "o.nc"), cube_of(tmp_path / "whole.nc"))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["o.nc", "whole.nc"]
+
+
+@pytest.mark.parametrize("name", ["downscale", "unwhiten"])
+def test_a_shard_of_a_netcdf_is_refused(name, dated, tmp_path):
+    verb, source, *words = dated[name]
+    more = ("--tile-size", 16, "--shard", "1/2")
+    refused = call(verb, source, tmp_path / "o.nc", *words, *more)
+    assert refused.code == 2
+    assert "--shard found, none is wanted for NetCDF" in refused.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_shards_of_unwhitening_in_time_are_the_whole(dated, tmp_path):
+    verb, source, *words = dated["unwhiten"]
+    how = (*words, "--tile-size", 16, "-q")
+    good(verb, source, tmp_path / "whole.tif", *how)
+    for shard in ("1/2", "2/2"):
+        good(verb, source, tmp_path / "o.tif", *how, "--shard", shard)
+    good("merge", *(tmp_path / f"o.tif.shard-{k}-of-2" for k in (1, 2)), tmp_path / "o.tif", "-q")
+    np.testing.assert_array_equal(read(tmp_path / "o.tif"), read(tmp_path / "whole.tif"))
+
+
+def test_unwhitening_in_time_stays_in_its_process_and_says_so(dated, tmp_path):
+    verb, source, *words = dated["unwhiten"]
+    refused = call(verb, source, tmp_path / "o.nc", *words, "--scheduler", "processes")
+    assert refused.code == 2
+    assert "this step cannot leave its process" in refused.err
 
 
 def test_another_guide_drops_what_another_one_made(holed, tmp_path, monkeypatch):

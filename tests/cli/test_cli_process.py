@@ -36,11 +36,12 @@ Parts.save = slowly
 
 #: Lets the last step, which makes the file, wait for a lock that it holds itself: it hears nothing.
 DEAF = """
-import ctypes
+import ctypes, threading
 import stcli.cli.signals
 from stcli.raster import finish
 def wait(*words, **more):
-    print("deaf", file=sys.stderr, flush=True)
+    later = threading.Timer(0.3, print, ["deaf"], {"file": sys.stderr, "flush": True})
+    later.start()
     mutex = ctypes.create_string_buffer(64)
     for _ in range(2):
         ctypes.CDLL(None).pthread_mutex_lock(mutex)

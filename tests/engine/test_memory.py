@@ -40,7 +40,7 @@ def needed(grid: Grid, cost: Cost, tile_size: int, jobs: int) -> int:
 
 
 def test_predicted_is_the_sum_of_named_terms():
-    cost = Cost(read_pixel=7, core_pixel=3, worker=1000, once=50_000, torch=600, writer=70_000)
+    cost = Cost(7, 3, worker=1000, once=50_000, torch=600, writer=70_000, kernels=80_000)
     found = budget(Grid((1000, 1000), halo=10), cost, RunSettings(200, 10**9, 3))
     assert found.terms == {
         "program": PROGRAM,
@@ -51,9 +51,32 @@ def test_predicted_is_the_sum_of_named_terms():
         "torch": 3 * 600,
         "writer": 70_000,
         "once": 50_000,
+        "kernels": 80_000,
     }
-    assert found.predicted == sum(found.terms.values())
+    assert found.predicted == sum(found.terms.values()) - 70_000
     assert found.allowed == 10**9
+
+
+def test_tiles_at_work_and_files_being_finished_are_not_there_at_once():
+    """The greater of the two counts; what lasts (program, cache, kernels, once) counts in both."""
+    lasting = PROGRAM + CACHE + 30 * MB + 5 * MB
+    for writer, greater in ((100 * MB, 100 * MB), (10 * MB, 64**2 * 10_000)):
+        cost = Cost(10_000, writer=writer, kernels=30 * MB, once=5 * MB)
+        found = budget(Grid((64, 64)), cost, RunSettings(64, 10**9, 1))
+        assert found.predicted == lasting + greater
+
+
+@pytest.mark.parametrize("tile_size", [None, 64])
+def test_a_file_that_cannot_be_finished_is_refused_before_work(tile_size):
+    cost = Cost(1, writer=100 * MB)
+    allowed = PROGRAM + CACHE + 99 * MB
+    assert refusal(Grid((64, 64)), cost, RunSettings(tile_size, allowed, 1))[2] is None
+
+
+def test_each_process_of_its_own_has_its_kernels():
+    cost = Cost(1, kernels=30 * MB)
+    found = budget(Grid((640, 640)), cost, RunSettings(64, 10**10, 3, scheduler="processes"))
+    assert found.terms["worker_programs"] == 3 * (PROGRAM + 30 * MB)
 
 
 @given(
@@ -245,7 +268,14 @@ def test_gdal_cachemax_is_read_as_gdal_reads_it(monkeypatch, text, wanted):
         monkeypatch.delenv("GDAL_CACHEMAX")
     else:
         monkeypatch.setenv("GDAL_CACHEMAX", text)
-    assert gdal_cache() == wanted
+    assert gdal_cache(10**10) == wanted
+
+
+def test_gdals_cache_is_a_sixteenth_of_a_small_budget(monkeypatch):
+    monkeypatch.delenv("GDAL_CACHEMAX")
+    assert gdal_cache(160 * MB) == 10 * MB
+    monkeypatch.setenv("GDAL_CACHEMAX", "512")
+    assert gdal_cache(160 * MB) == 512 << 20
 
 
 def test_slurm_says_how_many_processors(monkeypatch):

@@ -10,9 +10,10 @@ import torch
 
 from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
+from stcli.landcover.channelnorm import ChannelNorm
 from stcli.landcover.moments import moments
-from stcli.landcover.network import ChannelNorm, GLocal, Windows, pack
-from stcli.landcover.neural import batch, scale, window_bytes
+from stcli.landcover.network import GLocal, Windows, pack
+from stcli.landcover.neural import batch, scale, used_part, window_bytes
 from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
@@ -109,6 +110,7 @@ def test_gradients_are_finite_with_nodata_and_constant_segments(network):
     [
         {"layers": 0},
         {"fine": 0},
+        {"convolution": "separable"},
         {"local_width": 0},
         {"order": "hilbert"},
         {"order": "crossed", "layers": 2},
@@ -153,15 +155,54 @@ def test_crossed_layers_scan_the_columns_and_put_tokens_back(tiny):
 
 
 @pytest.mark.parametrize("width", [4, 0])
-def test_logits_without_a_rim_are_those_of_the_whole_window(tiny, width):
+def test_logits_of_a_part_are_those_of_the_whole_window(tiny, width, monkeypatch):
+    monkeypatch.setattr("stcli.landcover.network._AT_ONCE", 100)  # and in how many parts is all one
     torch.manual_seed(1)
     network = GLocal(2, 3, replace(tiny, local_width=width)).eval()
     made = batch([window(0), window(1)], SCALING, STEP)
     whole, tokens = network(made)
     with torch.no_grad():  # values are written over, where nobody asks for gradients
-        inner, same = network(made, 8)
-    assert torch.allclose(inner, whole[:, :, 8:-8, 8:-8], atol=1e-5)
+        inner, same = network(made, (slice(8, 24), slice(4, 30)))
+    assert torch.allclose(inner, whole[:, :, 8:24, 4:30], atol=1e-5)
     assert torch.allclose(same, tokens, atol=1e-5)
+
+
+def island(rows: slice, cols: slice) -> Window:
+    """Make a window of 128 pixels a side that is valid in one rectangle alone."""
+    valid = np.zeros((128, 128), dtype=bool)
+    valid[rows, cols] = True
+    return window(side=128, valid=valid)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "used"),
+    [
+        (slice(0, 128), slice(0, 128), (slice(0, 128), slice(0, 128))),
+        (slice(41, 60), slice(0, 9), (slice(20, 80), slice(0, 32))),
+        (slice(127, 128), slice(100, 101), (slice(104, 128), slice(80, 124))),
+        (slice(0, 0), slice(0, 0), (slice(0, 20), slice(0, 20))),
+    ],
+)
+def test_what_no_valid_pixel_feels_is_not_used(rows, cols, used):
+    assert used_part(island(rows, cols).valid) == used
+
+
+def test_a_window_is_classified_as_if_all_of_it_were_used(save_model, monkeypatch):
+    network = NetworkSettings(window=128, margin=8, local_width=4, model_width=8, state=4, layers=1)
+    model = load_model(save_model(network, SlicSettings(16, 0.1, 1)))
+    seen = island(slice(50, 75), slice(90, 128))
+
+    def found():
+        chances = model.method.window(seen)[:, seen.valid]
+        return chances[:, ~np.isnan(chances[0])]
+
+    part = found()
+    assert part.shape == (3, 25 * 30)  # the centre's alone
+    monkeypatch.setattr("stcli.landcover.neural.LOCAL_REACH", 128)
+    whole = found()
+    assert np.allclose(part, whole, atol=1e-6)
+    monkeypatch.setattr("stcli.landcover.neural.LOCAL_REACH", 4)
+    assert not np.allclose(found(), whole, atol=1e-6)  # so near, the edge is felt
 
 
 # --- the parts ----------------------------------------------------------------------------------
@@ -207,6 +248,16 @@ def test_channel_norm_knows_one_pixel():
     differs = (norm(x) != norm(changed)).any(dim=1)
     assert differs.nonzero().tolist() == [[0, 1, 2]]
     assert torch.allclose(norm(x).mean(dim=1), torch.zeros(2, 4, 5), atol=1e-6)
+
+
+def test_channel_norm_without_gradients_is_torchs():
+    norm, x = ChannelNorm(6), 100 + torch.randn(2, 6, 4, 5).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+        found, plain = norm(x), norm(x.contiguous())  # the second way is torch's own
+    assert torch.allclose(found, norm(x), atol=1e-4)
+    assert torch.allclose(plain, norm(x), atol=1e-6)
 
 
 def test_scale_maps_low_and_high_to_minus_one_and_one():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stcli.landcover.legend import colors, rgba
+from stcli.landcover.tally import measure
 from stcli.landcover.tokens import SHAPE_FEATURES, tokenise
 from stcli.landcover.windows import Scene, centres, cut, square
 from stcli.segmentation.slic import Block, LabelSpace, slic
@@ -30,6 +31,23 @@ def segments(shape=(60, 70), origin=(-7, 1003), seed=0) -> np.ndarray:
 
 
 # --- tokens -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 512, 2**40 + 1]), st.integers(0, 99)
+)
+def test_segments_are_numbered_and_measured_as_one_by_one(rows, cols, apart, seed):
+    labels = np.random.default_rng(seed).integers(0, 12, (rows, cols)) * apart
+    number, found = measure(labels)
+    names = [int(label) for label in dict.fromkeys(labels.ravel().tolist()) if label]
+    assert len(found) == len(names)
+    assert (number[labels == 0] == len(names)).all()
+    for n, label in enumerate(names):
+        r, c = np.nonzero(labels == label)
+        assert (number[r, c] == n).all()
+        boxes = (r.min(), r.max(), c.min(), c.max())
+        assert found[n].tolist() == [len(r), r.sum(), c.sum(), *boxes]
 
 
 def test_a_serpentine_over_the_lattice_by_hand():

@@ -88,6 +88,11 @@ CASES = [
     (NetworkSettings, {"order": "random"}, "order: found random, wanted serpentine or "),
     (NetworkSettings, {"local_width": -1}, "local_width: found -1, wanted >= 0 channels."),
     (NetworkSettings, {"fine": 2}, "fine: found 2, wanted 0 or 1."),
+    (
+        NetworkSettings,
+        {"convolution": "wide"},
+        "convolution: found wide, wanted dense or separable.",
+    ),
     (NetworkSettings, {"layers": -1}, "layers: found -1, wanted >= 0."),
     (ForestSettings, {"trees": 0}, "trees: found 0, wanted >= 1."),
     (ForestSettings, {"leaf": 0}, "leaf: found 0, wanted >= 1 pixels."),

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from rasterio.windows import Window
 
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import TilePlan
-from stcli.errors import InputError, OutputError, UsageError
+from stcli.errors import BudgetError, InputError, OutputError, UsageError
 from stcli.settings import BandScaling, NetworkSettings, RunSettings, SlicSettings
 from stcli.workflows.assess import assess
 from stcli.workflows.job import Inputs, Output, refuse_clash, silent
+from stcli.workflows.passes import plan_first, plan_pass
 from stcli.workflows.scaling import band_scaling, sample_block, sample_step, scaling_of
 from stcli.workflows.segment import segment
 from stcli.workflows.survey import block_side
@@ -46,6 +48,19 @@ def test_a_clash_is_refused_before_the_input_is_touched(tmp_path):
             Inputs((str(scene),)), str(scene), SlicSettings(), RunSettings(), output=Output(True)
         )
     assert scene.read_bytes() == Path(SCENE).read_bytes()
+
+
+def test_a_first_pass_takes_smaller_tiles_where_those_asked_for_do_not_fit(monkeypatch, caplog):
+    monkeypatch.setattr("stcli.engine.memory.resident", lambda: 0)
+    monkeypatch.setenv("GDAL_CACHEMAX", "0")
+    asked, cost = RunSettings(256, 256 * 256 * 1000 - 1, 1), Cost(1000)
+    with Inputs((SCENE,)).open() as raster:
+        with pytest.raises(BudgetError):
+            plan_pass(raster, cost, asked)
+        assert plan_first(raster, cost, asked).budget.plan.tile_size == 192
+        with pytest.raises(BudgetError):
+            plan_first(raster, Cost(1000, once=asked.memory), asked)
+    assert "a first pass with tiles of 256 px does not fit, it takes tiles of 192 px" in caplog.text
 
 
 @pytest.mark.parametrize("step", [1, 3, 7])

@@ -1,0 +1,52 @@
+"""Kernels are compiled once on a machine: in a process of its own, which takes its compiler along.
+
+A process that has compiled keeps twice the memory of one that loads what is compiled, and gives
+none of it back; a plan cannot be larger only because it is the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+#: Bytes that kernels add to a process that loads them, measured: numba's own modules most of all.
+LOADED = 80_000_000
+
+
+def compile_apart(kernels: Sequence[Any], code: str) -> None:
+    """Compile kernels that numba's cache does not hold, in a process of its own.
+
+    Parameters
+    ----------
+    kernels : sequence of numba dispatchers
+        If these are in the cache, so are the others that are compiled with them.
+    code : str
+        Python that calls all of them.
+    """
+    if all(map(cached, kernels)):
+        return
+    ran = subprocess.run(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True
+    )
+    if ran.returncode:
+        logging.getLogger("stcli").warning(
+            "kernels could not be compiled beforehand: this run may need %d MB more than predicted",
+            LOADED // 1_000_000,
+        )
+
+
+def cached(kernel: Any) -> bool:
+    """Tell whether numba's cache holds a kernel in its present form.
+
+    Source: numba's developer manual, "Notes on Caching": an index a function, named by its module,
+    name and line.
+    """
+    code = kernel.py_func.__code__
+    index = f"*{kernel.py_func.__qualname__}-{code.co_firstlineno}.*.nbi"
+    changed = Path(code.co_filename).stat().st_mtime
+    places = Path(kernel.stats.cache_path).glob(index)
+    return any(place.stat().st_mtime >= changed for place in places)
