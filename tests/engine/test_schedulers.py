@@ -235,10 +235,15 @@ def test_an_interrupt_of_threads_waits_a_little_and_closes_the_sink(monkeypatch)
     monkeypatch.setattr(engine, "GRACE", 0.2)
     plan, taken = TilePlan((1, 40), 2), []
     job = Job(plan, Made(plan.shape, holes=False), Slow(1.5), lambda t, a: taken.append(a))
+    # a shell that starts the tests in the background has them ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run(job, Workers("threads", 2))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(job, Workers("threads", 2))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 1.4
     time.sleep(1.5)
     assert taken == []
