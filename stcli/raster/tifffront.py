@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,4 +131,4 @@ def _overview(shared: Sequence[_Entry], rows: int, cols: int) -> list[_Entry]:
     """Entries of an overview of this size."""
     sizes = {_SUBFILE: 1, _WIDTH: cols, _HEIGHT: rows}
     own = [_Entry(tag, _LONG, 1, struct.pack("<I", value)) for tag, value in sizes.items()]
-    return [*own, *(replace(entry) for entry in shared)]
+    return [*own, *shared]
