@@ -36,14 +36,30 @@ class Kept:
         """Return an array that is not initialised, of the shape asked for, as (row, col)."""
         count = math.prod(shape) if isinstance(shape, tuple) else shape
         size = count * np.dtype(dtype).itemsize
-        memory: NDArray[np.uint8] = getattr(_OWN, "memory", np.empty(0, dtype=np.uint8))
-        if self.used == 0 and size > memory.size:
-            _OWN.memory = memory = np.empty(size, dtype=np.uint8)
+        if self.used == 0 and size > _kept():
+            _grow(size)
         first = self.used
-        if first + size > memory.size:
+        if first + size > _kept():
             return np.empty(shape, dtype=dtype)
         self.used += -(-size // 64) * 64
-        return memory[first : first + size].view(dtype).reshape(shape)
+        part: NDArray[np.uint8] = _OWN.memory[first : first + size]
+        return part.view(dtype).reshape(shape)
+
+
+def _kept() -> int:
+    """Bytes that the calling thread keeps."""
+    return getattr(_OWN, "size", 0)
+
+
+def _grow(size: int) -> None:
+    """Keep so many bytes, in the same memory where its addresses reach as far.
+
+    Twice as many addresses are taken as bytes are asked for, which costs nothing until they are
+    written: blocks at a raster's edges come first and are smaller, and what they wrote serves on.
+    """
+    if not hasattr(_OWN, "memory") or size > _OWN.memory.size:
+        _OWN.memory = np.empty(2 * size, dtype=np.uint8)
+    _OWN.size = size
 
 
 def beyond(memory: float, sizes: Iterable[float]) -> float:

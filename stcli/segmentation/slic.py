@@ -184,7 +184,7 @@ def slic(
     smallest = int(np.ceil(settings.min_size * settings.size))
     names = _names(block, layout, space)
     found = connect(labels, smallest, step, names, (island, space.shape[1]), team)
-    return found if block.core is None else found[_inside(block.core, at)].copy()
+    return found if block.core is None else found[_inside(block.core, at)]
 
 
 @dataclass(frozen=True)

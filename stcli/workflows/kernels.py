@@ -6,10 +6,12 @@ none of it back; a plan cannot be larger only because it is the first.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,20 @@ def compile_apart(kernels: Sequence[Any], code: str) -> None:
             "kernels could not be compiled beforehand: this run may need %d MB more than predicted",
             LOADED // 1_000_000,
         )
+
+
+@contextlib.contextmanager
+def loading(rehearse: Callable[[], None]) -> Iterator[None]:
+    """Load compiled kernels beside what the block does, which mostly waits for files.
+
+    Left to the first tiles, all threads would wait for one that loads.
+    """
+    loader = threading.Thread(target=rehearse, daemon=True)
+    loader.start()
+    try:
+        yield
+    finally:
+        loader.join()
 
 
 def cached(kernel: Any) -> bool:

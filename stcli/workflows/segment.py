@@ -14,7 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.segmentation.numbering import distinct
-from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, pixel_bytes, slic
+from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, pixel_bytes, rehearse, slic
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
@@ -27,7 +27,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.kernels import LOADED, compile_apart
+from stcli.workflows.kernels import LOADED, compile_apart, loading
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.scaling import band_scaling, plan_scaling
@@ -82,7 +82,8 @@ def segment(
         with resumable((spec,), raster.info.geobox, output) as product:
             # planned first: what the scaling's pass leaves in memory serves this one too
             work = product.plan(raster, cost, settings, halo(slic_settings))
-            scaling = known or band_scaling(raster, settings, progress)
+            with loading(rehearse):
+                scaling = known or band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
             product.identify(**output.identity(inputs, verb="segment", **used))
             product.tag({SCALING: text_of(scaling)})
