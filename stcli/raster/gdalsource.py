@@ -23,9 +23,9 @@ from stcli.errors import InputError
 from stcli.raster.info import BandInfo
 from stcli.raster.source import SourceInfo, assume, stem, unpack
 
-#: Files that GDAL may keep open behind VRTs, by each of which it keeps a block; an error where
-#: threads need more at once.
-POOL = max(32, 4 * (os.cpu_count() or 1))
+#: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
+#: packed bytes; an error where threads need more at once.
+POOL = max(12, 4 * (os.cpu_count() or 1))
 # A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
 # rasterio's warning (one for each thread's handle) would only be noise.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -109,8 +109,9 @@ class GdalSource:
 
 def open_dataset(path: str) -> Any:
     """Open a file with rasterio; every failure is an ``InputError`` that tells which it was."""
-    # GDAL reads it once, when the first file behind a VRT is opened
+    # GDAL reads it once, when the first file behind a VRT is opened; threads are the engine's own
     os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(POOL))
+    os.environ.setdefault("VRT_NUM_THREADS", "1")
     try:
         return rasterio.open(path)
     except RasterioError as error:

@@ -80,9 +80,13 @@ def halve(block: NDArray[Any], kind: Kind, nodata: float | int | None) -> NDArra
     """
     if kind == "labels":
         return np.ascontiguousarray(block[:, ::2, ::2])
-    even = np.pad(block, [(0, 0), *((0, n % 2) for n in block.shape[1:])], mode="edge")
-    corners = [even[:, i::2, j::2] for i in range(2) for j in range(2)]
-    return _mode(corners, nodata) if kind == "classes" else _mean(corners, nodata)
+    of_four = _mode if kind == "classes" else _mean
+    half = np.empty((len(block), *(-(-n // 2) for n in block.shape[1:])), block.dtype)
+    for band, found in zip(block, half, strict=True):  # one at a time: what is between is wide
+        odd = [n % 2 for n in band.shape]
+        even = np.pad(band, [(0, n) for n in odd], mode="edge") if any(odd) else band
+        found[:] = of_four([even[i::2, j::2] for i in range(2) for j in range(2)], nodata)
+    return half
 
 
 def _mode(corners: Sequence[NDArray[Any]], nodata: float | int | None) -> NDArray[Any]:
