@@ -112,7 +112,7 @@ class DownscalerTraining:
         one for all; empty if unknown.
     """
 
-    steps: int = 600
+    steps: int = 2000
     patience: int = 5
     every: int = 100
     batch: int = 12
