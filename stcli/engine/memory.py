@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stcli.engine.tiling import TilePlan, aligned, whole
 from stcli.errors import BudgetError
-from stcli.settings import RunSettings
+from stcli.settings import MOST_THREADS, RunSettings
 
 MB = 1_000_000
 #: Seconds between two times that free memory is given back.
@@ -153,6 +153,7 @@ def here(settings: RunSettings) -> Place:
     jobs = 1 if settings.scheduler == "serial" else settings.jobs or processors()
     allowed = settings.memory or default_memory()
     each = settings.scheduler in ("processes", "local")
+    jobs = jobs if each else min(jobs, MOST_THREADS)
     return Place(jobs, allowed, resident(), gdal_cache(allowed), each)
 
 

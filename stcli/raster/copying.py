@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from stcli.raster.output import OutputSpec
 from stcli.raster.tiffblocks import PackedTiff, pack
+from stcli.settings import MOST_THREADS
 
 #: Bytes of a window that is read, about; as many are held as there are threads, and two more.
 _WINDOW = 8_000_000
@@ -80,7 +81,7 @@ class _Packer:
         self._source, self._spec, self._own = source, spec, threading.local()
         self._reduce = reduce
         self._opened = contextlib.ExitStack()
-        self._pool = ThreadPoolExecutor(threads)
+        self._pool = ThreadPoolExecutor(min(threads, MOST_THREADS))
 
     def __enter__(self) -> _Packer:
         return self

@@ -22,10 +22,11 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.raster.info import BandInfo
 from stcli.raster.source import SourceInfo, assume, stem, unpack
+from stcli.settings import MOST_THREADS
 
 #: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
 #: packed bytes; an error where threads need more at once.
-POOL = max(12, 4 * (os.cpu_count() or 1))
+POOL = 2 * MOST_THREADS
 # A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
 # rasterio's warning (one for each thread's handle) would only be noise.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)

@@ -35,6 +35,7 @@ from stcli.raster.finish import finish
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
 from stcli.raster.publish import checksum, label, reported
 from stcli.raster.tiffblocks import packed
+from stcli.settings import MOST_THREADS
 
 #: Parts in one directory.
 _FOLDER = 1000
@@ -249,7 +250,7 @@ def matches(path: Path, tiles: Stored, threads: int) -> bool:
             opened.callback(own.dataset.close)
         return checksum(own.dataset.read(window=pair[0].core)) == pair[1]
 
-    with contextlib.ExitStack() as opened, ThreadPoolExecutor(threads) as pool:
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool:
         stored = tiles()
         while batch := list(itertools.islice(stored, 16 * threads)):
             if not all(pool.map(same, batch)):

@@ -23,7 +23,7 @@ from stcli.settings.noise import (
     WhitenSettings,
 )
 from stcli.settings.patches import PATCH_METHODS, PatchSettings
-from stcli.settings.run import SCHEDULERS, RunSettings
+from stcli.settings.run import MOST_THREADS, SCHEDULERS, RunSettings
 from stcli.settings.segmentation import (
     LANDCOVER_SLIC,
     SERIES_SLIC,
@@ -37,6 +37,7 @@ from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTrai
 __all__ = [
     "ALGORITHMS",
     "LANDCOVER_SLIC",
+    "MOST_THREADS",
     "PATCH_METHODS",
     "SCHEDULERS",
     "SERIES_SLIC",

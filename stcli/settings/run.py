@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from stcli.settings.checking import check
 
 #: Who may work on tiles; the address of a cluster's scheduler beside them.
 SCHEDULERS = ("threads", "processes", "serial", "local")
+#: Threads that work at once in one process, however many are asked for: more are no faster, and
+#: each may need two files of its own kept open (`stcli.raster.gdalsource`).
+MOST_THREADS = max(6, 2 * (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class RunSettings:
     memory : int or None
         Memory budget in bytes; None for half of what the container may use.
     jobs : int or None
-        Tiles in flight at once; None for the processors that this process may use.
+        Tiles in flight at once; None for the processors that this process may use. Threads are
+        no more than `MOST_THREADS`.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks run.
     scan : str or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from stcli.engine import memory
 from stcli.engine.memory import MB, Cost, Grid, budget, gdal_cache, processors
 from stcli.errors import BudgetError
-from stcli.settings import RunSettings
+from stcli.settings import MOST_THREADS, RunSettings
 
 PROGRAM = 100 * MB
 CACHE = 10 << 20
@@ -347,3 +348,10 @@ def test_resident_grows_with_what_is_held(monkeypatch):
         held[:] = bytes(64 * MB)
         full = memory.resident()
     assert full - memory.resident() > 0.9 * 64 * MB
+
+
+def test_no_more_threads_than_are_of_use():
+    grid = Grid((4000, 4000))
+    asked = RunSettings(100, 10**9, 1000)
+    assert budget(grid, Cost(1), asked).jobs == MOST_THREADS
+    assert budget(grid, Cost(1), replace(asked, jobs=2)).jobs == 2
