@@ -20,6 +20,7 @@ from stcli.raster.output import BLOCK, OutputSpec, exact, options, packing
 from stcli.raster.overviews import fill_overviews
 from stcli.raster.publish import sidecar
 from stcli.raster.tiffblocks import PackedTiff
+from stcli.settings import MOST_THREADS
 
 #: Bytes of a finished file's drivers whatever its bands: lists of tiles, memory in pieces.
 _DRIVERS = 48_000_000
@@ -56,7 +57,7 @@ def finish(
 def writer_bytes(spec: OutputSpec) -> int:
     """Bytes that finishing an output takes beside GDAL's block cache, at its peak."""
     block = BLOCK**2 * np.dtype(spec.dtype).itemsize * len(spec.bands)
-    threads = spec.threads or os.cpu_count() or 1
+    threads = min(spec.threads or os.cpu_count() or 1, MOST_THREADS)
     return _DRIVERS + block * (_HELD + _HELD_A_THREAD * threads + _HELD_A_PART * POOL)
 
 
