@@ -150,10 +150,10 @@ class Place:
 
 def here(settings: RunSettings) -> Place:
     """Place of a run on this machine."""
-    jobs = 1 if settings.scheduler == "serial" else settings.jobs or processors()
     allowed = settings.memory or default_memory()
     each = settings.scheduler in ("processes", "local")
-    jobs = jobs if each else min(jobs, MOST_THREADS)
+    jobs = asked(settings) if each else threads_of(settings)
+    jobs = 1 if settings.scheduler == "serial" else jobs
     return Place(jobs, allowed, resident(), gdal_cache(allowed), each)
 
 
@@ -186,6 +186,16 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
     if settings.tile_size is not None and _peak(terms) > place.allowed:
         _refuse(grid, cost, place, tile_size)
     return Budget(plan, min(jobs, len(plan)), terms, place.allowed)
+
+
+def asked(settings: RunSettings) -> int:
+    """Jobs that a run may have: as many as were asked for, or the processors."""
+    return settings.jobs or processors()
+
+
+def threads_of(settings: RunSettings) -> int:
+    """Threads of one process that may work at once, of a run's jobs."""
+    return min(asked(settings), MOST_THREADS)
 
 
 def processors() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.landcover.prediction import Classifier, load_model
@@ -87,7 +87,7 @@ def classify(
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
-        specs = specs_of(info, products, model.card, output, settings.jobs or processors())
+        specs = specs_of(info, products, model.card, output, threads_of(settings))
         function = ClassifyStep(model, label_space(info, model.slic), products)
         step = Step(function, None if function.refinement else count_classes, "classify")
         found = Counted(len(model.card.classes))
@@ -128,7 +128,7 @@ def plan_classify(
     with matched(inputs, model).open() as raster:
         info = raster.info
         model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
-        threads = settings.jobs or processors()
+        threads = threads_of(settings)
         specs = specs_of(info, products, model.card, output or Output(), threads)
         work = plan_pass(
             raster, writing(cost(info, model, specs, products), specs), settings, *_reach(model)

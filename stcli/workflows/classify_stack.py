@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
 from stcli.landcover.fusion import fuse
@@ -354,7 +354,7 @@ def _specs(
     info: RasterInfo, products: Products, look: Look, output: Output, settings: RunSettings
 ) -> list[OutputSpec]:
     """Describe the outputs; the best date's classes are the dates, in their order."""
-    specs = specs_of(info, products, look.model.card, output, settings.jobs or processors())
+    specs = specs_of(info, products, look.model.card, output, threads_of(settings))
     if isinstance(look, FusedLook) and look.best_date is not None:
         band = OutputBand("best date", None, ("", *look.dates))
         best = replace(specs[0], path=look.best_date, dtype="uint16", bands=(band,))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.downscaling.conserve import Limits, conserve, residual, unreachable
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.raster.output import OutputBand, OutputSpec
@@ -280,5 +280,5 @@ def _spec(
         output.overwrite,
         tags,
         output.driver,
-        settings.jobs or processors(),
+        threads_of(settings),
     )

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from stcli.downscaling.conserve import conserve, residual
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
@@ -187,7 +187,7 @@ def _opened(
     with inputs.open() as raster, _guide(help.guide) as fine:
         guide = None if fine is None else Guide.of(fine, raster, how.factor)
         upscaler = choose(raster, guide, how, help)
-        target = Target.of(raster, path, output, threads=settings.jobs or processors())
+        target = Target.of(raster, path, output, threads=threads_of(settings))
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
         if help.members:
             target = target.holding(member_names(raster.info.band_names, help.members))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.ground import plain
 from stcli.raster.output import OutputBand, OutputSpec
@@ -115,7 +115,7 @@ def merge_segments(
         overwrite=output.overwrite,
         tags=output.tags(scene.info, merge=fields(merging)),
         driver=output.driver,
-        threads=running.jobs or processors(),
+        threads=threads_of(running),
     )
     size = raster.info.dtype.itemsize
     once = labels.nbytes + levels.nbytes

@@ -11,7 +11,7 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from stcli.engine.journal import Header, Journal, read_header
-from stcli.engine.memory import processors
+from stcli.engine.memory import threads_of
 from stcli.engine.tiling import TilePlan
 from stcli.errors import InputError, OutputError
 from stcli.raster.netcdf_write import CubeWriter, create_cube
@@ -90,7 +90,7 @@ def _merge_shards(
             creation_options={**spec.creation_options, **output.creation_options},
             overwrite=output.overwrite,
             driver=output.driver,
-            threads=settings.jobs or processors(),
+            threads=threads_of(settings),
         )
         if cube:
             spec = replace(spec, creation_options={})

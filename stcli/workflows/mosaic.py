@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo
 from stcli.raster.mosaic import Mosaic
@@ -80,7 +80,7 @@ def mosaic(
             overwrite=output.overwrite,
             tags=output.tags(info),
             driver=output.driver,
-            threads=settings.jobs or processors(),
+            threads=threads_of(settings),
         )
         pixel = info.count * info.dtype.itemsize
         cost = Cost(2 * pixel + 3, core_pixel=3 * pixel)

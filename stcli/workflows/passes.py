@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stcli.engine.memory import Budget, Cost, Grid, budget, processors
+from stcli.engine.memory import Budget, Cost, Grid, budget, threads_of
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
@@ -42,7 +42,7 @@ class Pass:
 
     def threads(self, settings: RunSettings) -> int:
         """Threads that each tile in flight may use, so that all of them do not exceed the jobs."""
-        return max(1, (settings.jobs or processors()) // self.budget.jobs)
+        return max(1, threads_of(settings) // self.budget.jobs)
 
     def run(
         self,

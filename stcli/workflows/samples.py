@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as Rectangle
 
-from stcli.engine.memory import MB, Budget, Cost, processors
+from stcli.engine.memory import MB, Budget, Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.landcover.split import Block, Split, draw_pixels
@@ -86,7 +86,7 @@ def cut_scenes(
         cutter = Cutter(scene.raster, scene.truth, found.scaling, split, recipe)
         more, budget, tally = cutter.cut(found.centres, settings, progress)
         sides = (sides[0] + more[0], sides[1] + more[1])
-    where = compute(settings.device, settings.scan, settings.jobs or processors())
+    where = compute(settings.device, settings.scan, threads_of(settings))
     classes = scenes[0].truth.classes
     return Task(*sides, classes, found.scaling, recipe.slic.step, where), budget, tally
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, processors
+from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputBand, OutputSpec
@@ -135,7 +135,7 @@ def _spec(
         overwrite=output.overwrite,
         tags=output.tags(info, slic=fields(slic_settings)),
         driver=output.driver,
-        threads=settings.jobs or processors(),
+        threads=threads_of(settings),
     )
 
 
