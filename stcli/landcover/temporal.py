@@ -34,9 +34,9 @@ class Packed:
     Attributes
     ----------
     bands : Tensor of float32 (k, b)
-        Scaled.
+        Scaled; with what else describes a step.
     day : Tensor of float32 (k,)
-        Since the season began.
+        Since the season or the year began.
     owner : Tensor of int64 (k,)
         Series of each token, rising.
     count : int
@@ -47,6 +47,10 @@ class Packed:
     day: Tensor
     owner: Tensor
     count: int
+
+    def to(self, device: str) -> Packed:
+        """Move all tensors to a device."""
+        return Packed(self.bands.to(device), self.day.to(device), self.owner.to(device), self.count)
 
 
 def pack(values: Tensor, offsets: Tensor) -> Packed:
@@ -106,5 +110,6 @@ def _pool(x: Tensor, owner: Tensor, count: int) -> Tensor:
     """Mean and maximum (n, 2 d) of each series' tokens (k, d); 0 where it has none."""
     index = owner[:, None].expand_as(x)
     empty = x.new_zeros(count, x.shape[1])
-    mean = empty.scatter_reduce(0, index, x, "mean", include_self=False)
+    number = torch.bincount(owner, minlength=count)[:, None].clamp(min=1)
+    mean = empty.index_add(0, owner, x) / number
     return torch.cat([mean, empty.scatter_reduce(0, index, x, "amax", include_self=False)], dim=1)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.network import GLocal, Windows
-from stcli.landcover.task import Sample, Task, turn
+from stcli.landcover.task import Sample, Task, turn, vary
 from stcli.settings import NetworkSettings, TrainingSettings
 
 __all__ = ["Begin", "Keep", "Sample", "Task", "Trained", "train", "turn"]
@@ -224,7 +224,9 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[start:]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def step_bytes(network: NetworkSettings, bands: int, classes: int, tokens: int) -> int:
+def step_bytes(
+    network: NetworkSettings, bands: int, classes: int, tokens: int, dates: int = 0
+) -> int:
     """Bytes of a window in a training step at its peak: what backward needs of forward.
 
     Of c local channels and token width d, in float32 a pixel at full resolution: the stem's input;
@@ -233,10 +235,12 @@ def step_bytes(network: NetworkSettings, bands: int, classes: int, tokens: int) 
     logarithms. Two gradients of d and of the logits pass while all that is kept. A token keeps 15
     inner widths (2 d) for each direction of each layer, ten more are in flight. A third more lies
     unused between blocks: the allocator keeps what a step frees, and the next fits it imperfectly.
+    Of a stack each token has `dates` tokens of its own, which keep as much of their own width.
     """
     c, d = network.local_width, network.model_width
     pixel = bands + 1 + 11 * c + 3 * (bands + c) + 2 * d + 3 * classes + 2 * (d + classes)
     token = 2 * d * (15 * 2 * network.layers + 10)
+    token += dates * 2 * network.date_width * (15 * 2 * network.date_layers + 10)
     return 4 * (network.window**2 * pixel + tokens * token) * 4 // 3
 
 
@@ -299,10 +303,10 @@ def _validate(model: GLocal, task: Task) -> ConfusionMatrix:
 def _batches(
     samples: Sequence[Sample], size: int, generator: np.random.Generator
 ) -> Iterator[list[Sample]]:
-    """Shuffled batches, each window turned and mirrored at random."""
+    """Shuffled batches, each window varied at random."""
     order = generator.permutation(len(samples))
     for first in range(0, len(order), size):
-        yield [turn(samples[i], int(generator.integers(8))) for i in order[first : first + size]]
+        yield [vary(samples[i], generator) for i in order[first : first + size]]
 
 
 def _optimizer(model: GLocal, settings: TrainingSettings) -> torch.optim.Optimizer:
