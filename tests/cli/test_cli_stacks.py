@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,16 @@ from affine import Affine
 from cliworld import NETWORK, call, good, read, save
 from test_cli_laws import peak
 
+from stcli.errors import ModelError
+from stcli.landcover.dates import composite
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
+from stcli.workflows.dated import Dating
+from stcli.workflows.job import Inputs
+from stcli.workflows.samples import Recipe
+from stcli.workflows.scenes import LabelledScene
+from stcli.workflows.train_landcover import Fitting, train_landcover
+from stcli.workflows.training_stacks import as_stacks
+from stcli.workflows.truth import LabelSource
 
 #: Uneven dates; the three classes have the same values in another order, so that neither the
 #: median nor the deviation of a whole series tells them apart.
@@ -74,21 +84,17 @@ def labels(tmp_path_factory):
     return save(tmp_path_factory.mktemp("labels") / "labels.tif", known[None], profile, ("class",))
 
 
-def trained(paths, labels, folder, epochs=12, stacked=True):
-    """Train a small network through the workflow."""
-    from stcli.workflows.dated import Dating
-    from stcli.workflows.job import Inputs
-    from stcli.workflows.samples import Recipe
-    from stcli.workflows.scenes import LabelledScene
-    from stcli.workflows.train_landcover import train_landcover
-    from stcli.workflows.truth import LabelSource
+def scene_of(paths, labels, dating=None):
+    return LabelledScene(Inputs(tuple(map(str, paths))), (LabelSource(labels),), dating)
 
+
+def trained(paths, labels, folder, epochs=10, stacked=True, init=None):
+    """Train a small network through the workflow."""
     training = TrainingSettings(epochs=epochs, learning_rate=1e-2, block=480.0)
     network = replace(NETWORK, date_width=8, date_state=4, date_layers=1)
     recipe = Recipe(SlicSettings(size=36, iterations=1), network, training)
-    dating = Dating() if stacked else None
-    scene = LabelledScene(Inputs(tuple(map(str, paths))), (LabelSource(labels),), dating)
-    return train_landcover([scene], folder, recipe, RunSettings(jobs=1))
+    scenes = [scene_of(paths, labels, Dating() if stacked else None)]
+    return train_landcover(scenes, folder, recipe, RunSettings(jobs=1), Fitting(init=init))
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +121,6 @@ def right(found):
 
 
 def test_the_course_tells_what_the_composite_cannot(whole, stack, labels, tmp_path):
-    from stcli.landcover.dates import composite
-
     values = np.concatenate([np.where(v < 0, np.nan, v) for v in cells()])
     one = np.where(clear().any(axis=0), composite(values, 3), -1)
     names = [f"{word} {name}" for word in ("median", "deviation") for name in NAMES]
@@ -140,3 +144,183 @@ def test_tiles_and_jobs_do_not_show(how, stack, made, whole, tmp_path):
     found = classified(stack, made.folder, tmp_path, "--tile-size", how[0], "-j", how[1])
     assert np.array_equal(found[0], whole[0])
     assert np.array_equal(found[1], whole[1], equal_nan=True)
+
+
+def test_the_order_of_files_is_no_matter(stack, made, whole, tmp_path):
+    found = classified([*stack[3:], *stack[:3]], made.folder, tmp_path)
+    assert np.array_equal(found[1], whole[1], equal_nan=True)
+
+
+@pytest.mark.slow
+def test_processes_give_the_same(stack, made, whole, tmp_path):
+    how = ("--tile-size", 96, "-j", 2, "--scheduler", "processes")
+    assert np.array_equal(classified(stack, made.folder, tmp_path, *how)[0], whole[0])
+
+
+def test_what_runs_in_other_processes_comes_back_as_it_was(stack, made):
+    from stcli.landcover.prediction import load_model
+    from stcli.raster.read import open_raster
+    from stcli.workflows.classify_stack import Stacking, StackStep, look_of
+    from stcli.workflows.products import Products
+
+    with open_raster(stack) as raster:
+        look = look_of(raster, load_model(made.folder), Stacking())
+        again = pickle.loads(pickle.dumps(StackStep(look, Products("o.tif")))).look
+    assert (type(again), again.dates) == (type(look), DATES)
+
+
+def test_other_dates_and_clouds_as_a_mask_will_do(made, whole, tmp_path):
+    """Five dates, each four days later, with clouds as values and a mask beside them."""
+    days = np.array(DATES, dtype="datetime64[D]") + 4
+    sky, values = clear(), cells()
+    paths = []
+    for k in (0, 1, 3, 4, 5):
+        bands = np.stack([*np.where(sky[k], values[k], 0.95), np.where(sky[k], 4, 9)])
+        where = tmp_path / f"m_{days[k]}.tif"
+        paths.append(save(where, bands.astype("float32"), PROFILE, (*NAMES, "SCL")))
+    how = ("--mask-band", "SCL", "--clear", "4,5")
+    found, _ = classified(paths, made.folder, tmp_path, *how)
+    assert right(found) > 0.8
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+def test_the_card_says_what_was_learnt_from(made, stack):
+    card = made.card
+    assert card.architecture == "glocal-obia-mamba-series-1"
+    assert [band.name for band in card.bands] == list(NAMES)
+    assert card.data["scenes"][0]["dates"] == list(DATES)
+    assert any("a stack of 6 dates of RED, NIR, SWIR" in note for note in made.notes)
+
+
+@pytest.fixture
+def small(stack, labels, tmp_path):
+    """A corner of three dates of the stack, and its labels."""
+
+    def corner(path, profile, names):
+        return save(tmp_path / Path(path).name, read(path)[:, :101, :97], profile, names)
+
+    known = corner(labels, {**PROFILE, "nodata": 0}, ("class",))
+    return [corner(path, PROFILE, NAMES) for path in stack[:3]], known
+
+
+def test_training_is_repeatable_and_a_killed_one_goes_on(small, tmp_path, monkeypatch):
+    from stcli.landcover import training
+
+    at_once = trained(*small, tmp_path / "a", epochs=2)
+    epoch = training._Run._epoch
+
+    def killed(run):
+        if run.history:
+            raise KeyboardInterrupt
+        epoch(run)
+
+    monkeypatch.setattr(training._Run, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(*small, tmp_path / "b", epochs=2)
+    monkeypatch.setattr(training._Run, "_epoch", epoch)
+    taken_up = trained(*small, tmp_path / "b", epochs=2)
+    assert taken_up.card.sha256 == at_once.card.sha256
+
+
+def test_a_model_to_begin_with_is_one_of_stacks(small, made, model, tmp_path):
+    begun = trained(*small, tmp_path / "i", epochs=1, init=made.folder)
+    assert begun.card.data["init"]["sha256"] == made.card.sha256
+    with pytest.raises(ModelError, match="--init wants 'glocal-obia-mamba-series-1'"):
+        trained(*small, tmp_path / "j", epochs=1, init=model)
+
+
+def test_a_stack_is_known_by_its_dates_and_may_be_bands(stack, labels, caplog):
+    odd = save(Path(labels).parent / "o_2021-06-01.tif", read(stack[0])[:2], PROFILE, NAMES)
+    for paths, series, algorithm, found in (
+        (stack, None, "network", True),
+        (stack, True, "network", True),
+        (stack, False, "network", False),
+        (stack, None, "forest", False),
+        (stack[:1], None, "network", False),
+        ((stack[0], odd), None, "network", False),
+    ):
+        scenes = as_stacks([scene_of(paths, labels)], Dating(), series, algorithm)
+        assert (scenes[0].dating is not None) == found
+    assert "no stack of dates: its bands are taken as they are" in caplog.text
+
+
+def test_what_makes_no_training_stack_is_refused(stack, labels, tmp_path):
+    how = ("--labels", labels, "-o", tmp_path / "m", "-q")
+    plain = save(tmp_path / "plain.tif", read(stack[0]), PROFILE, NAMES)
+    for words, code, told in (
+        ((*stack, "--series", "--algorithm", "svm"), 2, "takes a stack's dates as bands; leave"),
+        (
+            (*stack, "--no-series", "--mask-band", "SCL", "--clear", "4"),
+            2,
+            "--dates, --mask-band: are for a stack of dates; leave out --no-series.",
+        ),
+        ((*stack, "--bands-noise", "drop"), 2, "--bands-noise: is for scenes of one date; a stack"),
+        (
+            (stack[0], "--series"),
+            3,
+            "s_2021-03-04.tif: a stack of 1 date found, at least two dates are wanted; give more "
+            "files, or --no-series.",
+        ),
+        ((plain, "--series"), 3, "plain.tif: band RED has no date; give --dates"),
+    ):
+        refused = call("train", "landcover", *words, *how)
+        assert (refused.code, told in refused.err) == (code, True), refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["plain.tif"]
+
+
+# --- models and rasters that do not fit ---------------------------------------------------------
+
+
+def test_a_model_of_stacks_refuses_one_date_and_what_is_not_its_own(
+    stack, made, model, scene, tmp_path
+):
+    out, folder = tmp_path / "o.tif", made.folder
+    for words, code, told in (
+        ((scene, out), 6, f"no date found, the model {folder} wants a stack of at least two; give"),
+        ((stack[0], out), 6, "1 date found, the model "),
+        ((*stack, out, "--season", "2021-03-01"), 2, "is a network of stacks, which takes all"),
+        ((*stack, out, "--fuse", "score"), 6, f"{folder}: a model of series."),
+        ((*stack, out, "--refine", "0.7"), 2, "--refine: is for a raster of one date; a stack"),
+    ):
+        refused = call("classify", *words, "--model", folder)
+        assert (refused.code, told in refused.err) == (code, True), refused.err
+    one = call("classify", *stack, out, "--model", model)  # of one date, of other bands
+    assert (one.code, "the model" in one.err) == (6, True), one.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_of_a_stack_is_told_and_nothing_done(stack, made, tmp_path):
+    how = ("--model", made.folder, "--dry-run", "--json")
+    plan = good("classify", *stack, tmp_path / "o.tif", *how)
+    assert plan.json["passes"][0]["stage"] == "classify"
+    assert not list(tmp_path.iterdir())
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """The stack thrice beside and below itself."""
+    folder = tmp_path_factory.mktemp("big")
+    pairs = zip(DATES, np.tile(cells(), (1, 1, 3, 3)), strict=True)
+    return [save(folder / f"b_{day}.tif", v, PROFILE, NAMES) for day, v in pairs]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [("-j", "2"), pytest.param(("--tile-size", "0", "-j", "1"), marks=pytest.mark.slow)],
+    ids=" ".join,
+)
+def test_classifying_stays_below_its_prediction(how, big, made, tmp_path):
+    measured, predicted = peak("classify", *big, tmp_path / "o.tif", "--model", made.folder, *how)
+    assert measured <= predicted
+
+
+@pytest.mark.slow
+def test_training_stays_below_its_prediction(stack, labels, tmp_path):
+    how = ("--labels", labels, "--epochs", 1, "-o", tmp_path / "m", "--block", 480, "-j", 2)
+    measured, predicted = peak("train", "landcover", *stack[:3], *how)
+    assert measured <= predicted
