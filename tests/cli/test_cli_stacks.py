@@ -14,6 +14,7 @@ from test_cli_laws import peak
 
 from stcli.errors import ModelError
 from stcli.landcover.dates import composite
+from stcli.segmentation.slic import halo
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
 from stcli.workflows.dated import Dating
 from stcli.workflows.job import Inputs
@@ -36,6 +37,7 @@ PROFILE = {
     "transform": Affine(10, 0, 500_030, 0, -10, 5_000_050),
     "nodata": -1,
 }
+SLIC = SlicSettings(size=36, iterations=1)
 #: By how much of the pixels the scan over dates must beat the composite alone; set beforehand.
 MARGIN = 0.3
 
@@ -92,7 +94,7 @@ def trained(paths, labels, folder, epochs=10, stacked=True, init=None):
     """Train a small network through the workflow."""
     training = TrainingSettings(epochs=epochs, learning_rate=1e-2, block=480.0)
     network = replace(NETWORK, date_width=8, date_state=4, date_layers=1)
-    recipe = Recipe(SlicSettings(size=36, iterations=1), network, training)
+    recipe = Recipe(SLIC, network, training)
     scenes = [scene_of(paths, labels, Dating() if stacked else None)]
     return train_landcover(scenes, folder, recipe, RunSettings(jobs=1), Fitting(init=init))
 
@@ -148,6 +150,43 @@ def test_tiles_and_jobs_do_not_show(how, stack, made, whole, tmp_path):
 
 def test_the_order_of_files_is_no_matter(stack, made, whole, tmp_path):
     found = classified([*stack[3:], *stack[:3]], made.folder, tmp_path)
+    assert np.array_equal(found[1], whole[1], equal_nan=True)
+
+
+def test_a_crop_moves_nothing_inside(stack, made, whole, tmp_path):
+    top, left = 7, 13
+    reach = halo(SLIC) + NETWORK.margin
+    assert reach < 100
+    profile = {**PROFILE, "transform": PROFILE["transform"] @ Affine.translation(left, top)}
+    paths = [
+        save(tmp_path / Path(path).name, read(path)[:, top:, left:], profile, NAMES)
+        for path in stack
+    ]
+    _, proba = classified(paths, made.folder, tmp_path)
+    inside = (slice(None), slice(top + reach, None), slice(left + reach, None))
+    assert np.array_equal(proba[:, reach:, reach:], whole[1][inside], equal_nan=True)
+
+
+def test_a_netcdf_gives_the_same_as_files(stack, made, whole, tmp_path):
+    import xarray as xr
+
+    a, values = PROFILE["transform"], cells()
+    places = {
+        axis: (
+            axis,
+            first + step * (np.arange(count) + 0.5),
+            {"standard_name": f"projection_{axis}_coordinate", "units": "m"},
+        )
+        for axis, first, step, count in (("y", a.f, a.e, SHAPE[0]), ("x", a.c, a.a, SHAPE[1]))
+    }
+    data = {
+        name: (("time", "y", "x"), np.where(values[:, b] < 0, np.nan, values[:, b]))
+        for b, name in enumerate(NAMES)
+    }
+    coords = {"time": np.array(DATES, dtype="datetime64[ns]"), **places}
+    xr.Dataset(data, coords).to_netcdf(tmp_path / "stack.nc")
+    how = ("--assume-crs", "EPSG:32631")
+    found = classified([tmp_path / "stack.nc"], made.folder, tmp_path, *how)
     assert np.array_equal(found[1], whole[1], equal_nan=True)
 
 
