@@ -23,11 +23,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stcli.landcover.channelnorm import ChannelNorm
 from stcli.landcover.datetokens import EXTRA
 from stcli.landcover.moments import moments
-from stcli.landcover.temporal import Packed, TemporalMamba
+from stcli.landcover.temporal import Packed, TemporalMamba, split
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
 from stcli.nn.mamba import BidirectionalMamba
 from stcli.nn.scan import Backend
@@ -41,6 +42,8 @@ SERIES_ARCHITECTURE = "glocal-obia-mamba-series-1"
 LOCAL_REACH = 20
 #: Pixels that are fused at once.
 _AT_ONCE = 4096
+#: Dates of superpixels that are scanned at once, about.
+DATES_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,7 @@ class GLocal(nn.Module):
         t = self.embed(torch.cat([mean, deviation, windows.shape], dim=1))
         if self.dates is not None:
             assert windows.dates is not None  # windows of a stack have them
-            t = t + self.dates(windows.dates)
+            t = t + self._over_dates(self.dates, windows.dates)
         back = torch.argsort(windows.across)
         for number, layer in enumerate(self.mix):
             if self.crossed and number % 2:  # each window's tokens stay in its place
@@ -269,6 +272,24 @@ class GLocal(nn.Module):
             else:
                 t = layer(t, windows.starts)
         return self.token_norm(t)  # type: ignore[no-any-return]
+
+    def _over_dates(self, scan: TemporalMamba, dates: Packed) -> Tensor:
+        """Encode the dates of each token: (k, d); a part at a time, and anew for gradients.
+
+        What a scan over time keeps for its gradients is many times its input, and all dates of all
+        superpixels are many: so each part is run again when its gradients are asked for.
+        """
+        parts = list(split(dates, DATES_AT_ONCE))
+        if not parts:
+            return self.token_head.weight.new_zeros(0, self.token_norm.normalized_shape[0])
+        if _unlearning():
+            return torch.cat([scan(part) for part in parts])
+        return torch.cat(
+            [
+                checkpoint(scan, part, use_reentrant=False, preserve_rng_state=False)
+                for part in parts
+            ]
+        )
 
 
 def over_dates(settings: NetworkSettings) -> TemporalSettings:

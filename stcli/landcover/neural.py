@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stcli.landcover.dates import composite_scaling
 from stcli.landcover.datetokens import EXTRA, pack_dates
-from stcli.landcover.network import LOCAL_REACH, GLocal, Windows, pack
+from stcli.landcover.network import DATES_AT_ONCE, LOCAL_REACH, GLocal, Windows, pack
 from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens, part_of
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
@@ -81,7 +81,7 @@ class NetworkMethod:
     def dates_bytes(self, dates: int) -> int:
         """Bytes that the dates of a stack take in one window, beside `needs`."""
         tokens = most_tokens(self.settings, self.step) * dates
-        return tokens * date_bytes(self.settings, self.size[0] // 2)
+        return date_bytes(self.settings, self.size[0] // 2, tokens, dates)
 
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
@@ -192,11 +192,11 @@ def window_bytes(settings: NetworkSettings, bands: int, count: int, tokens: int 
     return settings.window**2 * 4 * floats * 4 // 3 + tokens * token
 
 
-def date_bytes(settings: NetworkSettings, bands: int) -> int:
-    """Bytes of a superpixel's date at the peak of the scan over dates, while classifying.
+def date_bytes(settings: NetworkSettings, bands: int, tokens: int, dates: int) -> int:
+    """Bytes of so many dates of superpixels, at most `dates` of one, while classifying.
 
-    Its sums and mean, its features as made and as scaled, and twelve inner widths of the scan, one
-    of which is what the other direction has given.
+    Of each its sums and mean, its features as made, as scaled and as a tensor, and of a part, the
+    part's; of those scanned at once twelve inner widths, one being what the other direction gave.
     """
-    features = bands + EXTRA
-    return 8 * (bands + 2) + 4 * (bands + 1) + 4 * 4 * features + 4 * 12 * 2 * settings.date_width
+    each = 8 * (bands + 2) + 4 * (bands + 1) + 4 * 4 * (bands + EXTRA)
+    return tokens * each + min(tokens, DATES_AT_ONCE + dates) * 4 * 12 * 2 * settings.date_width

@@ -12,6 +12,7 @@ Shapes: n series, s steps, b bands, k tokens of all series end to end, d token w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,20 @@ class Packed:
     def to(self, device: str) -> Packed:
         """Move all tensors to a device."""
         return Packed(self.bands.to(device), self.day.to(device), self.owner.to(device), self.count)
+
+
+def split(series: Packed, tokens: int) -> Iterator[Packed]:
+    """Part series so that each part begins within its own stretch of so many tokens."""
+    first = torch.searchsorted(series.owner, torch.arange(series.count, device=series.owner.device))
+    sizes = torch.bincount(first // tokens).tolist()
+    begin = 0
+    for size in filter(None, sizes):
+        end = begin + size
+        a = int(first[begin])
+        b = int(first[end]) if end < series.count else len(series.owner)
+        owner = series.owner[a:b] - begin
+        yield Packed(series.bands[a:b], series.day[a:b], owner, size)
+        begin = end
 
 
 def pack(values: Tensor, offsets: Tensor) -> Packed:

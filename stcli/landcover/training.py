@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
-from stcli.landcover.network import GLocal, Windows
+from stcli.landcover.network import DATES_AT_ONCE, GLocal, Windows
+from stcli.landcover.neural import date_bytes
 from stcli.landcover.task import Sample, Task, turn, vary
 from stcli.settings import NetworkSettings, TrainingSettings
 
@@ -224,9 +225,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[start:]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def step_bytes(
-    network: NetworkSettings, bands: int, classes: int, tokens: int, dates: int = 0
-) -> int:
+def step_bytes(network: NetworkSettings, bands: int, classes: int, tokens: int) -> int:
     """Bytes of a window in a training step at its peak: what backward needs of forward.
 
     Of c local channels and token width d, in float32 a pixel at full resolution: the stem's input;
@@ -235,13 +234,22 @@ def step_bytes(
     logarithms. Two gradients of d and of the logits pass while all that is kept. A token keeps 15
     inner widths (2 d) for each direction of each layer, ten more are in flight. A third more lies
     unused between blocks: the allocator keeps what a step frees, and the next fits it imperfectly.
-    Of a stack each token has `dates` tokens of its own, which keep as much of their own width.
     """
     c, d = network.local_width, network.model_width
     pixel = bands + 1 + 11 * c + 3 * (bands + c) + 2 * d + 3 * classes + 2 * (d + classes)
     token = 2 * d * (15 * 2 * network.layers + 10)
-    token += dates * 2 * network.date_width * (15 * 2 * network.date_layers + 10)
     return 4 * (network.window**2 * pixel + tokens * token) * 4 // 3
+
+
+def scan_bytes(network: NetworkSettings, bands: int, tokens: int, dates: int) -> int:
+    """Bytes of so many dates of superpixels, at most `dates` of one, in a training step.
+
+    Of each what is packed, as of `bands` of a composite; of those that are scanned at once, and
+    once more for their gradients, as much as `step_bytes` says of a token of their width.
+    """
+    kept = 15 * 2 * network.date_layers + 10
+    once = min(tokens, DATES_AT_ONCE + dates) * 2 * network.date_width * kept * 4 * 4 // 3
+    return once + date_bytes(network, bands // 2, tokens, dates)
 
 
 def model_bytes(network: NetworkSettings, bands: int, classes: int) -> int:

@@ -20,7 +20,7 @@ from stcli.engine.tiling import Tile
 from stcli.landcover.dates import composite_scaling
 from stcli.landcover.split import Block, Split, draw_pixels
 from stcli.landcover.task import Sample, Task
-from stcli.landcover.training import model_bytes, step_bytes
+from stcli.landcover.training import model_bytes, scan_bytes, step_bytes
 from stcli.landcover.windows import Scene, centres, cut, most_tokens, square
 from stcli.nn.device import compute
 from stcli.segmentation.slic import Block as Part
@@ -151,9 +151,13 @@ class Cutter:
         """Bytes that training takes beside the windows themselves."""
         network, slic_settings = self.recipe.network, self.recipe.slic
         shape = (network, len(self.scaling.low), len(self.scene.truth.classes))
-        dates = 0 if self.scene.stack is None else len(self.scene.stack.dates)
-        step = step_bytes(*shape, most_tokens(network, slic_settings.step), dates)
-        return _KERNELS + model_bytes(*shape) + min(self.recipe.training.batch, windows) * step
+        tokens, batch = most_tokens(network, slic_settings.step), self.recipe.training.batch
+        once = _KERNELS + model_bytes(*shape)
+        together = min(batch, windows)
+        if self.scene.stack is not None:
+            dates = len(self.scene.stack.dates)
+            once += scan_bytes(network, shape[1], together * tokens * dates, dates)
+        return once + together * step_bytes(*shape, tokens)
 
     def _windows(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile

@@ -15,6 +15,7 @@ from stcli.landcover.datetokens import EXTRA, pack_dates
 from stcli.landcover.network import GLocal
 from stcli.landcover.neural import batch
 from stcli.landcover.task import Sample, vary
+from stcli.landcover.temporal import Packed, split
 from stcli.landcover.tokens import tokenise
 from stcli.landcover.windows import Scene, cut, turned_window
 from stcli.settings import BandScaling, NetworkSettings
@@ -129,3 +130,17 @@ def test_varying_a_sample_loses_dates_and_moves_days_of_stacks_alone():
         lost += int((series.clear.max(axis=0) == 0).sum())
     assert 10 < lost < 60
     assert (min(shifts), max(shifts)) == (-8, 8)
+
+
+def test_parts_of_series_together_are_the_whole():
+    owner = torch.tensor([0, 0, 0, 2, 2, 3, 6, 6, 6, 6])
+    packed = Packed(torch.arange(20.0).reshape(10, 2), torch.arange(10.0), owner, 8)
+    for tokens in (1, 3, 4, 100):
+        parts = list(split(packed, tokens))
+        assert sum(part.count for part in parts) == 8
+        assert torch.equal(torch.cat([part.day for part in parts]), packed.day)
+        firsts = np.cumsum([0, *(part.count for part in parts)])
+        moved = [part.owner + int(n) for part, n in zip(parts, firsts, strict=False)]
+        assert torch.equal(torch.cat(moved), owner)
+    assert [part.count for part in split(packed, 4)] == [3, 4, 1]
+    assert [part.count for part in split(packed, 100)] == [8]
