@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from stcli.raster.datestack import DateStack
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.segmentation.slic import Block, LabelSpace, pixel_bytes, slic
+from stcli.workflows.classify import TOIL
 from stcli.workflows.dated import Seasonal, iso
 from stcli.workflows.kernels import LOADED
 from stcli.workflows.stacks import Growing, growing_bytes
@@ -102,7 +103,7 @@ class NetworkLook:
         needs = self.model.needs
         read = growing_bytes(self.stack, self.model.slic, info.shape) + needs.read_pixel
         window = needs.torch + self.method.dates_bytes(len(self.stack.dates))
-        return _cost(read, needs.core_pixel, window, specs)
+        return replace(_cost(read, needs.core_pixel, window, specs), toil=TOIL)
 
 
 @dataclass(frozen=True)
