@@ -95,7 +95,8 @@ def trained(paths, labels, folder, epochs=10, stacked=True, init=None):
     training = TrainingSettings(epochs=epochs, learning_rate=1e-2, block=480.0)
     network = replace(NETWORK, date_width=8, date_state=4, date_layers=1)
     recipe = Recipe(SLIC, network, training)
-    scenes = [scene_of(paths, labels, Dating() if stacked else None)]
+    stacks = [paths] if isinstance(paths[0], str) else paths
+    scenes = [scene_of(each, labels, Dating() if stacked else None) for each in stacks]
     return train_landcover(scenes, folder, recipe, RunSettings(jobs=1), Fitting(init=init))
 
 
@@ -263,6 +264,12 @@ def test_training_is_repeatable_and_a_killed_one_goes_on(small, tmp_path, monkey
     assert taken_up.card.sha256 == at_once.card.sha256
 
 
+def test_scenes_may_have_dates_of_their_own(small, tmp_path):
+    paths, labels = small
+    both = trained([paths[:2], paths], labels, tmp_path / "both", epochs=1)
+    assert [len(scene["dates"]) for scene in both.card.data["scenes"]] == [2, 3]
+
+
 def test_a_model_to_begin_with_is_one_of_stacks(small, made, model, tmp_path):
     begun = trained(*small, tmp_path / "i", epochs=1, init=made.folder)
     assert begun.card.data["init"]["sha256"] == made.card.sha256
@@ -272,6 +279,10 @@ def test_a_model_to_begin_with_is_one_of_stacks(small, made, model, tmp_path):
 
 def test_a_stack_is_known_by_its_dates_and_may_be_bands(stack, labels, caplog):
     odd = save(Path(labels).parent / "o_2021-06-01.tif", read(stack[0])[:2], PROFILE, NAMES)
+    digits = [
+        save(Path(labels).parent / name, read(stack[0]), PROFILE, NAMES)
+        for name in ("x_12345678.tif", "y_20219931.tif")
+    ]
     for paths, series, algorithm, found in (
         (stack, None, "network", True),
         (stack, True, "network", True),
@@ -279,6 +290,7 @@ def test_a_stack_is_known_by_its_dates_and_may_be_bands(stack, labels, caplog):
         (stack, None, "forest", False),
         (stack[:1], None, "network", False),
         ((stack[0], odd), None, "network", False),
+        (digits, None, "network", False),
     ):
         scenes = as_stacks([scene_of(paths, labels)], Dating(), series, algorithm)
         assert (scenes[0].dating is not None) == found
