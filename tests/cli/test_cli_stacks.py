@@ -90,7 +90,7 @@ def scene_of(paths, labels, dating=None):
     return LabelledScene(Inputs(tuple(map(str, paths))), (LabelSource(labels),), dating)
 
 
-def trained(paths, labels, folder, epochs=10, stacked=True, init=None):
+def trained(paths, labels, folder, epochs=6, stacked=True, init=None):
     """Train a small network through the workflow."""
     training = TrainingSettings(epochs=epochs, learning_rate=1e-2, block=480.0)
     network = replace(NETWORK, date_width=8, date_state=4, date_layers=1)
