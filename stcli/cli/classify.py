@@ -59,14 +59,8 @@ def command(
             "--season", metavar="DATE", help="When a series' season begins. Default: the fullest."
         ),
     ] = None,
-    mask_band: Annotated[
-        str | None,
-        typer.Option("--mask-band", help="Variable of a stack that tells clear pixels, as SCL."),
-    ] = None,
-    clear: Annotated[
-        str | None,
-        typer.Option("--clear", metavar="V,...", help="Values of --mask-band that are clear."),
-    ] = None,
+    mask_band: options.MaskBand = None,
+    clear: options.Clear = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,

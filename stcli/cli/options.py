@@ -382,6 +382,14 @@ PsdOut = Annotated[
         "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
     ),
 ]
+MaskBand = Annotated[
+    str | None,
+    typer.Option("--mask-band", help="Variable of a stack that tells clear pixels, as SCL."),
+]
+Clear = Annotated[
+    str | None,
+    typer.Option("--clear", metavar="V,...", help="Values of --mask-band that are clear."),
+]
 Dates = Annotated[
     list[str] | None,
     typer.Option("--dates", metavar="DATE,...", help="ISO dates of the bands, in their order."),

@@ -29,7 +29,7 @@ def landcover(
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="One raster or several (stacked as bands on the finest grid).",
+            help="One raster or several (bands on the finest grid, or dates of a stack).",
             show_default=False,
         ),
     ] = None,
@@ -84,6 +84,16 @@ def landcover(
         Literal["weight", "drop", "none"],
         typer.Option("--bands-noise", help="Of many bands, noisy ones: weigh less, or leave out."),
     ] = "none",
+    series: Annotated[
+        bool | None,
+        typer.Option(
+            "--series/--no-series",
+            help="Dates are scanned over time. Default: where each date has the same bands.",
+        ),
+    ] = None,
+    dates: options.Dates = None,
+    mask_band: options.MaskBand = None,
+    clear: options.Clear = None,
     seed: options.Seed = TrainingSettings.seed,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
@@ -104,10 +114,12 @@ def landcover(
 
     Example: stcli train landcover scene.tif --labels labels.gpkg --class-column class -o model/
     """
+    from stcli.workflows.dated import Dating
     from stcli.workflows.job import Inputs
     from stcli.workflows.samples import Recipe
     from stcli.workflows.scenes import paired, read_scenes
     from stcli.workflows.train_landcover import Ears, Fitting, train_landcover
+    from stcli.workflows.training_stacks import as_stacks
     from stcli.workflows.truth import LabelSource
 
     recipe = Recipe(
@@ -136,9 +148,11 @@ def landcover(
         raise UsageError("--manifest names inputs, labels, columns and layers; leave them out.")
     else:
         scenes = read_scenes(manifest, chosen, names)
+    clears = parsing.parse_list(clear, "--clear")
+    dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:
         model = train_landcover(
-            scenes,
+            as_stacks(scenes, dating, series, recipe.algorithm),
             folder,
             recipe,
             RunSettings(tile_size, memory, jobs, device, scan),

@@ -112,7 +112,8 @@ def _network(task: Task, plan: Plan, report: Report, begin: Begin | None) -> Fit
     model.load_state_dict(found.state)
     method = NetworkMethod(model, size, plan.network, task.scaling, task.step, task.where)
     kept = (found.state, method.window, found.epoch, found.history)
-    return Fitted(network.ARCHITECTURE, asdict(plan.network), *kept)
+    kind = network.SERIES_ARCHITECTURE if plan.network.date_width else network.ARCHITECTURE
+    return Fitted(kind, asdict(plan.network), *kept)
 
 
 def _pixels(task: Task, plan: Plan, algorithm: str) -> Fitted:

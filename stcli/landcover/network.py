@@ -10,6 +10,8 @@ paper's widths, token features and segmentation are not public; those here are s
                  mean, deviation a token                  gather
                           ▼                                 │
       shape ──► TokenEmbedding ──► BidirectionalMamba × n ──┴──► token logits
+                      ▲
+      dates ──► TemporalMamba, of a stack whose composite the bands are
 
 Shapes: b windows, h and w pixels, k tokens of all windows end to end, c channels, d token width.
 """
@@ -21,20 +23,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stcli.landcover.channelnorm import ChannelNorm
+from stcli.landcover.datetokens import EXTRA
 from stcli.landcover.moments import moments
+from stcli.landcover.temporal import Packed, TemporalMamba, split
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
 from stcli.nn.mamba import BidirectionalMamba
 from stcli.nn.scan import Backend
-from stcli.settings import NetworkSettings
+from stcli.settings import NetworkSettings, TemporalSettings
 
 ARCHITECTURE = "glocal-obia-mamba-1"
+#: The same of stacks of dates.
+SERIES_ARCHITECTURE = "glocal-obia-mamba-series-1"
 #: Pixels beyond which nothing changes a feature of `LocalBranch`: two 3x3 convolutions at each of
 #: three resolutions, the stem, and what halving joins; a multiple of what a pixel halves to.
 LOCAL_REACH = 20
 #: Pixels that are fused at once.
 _AT_ONCE = 4096
+#: Dates of superpixels that are scanned at once, about.
+DATES_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class Windows:
         First token of each window.
     across : Tensor of int64 (k,)
         The tokens of each window along the lattice's columns, for layers that scan these.
+    dates : Packed or None
+        The dates of each token, of a stack.
     """
 
     bands: Tensor
@@ -61,6 +72,7 @@ class Windows:
     shape: Tensor
     starts: Tensor
     across: Tensor
+    dates: Packed | None = None
 
     def to(self, device: str) -> Windows:
         """Move all tensors to a device."""
@@ -71,6 +83,7 @@ class Windows:
             self.shape.to(device),
             self.starts.to(device),
             self.across.to(device),
+            None if self.dates is None else self.dates.to(device),
         )
 
 
@@ -177,6 +190,7 @@ class GLocal(nn.Module):
     Parameters
     ----------
     bands, classes : int
+        Bands of a stack are those of its composite: two for each of a date's.
     settings : NetworkSettings
     backend : Backend, optional
         What runs the scan; by default the CPU's kernel.
@@ -187,6 +201,10 @@ class GLocal(nn.Module):
     ) -> None:
         super().__init__()
         c, d = settings.local_width, settings.model_width
+        self.dates = None
+        if settings.date_width:
+            scan = over_dates(settings)
+            self.dates = TemporalMamba(bands // 2 + EXTRA, d, scan, backend)
         self.local = LocalBranch(bands, settings) if c else None
         self.crossed = settings.order == "crossed"
         self.embed = nn.Linear(2 * (bands + c) + SHAPE_FEATURES, d)
@@ -244,6 +262,9 @@ class GLocal(nn.Module):
     def _tokens(self, pixels: list[Tensor], windows: Windows) -> Tensor:
         mean, deviation = moments(pixels, windows.index, len(windows.shape))
         t = self.embed(torch.cat([mean, deviation, windows.shape], dim=1))
+        if self.dates is not None:
+            assert windows.dates is not None  # windows of a stack have them
+            t = t + self._over_dates(self.dates, windows.dates)
         back = torch.argsort(windows.across)
         for number, layer in enumerate(self.mix):
             if self.crossed and number % 2:  # each window's tokens stay in its place
@@ -251,6 +272,29 @@ class GLocal(nn.Module):
             else:
                 t = layer(t, windows.starts)
         return self.token_norm(t)  # type: ignore[no-any-return]
+
+    def _over_dates(self, scan: TemporalMamba, dates: Packed) -> Tensor:
+        """Encode the dates of each token: (k, d); a part at a time, and anew for gradients.
+
+        What a scan over time keeps for its gradients is many times its input, and all dates of all
+        superpixels are many: so each part is run again when its gradients are asked for.
+        """
+        parts = list(split(dates, DATES_AT_ONCE))
+        if not parts:
+            return self.token_head.weight.new_zeros(0, self.token_norm.normalized_shape[0])
+        if _unlearning():
+            return torch.cat([scan(part) for part in parts])
+        return torch.cat(
+            [
+                checkpoint(scan, part, use_reentrant=False, preserve_rng_state=False)
+                for part in parts
+            ]
+        )
+
+
+def over_dates(settings: NetworkSettings) -> TemporalSettings:
+    """Give the settings of the scan over dates; none is dropped: a training can be taken up."""
+    return TemporalSettings(settings.date_width, settings.date_state, settings.date_layers, 0.0)
 
 
 def _double(x: Tensor) -> Tensor:

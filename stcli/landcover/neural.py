@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.landcover.network import LOCAL_REACH, GLocal, Windows, pack
+from stcli.landcover.dates import composite_scaling
+from stcli.landcover.datetokens import EXTRA, pack_dates
+from stcli.landcover.network import DATES_AT_ONCE, LOCAL_REACH, GLocal, Windows, pack
 from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens, part_of
 from stcli.nn.device import Compute
 from stcli.nn.weights import Card, load_weights
@@ -28,7 +30,7 @@ class NetworkMethod:
     ----------
     network : GLocal
     size : (int, int)
-        Its bands and classes.
+        Its bands and classes; of a stack, those of the composite.
     settings : NetworkSettings
     scaling : BandScaling
     step : int
@@ -76,6 +78,11 @@ class NetworkMethod:
         window = window_bytes(self.settings, *self.size, tokens)
         return Needs(core_pixel=3 * 4 * self.size[1], torch=window)
 
+    def dates_bytes(self, dates: int) -> int:
+        """Bytes that the dates of a stack take in one window, beside `needs`."""
+        tokens = most_tokens(self.settings, self.step) * dates
+        return date_bytes(self.settings, self.size[0] // 2, tokens, dates)
+
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
         one_thread()
@@ -106,11 +113,14 @@ def network_of(
     TypeError, RuntimeError, UsageError
         When they do not fit together.
     """
-    size, settings = (len(card.bands), len(card.classes)), NetworkSettings(**network)
+    settings, scaling = NetworkSettings(**network), scaling_of(card)
+    if settings.date_width:
+        scaling = composite_scaling(scaling)
+    size = (len(scaling.low), len(card.classes))
     model = GLocal(*size, settings, where.scan)
     model.load_state_dict(state, strict=True)
     step = SlicSettings(**card.segmentation).step
-    return NetworkMethod(model, size, settings, scaling_of(card), step, where)
+    return NetworkMethod(model, size, settings, scaling, step, where)
 
 
 def load_network(folder: Path, card: Card, where: Compute) -> NetworkMethod:
@@ -143,11 +153,17 @@ def one_thread() -> None:
 def batch(
     windows: Sequence[Window], scaling: BandScaling, step: int, order: str = "serpentine"
 ) -> Windows:
-    """Make the network's input of lattice windows."""
-    packed = pack([window.tokens(step, order) for window in windows])
+    """Make the network's input of lattice windows, all of them of stacks or none."""
+    tokens = [window.tokens(step, order) for window in windows]
+    parts = [
+        (window.series, window.segments, mine)
+        for window, mine in zip(windows, tokens, strict=True)
+        if window.series is not None
+    ]
+    dates = pack_dates(parts, scaling) if parts else None
     valid = torch.from_numpy(np.stack([window.valid for window in windows]))
     values = np.stack([window.values for window in windows]).astype(np.float32)
-    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, *packed)
+    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, *pack(tokens), dates)
 
 
 def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:
@@ -174,3 +190,13 @@ def window_bytes(settings: NetworkSettings, bands: int, count: int, tokens: int 
     floats = 2 * (bands + 1) + 6 * c + 4 * (bands + c) + 3 * d + 3 * count
     token = 4 * (10 * 2 * d + 4 * (bands + c))
     return settings.window**2 * 4 * floats * 4 // 3 + tokens * token
+
+
+def date_bytes(settings: NetworkSettings, bands: int, tokens: int, dates: int) -> int:
+    """Bytes of so many dates of superpixels, at most `dates` of one, while classifying.
+
+    Of each its sums and mean, its features as made, as scaled and as a tensor, and of a part, the
+    part's; of those scanned at once twelve inner widths, one being what the other direction gave.
+    """
+    each = 8 * (bands + 2) + 4 * (bands + 1) + 4 * 4 * (bands + EXTRA)
+    return tokens * each + min(tokens, DATES_AT_ONCE + dates) * 4 * 12 * 2 * settings.date_width

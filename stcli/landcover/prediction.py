@@ -68,6 +68,7 @@ Factory = Callable[[Path, Card, Compute], Method]
 
 _METHODS: dict[str, Factory] = {
     network.ARCHITECTURE: load_network,
+    network.SERIES_ARCHITECTURE: load_network,
     forest.ARCHITECTURE: loader(forest.Forest),
     svm.ARCHITECTURE: loader(svm.Svm),
     series.ARCHITECTURE: SeriesMethod,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.landcover.dates import Series
 from stcli.landcover.network import Windows
 from stcli.landcover.neural import batch
 from stcli.landcover.windows import Window, turned, turned_window
 from stcli.nn.device import Compute, compute
 from stcli.settings import BandScaling
+
+#: Share of a stack's dates that a varied sample is without, as clouds do; and the days that it is
+#: moved by at most, as years do.
+_LOST, _SHIFT = 0.1, 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,21 @@ class Task:
         """Make the network's input of samples, on the device."""
         windows = batch([s.window for s in samples], self.scaling, self.step, self.order)
         return windows.to(self.where.device)
+
+
+def vary(sample: Sample, generator: np.random.Generator) -> Sample:
+    """Turn a sample at random; of a stack, leave dates out and move them all by some days."""
+    turned_sample = turn(sample, int(generator.integers(8)))
+    window = turned_sample.window
+    if window.series is None:
+        return turned_sample
+    return replace(turned_sample, window=replace(window, series=_varied(window.series, generator)))
+
+
+def _varied(series: Series, generator: np.random.Generator) -> Series:
+    kept = generator.random(len(series.days)) >= _LOST
+    shift = int(generator.integers(-_SHIFT, _SHIFT + 1))
+    return replace(series, clear=series.clear * kept, days=series.days + shift)
 
 
 def turn(sample: Sample, way: int) -> Sample:

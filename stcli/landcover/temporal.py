@@ -12,6 +12,7 @@ Shapes: n series, s steps, b bands, k tokens of all series end to end, d token w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,9 +35,9 @@ class Packed:
     Attributes
     ----------
     bands : Tensor of float32 (k, b)
-        Scaled.
+        Scaled; with what else describes a step.
     day : Tensor of float32 (k,)
-        Since the season began.
+        Since the season or the year began.
     owner : Tensor of int64 (k,)
         Series of each token, rising.
     count : int
@@ -47,6 +48,24 @@ class Packed:
     day: Tensor
     owner: Tensor
     count: int
+
+    def to(self, device: str) -> Packed:
+        """Move all tensors to a device."""
+        return Packed(self.bands.to(device), self.day.to(device), self.owner.to(device), self.count)
+
+
+def split(series: Packed, tokens: int) -> Iterator[Packed]:
+    """Part series so that each part begins within its own stretch of so many tokens."""
+    first = torch.searchsorted(series.owner, torch.arange(series.count, device=series.owner.device))
+    sizes = torch.bincount(first // tokens).tolist()
+    begin = 0
+    for size in filter(None, sizes):
+        end = begin + size
+        a = int(first[begin])
+        b = int(first[end]) if end < series.count else len(series.owner)
+        owner = series.owner[a:b] - begin
+        yield Packed(series.bands[a:b], series.day[a:b], owner, size)
+        begin = end
 
 
 def pack(values: Tensor, offsets: Tensor) -> Packed:
@@ -106,5 +125,6 @@ def _pool(x: Tensor, owner: Tensor, count: int) -> Tensor:
     """Mean and maximum (n, 2 d) of each series' tokens (k, d); 0 where it has none."""
     index = owner[:, None].expand_as(x)
     empty = x.new_zeros(count, x.shape[1])
-    mean = empty.scatter_reduce(0, index, x, "mean", include_self=False)
+    number = torch.bincount(owner, minlength=count)[:, None].clamp(min=1)
+    mean = empty.index_add(0, owner, x) / number
     return torch.cat([mean, empty.scatter_reduce(0, index, x, "amax", include_self=False)], dim=1)

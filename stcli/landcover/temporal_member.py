@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stcli.landcover.members import Arrays
 from stcli.landcover.temporal import TemporalMamba, pack
-from stcli.landcover.temporal_training import move, train_temporal
+from stcli.landcover.temporal_training import train_temporal
 from stcli.nn.device import Compute
 from stcli.settings import TemporalSettings, TemporalTraining
 
@@ -77,7 +77,7 @@ class Network:
         parts = []
         for first in range(0, len(series), _BATCH):
             packed = pack(torch.from_numpy(scaled[first : first + _BATCH]), offsets)
-            logits = self.network(move(packed, self.where.device))
+            logits = self.network(packed.to(self.where.device))
             parts.append(torch.softmax(logits, dim=1).cpu().numpy())
         return np.concatenate(parts).T.astype(np.float64)
 

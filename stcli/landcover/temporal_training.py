@@ -85,7 +85,7 @@ def _fit(
     weight = _weights(truth, training.balance).to(where.device)
     for _ in range(training.epochs):
         for chosen in torch.split(torch.randperm(len(series)), training.batch):
-            packed = move(augment(series[chosen], days, training), where.device)
+            packed = augment(series[chosen], days, training).to(where.device)
             logits = model(packed)
             loss = F.cross_entropy(
                 logits,
@@ -127,13 +127,6 @@ def augment(series: Tensor, days: Tensor, training: TemporalTraining) -> Packed:
     packed = pack(noisy, days)
     moved = training.shift * (2 * torch.rand(len(series)) - 1)
     return Packed(packed.bands, packed.day + moved[packed.owner], packed.owner, packed.count)
-
-
-def move(series: Packed, device: str) -> Packed:
-    """Move all tensors to a device."""
-    return Packed(
-        series.bands.to(device), series.day.to(device), series.owner.to(device), series.count
-    )
 
 
 def _weights(truth: Tensor, balance: float) -> Tensor:

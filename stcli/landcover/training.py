@@ -21,8 +21,9 @@ from torch.nn import functional as F
 
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
-from stcli.landcover.network import GLocal, Windows
-from stcli.landcover.task import Sample, Task, turn
+from stcli.landcover.network import DATES_AT_ONCE, GLocal, Windows
+from stcli.landcover.neural import date_bytes
+from stcli.landcover.task import Sample, Task, turn, vary
 from stcli.settings import NetworkSettings, TrainingSettings
 
 __all__ = ["Begin", "Keep", "Sample", "Task", "Trained", "train", "turn"]
@@ -240,6 +241,17 @@ def step_bytes(network: NetworkSettings, bands: int, classes: int, tokens: int) 
     return 4 * (network.window**2 * pixel + tokens * token) * 4 // 3
 
 
+def scan_bytes(network: NetworkSettings, bands: int, tokens: int, dates: int) -> int:
+    """Bytes of so many dates of superpixels, at most `dates` of one, in a training step.
+
+    Of each what is packed, as of `bands` of a composite; of those that are scanned at once, and
+    once more for their gradients, as much as `step_bytes` says of a token of their width.
+    """
+    kept = 15 * 2 * network.date_layers + 10
+    once = min(tokens, DATES_AT_ONCE + dates) * 2 * network.date_width * kept * 4 * 4 // 3
+    return once + date_bytes(network, bands // 2, tokens, dates)
+
+
 def model_bytes(network: NetworkSettings, bands: int, classes: int) -> int:
     """Bytes of the weights while training: model, average, best, gradient, moments, temporaries."""
     with torch.device("meta"):
@@ -299,10 +311,10 @@ def _validate(model: GLocal, task: Task) -> ConfusionMatrix:
 def _batches(
     samples: Sequence[Sample], size: int, generator: np.random.Generator
 ) -> Iterator[list[Sample]]:
-    """Shuffled batches, each window turned and mirrored at random."""
+    """Shuffled batches, each window varied at random."""
     order = generator.permutation(len(samples))
     for first in range(0, len(order), size):
-        yield [turn(samples[i], int(generator.integers(8))) for i in order[first : first + size]]
+        yield [vary(samples[i], generator) for i in order[first : first + size]]
 
 
 def _optimizer(model: GLocal, settings: TrainingSettings) -> torch.optim.Optimizer:

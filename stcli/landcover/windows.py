@@ -14,12 +14,13 @@ Because a window is always the same pixels, whatever block it is cut from, its r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.landcover.dates import Dates, Series, series_of
 from stcli.landcover.tokens import Tokens, tokenise
 from stcli.settings import NetworkSettings
 
@@ -37,12 +38,15 @@ class Scene:
         0 for none.
     lattice : (int, int)
         Lattice position of the first pixel.
+    dates : Dates or None
+        Of a stack, whose composite `values` are.
     """
 
     values: NDArray[Any]
     valid: NDArray[np.bool_]
     segments: NDArray[Any]
     lattice: tuple[int, int]
+    dates: Dates | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,15 @@ class Window:
         As in `Scene`, a square of ``settings.window`` pixels; beyond the raster not valid.
     lattice : (int, int)
         Lattice position of the first pixel.
+    series : Series or None
+        Of the segments of a stack.
     """
 
     values: NDArray[Any]
     valid: NDArray[np.bool_]
     segments: NDArray[Any]
     lattice: tuple[int, int]
+    series: Series | None = None
 
     def tokens(self, step: int, order: str = "serpentine") -> Tokens:
         """Tokens of this window's segments."""
@@ -128,11 +135,13 @@ def cut(scene: Scene, centre: tuple[int, int], settings: NetworkSettings) -> Win
     """Cut the window around a centre out of a scene, padded where the scene ends."""
     corner = (centre[0] - settings.margin, centre[1] - settings.margin)
     at = (corner[0] - scene.lattice[0], corner[1] - scene.lattice[1])
+    part = _inside(at, settings.window, scene.valid.shape)
     return Window(
         square(scene.values, at, settings.window),
         square(scene.valid, at, settings.window),
         square(scene.segments, at, settings.window),
         corner,
+        None if scene.dates is None else series_of(scene.segments, scene.dates, part),
     )
 
 
@@ -195,7 +204,8 @@ def part_of(window: Window, part: tuple[slice, slice]) -> Window:
     """Cut rows and columns out of a window."""
     w, (rows, cols) = window, part
     corner = (w.lattice[0] + rows.start, w.lattice[1] + cols.start)
-    return Window(w.values[:, rows, cols], w.valid[rows, cols], w.segments[rows, cols], corner)
+    values, valid, segments = w.values[:, rows, cols], w.valid[rows, cols], w.segments[rows, cols]
+    return replace(w, values=values, valid=valid, segments=segments, lattice=corner)
 
 
 def turned(array: NDArray[Any], way: int) -> NDArray[Any]:
@@ -212,16 +222,16 @@ def turned_back(array: NDArray[Any], way: int) -> NDArray[Any]:
 
 def turned_window(window: Window, way: int) -> Window:
     """Turn a window in one of eight ways; radiometry and its place on the lattice stay."""
-    w = window
-    return Window(turned(w.values, way), turned(w.valid, way), turned(w.segments, way), w.lattice)
+    values, valid, segments = (
+        turned(a, way) for a in (window.values, window.valid, window.segments)
+    )
+    return replace(window, values=values, valid=valid, segments=segments)
 
 
 def square(array: NDArray[Any], at: tuple[int, int], side: int) -> NDArray[Any]:
     """Copy the square at a row and column out of (…, row, col), zeros beyond the array."""
     result = np.zeros((*array.shape[:-2], side, side), dtype=array.dtype)
-    rows, cols = (
-        slice(max(a, 0), min(a + side, n)) for a, n in zip(at, array.shape[-2:], strict=True)
-    )
+    rows, cols = _inside(at, side, array.shape[-2:])
     if rows.start < rows.stop and cols.start < cols.stop:
         inside = (
             slice(rows.start - at[0], rows.stop - at[0]),
@@ -229,3 +239,11 @@ def square(array: NDArray[Any], at: tuple[int, int], side: int) -> NDArray[Any]:
         )
         result[(..., *inside)] = array[..., rows, cols]
     return result
+
+
+def _inside(at: tuple[int, int], side: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of an array that a square at a row and column covers."""
+    rows, cols = (
+        slice(max(a, 0), max(min(a + side, n), 0)) for a, n in zip(at, shape, strict=True)
+    )
+    return rows, cols

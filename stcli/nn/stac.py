@@ -15,6 +15,8 @@ from stcli.nn.card import Card
 _EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 #: Architectures of scikit-learn; all others are torch's.
 _PLAIN = ("forest", "svm")
+#: Architectures that see a stack of dates, of any number.
+_STACKS = "glocal-obia-mamba-series"
 
 
 def item_of(card: Card, weights: str, description: str) -> dict[str, Any]:
@@ -77,10 +79,14 @@ def _task(card: Card) -> str:
 
 
 def _input(card: Card) -> dict[str, Any]:
+    structure = _structure("bands", len(card.bands))
+    if card.architecture.startswith(_STACKS):
+        structure["shape"].insert(0, -1)
+        structure["dim_order"].insert(0, "time")
     return {
         "name": "bands",
         "bands": [band.name for band in card.bands],
-        "input": _structure("bands", len(card.bands)),
+        "input": structure,
         "value_scaling": [
             {"type": "min-max", "minimum": band.low, "maximum": band.high} for band in card.bands
         ],

@@ -41,6 +41,11 @@ class DateStack:
     mask: int | None = None
     clear: tuple[float, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the chosen variables."""
+        return tuple(self.cube.variables[v] for v in self.variables)
+
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window: block (date · variable, row, col) float32, and valid (row, col).
 

@@ -127,6 +127,13 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
     return Cube(raster, *_sorted(found, axis[0], raster.info.path))
 
 
+def count_dates(raster: Raster) -> int:
+    """Count the dates that a time axis, the names of bands or those of files tell."""
+    if len(raster.files) == 1 and raster.info.times:
+        return len(raster.info.times)
+    return len({number for _, number in _bands(raster) if number is not None})
+
+
 def _sorted(
     found: list[tuple[str, int | None]], times: TimeAxis, path: str
 ) -> tuple[tuple[str, ...], TimeAxis, tuple[tuple[int, ...], ...]]:
@@ -154,16 +161,24 @@ def _bands(raster: Raster) -> list[tuple[str, int | None]]:
             name, stem = source.info.bands[index - 1].name, Path(source.info.path).stem
             match = _DATE.search(name) or _DATE.search(stem)
             left = _DATE.sub("", name).strip(" @_-.:")
-            number = _number("-".join(match.groups())) if match else None
+            number = _day("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)
     return bands
 
 
 def _number(text: str) -> int:
+    number = _day(text)
+    if number is None:
+        raise UsageError(f"--dates: '{text}' found, a date such as 2019-03-01 wanted.")
+    return number
+
+
+def _day(text: str) -> int | None:
+    """Day since 1970-01-01; None for what is no date, as eight digits of a name may be."""
     try:
         return (date.fromisoformat(text.strip()) - _EPOCH).days
-    except ValueError as error:
-        raise UsageError(f"--dates: '{text}' found, a date such as 2019-03-01 wanted.") from error
+    except ValueError:
+        return None
 
 
 def _netcdf_bands(raster: Raster) -> list[tuple[str, str]]:

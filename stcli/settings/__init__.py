@@ -9,6 +9,7 @@ from stcli.settings.downscaling import (
 )
 from stcli.settings.landcover import (
     ALGORITHMS,
+    DATE_WIDTH,
     DecisionSettings,
     ForestSettings,
     NetworkSettings,
@@ -36,6 +37,7 @@ from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTrai
 
 __all__ = [
     "ALGORITHMS",
+    "DATE_WIDTH",
     "LANDCOVER_SLIC",
     "MOST_THREADS",
     "PATCH_METHODS",

@@ -12,6 +12,9 @@ ORDERS = ("serpentine", "hilbert", "crossed")
 #: Convolutions of the residuals; see `NetworkSettings.convolution`.
 CONVOLUTIONS = ("dense", "separable")
 
+#: Of the scan over dates, in models of stacks: see `NetworkSettings.date_width`.
+DATE_WIDTH = 32
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -38,6 +41,11 @@ class NetworkSettings:
     convolution : str
         Of the residuals at full and half resolution: ``"dense"``, or ``"separable"``: each channel
         by itself, then a mix of channels.
+    date_width : int
+        Width of a date's token in the scan over the dates of a superpixel; 0 for a raster of one
+        date, which has no such scan.
+    date_state, date_layers : int
+        Of that scan, as `state` and `layers`.
     """
 
     window: int = 256
@@ -49,6 +57,9 @@ class NetworkSettings:
     order: str = "serpentine"
     fine: int = 1
     convolution: str = "dense"
+    date_width: int = 0
+    date_state: int = 8
+    date_layers: int = 2
 
     def __post_init__(self) -> None:
         check(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
@@ -57,6 +68,8 @@ class NetworkSettings:
         known = self.convolution in CONVOLUTIONS
         check(known, "convolution", self.convolution, " or ".join(CONVOLUTIONS))
         check(self.layers >= 0, "layers", self.layers, ">= 0")
+        check(self.date_width >= 0, "date_width", self.date_width, ">= 0")
+        check(self.date_layers >= 1, "date_layers", self.date_layers, ">= 1")
         check(self.margin >= 0, "margin", self.margin, ">= 0 pixels")
         whole = self.window > 0 and self.window % 4 == 0
         check(whole, "window", self.window, "a multiple of 4 pixels")

@@ -49,7 +49,7 @@ from stcli.workflows.refining import Resegmenting, refining_bytes, told
 from stcli.workflows.segment import REHEARSAL, label_space, slic_bytes
 
 #: A pixel's way through the network takes 3 microseconds; reading and segmenting it a tenth of one.
-_TOIL = 30.0
+TOIL = 30.0
 
 
 @dataclass(frozen=True)
@@ -243,5 +243,5 @@ def cost(
         2 * outputs + needs.core_pixel + 16 + again[1],
         torch=needs.torch + again[2],
         kernels=LOADED,
-        toil=_TOIL,
+        toil=TOIL,
     )

@@ -10,27 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, threads_of
+from stcli.engine.memory import threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
-from stcli.landcover.fusion import fuse
+from stcli.landcover.network import SERIES_ARCHITECTURE
 from stcli.landcover.prediction import Classifier, load_model
-from stcli.landcover.season import on_steps
-from stcli.landcover.series_method import ARCHITECTURE, SeriesMethod, composite
-from stcli.landcover.windows import Scene
+from stcli.landcover.series_method import ARCHITECTURE, SeriesMethod
 from stcli.nn.device import compute
 from stcli.nn.weights import load_card, refuse_changed
-from stcli.raster.datestack import DateStack
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
-from stcli.segmentation.slic import Block, LabelSpace, halo, pixel_bytes, slic
+from stcli.raster.timecube import count_dates
+from stcli.segmentation.slic import halo
 from stcli.settings import RunSettings
 from stcli.workflows.classify import (
     Classified,
     Counted,
 )
-from stcli.workflows.dated import Dating, Seasonal, iso, seasonal
+from stcli.workflows.dated import Dating, seasonal
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -41,7 +39,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.kernels import LOADED
+from stcli.workflows.looks import FusedLook, Look, NetworkLook, SeriesLook
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
 from stcli.workflows.products import (
@@ -54,6 +52,9 @@ from stcli.workflows.products import (
     specs_of,
 )
 from stcli.workflows.segment import label_space
+
+#: Architectures of models that want a stack.
+_OF_SERIES = (ARCHITECTURE, SERIES_ARCHITECTURE)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def stacked(model_folder: Path, stacking: Stacking) -> bool:
     UsageError
         Options of a stack were given for a model of one date.
     """
-    if stacking.fuse is not None or load_card(model_folder).architecture == ARCHITECTURE:
+    if stacking.fuse is not None or load_card(model_folder).architecture in _OF_SERIES:
         return True
     if stacking.dating != Dating():
         raise UsageError(
@@ -181,7 +182,7 @@ def _model(
     if products.decision.refine is not None:
         raise UsageError("--refine: is for a raster of one date; a stack of dates was given.")
     model = load_model(folder, compute(settings.device, settings.scan))
-    if isinstance(model.method, SeriesMethod) != (stacking.fuse is None):
+    if (model.card.architecture in _OF_SERIES) != (stacking.fuse is None):
         kind = "of one date: give --fuse score" if stacking.fuse is None else "of series"
         raise ModelError(f"{folder}: a model {kind}.")
     return model
@@ -191,101 +192,6 @@ def _reach(model: Classifier) -> tuple[int, int]:
     return model.margin + halo(model.slic), model.stride
 
 
-@dataclass(frozen=True)
-class SeriesLook:
-    """Looks at a block of dates with a model of series."""
-
-    model: Classifier
-    space: LabelSpace
-    seasonal: Seasonal
-
-    @property
-    def stack(self) -> DateStack:
-        """What is read."""
-        return self.seasonal.stack
-
-    @property
-    def dates(self) -> tuple[str, ...]:
-        """ISO dates that are used."""
-        return tuple(iso(day) for day in self.stack.days)
-
-    @property
-    def method(self) -> SeriesMethod:
-        """The model's method."""
-        assert isinstance(self.model.method, SeriesMethod)  # `_model` has looked
-        return self.model.method
-
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
-        """Give probabilities (class, row, col) over the core."""
-        bands, method = len(self.stack.variables), self.method
-        cells = block.reshape(-1, bands, *block.shape[1:])
-        places, steps = np.array(self.seasonal.places), len(method.season.offsets)
-        values = on_steps(cells, places, steps).reshape(-1, *block.shape[1:])
-        grown = Block(composite(values, bands), valid, where.lattice)
-        segments = slic(grown, method.composite, self.model.slic, self.space)
-        scene = Scene(values, valid, segments, where.lattice)
-        return self.model.probabilities(scene, where.trim), None
-
-    def cost(self, info: RasterInfo, specs: list[OutputSpec]) -> Cost:
-        """Bytes: the dates as read, their steps, superpixels of the composite, outputs."""
-        needs, bands = self.model.needs, 2 * len(self.stack.variables)
-        grown = pixel_bytes(bands, self.model.slic, info.shape)
-        read = self.stack.read_bytes + needs.read_pixel + max(grown, 8 * 4 * bands) + 8
-        return _cost(read, needs.core_pixel, needs.torch, specs)
-
-
-@dataclass(frozen=True)
-class FusedLook:
-    """Looks at each date of a block with a model of one date, and fuses what it sees."""
-
-    model: Classifier
-    space: LabelSpace
-    stack: DateStack
-    tau: float
-    best_date: str | None = None
-
-    @property
-    def dates(self) -> tuple[str, ...]:
-        """ISO dates that are used."""
-        return tuple(iso(day) for day in self.stack.days)
-
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
-        """Give fused probabilities (class, row, col) over the core, and the best date."""
-        cells = block.reshape(len(self.dates), -1, *block.shape[1:])
-        chances, best = fuse((self._date(cell, where) for cell in cells), self.tau)
-        return chances, None if self.best_date is None else best
-
-    def _date(self, cell: NDArray[Any], where: Tile) -> NDArray[np.float32]:
-        valid = np.isfinite(cell[0])  # a date is there in all variables or in none
-        if not valid[where.trim].any():
-            shape = (len(self.model.card.classes), where.core.height, where.core.width)
-            return np.full(shape, np.nan, dtype=np.float32)
-        values = np.where(valid, cell, 0)
-        part = Block(values, valid, where.lattice)
-        segments = slic(part, self.model.scaling, self.model.slic, self.space)
-        return self.model.probabilities(Scene(values, valid, segments, where.lattice), where.trim)
-
-    def cost(self, info: RasterInfo, specs: list[OutputSpec]) -> Cost:
-        """Bytes: the dates as read, one date's superpixels, sums of fusing, outputs."""
-        needs, bands = self.model.needs, len(self.stack.variables)
-        read = self.stack.read_bytes + 4 * bands + 9 + needs.read_pixel
-        read += pixel_bytes(bands, self.model.slic, info.shape)
-        core = needs.core_pixel + len(self.model.card.classes) * 3 * 8 + 40
-        return _cost(read, core, needs.torch, specs)
-
-
-Look = SeriesLook | FusedLook
-
-
-def _cost(read: int, core: int, torch: int, specs: list[OutputSpec]) -> Cost:
-    outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
-    return Cost(read, core + 2 * outputs + 16, torch=torch, kernels=LOADED)
-
-
 def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
     """Match a stack with a model.
 
@@ -293,12 +199,37 @@ def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
     ------
     UsageError, InputError, ModelError
     """
+    space, path = label_space(raster.info, model.slic), raster.info.path
+    network = model.card.architecture == SERIES_ARCHITECTURE
+    if network:
+        _refuse_one_date(raster, model, stacking.dating)
     stack = stacking.dating.stack_of(raster, model.card)
-    space = label_space(raster.info, model.slic)
+    if network:
+        return NetworkLook(model, space, stack)
     if not isinstance(model.method, SeriesMethod):
         return FusedLook(model, space, stack, stacking.tau, stacking.best_date)
-    path, season = raster.info.path, stacking.dating.season
+    season = stacking.dating.season
     return SeriesLook(model, space, seasonal(stack, model.method.season, season, path))
+
+
+def _refuse_one_date(raster: Raster, model: Classifier, dating: Dating) -> None:
+    """Refuse what a network of stacks cannot be asked: one date, or a season's begin.
+
+    Raises
+    ------
+    ModelError, UsageError
+    """
+    found = len(set(dating.dates)) or count_dates(raster)
+    if found < 2:
+        raise ModelError(
+            f"{raster.info.path}: {found or 'no'} date found, the model {model.folder} wants a "
+            "stack of at least two; give a NetCDF with time, a file a date, or --dates."
+        )
+    if dating.season is not None:
+        raise UsageError(
+            f"--season: {model.folder} is a network of stacks, which takes all dates as they are; "
+            "leave it out."
+        )
 
 
 class StackStep:

@@ -56,6 +56,17 @@ class Dating:
         wanted = [band.name for band in card.bands]
         return stack_of(cube, wanted, self.mask_band, self.clear)
 
+    def every(self, raster: Raster) -> DateStack:
+        """Find all variables and the dates, for a training.
+
+        Raises
+        ------
+        InputError, ModelError, UsageError
+        """
+        cube = cube_of(raster, self.dates)
+        wanted = [name for name in cube.variables if name != self.mask_band]
+        return stack_of(cube, wanted, self.mask_band, self.clear)
+
     def to_json(self) -> dict[str, Any]:
         """Plain facts, for the fingerprint."""
         return {"dates": list(self.dates), "mask": [self.mask_band, *self.clear]}

@@ -8,12 +8,12 @@ from typing import Any
 
 from stcli.errors import ModelError, UsageError
 from stcli.landcover.learning import given_weights
-from stcli.landcover.network import ARCHITECTURE
+from stcli.landcover.network import ARCHITECTURE, SERIES_ARCHITECTURE
 from stcli.landcover.neural import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
-from stcli.raster.read import Raster
 from stcli.settings import NetworkSettings, SlicSettings
 from stcli.workflows.samples import Recipe
+from stcli.workflows.scenes import OpenScene
 from stcli.workflows.survey import Survey
 
 
@@ -24,8 +24,8 @@ class Start:
     model: Classifier | None
 
     @classmethod
-    def of(cls, folder: Path | None) -> Start:
-        """Open a model.
+    def of(cls, folder: Path | None, stack: bool = False) -> Start:
+        """Open a model of one date, or of a stack of dates.
 
         Raises
         ------
@@ -35,10 +35,11 @@ class Start:
         if folder is None:
             return cls(None)
         model = load_model(folder)
-        if model.card.architecture != ARCHITECTURE:
+        wanted = SERIES_ARCHITECTURE if stack else ARCHITECTURE
+        if model.card.architecture != wanted:
             raise ModelError(
                 f"{folder}: a model of kind '{model.card.architecture}' found, --init wants "
-                f"'{ARCHITECTURE}'."
+                f"'{wanted}'."
             )
         return cls(model)
 
@@ -63,7 +64,7 @@ class Start:
         network, slic = NetworkSettings(**card.network), SlicSettings(**card.segmentation)
         return replace(recipe, network=network, slic=slic)
 
-    def scaled(self, found: Survey, raster: Raster) -> Survey:
+    def scaled(self, found: Survey, scene: OpenScene) -> Survey:
         """Take the band scaling that the weights were made for, if the bands are the same.
 
         Raises
@@ -73,7 +74,7 @@ class Start:
         """
         if self.model is None:
             return found
-        self.model.check_bands(raster.info.path, raster.info.band_names)
+        self.model.check_bands(scene.raster.info.path, scene.names)
         return replace(found, scaling=scaling_of(self.model.card))
 
     def weights(self, classes: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:

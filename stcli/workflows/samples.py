@@ -7,7 +7,7 @@ leaks across the split through a superpixel or through context.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from rasterio.windows import Window as Rectangle
 from stcli.engine.memory import MB, Budget, Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
+from stcli.landcover.dates import composite_scaling
 from stcli.landcover.split import Block, Split, draw_pixels
 from stcli.landcover.task import Sample, Task
-from stcli.landcover.training import model_bytes, step_bytes
+from stcli.landcover.training import model_bytes, scan_bytes, step_bytes
 from stcli.landcover.windows import Scene, centres, cut, most_tokens, square
 from stcli.nn.device import compute
-from stcli.raster.read import Raster
 from stcli.segmentation.slic import Block as Part
 from stcli.segmentation.slic import halo, slic
 from stcli.settings import (
@@ -38,8 +38,8 @@ from stcli.settings.checking import check
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.scenes import OpenScene
 from stcli.workflows.segment import label_space, slic_bytes
+from stcli.workflows.stacks import Growing, growing_bytes
 from stcli.workflows.survey import Survey
-from stcli.workflows.truth import Truth
 
 #: Bytes of the kernels that torch and numba load at the first training step, as measured.
 _KERNELS = 160 * MB
@@ -78,33 +78,30 @@ def cut_scenes(
         When the windows and a training step on some of them do not fit together.
     """
     sides: Sides = ([], [])
+    scaling = found.scaling if scenes[0].stack is None else composite_scaling(found.scaling)
     for scene in scenes:
         split = None
         if held is not None:
             mine = frozenset((row, col) for n, row, col in held if n == scene.lattice)
             split = Split(found.side, mine)
-        cutter = Cutter(scene.raster, scene.truth, found.scaling, split, recipe)
+        cutter = Cutter(scene, scaling, split, recipe)
         more, budget, tally = cutter.cut(found.centres, settings, progress)
         sides = (sides[0] + more[0], sides[1] + more[1])
     where = compute(settings.device, settings.scan, threads_of(settings))
     classes = scenes[0].truth.classes
-    return Task(*sides, classes, found.scaling, recipe.slic.step, where), budget, tally
+    return Task(*sides, classes, scaling, recipe.slic.step, where), budget, tally
 
 
 class Cutter:
     """Second pass: the windows of both sides of the split."""
 
     def __init__(
-        self,
-        raster: Raster,
-        truth: Truth,
-        scaling: BandScaling,
-        split: Split | None,
-        recipe: Recipe,
+        self, scene: OpenScene, scaling: BandScaling, split: Split | None, recipe: Recipe
     ) -> None:
-        self.raster, self.truth, self.scaling = raster, truth, scaling
-        self.split, self.recipe = split, recipe
-        self.space = label_space(raster.info, recipe.slic)
+        self.scene, self.scaling, self.split, self.recipe = scene, scaling, split, recipe
+        self.space = label_space(scene.raster.info, recipe.slic)
+        days = () if scene.stack is None else scene.stack.days
+        self.growing = Growing(scaling, recipe.slic, self.space, days)
 
     def cut(
         self, centres_labelled: int, settings: RunSettings, progress: Progress
@@ -118,7 +115,7 @@ class Cutter:
         BudgetError
             When the windows and a training step on some of them do not fit together.
         """
-        recipe, info = self.recipe, self.raster.info
+        recipe, scene = self.recipe, self.scene
         found: dict[tuple[bool, tuple[int, int]], Sample] = {}
         # a centre gives a window to each side of the split at most
         kept = 2 * centres_labelled * self.sample_bytes()
@@ -128,9 +125,13 @@ class Cutter:
             found.update(result or {})
 
         around = recipe.network.margin + halo(recipe.slic)
-        cost = Cost(slic_bytes(info, recipe.slic) + 24, core_pixel=24, once=once)
-        work = plan_pass(self.raster, cost, settings, around, recipe.network.stride)
-        tally = work.run(self._windows, sink, "windows", progress)
+        if scene.stack is None:
+            read = slic_bytes(scene.raster.info, recipe.slic)
+        else:
+            read = growing_bytes(scene.stack, recipe.slic, scene.raster.info.shape)
+        cost = Cost(read + 24, core_pixel=24, once=once)
+        work = plan_pass(scene.raster, cost, settings, around, recipe.network.stride)
+        tally = replace(work, source=scene.source).run(self._windows, sink, "windows", progress)
         sides: Sides = ([], [])
         for held, centre in sorted(found):
             sides[held].append(found[held, centre])
@@ -138,21 +139,30 @@ class Cutter:
 
     def sample_bytes(self) -> int:
         """Bytes of a window with its valid mask, segments and truth."""
-        info = self.raster.info
-        pixel = info.count * info.dtype.itemsize + 1 + self.space.dtype.itemsize + 1
-        return self.recipe.network.window**2 * pixel
+        info, stack, network = self.scene.raster.info, self.scene.stack, self.recipe.network
+        masks = 1 + self.space.dtype.itemsize + 1
+        if stack is None:
+            return network.window**2 * (info.count * info.dtype.itemsize + masks)
+        bands, tokens = len(stack.variables), most_tokens(network, self.recipe.slic.step)
+        series = tokens * len(stack.dates) * 4 * (bands + 1)
+        return network.window**2 * (2 * bands * 4 + masks) + series
 
     def training_bytes(self, windows: int) -> int:
         """Bytes that training takes beside the windows themselves."""
         network, slic_settings = self.recipe.network, self.recipe.slic
-        shape = (network, self.raster.info.count, len(self.truth.classes))
-        step = step_bytes(*shape, most_tokens(network, slic_settings.step))
-        return _KERNELS + model_bytes(*shape) + min(self.recipe.training.batch, windows) * step
+        shape = (network, len(self.scaling.low), len(self.scene.truth.classes))
+        tokens, batch = most_tokens(network, slic_settings.step), self.recipe.training.batch
+        once = _KERNELS + model_bytes(*shape)
+        together = min(batch, windows)
+        if self.scene.stack is not None:
+            dates = len(self.scene.stack.dates)
+            once += scan_bytes(network, shape[1], together * tokens * dates, dates)
+        return once + together * step_bytes(*shape, tokens)
 
     def _windows(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> dict[tuple[bool, tuple[int, int]], Sample]:
-        truth = np.where(valid, self.truth.read(where.read), 0).astype(np.uint8)
+        truth = np.where(valid, self.scene.truth.read(where.read), 0).astype(np.uint8)
         found: dict[tuple[bool, tuple[int, int]], Sample] = {}
         if not truth.any():
             return found
@@ -175,6 +185,8 @@ class Cutter:
         return seen, np.where(seen, truth, 0)
 
     def _scene(self, block: NDArray[Any], seen: NDArray[np.bool_], where: Tile) -> Scene:
+        if self.scene.stack is not None:
+            return self.growing.scene(block, seen, where.lattice)
         part = Part(block, seen, where.lattice)
         segments = slic(part, self.scaling, self.recipe.slic, self.space)
         return Scene(np.where(seen, block, 0), seen, segments, where.lattice)

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
+from stcli.raster.datestack import DateStack
 from stcli.raster.info import crs_text, pixel_size
 from stcli.raster.manifest import read_manifest
 from stcli.raster.read import Raster
 from stcli.settings import RunSettings
+from stcli.workflows.dated import Dating
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.truth import LabelSource, Truth, open_truth
 
@@ -32,10 +34,14 @@ _JOIN = ";"
 
 @dataclass(frozen=True)
 class LabelledScene:
-    """A scene and where its labels come from; where sources overlap, the first one counts."""
+    """A scene and where its labels come from; where sources overlap, the first one counts.
+
+    `dating` says how its bands are a stack of dates; None for a scene of one date.
+    """
 
     inputs: Inputs
     labels: tuple[LabelSource, ...]
+    dating: Dating | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,31 @@ class OpenScene:
         In the classes of all scenes.
     lattice : int
         Scenes with the same number share a CRS, and so their blocks.
+    stack : DateStack or None
+        Of a stack of dates: what is read in place of the raster.
     """
 
     raster: Raster
     truth: Truth
     lattice: int
+    stack: DateStack | None = None
+
+    @property
+    def source(self) -> Raster | DateStack:
+        """What is read."""
+        return self.raster if self.stack is None else self.stack
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bands; of a stack, those of its variables."""
+        return self.raster.info.band_names if self.stack is None else self.stack.names
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that a pixel takes while it is read."""
+        if self.stack is not None:
+            return self.stack.read_bytes
+        return self.raster.info.count * self.raster.info.dtype.itemsize
 
 
 class MixedTruth:
@@ -94,19 +120,25 @@ def opened(
     with ExitStack() as stack:
         named = [scene.inputs for scene in scenes]
         rasters = [stack.enter_context(inputs.open()) for inputs in named]
-        for raster in rasters[1:]:
-            _check_alike(rasters[0], raster)
+        pairs = list(zip(scenes, rasters, strict=True))
+        dates = [None if s.dating is None else s.dating.every(r) for s, r in pairs]
+        every = [
+            (raster, raster.info.band_names if dated is None else dated.names)
+            for raster, dated in zip(rasters, dates, strict=True)
+        ]
+        for other in every[1:]:
+            _check_alike(every[0], other)
         alone = len(scenes) == 1 and len(scenes[0].labels) == 1
         truths = [
             [open_truth(s, raster, settings, progress, 2 if alone else 1) for s in scene.labels]
-            for scene, raster in zip(scenes, rasters, strict=True)
+            for scene, raster in pairs
         ]
         sources = [source for scene in scenes for source in scene.labels]
         legend = joined_legend(sources, [truth for each in truths for truth in each])
         names = [crs_text(raster.info.geobox) for raster in rasters]
         yield [
-            OpenScene(raster, MixedTruth(each, legend), names.index(name))
-            for raster, each, name in zip(rasters, truths, names, strict=True)
+            OpenScene(raster, MixedTruth(each, legend), names.index(name), dated)
+            for raster, each, name, dated in zip(rasters, truths, names, dates, strict=True)
         ]
 
 
@@ -210,12 +242,14 @@ def _beside(folder: Path, name: str) -> str:
     return name if remote else str(folder / name)
 
 
-def _check_alike(first: Raster, other: Raster) -> None:
-    a, b = first.info, other.info
-    if a.band_names != b.band_names:
+def _check_alike(
+    first: tuple[Raster, tuple[str, ...]], other: tuple[Raster, tuple[str, ...]]
+) -> None:
+    a, b = first[0].info, other[0].info
+    if first[1] != other[1]:
         raise InputError(
-            f"{b.path}: bands {', '.join(b.band_names)} found, {a.path} has "
-            f"{', '.join(a.band_names)}; the same are wanted, choose and order them with -b."
+            f"{b.path}: bands {', '.join(other[1])} found, {a.path} has "
+            f"{', '.join(first[1])}; the same are wanted, choose and order them with -b."
         )
     sizes = pixel_size(a.geobox), pixel_size(b.geobox)
     if not np.allclose(sizes[0], sizes[1], rtol=_SAME, atol=0):

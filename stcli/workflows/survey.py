@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from stcli.settings import BandScaling, RunSettings, TrainingSettings
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of
 from stcli.workflows.scenes import OpenScene
+from stcli.workflows.stacks import clear_cells
 
 
 @dataclass
@@ -105,9 +106,10 @@ def _one(
     progress: Progress,
 ) -> tuple[NDArray[Any], int]:
     """Survey a scene; `shape` is the stride, and the number of scenes that share the sample."""
-    raster, truth = scene.raster, scene.truth
-    info, classes = raster.info, len(truth.classes)
-    step = sample_step((info.shape[0] * shape[1], info.shape[1]))
+    raster, truth, bands = scene.raster, scene.truth, len(scene.names)
+    info, classes, stack = raster.info, len(truth.classes), scene.stack
+    dates = 1 if stack is None else len(stack.dates)
+    step = sample_step((info.shape[0] * shape[1] * dates, info.shape[1]))
     origin = lattice_origin(info.geobox)
     samples: dict[int, NDArray[Any]] = {}
     centres: set[tuple[int, int]] = set()
@@ -116,7 +118,8 @@ def _one(
         labels = np.where(valid[where.trim], truth.read(where.core), 0)
         at = (origin[0] + where.core.row_off, origin[1] + where.core.col_off)
         tables = [_count_blocks(labels, at, side, classes) for side in (found.side, shape[0])]
-        return sample_block(block, valid, where, step), *tables
+        sample = sample_block(block, valid, where, step)
+        return sample if stack is None else clear_cells(sample, bands), *tables
 
     def sink(tile: Tile, result: Any) -> None:
         if result is not None:
@@ -126,11 +129,11 @@ def _one(
                 found.counts[key] = found.counts.get(key, 0) + count
             centres.update(result[2])
 
-    pixel = info.count * info.dtype.itemsize
-    cost = Cost(read_pixel=2 * pixel + 24, once=SAMPLE * info.count * 24)
-    plan_pass(raster, cost, settings).run(function, sink, "survey", progress)
+    cost = Cost(read_pixel=2 * scene.read_bytes + 24, once=SAMPLE * bands * 24)
+    work = replace(plan_pass(raster, cost, settings), source=scene.source)
+    work.run(function, sink, "survey", progress)
     parts = [samples[index] for index in sorted(samples)]
-    return np.concatenate(parts, axis=1) if parts else np.empty((info.count, 0)), len(centres)
+    return np.concatenate(parts, axis=1) if parts else np.empty((bands, 0)), len(centres)
 
 
 def check_labels(path: str, found: Survey, classes: tuple[str, ...]) -> None:

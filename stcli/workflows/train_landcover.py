@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stcli import __version__
-from stcli.errors import OutputError
+from stcli.errors import OutputError, UsageError
 from stcli.landcover.algorithms import Plan
 from stcli.landcover.learning import Algorithm
 from stcli.landcover.legend import colors
@@ -23,8 +23,9 @@ from stcli.nn.device import compute
 from stcli.nn.weights import CARD, BandCard, CalibrationCard, Card, ClassCard, save_weights
 from stcli.raster.identity import identify
 from stcli.raster.info import pixel_size
-from stcli.settings import RunSettings
+from stcli.settings import DATE_WIDTH, RunSettings
 from stcli.workflows.bandnoise import Heed
+from stcli.workflows.dated import iso
 from stcli.workflows.fine_tune import Start
 from stcli.workflows.job import Progress, fields, report, silent
 from stcli.workflows.kept_training import KeptTraining
@@ -95,8 +96,9 @@ def train_landcover(
     """
     begun, fitting, ears = time.perf_counter(), fitting or Fitting(), ears or Ears()
     refuse_folder(folder, fitting.overwrite)
-    start = Start.of(fitting.init)
-    recipe = start.recipe(recipe)
+    stack = scenes[0].dating is not None
+    start = Start.of(fitting.init, stack)
+    recipe = _dated(start.recipe(recipe), stack)
     plan = Plan(recipe.algorithm, recipe.network, recipe.training)
     mode = recipe.training.bands_noise
     heed = Heed.of(scenes[0].inputs, mode, settings, ears.progress)
@@ -109,22 +111,46 @@ def train_landcover(
         classes, labels = rooms[0].truth.classes, scenes[0].labels[0].path
         check_labels(labels, found, classes)
         found = replace(found, scaling=heed.scaling(found.scaling))
-        found = start.scaled(found, rooms[0].raster)
+        found = start.scaled(found, rooms[0])
         weights, notes = start.weights(classes)
         kept.identify(**_identity(scenes, plan, recipe, settings), init=start.sha256)
         ground = Ground(rooms, found, recipe, settings, ears.progress)
         outcome = Trainings(ground, Algorithm(plan, weights), ears.figures, kept.state).run(labels)
         card = _card(rooms, found, recipe, outcome)
         where = outcome.where.to_json()
-        data = _data(scenes, found, classes, outcome) | start.to_json() | heed.to_json()
+        data = _data(scenes, rooms, found, outcome) | start.to_json() | heed.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
         card = save_weights(folder, outcome.learned.state, card)
-        notes = (*notes, *_notes(outcome))
+        notes = (*_stacks(rooms), *notes, *_notes(outcome))
         write_report(folder, card, outcome, notes)
         ran = report(outcome.budget, outcome.tally, 0) | where
     seconds = time.perf_counter() - begun
     ran |= {"seconds": round(seconds, 3)}
     return Model(folder, card, outcome, seconds, ran, notes)
+
+
+def _dated(recipe: Recipe, stack: bool) -> Recipe:
+    """Give the network a scan over dates, or none.
+
+    Raises
+    ------
+    UsageError
+        Noise of bands is asked for, which are dates.
+    """
+    if stack and recipe.training.bands_noise != "none":
+        raise UsageError("--bands-noise: is for scenes of one date; a stack of dates was given.")
+    width = (recipe.network.date_width or DATE_WIDTH) if stack else 0
+    return replace(recipe, network=replace(recipe.network, date_width=width))
+
+
+def _stacks(scenes: Sequence[OpenScene]) -> tuple[str, ...]:
+    """Say of each stack what was taken for its dates and bands."""
+    return tuple(
+        f"{scene.raster.info.path}: a stack of {len(scene.stack.days)} dates of "
+        f"{', '.join(scene.names)}; --no-series takes its bands as one scene"
+        for scene in scenes
+        if scene.stack is not None
+    )
 
 
 def refuse_folder(folder: Path, overwrite: bool) -> None:
@@ -159,6 +185,7 @@ def _identity(
             {
                 "inputs": identify(scene.inputs.paths),
                 "chosen": [list(scene.inputs.bands), scene.inputs.resampling],
+                "dating": None if scene.dating is None else scene.dating.to_json(),
                 "labels": [fields(source) for source in scene.labels],
                 "label_files": identify([source.path for source in scene.labels]),
             }
@@ -169,7 +196,7 @@ def _identity(
 
 def _card(scenes: Sequence[OpenScene], found: Survey, recipe: Recipe, outcome: Outcome) -> Card:
     info, scaling, truth = scenes[0].raster.info, found.scaling, scenes[0].truth
-    bands = zip(info.band_names, scaling.low, scaling.high, strict=True)
+    bands = zip(scenes[0].names, scaling.low, scaling.high, strict=True)
     legend = zip(truth.values, truth.classes, colors(truth.classes), strict=True)
     fitted = outcome.calibration
     return Card(
@@ -190,7 +217,7 @@ def _card(scenes: Sequence[OpenScene], found: Survey, recipe: Recipe, outcome: O
 
 
 def _data(
-    scenes: Sequence[LabelledScene], found: Survey, classes: tuple[str, ...], outcome: Outcome
+    scenes: Sequence[LabelledScene], rooms: Sequence[OpenScene], found: Survey, outcome: Outcome
 ) -> dict[str, Any]:
     """Say what the model was trained on."""
     each = [
@@ -198,13 +225,14 @@ def _data(
             "inputs": [Path(path).name for path in scene.inputs.paths],
             "labels": [Path(source.path).name for source in scene.labels],
             "class_column": [source.class_column for source in scene.labels],
+            **({} if room.stack is None else {"dates": [iso(day) for day in room.stack.days]}),
         }
-        for scene in scenes
+        for scene, room in zip(scenes, rooms, strict=True)
     ]
     blocks = None if outcome.held is None else {"side_px": found.side, "held": outcome.held}
     return {
         "scenes": each,
-        "labelled_pixels": dict(zip(classes, found.pixels.tolist(), strict=True)),
+        "labelled_pixels": dict(zip(rooms[0].truth.classes, found.pixels.tolist(), strict=True)),
         "split": outcome.metrics["split"],
         "blocks": blocks,
     }

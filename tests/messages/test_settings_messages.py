@@ -94,6 +94,8 @@ CASES = [
         "convolution: found wide, wanted dense or separable.",
     ),
     (NetworkSettings, {"layers": -1}, "layers: found -1, wanted >= 0."),
+    (NetworkSettings, {"date_width": -1}, "date_width: found -1, wanted >= 0."),
+    (NetworkSettings, {"date_layers": 0}, "date_layers: found 0, wanted >= 1."),
     (ForestSettings, {"trees": 0}, "trees: found 0, wanted >= 1."),
     (ForestSettings, {"leaf": 0}, "leaf: found 0, wanted >= 1 pixels."),
     (ForestSettings, {"pixels": 0}, "pixels: found 0, wanted >= 1."),
