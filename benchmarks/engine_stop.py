@@ -62,7 +62,8 @@ def stop(folder: Path, verb: str, kind: str, number: signal.Signals) -> tuple[fl
     again = subprocess.run([*command, "--json"], capture_output=True, text=True)
     if again.returncode or "tiles were finished already" not in again.stderr:
         wrong.append(f"not resumed: {again.returncode} {again.stderr[-300:]}")
-    out.unlink(missing_ok=True)
+    for path in folder.glob(f"{out.name}*"):  # the statistics beside it too
+        path.unlink()
     return seconds, wrong
 
 

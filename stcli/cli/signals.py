@@ -37,9 +37,12 @@ def code() -> int:
 
 
 def leave(code: int) -> None:
-    """End the process at once: a tile still at work in a thread must not hold it up."""
+    """End the process at once, and those it started: a tile still at work must not hold it up."""
     sys.stdout.flush()
     sys.stderr.flush()
+    started = sys.modules.get("multiprocessing")
+    for child in started.active_children() if started else ():
+        child.kill()
     os._exit(code)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import threading
@@ -65,9 +66,10 @@ def cluster(tiles: Iterable[Tile], job: Job, take: Take, how: Workers) -> list[F
     work = job.work if there else replace(job.work, store=None)
     with connected(how) as client, _sent(client, work, here) as name:
         rounds = _Rounds(client, name, small=there)
-        if there:
-            return rounds.run(iter(tiles), take)
-        return rounds.run(iter(tiles), lambda tile, got: take(tile, _stored(job, tile, got)))
+        with _mortal(client.cluster) if here else contextlib.nullcontext():
+            if there:
+                return rounds.run(iter(tiles), take)
+            return rounds.run(iter(tiles), lambda tile, got: take(tile, _stored(job, tile, got)))
 
 
 def _stored(job: Job, tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
@@ -126,6 +128,22 @@ def _local(jobs: int) -> Any:
         memory_limit=0,  # the plan has seen to it
         silence_logs=50,
     )
+
+
+@contextlib.contextmanager
+def _mortal(cluster: Any) -> Iterator[None]:
+    """Have the workers of a cluster on this machine die of an error here, a tile or no tile.
+
+    Asked to close, a worker would end its tile first.
+    """
+    try:
+        yield
+    except BaseException:
+        for nanny in cluster.workers.values():
+            nanny.close_gracefully()  # a worker that is gone is not made anew
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
 
 
 def _settings() -> dict[str, Any]:

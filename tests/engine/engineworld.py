@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ class Reach:
         high = maximum_filter(np.where(valid, block[0], -1), size, mode="constant", cval=-1)
         low = minimum_filter(np.where(valid, block[0], 9999), size, mode="constant", cval=9999)
         return (high * 10_000 + low)[where.trim]
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A function that does its first tile and is lost in the next, deaf to all but SIGKILL."""
+
+    def __call__(self, block, valid, where: Tile):
+        if where.index:
+            re.match("(a+)+$", "a" * 34 + "b")  # hours, and no other thread has a turn
+        return block
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engineworld import KINDS, Bad, Deadly, Kept, Made, Reach, Slow, painted
+from engineworld import KINDS, Bad, Deadly, Kept, Made, Reach, Slow, Stuck, painted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -247,6 +248,26 @@ def test_an_interrupt_of_threads_waits_a_little_and_closes_the_sink(monkeypatch)
     assert time.monotonic() - begun < 1.4
     time.sleep(1.5)
     assert taken == []
+
+
+def test_an_interrupt_ends_the_workers_of_a_cluster_here_at_once(monkeypatch):
+    here = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
+    monkeypatch.setenv("PYTHONPATH", here)
+    sent: list[float] = []
+
+    def interrupt(tile, answer):
+        sent.append(time.monotonic() + 1)
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    job = Job(TilePlan((1, 8), 2), Made((1, 8), holes=False), Stuck(), interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(job, Workers("cluster", 2, "local"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - sent[0] < 5
+    assert multiprocessing.active_children() == []
 
 
 ORPHANS = """
