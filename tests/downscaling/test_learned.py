@@ -15,7 +15,7 @@ from stcli.downscaling.features import base, features, shuffle, unshuffle
 from stcli.downscaling.guide import detail, part, weights
 from stcli.downscaling.models import build
 from stcli.downscaling.network import CHANNELS, RIM, conserving, pixel_loss
-from stcli.downscaling.samples import copies, paired, sample, shifts, transferred
+from stcli.downscaling.samples import blurred, copies, paired, sample, shifts, transferred
 from stcli.downscaling.splits import split
 from stcli.downscaling.training import train
 from stcli.downscaling.turns import moved, moved_back
@@ -279,6 +279,16 @@ def test_too_small_a_field_is_refused():
     truth, _ = scene(32, 32)
     with pytest.raises(ValueError, match="too few pixels"):
         train(build(1, 0, SMALL), [sample(truth, None, 2)], DownscalerTraining(steps=1))
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.45, 1.0, 2.0])
+def test_a_blur_has_the_transfer_that_it_was_asked_for(sigma):
+    point = np.zeros((101, 101))
+    point[50, 50] = 1
+    w = 2 * np.pi * np.fft.fftfreq(101)
+    for axis in (0, 1):
+        profile = np.fft.ifftshift(blurred(point, sigma).sum(axis=axis))
+        assert np.allclose(np.fft.fft(profile).real, np.exp(-(sigma**2) * w**2 / 2), atol=5e-3)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
