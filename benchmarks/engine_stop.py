@@ -47,7 +47,7 @@ def stop(folder: Path, verb: str, kind: str, number: signal.Signals) -> tuple[fl
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     hidden = folder / f".{out.name}.stcli"
     _await(run, hidden / ("final" if verb == "finish" else "job/parts"))
-    time.sleep(random.uniform(0, 2))
+    time.sleep(random.uniform(0, 0.4 if verb == "finish" else 2))  # a file takes a second
     if run.poll() is not None:
         return 0.0, ["ended before the signal"]
     begun = time.monotonic()

@@ -125,15 +125,15 @@ def trained(kind: str, factor: int, field: np.ndarray, seconds: float) -> tuple[
     """Train for a budget of processor time; give the network and its steps."""
     training.SPREAD_SHARE = 1e-9
     samples = copies(field, None, factor, [(0.0,) * BANDS])
-    trial = DownscalerTraining(steps=10, every=1000)
+    trial = DownscalerTraining(every=1000)
     one = split(samples[0], trial)
     network = made(kind, factor)
     spent = []
-    for steps in (2, 10):  # what is not a step is in both
+    for steps in (6, 6, 30):  # the first run of all is slow; what is not a step is in each
         begun = time.process_time()
         training.train(network, [one.data], replace(trial, steps=steps))
         spent.append(time.process_time() - begun)
-    steps = max(20, round(seconds / max(1e-3, (spent[1] - spent[0]) / 8)))
+    steps = max(20, round(seconds / max(1e-3, (spent[2] - spent[1]) / 24)))
     network = made(kind, factor)
     every = max(1, steps // 6)
     how = DownscalerTraining(steps=steps, every=every, patience=99)

@@ -254,17 +254,20 @@ def test_an_interrupt_ends_the_workers_of_a_cluster_here_at_once(monkeypatch):
     here = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     monkeypatch.setenv("PYTHONPATH", here)
     sent: list[float] = []
+    at_last = threading.Timer(90, os.kill, (os.getpid(), signal.SIGINT))
 
     def interrupt(tile, answer):
-        sent.append(time.monotonic() + 1)
-        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        sent.append(time.monotonic() + 3)
+        threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     job = Job(TilePlan((1, 8), 2), Made((1, 8), holes=False), Stuck(), interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    at_last.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             run(job, Workers("cluster", 2, "local"))
     finally:
+        at_last.cancel()
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - sent[0] < 5
     assert multiprocessing.active_children() == []
