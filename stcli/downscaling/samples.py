@@ -165,8 +165,9 @@ def _taps(sigma: float) -> NDArray[np.float64]:
     reach = math.ceil(4 * sigma) + 24  # the tail falls as 1 / n ** 2, for the transfer ends at pi
     w = 2 * np.pi * np.fft.rfftfreq(8 * reach)
     half = np.fft.irfft(np.exp(-(sigma**2) * w**2 / 2))[: reach + 1]
-    taps = np.concatenate([half[:0:-1], half])
-    return taps / taps.sum()
+    taps: NDArray[np.float64] = np.concatenate([half[:0:-1], half])
+    taps /= taps.sum()
+    return taps
 
 
 def _filtered(x: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import multiprocessing
 import os
 import signal
 import threading
@@ -141,8 +140,9 @@ def _mortal(cluster: Any) -> Iterator[None]:
     except BaseException:
         for nanny in cluster.workers.values():
             nanny.close_gracefully()  # a worker that is gone is not made anew
-        for child in multiprocessing.active_children():
-            child.kill()
+            if nanny.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(nanny.pid, signal.SIGKILL)
         raise
 
 

@@ -254,6 +254,7 @@ def test_an_interrupt_ends_the_workers_of_a_cluster_here_at_once(monkeypatch):
     here = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     monkeypatch.setenv("PYTHONPATH", here)
     sent: list[float] = []
+    others = set(multiprocessing.active_children())  # of the cluster beside this one
     at_last = threading.Timer(90, os.kill, (os.getpid(), signal.SIGINT))
 
     def interrupt(tile, answer):
@@ -270,7 +271,7 @@ def test_an_interrupt_ends_the_workers_of_a_cluster_here_at_once(monkeypatch):
         at_last.cancel()
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - sent[0] < 5
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
 
 
 ORPHANS = """
