@@ -18,11 +18,11 @@ nothing else, less that of one that only loads. `--quick` trains for 5 s and pri
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,8 +63,11 @@ class Pixels(Upscaler):
     def forward(self, x: Tensor, factor: int, noise: Tensor | None = None) -> Tensor:
         """Find the residual."""
         h, w = x.shape[-2:]
-        whole = pad(x, (0, -w % WINDOW, 0, -h % WINDOW), mode="replicate")
-        fine = interpolate(self.stem(self.scaled(whole)), scale_factor=factor, mode="nearest")
+        more = (0, -w % WINDOW, 0, -h % WINDOW)
+        latent = self.stem(self.scaled(pad(x, more, mode="replicate")))
+        if noise is not None:
+            latent = latent + self.noise(latent, pad(noise, more, mode="replicate"))
+        fine = interpolate(latent, scale_factor=factor, mode="nearest")
         found = pixel_unshuffle(self.last(fine + self.body(fine)), factor)
         return conserving(found, factor)[..., :h, :w]
 
@@ -108,7 +111,9 @@ def probe(kind: str, factor: int) -> None:
         begun = time.process_time()
         residual_of(network, x, factor)
         seconds.append(time.process_time() - begun)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # the kernel's figure of getrusage is never below that of the process it was started from
+    told = Path("/proc/self/status").read_text().split("VmHWM:")[1]
+    peak = int(told.split()[0]) * 1024
     counted = 0.0 if kind == "none" else products(network, x, factor)
     print(min(seconds, default=0.0), peak, counted)
 

@@ -146,7 +146,7 @@ def _cells(space: LabelSpace) -> int:
 def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
     """Bytes that a tile needs, and those that count labels."""
     labels = _cells(label_space(info, settings))
-    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels, kernels=LOADED)
+    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels // 4, kernels=LOADED)
 
 
 @dataclass(frozen=True)
@@ -182,19 +182,21 @@ def slic_bytes(info: RasterInfo, settings: SlicSettings) -> int:
 
 
 class _Found:
-    """Count distinct labels without a set of them all: one byte a lattice cell."""
+    """Count distinct labels without a set of them all: one bit a lattice cell."""
 
     def __init__(self, cells: int) -> None:
-        self.seen = np.zeros(cells + 1, dtype=np.bool_)
+        self.cells = cells
+        self.seen = np.zeros(cells // 8 + 1, dtype=np.uint8)
         self.islands: set[int] = set()
 
     def take(self, tile: Tile, labels: NDArray[Any] | None) -> None:
         """Count a tile's distinct labels."""
         if labels is not None:
-            low = labels < len(self.seen)
-            self.seen[labels[low]] = True
+            low = labels <= self.cells
+            place = labels[low & (labels > 0)].astype(np.int64)
+            np.bitwise_or.at(self.seen, place >> 3, (1 << (place & 7)).astype(np.uint8))
             self.islands.update(int(label) for label in labels[~low])
 
     @property
     def count(self) -> int:
-        return int(self.seen[1:].sum()) + len(self.islands)
+        return int(np.bitwise_count(self.seen).sum(dtype=np.int64)) + len(self.islands)
