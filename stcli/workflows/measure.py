@@ -20,6 +20,7 @@ from stcli.segmentation.texture import SUMS as TEXTURE_SUMS
 from stcli.segmentation.texture import levels, pair_sums
 from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.kernels import LOADED
 
 #: Row weights of `shape_sums`: areas, lengths across, lengths down.
 Weights = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -196,4 +197,4 @@ def measure_cost(raster: Raster, objects: int, measures: Measures, more: int = 0
         held = info.count * info.dtype.itemsize + 1
         read, core = (read + held + 9 + 8, held) if measures.texture else (read, 2 * held)
     once = objects * (8 + measures.object_bytes) + border_bytes(objects) + more
-    return Cost(int(read) + 1, core, once=once)
+    return Cost(int(read) + 1, core, once=once, kernels=LOADED)
