@@ -145,7 +145,7 @@ def _cells(space: LabelSpace) -> int:
 
 def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
     """Bytes that a tile needs, and those that count labels."""
-    labels = _cells(label_space(info, settings))
+    labels = _cells(label_space(info, settings))  # a bit of each, and a byte of eight to add them
     return Cost(slic_bytes(info, settings), core_pixel=24, once=labels // 4, kernels=LOADED)
 
 
