@@ -1,14 +1,15 @@
 """Peak memory of every verb that makes a raster, beside what was predicted and allowed.
 
     python benchmarks/engine_memory.py [--verb NAME ...] [--memory SIZE ...] [--tiles N] [--side N]
+        [--tile-size N]
 
 The raster is a VRT that repeats the Sentinel-2 scene of ../shared/data over 40 000 x 40 000 pixels,
 or `--side`: every tile is full. `downscale` takes it as the coarse raster; `conserve` gets another
 one beside it. Each run does a shard of the plan for the whole raster, some N tiles: what a tile
-needs does not depend on how many there are. First passes run over the whole raster, so verbs that
-have one are measured on the first `--rows` rows of it. Finishing a file, which shards leave out, is
-measured apart (`--verb finish`): an identity pass over 4 bands into a COG of 5 000 and of 10 000
-pixels a side.
+needs does not depend on how many there are; where sides are compared, `--tile-size` is one for all.
+First passes run over the whole raster, so verbs that have one are measured on the first `--rows`
+rows of it. Finishing a file, which shards leave out, is measured apart (`--verb finish`): an
+identity pass over 4 bands into a COG of 5 000 and of 10 000 pixels a side.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ VERBS: dict[str, tuple[list[str], bool]] = {
 }
 
 
-def measure(folder: Path, verb: str, budget: str, tiles: int, sides: tuple[int, int]) -> None:
+def measure(folder: Path, verb: str, budget: str, tiles: int, sides: tuple[int, int, int]) -> None:
     """Run some tiles of a verb's plan for so many columns and rows, and print its bars."""
     words, passes = VERBS[verb]
-    side, rows = sides
+    side, rows, tile_size = sides
+    if tile_size:
+        words = [*words, "--tile-size", str(tile_size)]
     inputs = rasters(folder, verb, side, rows if passes else side)
     name = f"{verb}_{budget.lower()}" + ("" if side == SIDE else f"_{side}")
     command = [*CLI, verb, *inputs, str(folder / f"{name}.tif"), *words, "--memory", budget]
@@ -123,6 +126,7 @@ def main() -> int:
     parser.add_argument("--tiles", type=int, default=12)
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--tile-size", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--identity", nargs=2)
     asked = parser.parse_args()
@@ -140,7 +144,7 @@ def main() -> int:
                 continue
             for budget in asked.memory:
                 tiles = 4 if asked.quick else asked.tiles
-                measure(folder, verb, budget, tiles, (asked.side, asked.rows))
+                measure(folder, verb, budget, tiles, (asked.side, asked.rows, asked.tile_size))
     return 0 if all(results) else 7
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import heapq
 import os
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +14,6 @@ from stcli.errors import BudgetError
 from stcli.settings import MOST_THREADS, RunSettings
 
 MB = 1_000_000
-#: Seconds between two times that free memory is given back.
-_TIDY = 0.2
 #: Candidate tile sizes are multiples of this, and large ones of half the blocks of outputs, so
 #: that cores meet the blocks of files.
 _STEP, _BLOCK = 64, 256
@@ -223,34 +218,6 @@ def gdal_cache(allowed: int) -> int:
     if not text.isdigit():
         return min(_CACHE, allowed // _CACHE_SHARE)
     return int(text) * (1 << 20 if int(text) < 100_000 else 1)
-
-
-@contextlib.contextmanager
-def lean() -> Iterator[None]:
-    """Give free memory back to the system, now and then while the block runs.
-
-    The C library keeps what each thread has freed for that thread, in pieces that fit little
-    else: writing a raster's file that way takes twice the memory that is in use. Source:
-    malloc_trim(3). Other libraries than GNU's have none, and are left alone.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:
-        yield
-        return
-    over = threading.Event()
-
-    def tidy() -> None:
-        while not over.wait(_TIDY):
-            trim(0)
-
-    trim(0)
-    maid = threading.Thread(target=tidy, daemon=True)
-    maid.start()
-    try:
-        yield
-    finally:
-        over.set()
-        maid.join()
 
 
 def _machine_memory() -> int:

@@ -108,7 +108,7 @@ def _threads() -> int:
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    return np.ascontiguousarray(tensor.detach().numpy())
+    return np.ascontiguousarray((tensor.detach() if tensor.requires_grad else tensor).numpy())
 
 
 def _empty_gradients(arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from stcli.errors import InputError
+from stcli.heap import give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.source import SourceInfo, assume, stem, unpack
 from stcli.settings import MOST_THREADS
 
+#: How a virtual raster's name ends.
+VRT = ".vrt"
 #: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
 #: packed bytes; an error where threads need more at once.
 POOL = 2 * MOST_THREADS
@@ -49,6 +53,8 @@ class GdalSource:
     def _handle(self) -> Any:
         if not hasattr(self._local, "dataset"):
             self._local.dataset = open_dataset(self.path)
+            if self.path.endswith(VRT):  # its text was parsed into ten times its bytes, now free
+                give_back()
         return self._local.dataset
 
     def close(self) -> None:
@@ -106,6 +112,15 @@ class GdalSource:
             for band in block:
                 valid &= np.isfinite(band)
         return valid
+
+
+def handle_bytes(paths: Iterable[str]) -> int:
+    """Bytes that each thread's own handles of files hold: of VRTs, twice their text.
+
+    A VRT of 11 000 sources, 3.9 MB of text, holds 4.5 MB (GDAL 3.10); other files next to nothing.
+    """
+    files = (Path(path) for path in paths if path.endswith(VRT))
+    return sum(2 * file.stat().st_size for file in files if file.is_file())
 
 
 def open_dataset(path: str) -> Any:

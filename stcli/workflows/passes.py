@@ -17,6 +17,7 @@ from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
 from stcli.errors import BudgetError
 from stcli.raster.finish import writer_bytes
+from stcli.raster.gdalsource import handle_bytes
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputSpec
 from stcli.raster.publish import refuse_output
@@ -123,6 +124,8 @@ def plan_pass(
     """
     info = raster.info
     grid = Grid(info.shape, halo, align, origin or lattice_origin(info.geobox))
+    handles = handle_bytes(info.sources)
+    cost = replace(cost, worker=cost.worker + handles)
     chosen = budget(grid, cost, settings, there(settings))
     if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
         logging.getLogger("stcli").warning(

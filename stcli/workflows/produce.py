@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.engine.journal import Header, fingerprint
-from stcli.engine.memory import Cost, lean
+from stcli.engine.memory import Cost
 from stcli.engine.run import BlockFunction, Sink, Tally
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import BudgetError, InputError, ModelError, UsageError
+from stcli.heap import lean
 from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts
 from stcli.settings import RunSettings

@@ -290,3 +290,65 @@ def test_a_real_four_band_photograph(real, caplog):
     assert open_raster(path).info.count == 3
     assert "alpha" in caplog.text
     assert open_raster(path, bands=(1, 2, 3, 4)).info.count == 4
+
+
+def many_sources(path, count=20_000):
+    """Lay a file out along a row, again and again: a VRT whose text is long."""
+    source = (
+        "<SimpleSource><SourceFilename>{0}</SourceFilename><SourceBand>1</SourceBand>"
+        '<SourceProperties RasterXSize="8" RasterYSize="8" DataType="UInt8" BlockXSize="8" '
+        'BlockYSize="8"/><SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/>'
+        '<DstRect xOff="{1}" yOff="0" xSize="8" ySize="8"/></SimpleSource>'
+    )
+    one = np.full((1, 8, 8), 7, np.uint8)
+    with rasterio.open(
+        path.with_name("one.tif"),
+        "w",
+        "GTiff",
+        8,
+        8,
+        1,
+        "EPSG:32618",
+        Affine(1, 0, 0, 0, -1, 0),
+        "uint8",
+    ) as made:
+        made.write(one)
+    path.write_text(
+        f'<VRTDataset rasterXSize="{8 * count}" rasterYSize="8"><SRS>EPSG:32618</SRS>'
+        '<GeoTransform>0, 1, 0, 0, 0, -1</GeoTransform><VRTRasterBand dataType="Byte" band="1">'
+        + "".join(source.format(path.with_name("one.tif"), 8 * k) for k in range(count))
+        + "</VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+def test_each_threads_handle_of_a_long_vrt_holds_no_more_than_is_counted(tmp_path):
+    path = many_sources(tmp_path / "long.vrt")
+    code = """
+import sys, threading
+from rasterio.windows import Window
+from stcli.engine.memory import resident
+from stcli.raster.gdalsource import handle_bytes
+from stcli.raster.read import open_raster
+
+def look():
+    seen.append(raster.read(Window(0, 0, 8, 8))[0].max())
+    meet.wait(60)
+    meet.wait(60)
+
+raster = open_raster(sys.argv[1])
+raster.read(Window(0, 0, 8, 8))
+before, seen, meet = resident(), [], threading.Barrier(4)
+threads = [threading.Thread(target=look) for _ in range(3)]
+for thread in threads:
+    thread.start()
+meet.wait(60)
+grown = resident() - before
+meet.wait(60)
+assert seen == [7, 7, 7], seen
+print(grown / 3 / handle_bytes([sys.argv[1]]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert float(ran.stdout) < 1
