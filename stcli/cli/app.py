@@ -134,7 +134,10 @@ def _told_help(command: Any, argv: Sequence[str]) -> bool:
         context = command.context_class(
             command, info_name=word, parent=context, **command.context_settings
         )
-    print(command.get_help(context))
+    try:
+        print(command.get_help(context), flush=True)
+    except BrokenPipeError:  # a reader that left; what is still to be flushed has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True
 
 

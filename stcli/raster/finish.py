@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import rasterio
 import rasterio.shutil
 
@@ -16,7 +15,7 @@ from stcli.raster.copying import copy_windows
 from stcli.raster.draft import sync
 from stcli.raster.gdalsource import POOL
 from stcli.raster.legend import auxiliary_xml
-from stcli.raster.output import BLOCK, OutputSpec, exact, options, packing
+from stcli.raster.output import OutputSpec, block_bytes, exact, options, packing
 from stcli.raster.overviews import fill_overviews
 from stcli.raster.publish import sidecar
 from stcli.raster.tiffblocks import PackedTiff
@@ -56,7 +55,7 @@ def finish(
 
 def writer_bytes(spec: OutputSpec) -> int:
     """Bytes that finishing an output takes beside GDAL's block cache, at its peak."""
-    block = BLOCK**2 * np.dtype(spec.dtype).itemsize * len(spec.bands)
+    block = block_bytes(spec)
     threads = min(spec.threads or os.cpu_count() or 1, MOST_THREADS)
     return _DRIVERS + block * (_HELD + _HELD_A_THREAD * threads + _HELD_A_PART * POOL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -15,7 +16,8 @@ from stcli.raster.legend import Colour
 
 Driver = Literal["COG", "GTiff", "Zarr"]
 STDOUT = ("-", "/vsistdout/")
-BLOCK = 512
+#: Side of a block in pixels, halved while one of all bands takes more bytes, down to the least.
+BLOCK, _LEAST_SIDE, _MOST_BYTES = 512, 128, 1 << 23
 _OVERVIEWS = {"classes": "MODE", "labels": "NEAREST", "continuous": "AVERAGE"}
 #: Of ZSTD: 9 % more bytes than level 9 in a tenth of the time, on noisy 16-bit bands.
 _LEVEL = "1"
@@ -98,6 +100,23 @@ class OutputSpec:
     threads: int | None = None
 
 
+def side_of(spec: OutputSpec) -> int:
+    """Side of the blocks that an output has: halved until one of all bands is no more than 8 MB."""
+    side, pixel = BLOCK, np.dtype(spec.dtype).itemsize * len(spec.bands)
+    while side > _LEAST_SIDE and side**2 * pixel > _MOST_BYTES:
+        side //= 2
+    return side
+
+
+def block_bytes(spec: OutputSpec) -> int:
+    """Bytes of a block of all bands of the final file, as its creation options cut it."""
+    used, side = options(spec), str(side_of(spec))
+    names = ("BLOCKSIZE",) * 2 if spec.driver == "COG" else ("BLOCKYSIZE", "BLOCKXSIZE")
+    sides = [used.get(name, side) for name in names]
+    pixels = math.prod(int(size) if size.isdigit() else BLOCK for size in sides)
+    return pixels * np.dtype(spec.dtype).itemsize * len(spec.bands)
+
+
 def grid(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
     """Size, bands, data type, nodata, CRS and transform of an output, as rasterio takes them."""
     crs = None if geobox.crs is None else CRS.from_wkt(geobox.crs.to_wkt())
@@ -118,8 +137,8 @@ def profile(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
         "driver": "GTiff",
         **grid(spec, geobox),
         **_CODEC,
-        "BLOCKXSIZE": BLOCK,
-        "BLOCKYSIZE": BLOCK,
+        "BLOCKXSIZE": side_of(spec),
+        "BLOCKYSIZE": side_of(spec),
         "PREDICTOR": _predictor(spec),
         "SPARSE_OK": "TRUE",
     }
@@ -133,7 +152,7 @@ def part_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
     continuous values twice would cost more time than it saves room.
     """
     sides = {"BLOCKYSIZE": shape[1], "BLOCKXSIZE": shape[2]}
-    blocks = {name: min(BLOCK, -(-side // 16) * 16) for name, side in sides.items()}
+    blocks = {name: min(side_of(spec), -(-side // 16) * 16) for name, side in sides.items()}
     how = _RAW if spec.kind == "continuous" else {**_CODEC, "PREDICTOR": _predictor(spec)}
     return _small(spec, shape) | how | blocks
 
@@ -211,7 +230,7 @@ def options(spec: OutputSpec) -> dict[str, str]:
     if spec.driver == "COG":
         named = {number: name for name, number in _NAMED.items()}
         ours |= {
-            "BLOCKSIZE": str(BLOCK),
+            "BLOCKSIZE": str(side_of(spec)),
             "LEVEL": _LEVEL,
             "PREDICTOR": named[_predictor(spec)],
             "OVERVIEW_RESAMPLING": _OVERVIEWS[spec.kind],
@@ -219,8 +238,8 @@ def options(spec: OutputSpec) -> dict[str, str]:
     else:
         ours |= {
             "TILED": "YES",
-            "BLOCKXSIZE": str(BLOCK),
-            "BLOCKYSIZE": str(BLOCK),
+            "BLOCKXSIZE": str(side_of(spec)),
+            "BLOCKYSIZE": str(side_of(spec)),
             "ZSTD_LEVEL": _LEVEL,
             "PREDICTOR": _predictor(spec),
         }

@@ -117,8 +117,8 @@ class SampleBlock:
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Give places (pixel,), parts (part, pixel, band), and extremes (2, band) of a tile."""
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.float64]], NDArray[np.float64]]:
+        """Give places (pixel,), parts (pixel, band) each, and extremes (2, band) of a tile."""
         tile = ready(block, valid, where, self.reach)
         core, filters = where.core, bank(self.settings.wavelet)
         rows = np.arange(-core.row_off % self.step, core.height, self.step)
@@ -140,7 +140,8 @@ class SampleBlock:
             extremes.append((inside.min(), inside.max()))
             planes = [values, *(p[tile.trim] for p in (smooth, detail, *maps))]
             parts.append([p[grid][chosen] for p in planes])
-        return places[chosen], np.moveaxis(np.array(parts), 0, -1), np.array(extremes).T
+        each = [np.stack(bands, axis=-1) for bands in zip(*parts, strict=True)]
+        return places[chosen], each, np.array(extremes).T
 
 
 def sample_step(info: RasterInfo) -> int:
@@ -193,7 +194,8 @@ def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) ->
     BudgetError
     """
     info, reach = raster.info, map_reach(settings)
-    held = 3 * 8 * SAMPLE * (3 + settings.levels)
+    # the tiles' parts, one that is joined and one put in order, and three times the places
+    held = 8 * (SAMPLE * (3 + settings.levels + 2) + 3 * SAMPLE // info.count)
     need = cost(info, MAP_PLANES + settings.levels, reach, info.count, held)
     return plan_first(raster, need, run, reach)
 
@@ -207,16 +209,27 @@ def plan_measure(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -
 
 
 def _sorted(results: dict[int, Any]) -> Sample:
-    """Put the tiles' parts in the order of the pixels' places, which no tiling changes."""
-    places = np.concatenate([results[i][0] for i in sorted(results)])
-    parts = np.concatenate([results[i][1] for i in sorted(results)], axis=1)
-    parts = parts[:, np.argsort(places, kind="stable")]
-    extremes = np.stack([results[i][2] for i in sorted(results)])
+    """Put the tiles' parts in the order of the pixels' places, which no tiling changes.
+
+    They are taken out of the results one by one, so that the sample is not held twice.
+    """
+    tiles = [results.pop(index) for index in sorted(results)]
+    order = np.argsort(np.concatenate([places for places, *_ in tiles]), kind="stable")
+
+    def part() -> NDArray[np.float64]:
+        joined: NDArray[np.float64] = np.concatenate([parts.pop(0) for _, parts, _ in tiles])
+        return joined[order]
+
+    values, local, diagonal = part(), part(), part()
+    sigma = np.empty((len(tiles[0][1]), *values.shape))
+    for level in sigma:
+        level[:] = part()
+    extremes = np.stack([tile[2] for tile in tiles])
     return Sample(
-        values=parts[0],
-        local=parts[1],
-        diagonal=parts[2],
-        sigma=np.moveaxis(parts[3:], 0, -1),
+        values=values,
+        local=local,
+        diagonal=diagonal,
+        sigma=np.moveaxis(sigma, 0, -1),
         low=extremes[:, 0].min(axis=0),
         high=extremes[:, 1].max(axis=0),
     )

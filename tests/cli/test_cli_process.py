@@ -144,6 +144,14 @@ def test_a_reader_that_leaves_is_no_error(reader, tmp_path):
     assert done.stdout == (b'{"schema":' if reader != "true" else b"")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["train", "landcover", "--help"]])
+def test_a_reader_that_leaves_a_help_is_no_error(words):
+    argv = " ".join(f"'{word}'" for word in command(*words))
+    script = f"{argv} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_raster_goes_through_a_pipe(scene, tmp_path):
     done = spawn("segment", scene, "-", "-q", text=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from stcli.errors import OutputError
-from stcli.raster import finish, tiffblocks
+from stcli.raster import finish, output, tiffblocks
 from stcli.raster.read import open_raster
 from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters
 
@@ -450,3 +450,23 @@ def test_a_file_size_limit_leaves_nothing(tmp_path, limit):
     assert run.returncode == 4, run.stdout + run.stderr
     assert "out.tif: it cannot be written" in run.stdout or "the disk is full" in run.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("driver", ["COG", "GTiff"])
+@pytest.mark.parametrize(("bands", "side"), [(8, 512), (12, 256), (40, 128), (200, 128)])
+def test_blocks_of_many_bands_are_smaller_and_count_as_what_they_are(
+    tmp_path, grid, driver, bands, side
+):
+    many = tuple(OutputBand(f"b{k}") for k in range(bands))
+    path = tmp_path / "many.tif"
+    spec = spec_of("continuous", path, bands=many, driver=driver, threads=1)
+    array = array_of(spec, 300, 520)
+    write(spec, grid(300, 520), array)
+    with rasterio.open(path) as made:
+        assert set(made.block_shapes) == {(side, side)}
+        np.testing.assert_array_equal(made.read(), array)
+    assert output.block_bytes(spec) == side**2 * 4 * bands
+    given = "BLOCKSIZE" if driver == "COG" else "BLOCKXSIZE"
+    larger = replace(spec, creation_options={given: "1024"})
+    times = 1024**2 if driver == "COG" else 1024 * side
+    assert output.block_bytes(larger) == times * 4 * bands
