@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -137,7 +138,8 @@ def _told_help(command: Any, argv: Sequence[str]) -> bool:
     try:
         print(command.get_help(context), flush=True)
     except BrokenPipeError:  # a reader that left; what is still to be flushed has nowhere to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.close()
     return True
 
 

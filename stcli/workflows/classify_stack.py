@@ -28,7 +28,7 @@ from stcli.workflows.classify import (
     Classified,
     Counted,
 )
-from stcli.workflows.dated import Dating, seasonal
+from stcli.workflows.dated import Dating, dates_used, seasonal
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -134,14 +134,14 @@ def classify_stack(
         step = Step(StackStep(look, products), count_classes, "classify")
         with resumable(specs, raster.info.geobox, output) as product:
             product.identify(**_identity(inputs, look, stacking, products, output))
-            product.tag({"STCLI_DATES": " ".join(look.dates)})
+            product.tag({"STCLI_DATES": " ".join(dates_used(look.stack))})
             cost, reach = look.cost(raster.info, specs), _reach(model)
             work = replace(product.plan(raster, cost, settings, *reach), source=look.stack)
             tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
-    ran["dates"] = list(look.dates)
+    ran["dates"] = list(dates_used(look.stack))
     return found.classified(products.classes, legend(model.card, products), raster.info, ran)
 
 
@@ -272,7 +272,7 @@ def _identity(
         "model": look.model.card.sha256,
         "device": where["device"],
         "scan": where["scan"],
-        "dates_used": list(look.dates),
+        "dates_used": list(dates_used(look.stack)),
         "dating": stacking.dating.to_json(),
         "decision": fields(products.decision),
         "fuse": [stacking.fuse, stacking.tau],
@@ -287,7 +287,7 @@ def _specs(
     """Describe the outputs; the best date's classes are the dates, in their order."""
     specs = specs_of(info, products, look.model.card, output, threads_of(settings))
     if isinstance(look, FusedLook) and look.best_date is not None:
-        band = OutputBand("best date", None, ("", *look.dates))
+        band = OutputBand("best date", None, ("", *dates_used(look.stack)))
         best = replace(specs[0], path=look.best_date, dtype="uint16", bands=(band,))
         return [*specs, best]
     return specs

@@ -72,7 +72,12 @@ class Dating:
         return {"dates": list(self.dates), "mask": [self.mask_band, *self.clear]}
 
 
-def iso(day: int) -> str:
+def dates_used(stack: DateStack) -> tuple[str, ...]:
+    """ISO dates of a stack."""
+    return tuple(_iso(day) for day in stack.days)
+
+
+def _iso(day: int) -> str:
     """Write a day since 1970-01-01 as an ISO date."""
     return (_EPOCH + timedelta(days=int(day))).isoformat()
 
@@ -117,10 +122,10 @@ def seasonal(stack: DateStack, season: Season, given: str | None, path: str) -> 
     used = np.flatnonzero(places >= 0)
     have = len(np.unique(places[used]))
     steps = len(season.offsets)
-    told = f"{have} of the model's {steps} steps from {iso(begin)} on have a date"
+    told = f"{have} of the model's {steps} steps from {_iso(begin)} on have a date"
     if have < LEAST_SEEN * steps:
         raise InputError(
-            f"{path}: dates {iso(days[0])} to {iso(days[-1])}: {told}, a third is wanted; "
+            f"{path}: dates {_iso(days[0])} to {_iso(days[-1])}: {told}, a third is wanted; "
             "give more dates, or --season"
         )
     logger.info("%s: %s; %d of %d dates are used", path, told, len(used), len(days))

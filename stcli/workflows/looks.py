@@ -21,7 +21,7 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.segmentation.slic import Block, LabelSpace, pixel_bytes, slic
 from stcli.workflows.classify import TOIL
-from stcli.workflows.dated import Seasonal, iso
+from stcli.workflows.dated import Seasonal
 from stcli.workflows.kernels import LOADED
 from stcli.workflows.stacks import Growing, growing_bytes
 
@@ -38,11 +38,6 @@ class SeriesLook:
     def stack(self) -> DateStack:
         """What is read."""
         return self.seasonal.stack
-
-    @property
-    def dates(self) -> tuple[str, ...]:
-        """ISO dates that are used."""
-        return tuple(iso(day) for day in self.stack.days)
 
     @property
     def method(self) -> SeriesMethod:
@@ -80,11 +75,6 @@ class NetworkLook:
     stack: DateStack
 
     @property
-    def dates(self) -> tuple[str, ...]:
-        """ISO dates that are used."""
-        return tuple(iso(day) for day in self.stack.days)
-
-    @property
     def method(self) -> NetworkMethod:
         """The model's method."""
         assert isinstance(self.model.method, NetworkMethod)  # `look_of` has looked
@@ -116,16 +106,11 @@ class FusedLook:
     tau: float
     best_date: str | None = None
 
-    @property
-    def dates(self) -> tuple[str, ...]:
-        """ISO dates that are used."""
-        return tuple(iso(day) for day in self.stack.days)
-
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
         """Give fused probabilities (class, row, col) over the core, and the best date."""
-        cells = block.reshape(len(self.dates), -1, *block.shape[1:])
+        cells = block.reshape(len(self.stack.days), -1, *block.shape[1:])
         chances, best = fuse((self._date(cell, where) for cell in cells), self.tau)
         return chances, None if self.best_date is None else best
 

@@ -25,7 +25,7 @@ from stcli.raster.identity import identify
 from stcli.raster.info import pixel_size
 from stcli.settings import DATE_WIDTH, RunSettings
 from stcli.workflows.bandnoise import Heed
-from stcli.workflows.dated import iso
+from stcli.workflows.dated import dates_used
 from stcli.workflows.fine_tune import Start
 from stcli.workflows.job import Progress, fields, report, silent
 from stcli.workflows.kept_training import KeptTraining
@@ -225,7 +225,7 @@ def _data(
             "inputs": [Path(path).name for path in scene.inputs.paths],
             "labels": [Path(source.path).name for source in scene.labels],
             "class_column": [source.class_column for source in scene.labels],
-            **({} if room.stack is None else {"dates": [iso(day) for day in room.stack.days]}),
+            **({} if room.stack is None else {"dates": list(dates_used(room.stack))}),
         }
         for scene, room in zip(scenes, rooms, strict=True)
     ]

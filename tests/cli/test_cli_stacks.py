@@ -201,12 +201,13 @@ def test_what_runs_in_other_processes_comes_back_as_it_was(stack, made):
     from stcli.landcover.prediction import load_model
     from stcli.raster.read import open_raster
     from stcli.workflows.classify_stack import Stacking, StackStep, look_of
+    from stcli.workflows.dated import dates_used
     from stcli.workflows.products import Products
 
     with open_raster(stack) as raster:
         look = look_of(raster, load_model(made.folder), Stacking())
         again = pickle.loads(pickle.dumps(StackStep(look, Products("o.tif")))).look
-    assert (type(again), again.dates) == (type(look), DATES)
+    assert (type(again), dates_used(again.stack)) == (type(look), DATES)
 
 
 def test_other_dates_and_clouds_as_a_mask_will_do(made, whole, tmp_path):
