@@ -1,6 +1,6 @@
 """Does latent pay? The latent upscaler beside one at the output's resolution and a pixel shuffle.
 
-    python benchmarks/latent_pays.py [--quick] [--seconds 120] [--factor 2 4]
+    python benchmarks/latent_pays.py [--quick] [--seconds 120] [--factor 2 4] [--kind NAME ...]
 
 Three networks of one width and depth, on the four 10 m bands of ../shared/data's Sentinel-2 scene,
 trained on its upper left 960 x 960 pixels and scored on those to the right of them:
@@ -12,7 +12,8 @@ trained on its upper left 960 x 960 pixels and scored on those to the right of t
 Each is trained for as many steps as fit in `--seconds` of a core, by the time of its own steps.
 Cost is that of one window as `downscale` cuts it, 160 x 160 coarse pixels: multiplications for each
 output pixel, processor seconds (the least of five), and the peak memory of a process that does
-nothing else, less that of one that only loads. `--quick` trains for 5 s and prints no bar.
+nothing else, less that of one that only loads. `--quick` trains for 5 s and prints no bar; of some
+kinds alone, as for a curve over `--seconds`, there is none either.
 """
 
 from __future__ import annotations
@@ -165,14 +166,14 @@ def bar(name: str, value: float, op: str, target: float) -> None:
     print(f"BAR latent_pays.{name} {value:.4g} {op} {target:g} {'ok' if holds else 'short'}")
 
 
-def compare(factor: int, seconds: float, quick: bool) -> None:
-    """Measure the three at one factor."""
+def compare(factor: int, seconds: float, kinds: list[str], quick: bool) -> None:
+    """Measure the three, or some of them, at one factor."""
     scene = sentinel10()
     shown, asked = scene[:, :SIDE, :SIDE], scene[:, :SIDE, SIDE + 8 : 2 * SIDE + 8]
     nothing = probed("none", factor)[1]
-    cost = {kind: probed(kind, factor) for kind in KINDS}
+    cost = {kind: probed(kind, factor) for kind in kinds}
     decibels = {}
-    for kind in KINDS:
+    for kind in kinds:
         spent, peak, counted = cost[kind]
         network, steps = trained(kind, factor, shown, seconds)
         ratios = scored(network, asked, factor)
@@ -184,7 +185,7 @@ def compare(factor: int, seconds: float, quick: bool) -> None:
             f"{sum(p.numel() for p in network.parameters())} weights",
             flush=True,
         )
-    if quick:
+    if quick or len(kinds) < len(KINDS):
         return
     ours = cost["latent"][0]
     bar(f"x{factor}_db_to_pixels", decibels["latent"] - decibels["pixels"], ">=", -0.1)
@@ -199,6 +200,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--factor", type=int, nargs="+", default=[2, 4], choices=(2, 4))
+    parser.add_argument("--kind", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--probe", choices=(*KINDS, "none"))
     asked = parser.parse_args()
     if asked.probe:
@@ -208,7 +210,7 @@ def main() -> int:
         print(f"no {DATA}: nothing is measured")
         return 0
     for factor in asked.factor:
-        compare(factor, 5.0 if asked.quick else asked.seconds, asked.quick)
+        compare(factor, 5.0 if asked.quick else asked.seconds, asked.kind, asked.quick)
     return 0 if all(results) else 7
 
 

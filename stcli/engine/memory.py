@@ -74,6 +74,8 @@ class Cost:
         Bytes that compiled kernels, and the compiler that they come from, add to each process.
     toil : float
         Time of a core's pixel over that of a pixel read.
+    completed : bool
+        Tiles are completed beyond the raster's ends: what is read is as large there as elsewhere.
     """
 
     read_pixel: int
@@ -84,6 +86,7 @@ class Cost:
     writer: int = 0
     kernels: int = 0
     toil: float = 0.0
+    completed: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,7 @@ def _cgroups() -> Iterator[tuple[Path, str, Path]]:
 
 def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:
     """Bytes by name; those of other schedulers only where they are not nothing."""
-    read, core = _pixels(plan)
+    read, core = _pixels(plan, cost.completed)
     jobs = min(place.jobs, len(plan))
     terms = {
         "program": place.program,
@@ -290,10 +293,12 @@ def _peak(terms: dict[str, int]) -> int:
     return max(work, sum(terms[name] for name in _LASTING))
 
 
-def _pixels(plan: TilePlan) -> tuple[int, int]:
-    """Pixels that a tile reads and answers for, at most."""
+def _pixels(plan: TilePlan, completed: bool = False) -> tuple[int, int]:
+    """Pixels that a tile reads, or what is read is completed to, and answers for, at most."""
     core = [min(plan.tile_size, size) for size in plan.shape]
-    read = [min(side + 2 * plan.halo, size) for side, size in zip(core, plan.shape, strict=True)]
+    read = [side + 2 * plan.halo for side in core]
+    if not completed:
+        read = [min(side, size) for side, size in zip(read, plan.shape, strict=True)]
     return read[0] * read[1], core[0] * core[1]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise import shrink as wavelet
@@ -210,7 +211,7 @@ def denoise(
         spec = _spec(info, path, noise, how, output)
         product = stack.enter_context(resumable((spec,), info.geobox, output))
         # planned first: what the first pass leaves in memory serves this one too
-        work = product.plan(raster, _cost(info, how, reach, _given(noise)), settings, reach)
+        work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
         sample, models, _ = measure(raster, map_settings, settings, progress)
         level = typical(sample)
         fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
@@ -249,7 +250,7 @@ def plan_denoise(
         info = raster.info
         _source(raster, noise, stack)
         spec = _spec(info, path, noise, how, output or Output())
-        need = writing(_cost(info, how, reach, _given(noise)), (spec,))
+        need = writing(_cost(info, how, _given(noise)), (spec,))
         passes = plan_measure(raster, how[0], settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
         return planned(passes, (spec,), info.shape)
@@ -318,14 +319,14 @@ def _reach(map_settings: NoiseMapSettings, method: Method, noise: str) -> int:
     return int(away + FILL_REACH + bias)
 
 
-def _cost(info: RasterInfo, how: tuple[NoiseMapSettings, Method], reach: int, paired: bool) -> Any:
+def _cost(info: RasterInfo, how: tuple[NoiseMapSettings, Method], paired: bool) -> Cost:
     planes = MAP_PLANES + how[0].levels
     if isinstance(how[1], SimilarSettings):
         planes += 8 * info.count + 6
     else:
         planes += 8 * how[1].depth + 8
     more = info.count * (1 + how[0].levels) if paired else 0
-    return cost(info, planes + more, reach, info.count)
+    return cost(info, planes + more, info.count)
 
 
 class _Total:

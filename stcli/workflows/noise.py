@@ -175,7 +175,7 @@ def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Outpu
 
 def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:
     planes, values = MAP_PLANES + settings.levels, info.count * settings.levels
-    return cost(info, planes, map_reach(settings), values)
+    return cost(info, planes, values)
 
 
 def first_band(blocks: Blocks) -> NDArray[Any]:

@@ -79,18 +79,11 @@ def map_reach(settings: NoiseMapSettings) -> int:
     return int(halo(settings) + FILL_REACH)
 
 
-def cost(
-    info: RasterInfo, planes: int, reach: int, core_values: int, once: int = 0, writer: int = 0
-) -> Cost:
-    """Bytes of a pass that works on one band at a time in `planes` planes of float64.
-
-    Planes are completed by `reach` on all sides, also where the raster ends: a tile's planes are
-    larger than what it reads by no more than the raster would be.
-    """
-    grown = float(np.prod([(side + 2 * reach) / side for side in info.shape]))
+def cost(info: RasterInfo, planes: int, core_values: int, once: int = 0, writer: int = 0) -> Cost:
+    """Bytes of a pass that works on one band at a time in `planes` planes of float64."""
     block = info.count * info.dtype.itemsize + 1
-    read = 2 * block + int(np.ceil((8 * planes + 2) * grown))
-    return Cost(read, 3 * 8 * core_values, once=once, writer=writer, kernels=LOADED)
+    read, core = 2 * block + 8 * planes + 2, 3 * 8 * core_values
+    return Cost(read, core, once=once, writer=writer, kernels=LOADED, completed=True)
 
 
 def compile_kernels() -> None:
@@ -196,7 +189,7 @@ def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) ->
     info, reach = raster.info, map_reach(settings)
     # the tiles' parts, one that is joined and one put in order, and three times the places
     held = 8 * (SAMPLE * (3 + settings.levels + 2) + 3 * SAMPLE // info.count)
-    need = cost(info, MAP_PLANES + settings.levels, reach, info.count, held)
+    need = cost(info, MAP_PLANES + settings.levels, info.count, held)
     return plan_first(raster, need, run, reach)
 
 

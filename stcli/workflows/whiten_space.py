@@ -188,7 +188,7 @@ def _around(settings: NoiseMapSettings) -> int:
 
 def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:
     planes, written = MAP_PLANES + 3 * settings.levels, info.count * (2 * settings.levels + 1)
-    return cost(info, planes, _around(settings), 2 * written)
+    return cost(info, planes, 2 * written)
 
 
 def _whiteness(info: RasterInfo, moments: dict[int, NDArray[np.float64]]) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def plan_unwhiten_space(
 
 
 def _back_cost(info: RasterInfo, bands: int) -> Cost:
-    return cost(info, 4 * info.count, 0, bands)
+    return cost(info, 4 * info.count, bands)
 
 
 def _whitened_bands(info: RasterInfo) -> tuple[list[str], int]:

@@ -355,3 +355,16 @@ def test_no_more_threads_than_are_of_use():
     asked = RunSettings(100, 10**9, 1000)
     assert budget(grid, Cost(1), asked).jobs == MOST_THREADS
     assert budget(grid, Cost(1), replace(asked, jobs=2)).jobs == 2
+
+
+def test_what_is_completed_beyond_the_ends_counts_as_large_there_as_elsewhere():
+    clipped, completed = Cost(1000), Cost(1000, completed=True)
+    settings = RunSettings(64, 1 << 40, 1)
+    wide, low = Grid((5000, 5000), 100), Grid((80, 5000), 100)
+    for grid, cost, rows in (
+        (wide, clipped, 264),
+        (wide, completed, 264),
+        (low, clipped, 80),
+        (low, completed, 264),
+    ):
+        assert budget(grid, cost, settings).terms["read"] == rows * 264 * 1000
