@@ -25,7 +25,7 @@ def draw_whitening(
     Parameters
     ----------
     path : str
-        PNG, or what matplotlib knows by its suffix.
+        Written as PNG.
     spectrum : (ndarray, float, float)
         S on WDM cells (row, cell), length of a cell in time, and the Nyquist frequency.
     values : ndarray
@@ -54,7 +54,7 @@ def draw_whitening(
     left.set(xlabel=f"time [{units[0]}]", ylabel=f"frequency [1/{units[0]}]")
     _histogram(right, values[:: 1 + values.size // _VALUES])
     with drafts((path,), overwrite) as (draft,):
-        figure.savefig(draft, dpi=120, metadata={"Software": None})
+        figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
 
 
 def draw_map(

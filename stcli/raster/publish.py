@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from stcli.errors import OutputError
+from stcli.errors import OutputError, UsageError
 from stcli.raster.draft import refuse_file, sync
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import class_tags
@@ -29,6 +29,26 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
 #: What a Zarr's directory has.
 ZARR = (".zgroup", "zarr.json")
+
+
+#: How files of formats end that no raster output has.
+_FOREIGN = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".png", ".jpg", ".jpeg", ".csv")
+
+
+def refuse_name(spec: OutputSpec) -> None:
+    """Refuse the name of another format: whoever opens the file would take its word.
+
+    Raises
+    ------
+    UsageError
+    """
+    suffix = Path(spec.path).suffix.lower()
+    if suffix in _FOREIGN:
+        wanted = ".zarr" if spec.driver == "Zarr" else ".tif"
+        raise UsageError(
+            f"{spec.path}: the name ends in {suffix}, but this output is a {spec.driver}; "
+            f"name it {wanted}"
+        )
 
 
 def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) -> None:

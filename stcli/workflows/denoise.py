@@ -214,6 +214,7 @@ def denoise(
         work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
         sample, models, _ = measure(raster, map_settings, settings, progress)
         level = typical(sample)
+        del sample  # its bytes are those of this pass from here on
         fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
         used = {"noise": noise, "map": fields(map_settings), "how": fields(method)}
         read = replace(inputs, paths=(*inputs.paths, noise)) if _given(noise) else inputs

@@ -17,7 +17,7 @@ from stcli.raster.folder import Folder
 from stcli.raster.output import STDOUT, OutputSpec, block_side, describe, packing
 from stcli.raster.packed import PackedParts
 from stcli.raster.parts import Parts
-from stcli.raster.publish import reported
+from stcli.raster.publish import refuse_name, reported
 from stcli.raster.stream import streamable
 from stcli.raster.zarrlayout import refuse_rotated, zarr_options
 from stcli.raster.zarrstore import ZarrFromParts, ZarrStore
@@ -48,6 +48,8 @@ class Deposit:
 
     Raises
     ------
+    UsageError
+        The name is that of another format.
     OutputError
         The output cannot be written, or another run is writing it.
     """
@@ -60,6 +62,8 @@ class Deposit:
         form: Form | None = None,
     ) -> None:
         spec = streamable(spec)
+        if form is None and shard is None:
+            refuse_name(spec)
         self.spec, self.geobox, self.shard, self.form = spec, geobox, shard, form
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         path = spec.path if shard is None else shard_path(spec.path, shard)

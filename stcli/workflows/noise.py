@@ -38,6 +38,7 @@ from stcli.workflows.noise_pass import (
     measure,
     plan_measure,
     ready,
+    sample_bytes,
 )
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
@@ -175,7 +176,7 @@ def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Outpu
 
 def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:
     planes, values = MAP_PLANES + settings.levels, info.count * settings.levels
-    return cost(info, planes, values)
+    return cost(info, planes, values, sample_bytes(settings))
 
 
 def first_band(blocks: Blocks) -> NDArray[Any]:

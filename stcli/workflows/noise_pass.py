@@ -137,6 +137,11 @@ class SampleBlock:
         return places[chosen], each, np.array(extremes).T
 
 
+def sample_bytes(settings: NoiseMapSettings) -> int:
+    """Bytes of a `Sample`."""
+    return 8 * SAMPLE * (3 + settings.levels)
+
+
 def sample_step(info: RasterInfo) -> int:
     """Rows and columns between sampled pixels; 1 for a raster of no more than `SAMPLE` values."""
     values = info.shape[0] * info.shape[1] * info.count
@@ -173,7 +178,7 @@ def sample(
     for name, model, low in zip(info.band_names, models, found.low, strict=True):
         if model.name == "multiplicative" and low <= 0:
             raise InputError(
-                f"{info.path}: {low:g} found in band {name}, values above 0 are wanted for "
+                f"{info.path}: {low:g} found in {name}, values above 0 are wanted for "
                 "--model multiplicative; a raster in dB has additive noise already."
             )
     return found
@@ -188,7 +193,7 @@ def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) ->
     """
     info, reach = raster.info, map_reach(settings)
     # the tiles' parts, one that is joined and one put in order, and three times the places
-    held = 8 * (SAMPLE * (3 + settings.levels + 2) + 3 * SAMPLE // info.count)
+    held = sample_bytes(settings) + 8 * (2 * SAMPLE + 3 * SAMPLE // info.count)
     need = cost(info, MAP_PLANES + settings.levels, info.count, held)
     return plan_first(raster, need, run, reach)
 
@@ -255,7 +260,7 @@ def measure(
     for name, fit in zip(info.band_names, fits, strict=True):
         if not fit.supported:
             raise InputError(
-                f"{info.path}: the noise of band {name} does not grow with its value, --model "
+                f"{info.path}: the noise of {name} does not grow with its value, --model "
                 "poisson wants one that does; take --model additive."
             )
     models = tuple(Model("poisson", fit.gain, fit.read_noise) for fit in fits)

@@ -165,6 +165,13 @@ def _samples(
     truth, guide = _read(raster), None if finer is None else _guide(raster, finer)
     if np.isnan(truth).all():
         raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
+    least = 2 * max(network.factors)  # block grids are shifted by up to a block
+    if min(truth.shape[1:]) < least:
+        rows, cols = truth.shape[1:]
+        raise InputError(
+            f"{raster.info.path}: {rows} rows and {cols} columns found, at least {least} of each "
+            "are wanted to coarsen it; a larger raster or a smaller factor is wanted."
+        )
     firsts, others, bands = [], [], len(truth)
     for factor in network.factors:
         known = training.transfer or training.psf

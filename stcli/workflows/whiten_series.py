@@ -82,9 +82,9 @@ def whiten_series(
             "history": shlex.join(output.argv) or "stcli whiten",
             "stcli_diagonal": json.dumps(judged),
         }
+        if spectra.plot:
+            _draw(spectra.plot, found[0], layout, output)
         write_series(path, white, output.overwrite, attrs)
-    if spectra.plot:
-        _draw(spectra.plot, found[0], layout, output)
     run = {"series": len(found), "seconds": round(time.perf_counter() - begun, 3)}
     return WhitenedRaster(path, judged, run)
 

@@ -316,3 +316,23 @@ def test_bands_of_the_box_are_the_models(box):
     good("classify", box / "scene.tif", box.parent / "fine.tif", "--model", box / "model", "-q")
     with rasterio.open(box / "scene.tif") as dataset:
         assert dataset.descriptions == BANDS
+
+
+@pytest.mark.parametrize("name", ["o.nc", "o.png", "o.csv"])
+def test_the_name_of_another_format_is_refused(name, tmp_path):
+    path = save(tmp_path / "scene.tif", *crop(Window(0, 0, 64, 64)))
+    refused = call("segment", path, tmp_path / name)
+    assert refused.code == 2
+    assert f"the name ends in {Path(name).suffix}, but this output is a COG" in refused.err
+    assert [file.name for file in tmp_path.iterdir()] == ["scene.tif"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 60), (60, 3)])
+def test_a_raster_too_small_to_coarsen_trains_no_downscaler(shape, tmp_path):
+    path = save(tmp_path / "small.tif", *crop(Window(0, 0, shape[1], shape[0])))
+    refused = call("train", "downscaler", path, "--factor", "2", "-o", tmp_path / "model")
+    assert (refused.code, f"{shape[0]} rows and {shape[1]} columns found" in refused.err) == (
+        3,
+        True,
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["small.tif"]
