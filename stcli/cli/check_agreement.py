@@ -11,6 +11,7 @@ from stcli.cli.conserve import residual_table
 from stcli.cli.console import Console, print_json
 from stcli.errors import CheckError
 from stcli.settings import RunSettings
+from stcli.settings.checking import check
 
 
 def command(
@@ -35,6 +36,7 @@ def command(
     from stcli.workflows.conserve import agreement
     from stcli.workflows.job import Inputs
 
+    check(tolerance >= 0, "--tolerance", f"{tolerance:g}", "0 or more")
     with Console(quiet, verbose, progress) as console:
         result = agreement(
             Inputs((fine,), assume_crs=assume_crs),

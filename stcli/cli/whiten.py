@@ -9,6 +9,7 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, print_plan
+from stcli.errors import UsageError
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 
 
@@ -66,6 +67,10 @@ def command(
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     settings = WhitenSettings(share, rows, not stationary, uneven)
+    if along == "space" and settings != WhitenSettings():
+        raise UsageError(
+            "--share, --rows, --stationary and --uneven: go with --along time, --along space found."
+        )
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)

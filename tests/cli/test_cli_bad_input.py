@@ -336,3 +336,18 @@ def test_a_raster_too_small_to_coarsen_trains_no_downscaler(shape, tmp_path):
         True,
     )
     assert [file.name for file in tmp_path.iterdir()] == ["small.tif"]
+
+
+@pytest.mark.parametrize("found", ["-1", "nan"])
+def test_a_tolerance_below_zero_is_refused(found, tmp_path):
+    path = save(tmp_path / "a.tif", *crop(Window(0, 0, 8, 8)))
+    refused = call("check", "agreement", path, path, "--tolerance", found)
+    assert (refused.code, f"--tolerance: found {found}" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [["--share", "4"], ["--stationary"], ["--uneven", "order"]])
+def test_what_belongs_to_time_is_refused_along_space(words, tmp_path):
+    path = save(tmp_path / "a.tif", *crop(Window(0, 0, 64, 64)))
+    refused = call("whiten", path, tmp_path / "o.tif", "--along", "space", *words)
+    assert (refused.code, "--along space found" in refused.err) == (2, True)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
