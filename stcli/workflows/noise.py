@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,6 @@ from stcli.workflows.noise_pass import (
     measure,
     plan_measure,
     ready,
-    sample_bytes,
 )
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
@@ -133,6 +132,8 @@ def noise(
             product.identify(
                 **output.identity(inputs, verb="noise", noise=fields(map_settings), models=models)
             )
+            told = _summary(path, info, map_settings, (sample, models, fits))
+            del sample  # its bytes are those of this pass from here on
             block = NoiseBlock(map_settings, models, reach, float_type(info))
             step = Step(block, first_band if plot else None, "noise map")
             tally = product.run(work, step, view.add, progress)
@@ -143,7 +144,7 @@ def noise(
         words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")
         draw_map(plot, view.plane, info.shape, words, output.overwrite)
     ran = report(work.budget, tally, time.perf_counter() - begun)
-    return _summary(path, info, map_settings, (sample, models, fits), ran)
+    return replace(told, run=ran)
 
 
 def plan_noise(
@@ -176,7 +177,7 @@ def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Outpu
 
 def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:
     planes, values = MAP_PLANES + settings.levels, info.count * settings.levels
-    return cost(info, planes, values, sample_bytes(settings))
+    return cost(info, planes, values)
 
 
 def first_band(blocks: Blocks) -> NDArray[Any]:
@@ -223,7 +224,6 @@ def _summary(
     info: RasterInfo,
     settings: NoiseMapSettings,
     found: tuple[Sample, tuple[Model, ...], tuple[PoissonFit, ...]],
-    ran: dict[str, Any],
 ) -> Noise:
     sample, models, fits = found
     covariance = noise_covariance(sample)
@@ -243,7 +243,7 @@ def _summary(
             }
         )
     correlation = covariance / size / size[:, None]
-    return Noise(path, settings.model, rows, covariance.tolist(), correlation.tolist(), ran)
+    return Noise(path, settings.model, rows, covariance.tolist(), correlation.tolist(), {})
 
 
 def _levels(sample: Sample, band: int, model: Model) -> dict[str, Any]:
