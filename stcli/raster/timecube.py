@@ -139,7 +139,8 @@ def _sorted(
 ) -> tuple[tuple[str, ...], TimeAxis, tuple[tuple[int, ...], ...]]:
     dateless = [name for name, k in found if k is None]
     if dateless:
-        raise InputError(f"{path}: {dateless[0]} has no date; give --dates, one for each band")
+        name = dateless[0].removeprefix("band ")
+        raise InputError(f"{path}: band {name} has no date; give --dates, one for each band")
     variables = tuple(dict.fromkeys(name for name, _ in found))
     where = {key: place for place, key in enumerate(found)}
     steps = range(len(times.values))
