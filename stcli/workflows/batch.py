@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ from stcli.workflows.job import Progress, refuse_clash, silent
 LOCK = ".stcli-batch.lock"
 DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
 _USAGE = 2
+#: Name of an input that is not there.
+_NOWHERE = ".stcli-batch.nowhere"
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ def batch(
     Raises
     ------
     UsageError
-        Two inputs have one output, or the verb refuses its options: then no file can go well.
+        Two inputs have one output, or the verb refuses its options whatever the input: then no
+        file can go well.
     InputError, OutputError
         Nothing can be looked for, or another batch is at work in the folder.
     """
@@ -171,7 +175,7 @@ def batch(
         try:
             for done, future in enumerate(pending, start=1):
                 record = future.result()
-                if record.status == FAILED and record.exit_code == _USAGE:
+                if record.exit_code == _USAGE and one.hopeless:
                     raise UsageError(record.note)
                 tell(record)
                 tally[record.status] += 1
@@ -220,6 +224,12 @@ class _One:
         ages = (now - state[1] for state in self.seen.values() if state)
         if any(age < settle for age in ages):
             time.sleep(settle)  # one wait for all that were touched a moment ago
+
+    @cached_property
+    def hopeless(self) -> bool:
+        """Whether the verb refuses its options even where there is no input to look at."""
+        nowhere = str(self.orders.folder / _NOWHERE)
+        return self.runner(nowhere, self.orders.output(nowhere)).code == _USAGE
 
     def __call__(self, path: str) -> Record:
         output = self.orders.output(path)
