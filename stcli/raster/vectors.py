@@ -90,7 +90,8 @@ def read_labels(
     ------
     InputError
         Raster or labels without CRS; an unreadable file, several layers or an unknown column;
-        labels outside the raster, of too few classes, of a class not listed, or of more than 255 classes.
+        labels outside the raster, of too few classes, of a class not listed, or of more than 255
+        classes.
     """
     if geobox.crs is None:
         raise InputError(
