@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, OutputError, UsageError
+from stcli.settings.checking import check
 from stcli.workflows.job import Progress, refuse_clash, silent
 
 #: Held in the folder of the outputs while a batch is at work there.
@@ -73,8 +75,7 @@ class Orders:
     files: int = 1
 
     def __post_init__(self) -> None:
-        if self.settle < 0:
-            raise UsageError(f"--settle: found {self.settle:g}, wanted >= 0.")
+        check(0 <= self.settle < math.inf, "--settle", self.settle, ">= 0 and finite")
         if self.files < 1:
             raise UsageError(f"--files: found {self.files}, wanted >= 1.")
         if "{stem}" not in self.name or "/" in self.name:

@@ -106,6 +106,8 @@ USAGE = [
     (("batch", "segment", "a.tif", "--out-dir", "o", "--name", "x.tif"), 2, "--name: 'x.tif'"),
     (("batch", "segment", "a.tif", "--out-dir", "o", "--files", "0"), 2, "--files: found 0"),
     (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "-1"), 2, "--settle: found -1"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "nan"), 2, "--settle: found nan"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "inf"), 2, ">= 0 and finite"),
     (("batch", "segment", "a.tif", "x/a.tif", "--out-dir", "o"), 2, "and so would a.tif"),
     (("batch", "segment", "nowhere/*.tif", "--out-dir", "o"), 3, "no directory nowhere"),
     (("batch", "segment", "a.tif", "--out-dir", "o/deep/er"), 4, "o/deep/er: cannot be made"),
