@@ -233,7 +233,8 @@ def outer_add(typing, sums, numbers, position, step, vectors):  # type: ignore[n
         tuples: Any = cgutils
         before = tuples.unpack_tuple(builder, arguments[0], sums.count)
         beside = tuples.unpack_tuple(builder, arguments[4], vectors.count)
-        after, at = [], arguments[2]
+        after: list[Any] = []
+        at = arguments[2]
         for _ in range(sums.count // vectors.count):
             number = _spread(builder, builder.load(builder.gep(data, [at])))
             for vector in beside:

@@ -99,7 +99,12 @@ def _fuse(local, start, group, place, of_token, pixel, hidden):  # type: ignore[
         first = start + group * channels
         sums = times(sums, flat, first, channels, vectors, x, wide, channels)
         active = (
-            silu(sums[0]), silu(sums[1]), silu(sums[2]), silu(sums[3]), silu(sums[4]), silu(sums[5])
+            silu(sums[0]),
+            silu(sums[1]),
+            silu(sums[2]),
+            silu(sums[3]),
+            silu(sums[4]),
+            silu(sums[5]),
         )
         store_six(out, group * wide + x, wide, active)
 

@@ -19,6 +19,9 @@ from stcli.landcover.windows import Window
 from stcli.nn.mamba_cpu import BidirectionalMambaCpu, Floats, State, layer_norm, linear, part_of
 from stcli.settings import BandScaling, NetworkSettings
 
+#: Bytes a pixel of `stcli.landcover.tokens.tokenise`, with a window's segments and their places.
+_NUMBERING = 120
+
 
 class GLocalCpu:
     """The network of a state, of rasters of one date.
@@ -72,6 +75,22 @@ class GLocalCpu:
         local = pixels[-1] if self.local is not None else _with_slack(pixels[0])
         return self.head(local, mixed, tokens.index, asked)
 
+    def bytes(self, tokens: int) -> int:
+        """Bytes that it holds at its peak for a window of so many tokens.
+
+        Of each pixel the CNN's rows at all resolutions, its features and bands, what numbering
+        the segments takes, the window's own arrays and its result; of each token ten inner widths
+        of the scan and its moments.
+        """
+        bands, c, d = len(self.scaling.low), self.settings.local_width, self.settings.model_width
+        rows = 3 * (c + 2 * c / 4 + 3 * c / 16) + bands + 1
+        pixel = 4 * (1.1 * rows + c + 4 * bands + 2 * self.head.classes) + _NUMBERING
+        return int(self.settings.window**2 * pixel) + tokens * 4 * (20 * d + 4 * (bands + c))
+
+    def dates_bytes(self, tokens: int, dates: int) -> int:
+        """Nothing: stacks of dates are not its own."""
+        return 0
+
     def _tokens(self, pixels: list[Floats], tokens: Tokens) -> Floats:
         found = mean_deviation(pixels, tokens.index.ravel(), tokens.count)
         t = self.embed(np.concatenate([*found, tokens.shape], axis=1))
@@ -119,8 +138,10 @@ def _branch(bands: int, settings: NetworkSettings) -> Shapes:
     found |= _named("fine", residual(c)) if settings.fine else {}
     found |= _convolution("to_middle", c, 2 * c, 2) | _named("middle", residual(2 * c))
     found |= _convolution("to_coarse", 2 * c, 3 * c, 2) | _named("coarse", _residual(3 * c))
-    return found | _convolution("from_coarse", 3 * c, 2 * c, 1) | _convolution(
-        "from_middle", 2 * c, c, 1
+    return (
+        found
+        | _convolution("from_coarse", 3 * c, 2 * c, 1)
+        | _convolution("from_middle", 2 * c, c, 1)
     )
 
 

@@ -32,7 +32,8 @@ def mean_deviation(
     sums = [token_sums(each, place, count) for each in pixels]
     mean = np.concatenate([total for total, _ in sums], axis=1) / size
     square = np.concatenate([total for _, total in sums], axis=1) / size
-    return mean, np.sqrt(np.maximum(square - mean * mean, 0) + np.float32(1e-5))
+    spread = np.sqrt(np.maximum(square - mean * mean, 0) + np.float32(1e-5))
+    return np.asarray(mean, dtype=np.float32), np.asarray(spread, dtype=np.float32)
 
 
 @njit(cache=True, nogil=True)

@@ -102,9 +102,7 @@ class Mix:
         self.factors = np.ascontiguousarray(groups)
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
-    def halved(
-        self, rows: NDArray[np.float32], width: int, into: NDArray[np.float32]
-    ) -> None:
+    def halved(self, rows: NDArray[np.float32], width: int, into: NDArray[np.float32]) -> None:
         """Map rows of an even height and width into those of half."""
         taken = np.zeros((4 * rows.shape[1], into.shape[2]), dtype=np.float32)
         made = np.empty((padded(len(self.bias), ROWS), into.shape[2]), dtype=np.float32)
@@ -124,8 +122,12 @@ def _convolve(rows, width, layer, room, result, then):  # type: ignore[no-untype
         for which in range(_READ):
             for group in range(factors.shape[1]):
                 _product(
-                    read[which], WIDTH - 1, (rows.shape[2], 3), factors[which, group].reshape(-1),
-                    made[which, group * ROWS : (group + 1) * ROWS], width,
+                    read[which],
+                    WIDTH - 1,
+                    (rows.shape[2], 3),
+                    factors[which, group].reshape(-1),
+                    made[which, group * ROWS : (group + 1) * ROWS],
+                    width,
                 )
         _finish(made, first, width, bias, result, then)
 
@@ -177,11 +179,11 @@ def _finish(made, first, width, bias, result, then):  # type: ignore[no-untyped-
         for x in range(0, width, WIDTH):
             m1, m2, m3, m4 = load(m[1], x), load(m[2], x), load(m[3], x), load(m[4], x)
             even, odd, far, apart = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-            own = bias[channel]
+            own, last_sum = bias[channel], load(m[5], x)
             _put(result, first, last, channel, x, load(m[0], x) + even + far + own, then)
             _put(result, first + 1, last, channel, x, odd + apart * two + own, then)
             _put(result, first + 2, last, channel, x, even + far * four + own, then)
-            _put(result, first + 3, last, channel, x, odd + apart * eight + load(m[5], x) + own, then)
+            _put(result, first + 3, last, channel, x, odd + apart * eight + last_sum + own, then)
         for row in range(first, last):
             for x in range(width, columns):
                 result[row, channel, x] = 0

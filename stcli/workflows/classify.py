@@ -241,7 +241,7 @@ def cost(
     return Cost(
         slic_bytes(info, model.slic) + 4 + needs.read_pixel + again[0],
         2 * outputs + needs.core_pixel + 16 + again[1],
-        torch=needs.torch + again[2],
+        window=needs.window + again[2],
         kernels=LOADED,
         toil=TOIL,
     )
