@@ -139,3 +139,6 @@ def _soften(logits, some, turned, result, where):  # type: ignore[no-untyped-def
         store(lanes, k * WIDTH, load(lanes, k * WIDTH) / total)
         for i in range(min(WIDTH, count - some)):
             result[k, row, first + some + i] = turned[k, i]
+
+
+KERNELS = (_classify,)

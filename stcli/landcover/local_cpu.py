@@ -200,3 +200,6 @@ def _normalise_pixels(rows, width, weight, bias, flat):  # type: ignore[no-untyp
             place = (row * width + x) * channels
             for first in range(last, -1, -WIDTH):
                 transpose(square, first * WIDTH, WIDTH, flat, place + first, channels)
+
+
+KERNELS = (_normalise, _normalise_pixels)

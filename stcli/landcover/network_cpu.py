@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.landcover import head_cpu, local_cpu
 from stcli.landcover.head_cpu import HeadCpu
 from stcli.landcover.local_cpu import LocalBranchCpu, slack
 from stcli.landcover.sums import mean_deviation
@@ -21,6 +22,8 @@ from stcli.settings import BandScaling, NetworkSettings
 
 #: Bytes a pixel of `stcli.landcover.tokens.tokenise`, with a window's segments and their places.
 _NUMBERING = 120
+#: What `rehearse` compiles, or has compiled.
+KERNELS = (*local_cpu.KERNELS, *head_cpu.KERNELS)
 
 
 class GLocalCpu:
@@ -103,6 +106,16 @@ class GLocalCpu:
             else:
                 t = layer(t, starts)
         return layer_norm(t, *self.norm)
+
+
+def rehearse(states: int = NetworkSettings.state) -> None:
+    """Run all kernels once, so that they are compiled or loaded: networks of so many states."""
+    settings = NetworkSettings(window=4, margin=0, local_width=1, model_width=1, state=states)
+    zeros = {name: np.zeros(each, np.float32) for name, each in shapes(1, 2, settings).items()}
+    network = GLocalCpu(zeros, (1, 2), settings, BandScaling((0.0,), (1.0,)), 2)
+    valid = np.ones((4, 4), dtype=np.bool_)
+    window = Window(np.zeros((1, 4, 4), np.float32), valid, valid.astype(np.int64), (0, 0))
+    network(window, (slice(0, 4), slice(0, 4)))
 
 
 def scaled(values: NDArray[np.generic], valid: NDArray[np.bool_], scaling: BandScaling) -> Floats:

@@ -21,7 +21,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 @njit(**_OPTIONS)
 def silu(x):  # type: ignore[no-untyped-def]
-    """Return x / (1 + exp(-x)) of |x| < 2e38."""
+    """Return x / (1 + exp(-x)) of |x| < 1e30."""
     one, nothing = splat(np.float32(1)), splat(np.float32(0))
     e = exp(smaller(x, nothing, x, nothing - x))
     return x * smaller(x, nothing, e, one) / (one + e)
