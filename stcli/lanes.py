@@ -263,6 +263,23 @@ def prefetch(typing, array, position):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def pairs(typing, array, position):  # type: ignore[no-untyped-def]
+    """Return an array's next 32 numbers as two Lanes: the first of each two, and the second."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source, at = arguments
+        halves = []
+        for _ in range(2):
+            halves.append(_read(builder, array, _place(context, builder, array, source, at)))
+            at = builder.add(at, ir.Constant(at.type, WIDTH))
+        two = [_shuffled(builder, *halves, range(first, 2 * WIDTH, 2)) for first in (0, 1)]
+        return context.make_tuple(builder, signature.return_type, two)
+
+    lanes = Lanes(array.dtype)
+    return types.UniTuple(lanes, 2)(array, types.intp), code
+
+
+@_instruction
 def transpose(typing, source, first, stride, target, place, step):  # type: ignore[no-untyped-def]
     """Copy 16 x 16 numbers: ``target[place + i * step + j] = source[first + j * stride + i]``."""
 

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stcli.lanes import WIDTH, load, root, splat, store, transpose
-from stcli.nn.convolution import Convolution, Mix, blank
+from stcli.nn.convolution import MADE, Convolution, Mix, blank, convolve_rows
 from stcli.nn.mamba_cpu import Floats, State, part_of
 from stcli.nn.products import OPTIONS
 from stcli.settings import NetworkSettings
@@ -97,10 +97,8 @@ class _Residual:
 
     def __call__(self, room: tuple[Floats, ...], width: int) -> None:
         """Add to an image, the first of three rows, what they give."""
-        image, given, between = room
-        self.norm(image, width, given)
-        self.first(given, width, between, activated=True)
-        self.second(between, width, image, added=True)
+        layers = (self.norm.layer, self.first.layer, self.second.layer)
+        _residual(room, width, layers, self.first.room(room[0]), self.second.room(room[0]))
 
 
 class _Norm:
@@ -109,9 +107,10 @@ class _Norm:
     def __init__(self, state: State, name: str) -> None:
         self.weight, self.bias = state[f"{name}.weight"], state[f"{name}.bias"]
 
-    def __call__(self, rows: Floats, width: int, into: Floats) -> None:
-        """Normalise rows into others."""
-        _normalise(rows, width, self.weight, self.bias, into)
+    @property
+    def layer(self) -> tuple[Floats, Floats]:
+        """What `_residual` takes of it."""
+        return self.weight, self.bias
 
     def pixels(self, rows: Floats, width: int) -> Floats:
         """Normalise rows to pixels (h * w, c), with `slack` numbers behind them."""
@@ -167,9 +166,28 @@ def _moments(line, apart, channels, x):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _normalise(rows, width, weight, bias, result):  # type: ignore[no-untyped-def]
-    channels, apart = rows.shape[1:]
-    for row in range(len(rows) - 1):
+def _residual(images, width, layers, room, other_room):  # type: ignore[no-untyped-def]
+    """Take an image through a norm and two convolutions, a few rows at a time.
+
+    Each step follows the one before at the distance of the rows that it needs of it, so that these
+    are still in the cache.
+    """
+    image, given, between = images
+    norm, first, second = layers
+    height = len(image) - 1
+    for row in range(0, height + 2 * MADE, MADE):
+        _normalise(image, row, width, norm, given)
+        if MADE <= row < height + MADE:
+            convolve_rows(given, row - MADE, width, first, room, between, (True, False))
+        if row >= 2 * MADE:
+            convolve_rows(between, row - 2 * MADE, width, second, other_room, image, (False, True))
+
+
+@njit(**OPTIONS)
+def _normalise(rows, first, width, norm, result):  # type: ignore[no-untyped-def]
+    """Normalise `MADE` rows from `first`, those that there are."""
+    (weight, bias), (channels, apart) = norm, rows.shape[1:]
+    for row in range(first, min(first + MADE, len(rows) - 1)):
         line, out = rows[row].reshape(-1), result[row].reshape(-1)
         for x in range(0, width, WIDTH):
             mean, scale = _moments(line, apart, channels, x)
@@ -202,4 +220,4 @@ def _normalise_pixels(rows, width, weight, bias, flat):  # type: ignore[no-untyp
                 transpose(square, first * WIDTH, WIDTH, flat, place + first, channels)
 
 
-KERNELS = (_normalise, _normalise_pixels)
+KERNELS = (_residual, _normalise_pixels)

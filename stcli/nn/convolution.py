@@ -22,12 +22,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, outer_add, splat, store
+from stcli.lanes import WIDTH, load, outer_add, pairs, splat, store
 from stcli.nn.activations import silu
 from stcli.nn.products import OPTIONS, ROWS, padded, six, store_six
 
 #: Rows that are made at once, and those that they are made of.
-_MADE, _READ = 4, 6
+MADE, _READ = 4, 6
 #: G: from three taps to six.
 _TAPS = np.array(
     [
@@ -77,11 +77,18 @@ class Convolution:
 
         With SiLU after it where `activated`; added to what stands there where `added`.
         """
+        _convolve(rows, width, self.layer, self.room(rows), into, (activated, added))
+
+    @property
+    def layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `convolve_rows` takes of it."""
+        return self.factors, self.bias
+
+    def room(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Make the arrays that `convolve_rows` works in."""
         around = rows.shape[1] * rows.shape[2] + 2 * WIDTH
-        read = np.zeros((_READ, around), dtype=np.float32)
-        made = np.empty((_READ, padded(len(self.bias), ROWS), rows.shape[2]), dtype=np.float32)
-        layer, then = (self.factors, self.bias), (activated, added)
-        _convolve(rows, width, layer, (read, made), into, then)
+        shape = (_READ, padded(len(self.bias), ROWS), rows.shape[2])
+        return np.zeros((_READ, around), np.float32), np.empty(shape, np.float32)
 
 
 class Mix:
@@ -116,20 +123,25 @@ class Mix:
 
 @njit(**OPTIONS)
 def _convolve(rows, width, layer, room, result, then):  # type: ignore[no-untyped-def]
+    for first in range(0, len(rows) - 1, MADE):
+        convolve_rows(rows, first, width, layer, room, result, then)
+
+
+@njit(**OPTIONS)
+def convolve_rows(rows, first, width, layer, room, result, then):  # type: ignore[no-untyped-def]
+    """Make the `MADE` rows of a convolution from `first`, those that there are.
+
+    They come of rows ``first - 1`` to ``first + MADE``. `then` tells whether they are activated,
+    and whether they are added to what stands in the result.
+    """
     (factors, bias), (read, made) = layer, room
-    for first in range(0, len(rows) - 1, _MADE):
-        _sum_rows(rows, first, read)
-        for which in range(_READ):
-            for group in range(factors.shape[1]):
-                _product(
-                    read[which],
-                    WIDTH - 1,
-                    (rows.shape[2], 3),
-                    factors[which, group].reshape(-1),
-                    made[which, group * ROWS : (group + 1) * ROWS],
-                    width,
-                )
-        _finish(made, first, width, bias, result, then)
+    _sum_rows(rows, first, read)
+    for which in range(_READ):
+        for group in range(factors.shape[1]):
+            part = made[which, group * ROWS : (group + 1) * ROWS]
+            taps = factors[which, group].reshape(-1)
+            _product(read[which], WIDTH - 1, (rows.shape[2], 3), taps, part, width)
+    _finish(made, first, width, bias, result, then)
 
 
 @njit(**OPTIONS)
@@ -173,7 +185,7 @@ def _product(rows, start, shape, factors, made, width):  # type: ignore[no-untyp
 def _finish(made, first, width, bias, result, then):  # type: ignore[no-untyped-def]
     """Aᵀ m into the rows from `first`, those that there are, and what follows."""
     two, four, eight = np.float32(2), np.float32(4), np.float32(8)
-    last, columns = min(first + _MADE, len(result) - 1), result.shape[2]
+    last, columns = min(first + MADE, len(result) - 1), result.shape[2]
     for channel in range(len(bias)):
         m = made[:, channel]
         for x in range(0, width, WIDTH):
@@ -217,15 +229,25 @@ def _mix(rows, apart, width, layer, made):  # type: ignore[no-untyped-def]
 def _halve(rows, width, layer, room, result):  # type: ignore[no-untyped-def]
     taken, made = room
     for row in range(len(result) - 1):
-        for channel in range(rows.shape[1]):
-            for corner in range(4):
-                line = rows[2 * row + corner // 2, channel]
-                for x in range(width):
-                    taken[4 * channel + corner, x] = line[2 * x + corner % 2]
+        _quarter(rows, 2 * row, width, taken)
         _mix(taken.reshape(-1), taken.shape[1], width, layer, made)
         for channel in range(result.shape[1]):
             for x in range(width):
                 result[row, channel, x] = made[channel, x]
+
+
+@njit(**OPTIONS)
+def _quarter(rows, first, width, taken):  # type: ignore[no-untyped-def]
+    """Lay out two rows as one of four times the channels; past the width numbers do not count."""
+    flat = rows.reshape(-1)
+    for channel in range(rows.shape[1]):
+        for below in range(2):
+            start = ((first + below) * rows.shape[1] + channel) * rows.shape[2]
+            left, right = taken[4 * channel + 2 * below], taken[4 * channel + 2 * below + 1]
+            for x in range(0, width, WIDTH):
+                even, odd = pairs(flat, start + 2 * x)
+                store(left, x, even)
+                store(right, x, odd)
 
 
 @njit(**OPTIONS)
