@@ -268,15 +268,16 @@ def pairs(typing, array, position):  # type: ignore[no-untyped-def]
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         source, at = arguments
-        halves = []
-        for _ in range(2):
-            halves.append(_read(builder, array, _place(context, builder, array, source, at)))
-            at = builder.add(at, ir.Constant(at.type, WIDTH))
-        two = [_shuffled(builder, *halves, range(first, 2 * WIDTH, 2)) for first in (0, 1)]
+        after = builder.add(at, ir.Constant(at.type, WIDTH))
+        near, far = (
+            _read(builder, array, _place(context, builder, array, source, where))
+            for where in (at, after)
+        )
+        two = [_shuffled(builder, near, far, range(first, 2 * WIDTH, 2)) for first in (0, 1)]
         return context.make_tuple(builder, signature.return_type, two)
 
-    lanes = Lanes(array.dtype)
-    return types.UniTuple(lanes, 2)(array, types.intp), code
+    two: Any = types.UniTuple
+    return two(Lanes(array.dtype), 2)(array, types.intp), code
 
 
 @_instruction
