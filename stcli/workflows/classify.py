@@ -49,7 +49,7 @@ from stcli.workflows.products import (
 from stcli.workflows.refining import Resegmenting, refining_bytes, told
 from stcli.workflows.segment import REHEARSAL, label_space, slic_bytes
 
-#: A pixel's way through the network takes 3 microseconds; reading and segmenting it a tenth of one.
+#: A pixel's way through the network takes a microsecond; reading and segmenting it a thirtieth.
 TOIL = 30.0
 _REHEARSAL = "from stcli.landcover import network_cpu; network_cpu.rehearse()"
 
