@@ -81,11 +81,11 @@ class Convolution:
 
     @property
     def layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What `convolve_rows` takes of it."""
+        """Factors (6, group, c, 3, 6) and bias (d,), for `convolve_rows`."""
         return self.factors, self.bias
 
     def room(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Make the arrays that `convolve_rows` works in."""
+        """Make room for sums (6, c * s + 32) of rows (h + 1, c, s) and for products (6, d, s)."""
         around = rows.shape[1] * rows.shape[2] + 2 * WIDTH
         shape = (_READ, padded(len(self.bias), ROWS), rows.shape[2])
         return np.zeros((_READ, around), np.float32), np.empty(shape, np.float32)
@@ -110,13 +110,13 @@ class Mix:
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
     def halved(self, rows: NDArray[np.float32], width: int, into: NDArray[np.float32]) -> None:
-        """Map rows of an even height and width into those of half."""
+        """Map rows (h + 1, c, s), h and w even, into those of half (h / 2 + 1, d, s)."""
         taken = np.zeros((4 * rows.shape[1], into.shape[2]), dtype=np.float32)
         made = np.empty((padded(len(self.bias), ROWS), into.shape[2]), dtype=np.float32)
         _halve(rows, width // 2, (self.factors, self.bias), (taken, made), into)
 
     def doubled(self, rows: NDArray[np.float32], width: int, onto: NDArray[np.float32]) -> None:
-        """Add rows, mixed and each pixel made 2x2, to rows of twice the height and width."""
+        """Add rows (h + 1, c, s), mixed, each pixel made 2x2, to those of twice (2 h + 1, d, s)."""
         made = np.empty((padded(len(self.bias), ROWS), rows.shape[2]), dtype=np.float32)
         _double(rows, width, (self.factors, self.bias), made, onto)
 

@@ -11,7 +11,7 @@ from stcli.nn.weights import Arrays
 
 
 def arrays_of(tensors: Mapping[str, Tensor]) -> Arrays:
-    """Give the numbers of tensors."""
+    """Give the numbers of tensors of any shape, (…, n)."""
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
