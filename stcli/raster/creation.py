@@ -46,6 +46,8 @@ def refuse_options(spec: OutputSpec) -> None:
     if spec.driver == "Zarr":  # which GDAL does not write here
         return
     known = _known(spec.driver)
+    if known is None:
+        return
     given = {key.upper(): value for key, value in spec.creation_options.items()}
     for key, value in given.items():
         if key not in known:
@@ -62,11 +64,14 @@ def refuse_options(spec: OutputSpec) -> None:
 
 
 @cache
-def _known(driver: str) -> dict[str, ElementTree.Element]:
-    """Read a driver's own list of its creation options, by name."""
-    # a library's handle finds what the libraries it is linked to have
-    gdal = ctypes.CDLL(rasterio._base.__file__)
-    driver_of, item = gdal.GDALGetDriverByName, gdal.GDALGetMetadataItem
+def _known(driver: str) -> dict[str, ElementTree.Element] | None:
+    """Read a driver's own list of its creation options, by name; None where it cannot be asked."""
+    try:
+        # a library's handle finds what the libraries it is linked to have; not so on Windows
+        gdal = ctypes.CDLL(rasterio._base.__file__)
+        driver_of, item = gdal.GDALGetDriverByName, gdal.GDALGetMetadataItem
+    except (OSError, AttributeError):
+        return None
     driver_of.argtypes, driver_of.restype = [ctypes.c_char_p], ctypes.c_void_p
     item.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
     item.restype = ctypes.c_char_p
