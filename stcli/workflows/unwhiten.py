@@ -95,7 +95,8 @@ def plan_unwhiten_time(
         spec = tiff_spec(cube, path, output)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
-        return planned({"unwhiten": work}, (spec,), raster.info.shape)
+        cubes = netcdf(path, output)
+        return planned({"unwhiten": work}, (spec,), raster.info.shape, cubes=cubes)
 
 
 def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeForm | None:

@@ -26,6 +26,7 @@ from stcli.noise.spectrum import Spectrum
 from stcli.raster.draft import refuse_file
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.publish import refuse_name
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.timecube import Cube, cube_of
 from stcli.raster.write import create_raster
@@ -161,13 +162,15 @@ def plan_whiten_time(
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         work = plan(cube, layout_of(cube, dates, whiten), settings)
-        return planned({"whiten": work}, (tiff_spec(cube, path, output),), raster.info.shape)
+        spec, shape = tiff_spec(cube, path, output), raster.info.shape
+        return planned({"whiten": work}, (spec,), shape, cubes=netcdf(path, output))
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
     read, made = filter(None, [spectra.known]), filter(None, [spectra.out, spectra.plot])
     refuse_clash([*inputs.paths, *read], [path, *made])
     if spectra.plot:
+        refuse_name(spectra.plot, "PNG")
         refuse_file(spectra.plot, output.overwrite)
 
 
