@@ -53,6 +53,8 @@ class SpectraLayout:
         Lattice block of group (0, 0).
     share : int
         Side of a group in pixels.
+    attrs : tuple of dict
+        Attributes of each series' variable before it was whitened; empty where there were none.
     """
 
     bands: tuple[str, ...]
@@ -68,6 +70,7 @@ class SpectraLayout:
     shape: tuple[int, int]
     first: tuple[int, int]
     share: int
+    attrs: tuple[dict[str, Any], ...] = ()
 
 
 class SpectraFile:
@@ -166,6 +169,7 @@ def _layout(dataset: Any) -> SpectraLayout:
     if getattr(dataset, "stcli_format", "") != _FORMAT:
         raise ValueError("its format is another")
     found = json.loads(dataset.stcli_layout)
+    found = {"attrs": (), **found}  # files of spectra had none at first
     values: dict[str, Any] = {f.name: found[f.name] for f in fields(SpectraLayout)}
     plain: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return SpectraLayout(**plain)
@@ -185,7 +189,7 @@ def _define(dataset: Any, layout: SpectraLayout) -> None:
             "source": "stcli",
             "history": "stcli whiten --psd-out",
             "stcli_format": _FORMAT,
-            "stcli_layout": json.dumps(asdict(layout)),
+            "stcli_layout": json.dumps(asdict(layout), default=_plain),
         }
     )
     groups = ("band", "block_row", "block_col")
@@ -195,6 +199,11 @@ def _define(dataset: Any, layout: SpectraLayout) -> None:
     _variable(dataset, "level", ("band", "y", "x"), layout.units[0])
     _variable(dataset, "rest", ("band", "place", "y", "x"), "1")
     _coordinates(dataset, layout)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a NetCDF attribute's numbers into JSON's."""
+    return value.tolist()
 
 
 def _variable(dataset: Any, name: str, dims: tuple[str, ...], units: str) -> None:

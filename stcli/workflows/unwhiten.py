@@ -15,7 +15,8 @@ from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
 from stcli.raster.cubeparts import CubeForm
 from stcli.raster.info import lattice_origin
-from stcli.raster.netcdf_write import refuse_cube
+from stcli.raster.netcdf_write import CubeBand, refuse_cube
+from stcli.raster.output import OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
 from stcli.raster.timecube import Cube, cube_of
 from stcli.settings import RunSettings, WhitenSettings
@@ -57,7 +58,7 @@ def unwhiten_time(
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, cube = file.layout, cube_of(raster, dates)
         places, geobox = _matched(cube, layout, spectra), raster.info.geobox
-        spec, form = tiff_spec(cube, path, output), _form(cube, path, output, layout)
+        spec, form = _spec(cube, path, output), _form(cube, path, output, layout)
         with resumable((spec,), geobox, output, form=form) as product:
             work = product.plan(raster, cost(cube, layout), settings, align=layout.share)
             product.identify(
@@ -92,10 +93,14 @@ def plan_unwhiten_time(
     with inputs.open() as raster, open_spectra(spectra) as file:
         cube = cube_of(raster, dates)
         _matched(cube, file.layout, spectra)
-        spec = tiff_spec(cube, path, output)
+        spec = _spec(cube, path, output)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
         return planned({"unwhiten": work}, (spec,), raster.info.shape)
+
+
+def _spec(cube: Cube, path: str, output: Output) -> OutputSpec:
+    return tiff_spec(cube, path, output, unwhiten="time")
 
 
 def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeForm | None:
@@ -108,7 +113,10 @@ def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeF
     if not netcdf(path, output):
         return None
     refuse_shard(path, output)
-    spec = cube_spec(cube, path, output, layout.units, "")
+    attrs = layout.attrs or ({},) * len(layout.bands)
+    described = zip(layout.bands, layout.units, attrs, strict=True)
+    variables = tuple(CubeBand(n, cube.dtype, units=u, attrs=a) for n, u, a in described)
+    spec = cube_spec(cube, path, output, variables, unwhiten="time")
     refuse_cube(spec, cube.raster.info.geobox)
     steps, bands = len(cube.times.values), len(cube.variables)
     return CubeForm(spec, np.arange(steps * bands).reshape(steps, bands))

@@ -24,6 +24,7 @@ from stcli.noise.diagonal import Sums, inside_cells, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
 from stcli.raster.draft import refuse_file
+from stcli.raster.layout import global_attrs, own_attrs
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
@@ -124,7 +125,7 @@ def whiten_time(
         work = plan(cube, layout, settings)
         sheet = _Sheet(layout)
         with (
-            written(cube, path, output, ("1",) * len(cube.variables), "whitened ") as writer,
+            _written(cube, path, output, layout) as writer,
             _opened(spectra, layout, output) as (known, out),
         ):
             job = _Job(cube, dates, whiten, layout, known)
@@ -161,7 +162,8 @@ def plan_whiten_time(
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         work = plan(cube, layout_of(cube, dates, whiten), settings)
-        return planned({"whiten": work}, (tiff_spec(cube, path, output),), raster.info.shape)
+        spec = tiff_spec(cube, path, output, whiten="time")
+        return planned({"whiten": work}, (spec,), raster.info.shape)
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
@@ -313,16 +315,16 @@ class _Tiff:
 
 
 @contextlib.contextmanager
-def written(
-    cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str
-) -> Iterator[Any]:
+def _written(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> Iterator[Any]:
     """Create an output of a cube's dates, in the form that its name asks for."""
     geobox = cube.raster.info.geobox
     if netcdf(path, output):
-        with create_cube(cube_spec(cube, path, output, units, word), geobox) as writer:
+        with create_cube(
+            cube_spec(cube, path, output, _whitened(cube, layout), whiten="time"), geobox
+        ) as writer:
             yield writer
         return
-    with create_raster(tiff_spec(cube, path, output), geobox) as writer:
+    with create_raster(tiff_spec(cube, path, output, whiten="time"), geobox) as writer:
         yield _Tiff(writer)
 
 
@@ -331,20 +333,28 @@ def netcdf(path: str, output: Output) -> bool:
     return Path(path).suffix.lower() in NETCDF and output.driver == Output().driver
 
 
-def cube_spec(cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str) -> CubeSpec:
-    """Describe a cube's dates as a NetCDF, a variable each, over the times that it has."""
-    info, dtype = cube.raster.info, cube.dtype
-    bands = tuple(
-        CubeBand(name, dtype, units=unit, attrs={"long_name": f"{word}{name}"})
-        for name, unit in zip(cube.variables, units, strict=True)
-    )
-    attrs = {k: v for k, v in info.tags.items() if k in ("history", "title", "institution")}
+def _whitened(cube: Cube, layout: SpectraLayout) -> tuple[CubeBand, ...]:
+    """Describe whitened variables: numbers without a unit, and no more what they were."""
+    untrue = {"standard_name", "cell_methods"}
+    bands = []
+    for name, attrs in zip(cube.variables, layout.attrs, strict=True):
+        kept = {key: value for key, value in attrs.items() if key not in untrue}
+        kept["long_name"] = f"whitened {attrs.get('long_name', name)}"
+        bands.append(CubeBand(name, cube.dtype, attrs=kept))
+    return tuple(bands)
+
+
+def cube_spec(
+    cube: Cube, path: str, output: Output, bands: tuple[CubeBand, ...], **facts: Any
+) -> CubeSpec:
+    """Describe a cube's dates as a NetCDF of these variables, over the times that it has."""
+    attrs = global_attrs(cube.raster) | own_attrs(output.tags(cube.raster.info, **facts))
     command = shlex.join(output.argv) or "stcli whiten"
     return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command)
 
 
-def tiff_spec(cube: Cube, path: str, output: Output) -> OutputSpec:
-    """Describe a cube's dates as a raster, a band a date and variable."""
+def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec:
+    """Describe a cube's dates as a raster, a band a date and variable; `facts` go into its tags."""
     info = cube.raster.info
     return OutputSpec(
         path=path,
@@ -354,7 +364,7 @@ def tiff_spec(cube: Cube, path: str, output: Output) -> OutputSpec:
         kind="continuous",
         creation_options=output.creation_options,
         overwrite=output.overwrite,
-        tags=output.tags(info, whiten="time"),
+        tags=output.tags(info, **facts),
         driver=output.driver,
     )
 

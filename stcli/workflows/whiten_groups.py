@@ -14,6 +14,7 @@ from stcli.noise.frame import SHORTEST, frame
 from stcli.noise.spectrum import Spectrum
 from stcli.noise.stationary import segment_length
 from stcli.raster.info import lattice_origin
+from stcli.raster.layout import variable_attrs
 from stcli.raster.spectra import SpectraFile, SpectraLayout
 from stcli.raster.timecube import Cube
 from stcli.settings import WhitenSettings
@@ -71,6 +72,7 @@ def layout_of(cube: Cube, dates: Dates, settings: WhitenSettings) -> SpectraLayo
         shape=info.shape,
         first=(first[0], first[1]),
         share=settings.share,
+        attrs=tuple(variable_attrs(cube.raster, place) for place in cube.places[0]),
     )
 
 

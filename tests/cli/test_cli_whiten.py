@@ -79,6 +79,58 @@ def test_a_cube_is_whitened_and_given_back(cube, tmp_path, capsys):
     assert plot.read_bytes()[:4] == b"\x89PNG"
 
 
+def described(path):
+    """Give the attributes of variable a and of the file, and whether its time is unlimited."""
+    with netCDF4.Dataset(path) as dataset:
+        return dataset["a"].__dict__, dataset.__dict__, dataset.dimensions["time"].isunlimited()
+
+
+def test_attributes_that_stay_true_are_kept(tmp_path):
+    own = {"standard_name": "air_temperature", "long_name": "air temperature", "comment": "at 2 m"}
+    own |= {"cell_methods": "time: mean"}
+    spec = CubeSpec(
+        str(tmp_path / "cube.nc"),
+        (CubeBand("a", units="K", attrs=own),),
+        TimeAxis(tuple(range(12)), "days since 2019-01-01", "noleap", unlimited=True),
+        attrs={"source": "a model", "title": "Temperature", "stcli_method": "ibp"},
+    )
+    with create_cube(spec, BOX) as writer:
+        writer.write(Window(0, 0, 53, 45), values()[:12, :1])
+    white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
+    assert run("whiten", spec.path, white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    found, file, unlimited = described(white)
+    assert (found["long_name"], found["units"]) == ("whitened air temperature", "1")
+    assert found["comment"] == "at 2 m"
+    assert not {"standard_name", "cell_methods"} & set(found)
+    assert (file["source"], file["title"], unlimited) == ("a model", "Temperature", True)
+    assert "stcli_method" not in file
+    found, file, unlimited = described(back)
+    assert own.items() <= found.items()
+    assert (found["units"], unlimited) == ("K", True)
+    assert (file["source"], file["title"]) == ("a model", "Temperature")
+    assert "stcli_diagonal" not in file
+    with netCDF4.Dataset(back) as dataset:
+        assert dataset["time"].calendar == "noleap"
+
+
+def test_chosen_dates_keep_the_stored_axis(cube, tmp_path):
+    assert run("whiten", cube, tmp_path / "w.nc", "-b", "3..20", "-q") == 0
+    with netCDF4.Dataset(tmp_path / "w.nc") as dataset:
+        assert dataset["time"][:].tolist() == [6.0 * t for t in range(2, 20)]
+        assert dataset["time"].units == "days since 2019-01-01"
+
+
+def test_a_tiff_says_whether_it_is_whitened(cube, tmp_path):
+    white, spectra, back = tmp_path / "w.tif", tmp_path / "s.nc", tmp_path / "b.tif"
+    assert run("whiten", cube, white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    for path, own, other in ((white, "WHITEN", "UNWHITEN"), (back, "UNWHITEN", "WHITEN")):
+        with rasterio.open(path) as dataset:
+            assert dataset.tags()[f"STCLI_{own}"] == "time"
+            assert f"STCLI_{other}" not in dataset.tags()
+
+
 @pytest.mark.parametrize("tile_size", [16, 32])
 def test_tiles_and_workers_do_not_show(cube, tile_size, tmp_path):
     for name, how in (("whole", (0, 1)), ("tiled", (tile_size, 2))):
