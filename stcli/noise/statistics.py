@@ -49,13 +49,14 @@ class Sample:
 
 
 def typical(sample: Sample) -> NDArray[np.float64]:
-    """Median of the noise map: (band, level); 0 where it is unknown everywhere."""
+    """Median of the noise map: (band, level); NaN where it is unknown everywhere."""
     known = np.where(np.isfinite(sample.sigma), sample.sigma, np.nan)
-    out = np.zeros(known.shape[1:])
+    out = np.full(known.shape[1:], np.nan)
     for band, level in np.ndindex(*out.shape):
         part = known[:, band, level]
         part = part[~np.isnan(part)]
-        out[band, level] = np.median(part) if part.size else 0.0
+        if part.size:
+            out[band, level] = np.median(part)
     return out
 
 
@@ -69,8 +70,11 @@ def noise_covariance(sample: Sample) -> Plane:
     Returns
     -------
     ndarray of float64 (band, band)
+        NaN where the noise is unknown.
     """
     level = typical(sample)[:, 0]
+    if np.isnan(level).any():
+        return np.full((len(level), len(level)), np.nan)
     sigma = sample.sigma[:, :, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         inner = np.all((np.abs(sample.diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1)
