@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from stcli.errors import InputError, UsageError
 from stcli.raster.netcdf import NetcdfSource
 from stcli.raster.netcdf_write import TimeAxis
 from stcli.raster.read import Raster
+from stcli.raster.source import stem
 
 _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _EPOCH = date(1970, 1, 1)
@@ -65,12 +65,22 @@ class Cube:
         Rising.
     places : tuple of tuple of int
         ``places[t][v]``: position of a band among those of the raster.
+    dates : tuple of str
+        ISO dates that the user gave, rising; empty where the raster tells them.
     """
 
     raster: Raster
     variables: tuple[str, ...]
     times: TimeAxis
     places: tuple[tuple[int, ...], ...]
+    dates: tuple[str, ...] = ()
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Name each date of each variable as a band, by given dates where the raster tells none."""
+        if self.dates:
+            return tuple(f"{name}@{day}" for day in self.dates for name in self.variables)
+        return tuple(self.raster.info.bands[place].name for row in self.places for place in row)
 
     @property
     def dtype(self) -> str:
@@ -100,7 +110,8 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
     ----------
     raster : Raster
     dates : sequence of str, optional
-        ISO dates, one for each band, in place of those found.
+        ISO dates, one for each band, in place of those found; bands without names are one variable
+        where no date is there twice.
 
     Raises
     ------
@@ -115,7 +126,10 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
             raise UsageError(
                 f"--dates: {len(dates)} found, {len(bands)} wanted, one for each band."
             )
-        bands = [(name, _number(text)) for (name, _), text in zip(bands, dates, strict=True)]
+        days = [_number(text) for text in dates]
+        alike = _unnamed(raster) and 1 < len(set(days)) == len(days)
+        names = ["value" if alike else name for name, _ in bands]
+        bands = list(zip(names, days, strict=True))
     stored = None if dates else _stored(raster)
     if stored is not None:
         found, axis = stored
@@ -123,7 +137,8 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
         numbers = sorted({number for _, number in bands if number is not None})
         found = [(name, None if n is None else numbers.index(n)) for name, n in bands]
         axis = TimeAxis(tuple(map(float, numbers)), "days since 1970-01-01")
-    return Cube(raster, *_sorted(found, axis, raster.info.path))
+    given = tuple(str(np.datetime64(int(day), "D")) for day in axis.values) if dates else ()
+    return Cube(raster, *_sorted(found, axis, raster.info.path), given)
 
 
 def count_dates(raster: Raster) -> int:
@@ -161,12 +176,21 @@ def _bands(raster: Raster) -> list[tuple[str, int | None]]:
     bands: list[tuple[str, int | None]] = [("", None)] * raster.info.count
     for source, indexes, places in raster.files:
         for index, place in zip(indexes, places, strict=True):
-            name, stem = source.info.bands[index - 1].name, Path(source.info.path).stem
-            match = _DATE.search(name) or _DATE.search(stem)
+            name = source.info.bands[index - 1].name
+            match = _DATE.search(name) or _DATE.search(stem(source.info.path))
             left = _DATE.sub("", name).strip(" @_-.:")
             number = _day("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)
     return bands
+
+
+def _unnamed(raster: Raster) -> bool:
+    """Tell whether no file names a band: then different dates are those of one variable."""
+    return all(
+        source.info.bands[index - 1].name in (f"band {index}", stem(source.info.path))
+        for source, indexes, _ in raster.files
+        for index in indexes
+    )
 
 
 def _number(text: str) -> int:

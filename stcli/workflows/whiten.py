@@ -359,7 +359,7 @@ def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec
     return OutputSpec(
         path=path,
         dtype=cube.dtype,
-        bands=tuple(OutputBand(info.bands[p].name) for row in cube.places for p in row),
+        bands=tuple(OutputBand(name) for name in cube.band_names),
         nodata=math.nan,
         kind="continuous",
         creation_options=output.creation_options,

@@ -165,6 +165,32 @@ def test_a_stack_of_geotiffs_with_dates_in_their_names(tmp_path):
         assert np.nanmax(np.abs(dataset.read() - x[:, 0])) < 1e-3
 
 
+@pytest.mark.parametrize("files", [1, 12])
+def test_bands_without_names_are_one_variable_at_the_dates_given(files, tmp_path):
+    x, paths = values()[:12, 0], []
+    for k, planes in enumerate(np.split(x, files)):
+        paths.append(tmp_path / f"{'abcdefghijkl'[k]}.tif")
+        profile = {"driver": "GTiff", "count": len(planes), "height": 45, "width": 53}
+        profile |= {"crs": "EPSG:32618", "transform": BOX.transform, "dtype": "float32"}
+        with rasterio.open(paths[-1], "w", nodata=math.nan, **profile) as dataset:
+            dataset.write(planes)
+    days = np.datetime64("2019-01-01") + 6 * np.arange(12)
+    dates = ",".join(map(str, days[::-1]))  # in any order
+    white, spectra, back = tmp_path / "w.nc", tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", *paths, white, "--psd-out", spectra, "--dates", dates, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    with netCDF4.Dataset(back) as dataset:
+        assert np.nanmax(np.abs(dataset["value"][:] - x[::-1])) < 1e-3
+        assert str(netCDF4.num2date(dataset["time"][0], dataset["time"].units))[:10] == "2019-01-01"
+    words = (tmp_path / "w.tif", "--psd-out", spectra, "--overwrite", "--dates", dates, "-q")
+    assert run("whiten", *paths, *words) == 0
+    words = (tmp_path / "back.tif", "--psd", spectra, "-q")  # the names of the bands tell the dates
+    assert run("unwhiten", tmp_path / "w.tif", *words) == 0
+    with rasterio.open(tmp_path / "back.tif") as dataset:
+        assert dataset.descriptions == tuple(f"value@{day}" for day in days)
+        assert np.nanmax(np.abs(dataset.read() - x[::-1])) < 1e-3
+
+
 def test_a_table_is_whitened_and_given_back(tmp_path):
     rng = np.random.default_rng(1)
     lines = ["time [s],u,v"]
