@@ -107,6 +107,12 @@ class SpectraFile:
             level = np.asarray(self._dataset["level"][:, rows, cols], np.float64)
             return level, np.asarray(self._dataset["rest"][:, :, rows, cols], np.float64)
 
+    @property
+    def report(self) -> str:
+        """What `note` kept, which the whitened result says too; '' where nothing was."""
+        with HDF5_LOCK:
+            return str(getattr(self._dataset, "stcli_diagonal", ""))
+
     def note(self, report: dict[str, Any]) -> None:
         """Keep a report as JSON."""
         with HDF5_LOCK, _reported(self.path):

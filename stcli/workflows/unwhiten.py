@@ -27,6 +27,7 @@ from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.target import refuse_shard
 from stcli.workflows.whiten import WhitenedRaster, cost, cube_spec, netcdf, tiff_spec
 from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
+from stcli.workflows.whiten_report import refuse_other
 
 
 def unwhiten_time(
@@ -57,7 +58,7 @@ def unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, cube = file.layout, cube_of(raster, dates)
-        places, geobox = _matched(cube, layout, spectra), raster.info.geobox
+        places, geobox = _matched(cube, file), raster.info.geobox
         spec, form = _spec(cube, path, output), _form(cube, path, output, layout)
         with resumable((spec,), geobox, output, form=form) as product:
             work = product.plan(raster, cost(cube, layout), settings, align=layout.share)
@@ -92,7 +93,7 @@ def plan_unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         cube = cube_of(raster, dates)
-        _matched(cube, file.layout, spectra)
+        _matched(cube, file)
         spec = _spec(cube, path, output)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
@@ -122,10 +123,25 @@ def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeF
     return CubeForm(spec, np.arange(steps * bands).reshape(steps, bands))
 
 
-def _matched(cube: Cube, layout: SpectraLayout, spectra: str) -> Dates:
+def _matched(cube: Cube, file: SpectraFile) -> Dates:
     """Put a cube's dates on the lattice of a file of spectra, which must be of such a cube."""
-    _refuse_others(layout, cube.variables, cube.raster.info, spectra)
-    return _places(np.array(cube.times.values), layout, spectra)
+    info, layout = cube.raster.info, file.layout
+    _refuse_others(layout, cube.variables, info, file.path)
+    found = _places(np.array(cube.times.values), layout, file.path)
+    _refuse_units(cube)
+    refuse_other(info.tags, info.path, file)
+    return found
+
+
+def _refuse_units(cube: Cube) -> None:
+    """Refuse values with a unit: whitened ones have none."""
+    for name, place in zip(cube.variables, cube.places[0], strict=True):
+        unit = cube.raster.info.bands[place].units
+        if unit not in (None, "", "1"):
+            raise InputError(
+                f"{cube.raster.info.path}: {name} is in {unit}, whitened values have no unit; "
+                "give what whiten wrote"
+            )
 
 
 def _places(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:

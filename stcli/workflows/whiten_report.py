@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stcli.errors import CheckError
+from stcli.errors import CheckError, InputError
 from stcli.noise.diagonal import Sums
+from stcli.raster.spectra import SpectraFile
+
+logger = logging.getLogger("stcli")
 
 
 def refuse_failed(found: dict[str, Any], strict: bool, path: str) -> None:
     """Refuse what fails the checks, where that is asked for; raises `CheckError`."""
     if strict and found["failed"]:
         raise CheckError(f"{path}: {describe(found)}; --strict was given, so nothing is written")
+
+
+def refuse_other(tags: Mapping[str, str], path: str, spectra: SpectraFile) -> None:
+    """Refuse a raster that says it was whitened otherwise; warn where it does not say.
+
+    The report of a whitening is in its result and in its spectra, and no two are alike.
+
+    Parameters
+    ----------
+    tags : mapping of str to str
+        Of the raster at `path`.
+
+    Raises
+    ------
+    InputError
+    """
+    said = {key.lower(): value for key, value in tags.items()}.get("stcli_diagonal")
+    if said is None:
+        logger.warning(
+            "%s: does not say that whiten made it (its tags were lost, or it never was whitened); "
+            "it is taken as what %s belongs to",
+            path,
+            spectra.path,
+        )
+    elif said != spectra.report:
+        raise InputError(
+            f"{path}: was whitened by another run than the one that wrote {spectra.path}; give the "
+            "file that its own whiten --psd-out wrote"
+        )
 
 
 def describe(found: dict[str, Any]) -> str:

@@ -288,6 +288,32 @@ def test_spectra_of_other_series_are_refused(array, units, words, cube, tmp_path
     assert not (tmp_path / "v.nc").exists()
 
 
+@pytest.mark.parametrize("suffix", ["nc", "tif"])
+def test_spectra_of_another_run_are_refused(suffix, cube, tmp_path, capsys):
+    other, white = write(tmp_path / "other.nc", values(seed=9)), tmp_path / f"w.{suffix}"
+    spectra, back = tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", cube, tmp_path / "w0.nc", "--psd-out", spectra, "-q") == 0
+    assert run("whiten", other, white, "--psd", spectra, "-q") == 0
+    capsys.readouterr()
+    for dry in ((), ("--dry-run",)):
+        assert run("unwhiten", white, back, "--psd", spectra, *dry) == 3
+        said = capsys.readouterr().err
+        assert f"{white}: was whitened by another run than the one that wrote {spectra}" in said
+    assert not back.exists()
+
+
+def test_what_was_never_whitened_is_refused_or_told(cube, tmp_path, capsys):
+    spectra, back = tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", cube, tmp_path / "w.nc", "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", cube, back, "--psd", spectra) == 3
+    assert "cube.nc: a is in K, whitened values have no unit" in capsys.readouterr().err
+    assert not back.exists()
+    lost = write(tmp_path / "lost.nc", read(tmp_path / "w.nc"), units="1")  # by another tool
+    assert run("unwhiten", lost, back, "--psd", spectra) == 0
+    assert "lost.nc: does not say that whiten made it" in capsys.readouterr().err
+    assert np.nanmax(np.abs(read(back) - values())) < 1e-3
+
+
 def test_spectra_that_are_none(cube, tmp_path, capsys):
     assert run("unwhiten", cube, tmp_path / "b.nc") == 2
     assert run("unwhiten", cube, tmp_path / "b.nc", "--psd", cube) == 3
