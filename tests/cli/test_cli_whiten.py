@@ -263,6 +263,17 @@ def test_bad_tables_are_one_sentence_and_write_nothing(lines, words, tmp_path, c
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
+@pytest.mark.parametrize("verb", ["whiten", "unwhiten"])
+def test_a_missing_table_is_missing_to_a_plan_too(verb, tmp_path, capsys):
+    words = (tmp_path / "a.csv", tmp_path / "w.csv", "--dry-run")
+    words += ("--psd", tmp_path / "s.nc") if verb == "unwhiten" else ()
+    assert run(verb, *words) == 3
+    assert "a.csv: no such file" in capsys.readouterr().err
+    (tmp_path / "a.csv").write_text("time,a\n1,2\n2,3\n")
+    assert run(verb, *words) == 2
+    assert "which are done at once" in capsys.readouterr().err
+
+
 def test_uneven_dates_in_order_on_request(tmp_path):
     days = np.cumsum(np.random.default_rng(3).integers(1, 15, DATES))
     path = write(tmp_path / "a.nc", values(), days)
