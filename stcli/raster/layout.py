@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,9 +74,13 @@ def layout(raster: Raster) -> Layout:
 
 def global_attrs(raster: Raster) -> dict[str, Any]:
     """Give the global attributes of a NetCDF but those of its extent and of an earlier making."""
+    return true_globals(raster.info.tags) if raster.info.driver == "netCDF" else {}
+
+
+def true_globals(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out global attributes that are not true of what is made of a file."""
     untrue = ("geospatial_", "stcli_", "time_coverage_resolution")
-    netcdf = raster.info.driver == "netCDF"
-    return {k: v for k, v in raster.info.tags.items() if netcdf and not k.startswith(untrue)}
+    return {key: value for key, value in attrs.items() if not key.startswith(untrue)}
 
 
 def variable_attrs(raster: Raster, place: int) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def variable_attrs(raster: Raster, place: int) -> dict[str, Any]:
     """
     for source, indexes, places in raster.files:
         if place in places and isinstance(source, NetcdfSource):
-            return _kept(source.layer(indexes[places.index(place)]).attrs)
+            return true_attrs(source.layer(indexes[places.index(place)]).attrs)
     return {}
 
 
@@ -121,12 +125,13 @@ def _regrouped(source: NetcdfSource, chosen: dict[int, int]) -> _Cube | None:
 
 
 def _band(name: str, layer: LayerFacts) -> CubeBand:
-    attrs = {"long_name": _word(name), **_kept(layer.attrs)}
+    attrs = {"long_name": _word(name), **true_attrs(layer.attrs)}
     units = str(layer.attrs.get("units", "1"))
     return CubeBand(_word(name), units=units, attrs=attrs, timed=bool(layer.time))
 
 
-def _kept(attrs: dict[str, Any]) -> dict[str, Any]:
+def true_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a variable's units, and what speaks of how a file stored it or of its grid."""
     return {key: value for key, value in attrs.items() if key not in _STALE}
 
 

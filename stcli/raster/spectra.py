@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, OutputError
-from stcli.raster.draft import drafts
 from stcli.raster.netcdf import HDF5_LOCK
 
 _FORMAT = "stcli spectra 1"
@@ -120,10 +119,16 @@ class SpectraFile:
 
 
 @contextlib.contextmanager
-def create_spectra(
-    path: str, layout: SpectraLayout, overwrite: bool = False
-) -> Iterator[SpectraFile]:
-    """Create a file of spectra; it appears when the block ends without an error.
+def create_spectra(path: str, draft: Path, layout: SpectraLayout) -> Iterator[SpectraFile]:
+    """Create a file of spectra.
+
+    Parameters
+    ----------
+    path : str
+        Named in messages.
+    draft : Path
+        File to make, which `drafts` publishes.
+    layout : SpectraLayout
 
     Raises
     ------
@@ -131,15 +136,14 @@ def create_spectra(
     """
     import netCDF4
 
-    with drafts((path,), overwrite) as (draft,):
+    with _reported(path), HDF5_LOCK:
+        dataset = netCDF4.Dataset(draft, "w")
+        _define(dataset, layout)
+    try:
+        yield SpectraFile(path, layout, dataset)
+    finally:
         with _reported(path), HDF5_LOCK:
-            dataset = netCDF4.Dataset(draft, "w")
-            _define(dataset, layout)
-        try:
-            yield SpectraFile(path, layout, dataset)
-        finally:
-            with _reported(path), HDF5_LOCK:
-                dataset.close()
+            dataset.close()
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.target import refuse_shard
 from stcli.workflows.whiten import WhitenedRaster, cost, cube_spec, netcdf, tiff_spec
 from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
-from stcli.workflows.whiten_report import refuse_other
+from stcli.workflows.whiten_report import refuse_other, refuse_units
 
 
 def unwhiten_time(
@@ -128,20 +128,9 @@ def _matched(cube: Cube, file: SpectraFile) -> Dates:
     info, layout = cube.raster.info, file.layout
     _refuse_others(layout, cube.variables, info, file.path)
     found = _places(np.array(cube.times.values), layout, file.path)
-    _refuse_units(cube)
+    refuse_units(cube.variables, [info.bands[p].units for p in cube.places[0]], info.path)
     refuse_other(info.tags, info.path, file)
     return found
-
-
-def _refuse_units(cube: Cube) -> None:
-    """Refuse values with a unit: whitened ones have none."""
-    for name, place in zip(cube.variables, cube.places[0], strict=True):
-        unit = cube.raster.info.bands[place].units
-        if unit not in (None, "", "1"):
-            raise InputError(
-                f"{cube.raster.info.path}: {name} is in {unit}, whitened values have no unit; "
-                "give what whiten wrote"
-            )
 
 
 def _places(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:

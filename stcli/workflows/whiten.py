@@ -23,7 +23,7 @@ from stcli.noise.dates import Dates
 from stcli.noise.diagonal import Sums, inside_cells, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
-from stcli.raster.draft import refuse_file
+from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.layout import global_attrs, own_attrs
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
@@ -47,6 +47,7 @@ from stcli.workflows.whiten_groups import (
     layout_of,
     same_layout,
     stored_spectrum,
+    whitened_attrs,
 )
 from stcli.workflows.whiten_report import refuse_failed, total_of
 
@@ -82,6 +83,11 @@ class Spectra:
     strict: bool = False
     plot: str | None = None
     dates: tuple[str, ...] = ()
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Files to write beside the result: they appear with it or not at all."""
+        return tuple(filter(None, (self.out, self.plot)))
 
 
 @dataclass(frozen=True)
@@ -123,10 +129,14 @@ def whiten_time(
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         layout = layout_of(cube, dates, whiten)
         work = plan(cube, layout, settings)
-        sheet = _Sheet(layout)
+        sheet, beside = _Sheet(layout), spectra.beside
         with (
+            drafts(beside, output.overwrite) as hidden,  # they appear after the raster
             _written(cube, path, output, layout) as writer,
-            _opened(spectra, layout, output) as (known, out),
+            _opened(spectra, layout, made := dict(zip(beside, hidden, strict=True))) as (
+                known,
+                out,
+            ),
         ):
             job = _Job(cube, dates, whiten, layout, known)
             tally = work.run(
@@ -138,7 +148,7 @@ def whiten_time(
             writer.note("stcli_diagonal", json.dumps(found))
             refuse_failed(found, spectra.strict, path)
             if spectra.plot:
-                _draw(spectra.plot, sheet, output)
+                _draw(made[spectra.plot], sheet)
     return WhitenedRaster(path, found, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -167,10 +177,10 @@ def plan_whiten_time(
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
-    read, made = filter(None, [spectra.known]), filter(None, [spectra.out, spectra.plot])
-    refuse_clash([*inputs.paths, *read], [path, *made])
-    if spectra.plot:
-        refuse_file(spectra.plot, output.overwrite)
+    read = filter(None, [spectra.known])
+    refuse_clash([*inputs.paths, *read], [path, *spectra.beside])
+    for made in spectra.beside:
+        refuse_file(made, output.overwrite)
 
 
 @dataclass(frozen=True)
@@ -335,13 +345,8 @@ def netcdf(path: str, output: Output) -> bool:
 
 def _whitened(cube: Cube, layout: SpectraLayout) -> tuple[CubeBand, ...]:
     """Describe whitened variables: numbers without a unit, and no more what they were."""
-    untrue = {"standard_name", "cell_methods"}
-    bands = []
-    for name, attrs in zip(cube.variables, layout.attrs, strict=True):
-        kept = {key: value for key, value in attrs.items() if key not in untrue}
-        kept["long_name"] = f"whitened {attrs.get('long_name', name)}"
-        bands.append(CubeBand(name, cube.dtype, attrs=kept))
-    return tuple(bands)
+    described = zip(cube.variables, layout.attrs, strict=True)
+    return tuple(CubeBand(n, cube.dtype, attrs=whitened_attrs(n, a)) for n, a in described)
 
 
 def cube_spec(
@@ -371,9 +376,9 @@ def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec
 
 @contextlib.contextmanager
 def _opened(
-    spectra: Spectra, layout: SpectraLayout, output: Output
+    spectra: Spectra, layout: SpectraLayout, made: dict[str, Path]
 ) -> Iterator[tuple[SpectraFile | None, SpectraFile | None]]:
-    """Open the files of spectra that are asked for."""
+    """Open the files of spectra that are asked for; `made` tells where to make one."""
     with contextlib.ExitStack() as stack:
         known = stack.enter_context(open_spectra(spectra.known)) if spectra.known else None
         if known is not None:
@@ -381,19 +386,18 @@ def _opened(
             layout = replace(layout, bins=known.layout.bins)
         out = None
         if spectra.out:
-            out = stack.enter_context(create_spectra(spectra.out, layout, output.overwrite))
+            out = stack.enter_context(create_spectra(spectra.out, made[spectra.out], layout))
         yield known, out
 
 
-def _draw(path: str, sheet: _Sheet, output: Output) -> None:
+def _draw(draft: Path, sheet: _Sheet) -> None:
     from stcli.raster.plots import draw_whitening
 
-    if sheet.sample is None:
-        return
+    assert sheet.sample is not None  # `judge` has looked
     _, spectrum, values = sheet.sample
     tiling, unit = spectrum.frame.tiling, sheet.layout.time_unit
     draw_whitening(
-        path,
+        draft,
         (
             spectrum.on_cells()[:, inside_cells(spectrum)],
             spectrum.step * tiling.rows,
@@ -401,5 +405,4 @@ def _draw(path: str, sheet: _Sheet, output: Output) -> None:
         ),
         values,
         (unit, f"({sheet.layout.units[0]})² {unit}"),
-        output.overwrite,
     )

@@ -48,6 +48,15 @@ def refuse_other(tags: Mapping[str, str], path: str, spectra: SpectraFile) -> No
         )
 
 
+def refuse_units(names: Sequence[str], units: Sequence[str | None], path: str) -> None:
+    """Refuse values that have a unit, which whitened ones have not; raises `InputError`."""
+    for name, unit in zip(names, units, strict=True):
+        if unit not in (None, "", "1"):
+            raise InputError(
+                f"{path}: {name} is in {unit}, whitened values have no unit; give what whiten wrote"
+            )
+
+
 def describe(found: dict[str, Any]) -> str:
     """Say in a line how white a result is."""
     band, part = (found["where"][key] for key in ("frequency", "time"))

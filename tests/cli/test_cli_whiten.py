@@ -16,6 +16,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.cli.app import main
+from stcli.errors import OutputError
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
 
 BOX = GeoBox((45, 53), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
@@ -207,6 +208,73 @@ def test_a_table_is_whitened_and_given_back(tmp_path):
     )
     assert np.array_equal(np.isnan(before), np.isnan(after))
     assert np.nanmax(np.abs(before - after)) < 1e-9
+
+
+def series(path, seed=0, own=(), times=600):
+    """Write a NetCDF of one series on an unlimited axis."""
+    x = np.random.default_rng(seed).normal(size=times) + np.sin(np.arange(times) / 9)
+    with netCDF4.Dataset(path, "w") as dataset:
+        dataset.setncatts({"source": "a buoy", "history": "before", "Conventions": "CF-1.6"})
+        dataset.createDimension("time", None)
+        time = dataset.createVariable("time", "f8", ("time",))
+        time.setncatts({"units": "hours since 2019-01-01", "calendar": "noleap"})
+        time[:] = np.arange(times)
+        found = dataset.createVariable("a", "f8", ("time",))
+        found.setncatts({"units": "m", **dict(own)})
+        found[:] = x
+    return x
+
+
+def test_a_netcdf_of_series_keeps_what_stays_true(tmp_path, capsys):
+    own = {"standard_name": "sea_surface_wave_height", "long_name": "waves", "comment": "hourly"}
+    x = series(tmp_path / "a.nc", own=own)
+    white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
+    assert run("whiten", tmp_path / "a.nc", white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra) == 0
+    assert "does not say" not in capsys.readouterr().err
+    found, file, unlimited = described(white)
+    assert (found["long_name"], found["units"], unlimited) == ("whitened waves", "1", True)
+    assert "standard_name" not in found
+    found, file, unlimited = described(back)
+    assert (own | {"units": "m"}).items() <= found.items()
+    assert (file["source"], file["Conventions"], unlimited) == ("a buoy", "CF-1.8", True)
+    assert [line.split()[:2] for line in file["history"].splitlines()] == [
+        ["stcli", "unwhiten"],
+        ["stcli", "whiten"],
+        ["before"],
+    ]
+    with netCDF4.Dataset(back) as dataset:
+        assert np.abs(dataset["a"][:] - x).max() < 1e-9
+    series(tmp_path / "b.nc", seed=1)
+    assert run("unwhiten", tmp_path / "b.nc", back, "--psd", spectra, "--overwrite") == 3
+    assert "b.nc: a is in m, whitened values have no unit" in capsys.readouterr().err
+    assert run("whiten", tmp_path / "b.nc", white, "--overwrite", "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "--overwrite") == 3
+    assert "was whitened by another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["series", "cube"])
+@pytest.mark.parametrize("last", ["result", "spectra", "plot"])
+def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OutputError("o: the disk is full")
+
+    if kind == "series":
+        series(tmp_path / "a.nc")
+        monkeypatch.setattr("stcli.workflows.whiten_series.write_series", fail)
+    else:
+        write(tmp_path / "a.nc", values())
+        monkeypatch.setattr("stcli.raster.netcdf_write.CubeWriter.matches", fail)
+    if last != "result":
+        monkeypatch.undo()
+        where = {"spectra": "spectra.SpectraFile.note", "plot": "plots.draw_whitening"}
+        monkeypatch.setattr(f"stcli.raster.{where[last]}", fail)
+    words = ("--psd-out", tmp_path / "s.nc", "--plot", tmp_path / "p.png", "-q")
+    assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+    monkeypatch.undo()
+    assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nc", "o.nc", "s.nc", "p.png"}
 
 
 def test_strict_writes_nothing_and_exits_7(tmp_path, capsys):
