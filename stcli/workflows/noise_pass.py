@@ -213,7 +213,13 @@ def refuse_unmeasured(found: Sample, path: str) -> None:
 
 
 def known(figures: NDArray[np.float64]) -> list[Any]:
-    """Turn figures into nested lists, None for what is unknown (NaN)."""
+    """Turn figures into nested lists.
+
+    Parameters
+    ----------
+    figures : ndarray of float64, of any shape
+        NaN for what is unknown, which becomes None.
+    """
     plain = figures.astype(object)
     plain[np.isnan(figures)] = None
     listed: list[Any] = plain.tolist()
