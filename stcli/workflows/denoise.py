@@ -19,7 +19,7 @@ from stcli.noise import shrink as wavelet
 from stcli.noise import similar
 from stcli.noise.edges import FILL_REACH
 from stcli.noise.models import Model
-from stcli.noise.statistics import typical
+from stcli.noise.statistics import Sample, typical
 from stcli.noise.wavelets import Plane
 from stcli.raster.info import RasterInfo, grid_difference
 from stcli.raster.output import OutputSpec
@@ -87,6 +87,8 @@ class DenoiseBlock:
     map_settings, settings
     models : tuple of Model
         One a band.
+    middle : tuple of float
+        Of each band, in its model's domain: what wide holes are filled with.
     reach : int
     sigmas : tuple of tuple of float, optional
         Fixed noise by band and level, in the model's domain; None for the local map.
@@ -99,6 +101,7 @@ class DenoiseBlock:
     map_settings: NoiseMapSettings
     settings: Method
     models: tuple[Model, ...]
+    middle: tuple[float, ...]
     reach: int
     sigmas: tuple[tuple[float, ...], ...] | None
     paired: bool
@@ -126,7 +129,7 @@ class DenoiseBlock:
     def _shrunk(self, tile: Ready, how: ShrinkSettings) -> Iterator[tuple[Plane, Plane]]:
         """Give each band with its coefficients shrunk, and its noise: one band at a time."""
         for band, model in enumerate(self.models):
-            plane = tile.plane(band, model)
+            plane = tile.plane(band, model, self.middle[band])
             sigmas = self._sigmas(tile, plane, band, model)
             shrunk = wavelet.shrink(plane, tile.valid, sigmas, how)
             clean = model.backward(shrunk)
@@ -136,7 +139,8 @@ class DenoiseBlock:
 
     def _similar(self, tile: Ready, how: SimilarSettings) -> Iterator[tuple[Plane, Plane]]:
         """Give each band with its similar pixels averaged, and its noise: all bands together."""
-        planes = np.stack([tile.plane(band, model) for band, model in enumerate(self.models)])
+        models = enumerate(self.models)
+        planes = np.stack([tile.plane(b, model, self.middle[b]) for b, model in models])
         values = np.stack([m.backward(p) for m, p in zip(self.models, planes, strict=True)])
         sigmas = np.stack(
             [self._sigmas(tile, planes[b], b, model)[0] for b, model in enumerate(self.models)]
@@ -213,7 +217,7 @@ def denoise(
         work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
         sample, models, _ = measure(raster, map_settings, settings, progress)
         tell_unmeasured(sample, info.path)
-        level = typical(sample)
+        level, middle = typical(sample), _middle(sample, models)
         del sample  # its bytes are those of this pass from here on
         fixed = tuple(map(tuple, np.nan_to_num(level).tolist())) if noise == "global" else None
         used = {"noise": noise, "map": fields(map_settings), "how": fields(method)}
@@ -222,7 +226,7 @@ def denoise(
             **output.identity(read, verb="denoise", **used, models=models, fixed=fixed)
         )
         paired, dtype = _given(noise), float_type(info)
-        block = DenoiseBlock(map_settings, method, models, reach, fixed, paired, dtype)
+        block = DenoiseBlock(map_settings, method, models, middle, reach, fixed, paired, dtype)
         step = Step(block, stage="denoise")
         tally = product.run(replace(work, source=source), step, total.add, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
@@ -255,6 +259,12 @@ def plan_denoise(
         passes = plan_measure(raster, how[0], settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
         return planned(passes, (spec,), info.shape)
+
+
+def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:
+    """Median of each band in its model's domain."""
+    middle = np.median(sample.values, axis=0)
+    return tuple(float(m.forward(middle[[b]])[0]) for b, m in enumerate(models))
 
 
 def _given(noise: str) -> bool:

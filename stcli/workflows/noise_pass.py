@@ -60,10 +60,10 @@ class Ready:
     around: Surround
     trim: tuple[slice, slice]
 
-    def plane(self, band: int, model: Model) -> Plane:
-        """Give a band (row, col) in the model's domain: completed, holes filled."""
+    def plane(self, band: int, model: Model, beyond: float = 0.0) -> Plane:
+        """Give a band (row, col) in the model's domain: completed, holes filled (see `fill`)."""
         values = model.forward(self.around.reflect(self.block[band].astype(np.float64)))
-        return fill(values, self.valid)
+        return fill(values, self.valid, beyond)
 
     def noise(self, plane: Plane, settings: NoiseMapSettings) -> list[Plane]:
         """Measure the noise of such a plane by level (row, col); NaN where it is unknown."""

@@ -116,6 +116,17 @@ def test_denoising_brings_the_scene_back(tmp_path):
     assert done.json["kept"] == 0
 
 
+@pytest.mark.parametrize("how", [(), ("--model", "multiplicative", "--method", "wavelet")])
+def test_beside_a_wide_hole_the_mean_stays(how, tmp_path):
+    rng = np.random.default_rng(6)
+    array = (100 + 20 * np.sin(np.mgrid[:120, :130][0] / 20) + rng.normal(0, 3, (120, 130)))[None]
+    array[:, :, 60:] = np.nan
+    path = save(tmp_path / "in.tif", array.astype("float32"), PROFILE)
+    good("denoise", path, tmp_path / "d.tif", *how, "-q")
+    change = (array - read(tmp_path / "d.tif"))[0, :, 50:60]
+    assert abs(change.mean()) < 0.3  # a tenth of the noise
+
+
 def test_a_noise_file_does_what_the_local_map_does(tmp_path):
     path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
     good("noise", path, tmp_path / "n.tif", *MAP)
