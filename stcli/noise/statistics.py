@@ -147,7 +147,8 @@ def poisson_fit(local: Plane, diagonal: Plane) -> PoissonFit:
     variance = np.array([(np.median(size[part]) / MEDIAN) ** 2 for part in parts])
     count = np.array([len(part) for part in parts])
     fitted = np.maximum(variance, variance.max() * 1e-6 + 1e-300)
-    design = np.stack([mean, np.ones_like(mean)], axis=1)
+    unit = float(np.abs(mean).max()) or 1.0  # columns of one size, whatever the band's unit
+    design = np.stack([mean / unit, np.ones_like(mean)], axis=1)
     for _ in range(3):
         # the relative deviation of a variance from n coefficients is 2 * 1.17 / sqrt(2 n)
         weight = 1 / (fitted * 1.65 / np.sqrt(count))
@@ -156,8 +157,8 @@ def poisson_fit(local: Plane, diagonal: Plane) -> PoissonFit:
     residual = (variance - design @ line) * weight
     scatter = max(1.0, float(residual @ residual) / max(1, groups - 2))
     normal = (design * weight[:, None]).T @ (design * weight[:, None])
-    error = float(np.sqrt(np.linalg.pinv(normal)[0, 0] * scatter))
-    gain, floor = float(line[0]), float(line[1])
+    error = float(np.sqrt(np.linalg.pinv(normal)[0, 0] * scatter)) / unit
+    gain, floor = float(line[0]) / unit, float(line[1])
     contrast = fitted.max() > CONTRAST * fitted.min()
     supported = gain > SIGNIFICANT * error and bool(contrast)
     return PoissonFit(gain, float(np.sqrt(max(floor, 0.0))), error, supported)

@@ -20,7 +20,7 @@ from stcli.engine.memory import MB, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.dates import Dates
-from stcli.noise.diagonal import Sums, inside_cells, verdict
+from stcli.noise.diagonal import Sums, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
 from stcli.raster.draft import drafts, refuse_file
@@ -49,7 +49,7 @@ from stcli.workflows.whiten_groups import (
     stored_spectrum,
     whitened_attrs,
 )
-from stcli.workflows.whiten_report import refuse_failed, total_of
+from stcli.workflows.whiten_report import draw, refuse_failed, total_of
 
 #: Bytes of what a run loads and keeps whatever its size: compiled kernels and their compiler,
 #: HDF5 with the chunk caches of three files, the writer, the draws of the report.
@@ -148,7 +148,8 @@ def whiten_time(
             writer.note("stcli_diagonal", json.dumps(found))
             refuse_failed(found, spectra.strict, path)
             if spectra.plot:
-                _draw(made[spectra.plot], sheet)
+                assert sheet.sample is not None  # `judge` has looked
+                draw(made[spectra.plot], *sheet.sample[1:], layout)
     return WhitenedRaster(path, found, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -388,21 +389,3 @@ def _opened(
         if spectra.out:
             out = stack.enter_context(create_spectra(spectra.out, made[spectra.out], layout))
         yield known, out
-
-
-def _draw(draft: Path, sheet: _Sheet) -> None:
-    from stcli.raster.plots import draw_whitening
-
-    assert sheet.sample is not None  # `judge` has looked
-    _, spectrum, values = sheet.sample
-    tiling, unit = spectrum.frame.tiling, sheet.layout.time_unit
-    draw_whitening(
-        draft,
-        (
-            spectrum.on_cells()[:, inside_cells(spectrum)],
-            spectrum.step * tiling.rows,
-            0.5 / spectrum.step,
-        ),
-        values,
-        (unit, f"({sheet.layout.units[0]})² {unit}"),
-    )

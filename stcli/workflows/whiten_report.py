@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from stcli.errors import CheckError, InputError
-from stcli.noise.diagonal import Sums
-from stcli.raster.spectra import SpectraFile
+from stcli.noise.diagonal import Sums, inside_cells
+from stcli.noise.spectrum import Spectrum
+from stcli.raster.spectra import SpectraFile, SpectraLayout
 
 logger = logging.getLogger("stcli")
 
@@ -68,6 +72,27 @@ def describe(found: dict[str, Any]) -> str:
         f"at lag {found['autocorrelation_lag']}; kurtosis {found['kurtosis']:.2f}"
     )
     return f"{text}; not white: {', '.join(found['failed'])}" if found["failed"] else text
+
+
+def draw(draft: Path, spectrum: Spectrum, values: NDArray[Any], layout: SpectraLayout) -> None:
+    """Draw a spectrum and whitened values.
+
+    Parameters
+    ----------
+    draft : Path
+        PNG to make, of a file that `drafts` publishes.
+    spectrum : Spectrum
+    values : ndarray of float, (value,)
+        Whitened by it, finite.
+    layout : SpectraLayout
+        Whose units are told.
+    """
+    from stcli.raster.plots import draw_whitening  # matplotlib takes a second to import
+
+    cells, unit = spectrum.on_cells()[:, inside_cells(spectrum)], layout.time_unit
+    length, nyquist = spectrum.step * spectrum.frame.tiling.rows, 0.5 / spectrum.step
+    words = (unit, f"({layout.units[0]})² {unit}")
+    draw_whitening(draft, (cells, length, nyquist), values, words)
 
 
 def total_of(sums: Sequence[Sums]) -> Sums:

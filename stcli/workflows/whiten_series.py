@@ -7,7 +7,6 @@ import json
 import shlex
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from rasterio.windows import Window
 from stcli.engine.memory import MB, default_memory, resident
 from stcli.errors import BudgetError, InputError
 from stcli.noise.dates import Dates
-from stcli.noise.diagonal import inside_cells, verdict
+from stcli.noise.diagonal import verdict
 from stcli.noise.frame import frame
 from stcli.noise.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.stationary import segment_length
@@ -27,7 +26,7 @@ from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
 from stcli.workflows.whiten import Spectra, WhitenedRaster
 from stcli.workflows.whiten_groups import dates_of, same_layout, stored_spectrum, whitened_attrs
-from stcli.workflows.whiten_report import refuse_failed, refuse_other, refuse_units, total_of
+from stcli.workflows.whiten_report import draw, refuse_failed, refuse_other, refuse_units, total_of
 
 #: float64 numbers that a sample of a frame needs at the peak of a transform and its checks.
 _NUMBERS = 30
@@ -80,7 +79,8 @@ def whiten_series(
             with create_spectra(spectra.out, drafted[spectra.out], layout) as sheet:
                 _keep(sheet, found, judged)
         if spectra.plot:
-            _draw(drafted[spectra.plot], found[0], layout)
+            white = found[0].values[np.isfinite(found[0].values)]
+            draw(drafted[spectra.plot], found[0].spectrum, white, layout)
         said = _history(series, output) | {"stcli_diagonal": json.dumps(judged)}
         write_series(path, drafted[path], _white(series, found), said)
     run = {"series": len(found), "seconds": round(time.perf_counter() - begun, 3)}
@@ -198,19 +198,3 @@ def _keep(sheet: SpectraFile, found: list[Whitened], judged: dict[str, Any]) -> 
     rest = np.array([group.rest for group in found]).reshape(len(found), -1, 1, 1)
     sheet.put_pixels(_PIXEL, level, rest)
     sheet.note(judged)
-
-
-def _draw(draft: Path, group: Whitened, layout: SpectraLayout) -> None:
-    from stcli.raster.plots import draw_whitening
-
-    spectrum, unit = group.spectrum, layout.time_unit
-    draw_whitening(
-        draft,
-        (
-            spectrum.on_cells()[:, inside_cells(spectrum)],
-            spectrum.step * spectrum.frame.tiling.rows,
-            0.5 / spectrum.step,
-        ),
-        group.values[np.isfinite(group.values)],
-        (unit, f"({layout.units[0]})² {unit}"),
-    )
