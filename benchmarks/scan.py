@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from stcli.heap import give_back
-from stcli.nn.scan import choose, scan_reference, ssd_scan
+from stcli.nn.backend import choose
+from stcli.nn.scan import scan_reference, ssd_scan
 
 SCAN = choose("cpu").scan
 #: Operations a state and step: exponential 17 (its polynomial counted), recurrence and output 5.

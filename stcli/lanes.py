@@ -179,6 +179,17 @@ def whole_total(typing, array, position, unit):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def root(typing, lanes):  # type: ignore[no-untyped-def]
+    """Return the square root of each lane."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        vector = arguments[0].type
+        return _call(builder, f"llvm.sqrt.v{WIDTH}f{lanes.dtype.bitwidth}", vector, arguments[0])
+
+    return lanes(lanes), code
+
+
+@_instruction
 def exp2(typing, lanes):  # type: ignore[no-untyped-def]
     """Return 2^x of x <= 0.
 
@@ -210,6 +221,32 @@ def exp2_each(typing, several):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def outer_add(typing, sums, numbers, position, step, vectors):  # type: ignore[no-untyped-def]
+    """Return a tuple of sums, to each of which a number times a vector is added.
+
+    Sum ``r * len(vectors) + v`` gets ``numbers[position + r * step] * vectors[v]``: the step of a
+    product of matrices. Sums and vectors are tuples of Lanes.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(numbers)(context, builder, arguments[1]).data
+        tuples: Any = cgutils
+        before = tuples.unpack_tuple(builder, arguments[0], sums.count)
+        beside = tuples.unpack_tuple(builder, arguments[4], vectors.count)
+        after: list[Any] = []
+        at = arguments[2]
+        for _ in range(sums.count // vectors.count):
+            number = _spread(builder, builder.load(builder.gep(data, [at])))
+            for vector in beside:
+                product = builder.fmul(number, vector, flags=("contract",))
+                after.append(builder.fadd(before[len(after)], product, flags=("contract",)))
+            at = builder.add(at, arguments[3])
+        return context.make_tuple(builder, sums, after)
+
+    return sums(sums, numbers, types.intp, types.intp, vectors), code
+
+
+@_instruction
 def prefetch(typing, array, position):  # type: ignore[no-untyped-def]
     """Ask for the cache line of an array's number at a position; beyond its end nothing happens."""
 
@@ -223,6 +260,24 @@ def prefetch(typing, array, position):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(array, types.intp), code
+
+
+@_instruction
+def pairs(typing, array, position):  # type: ignore[no-untyped-def]
+    """Return an array's next 32 numbers as two Lanes: the first of each two, and the second."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source, at = arguments
+        after = builder.add(at, ir.Constant(at.type, WIDTH))
+        near, far = (
+            _read(builder, array, _place(context, builder, array, source, where))
+            for where in (at, after)
+        )
+        two = [_shuffled(builder, near, far, range(first, 2 * WIDTH, 2)) for first in (0, 1)]
+        return context.make_tuple(builder, signature.return_type, two)
+
+    two: Any = types.UniTuple
+    return two(Lanes(array.dtype), 2)(array, types.intp), code
 
 
 @_instruction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
 import os
@@ -15,13 +14,15 @@ from typing import Annotated, Any
 import typer
 
 from stcli import __version__
-from stcli.cli import everywhere, signals
+from stcli.cli import everywhere, signals, streams
 from stcli.cli.console import print_json
 from stcli.cli.usage import usage
 from stcli.errors import StcliError
 
 _INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Letters of a text that are told.
+_SHORT = 80
 
 #: Words of the command line, in the order of the help; each is a module, ``-`` being ``_``, of
 #: which only the one that is called is loaded.
@@ -98,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
         if _told_help(command, argv):
             return 0
         code = command.main(list(argv), "stcli", standalone_mode=False, obj=("stcli", *argv))
+        sys.stdout.flush()  # a result that cannot be written is no success
         if code == _INTERRUPTED:  # typer's own answer to an interrupt
             raise KeyboardInterrupt
         return int(code or 0)
@@ -105,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         return _tell(str(error), error.exit_code, argv)
     except KeyboardInterrupt:
         return _tell("interrupted; no output was written.", signals.code(), argv)
-    except SystemExit:  # typer's own answer to a reader that left; it has silenced stdout
+    except (BrokenPipeError, SystemExit):  # a reader that left; the latter is typer's answer to it
         return 0
     except MemoryError:
         return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
@@ -135,18 +137,16 @@ def _told_help(command: Any, argv: Sequence[str]) -> bool:
         context = command.context_class(
             command, info_name=word, parent=context, **command.context_settings
         )
-    try:
-        print(command.get_help(context), flush=True)
-    except BrokenPipeError:  # a reader that left; what is still to be flushed has nowhere to go
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.close()
+    print(command.get_help(context), flush=True)
     return True
 
 
 def run() -> None:
     """Run the command line of this process."""
+    streams.secure()
     signals.watch()
     code = main(sys.argv[1:])
+    streams.settle()
     if code == signals.code():
         signals.leave(code)
     sys.exit(code)
@@ -159,6 +159,15 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
         return _tell(str(show()), 2, argv)
     if type(error).__name__ == "Abort":
         return _tell("interrupted; no output was written.", signals.code(), argv)
+    if isinstance(error, UnicodeEncodeError):
+        return _tell(
+            f"{error.object[:_SHORT]!a}: cannot be written in {error.encoding}; rename the file, "
+            "or choose a locale that has its letters, such as LC_ALL=C.UTF-8.",
+            *(2, argv),
+        )
+    if isinstance(error, OSError) and error.filename == streams.STDOUT:
+        why = "it is closed" if error.errno == errno.EBADF else error.strerror
+        return _tell(f"stdout: cannot be written ({why}); send it elsewhere.", 4, argv)
     if isinstance(error, OSError) and error.errno in _FULL:
         place = error.filename or "a file of the program's own, such as its cache of kernels"
         return _tell(f"{place}: no space is left to write it; free some, then run again.", 4, argv)

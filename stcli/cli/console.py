@@ -80,9 +80,17 @@ class Console:
 
 
 def print_json(value: dict[str, Any], stream: TextIO | None = None) -> None:
-    """Write one JSON object with the version of its schema, to stdout by default."""
-    text = json.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, allow_nan=False)
-    print(text, file=stream or sys.stdout, flush=True)
+    """Write one JSON object with the version of its schema, to stdout by default.
+
+    Where the stream's encoding lacks a letter, all but ASCII is escaped as JSON does.
+    """
+    out, facts = stream or sys.stdout, {"schema": SCHEMA, **value}
+    text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(out.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(facts, allow_nan=False)
+    print(text, file=out, flush=True)
 
 
 def print_plan(plan: dict[str, Any], as_json: bool) -> None:

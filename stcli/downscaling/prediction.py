@@ -20,6 +20,7 @@ from stcli.downscaling.features import base, features, shuffle
 from stcli.downscaling.models import ARCHITECTURE, build
 from stcli.downscaling.validation import averaged, residual_of
 from stcli.errors import ModelError
+from stcli.nn.tensors import tensors_of
 from stcli.nn.weights import Card, load_card, load_weights, refuse_changed
 from stcli.settings import UpscalerSettings
 
@@ -77,7 +78,7 @@ class Model:
         self.guides = tuple(self.card.data.get("guides", ()))
         self.network = build(len(self.bands), len(self.guides), self.settings)
         try:
-            self.network.load_state_dict(load_weights(folder, self.card))
+            self.network.load_state_dict(tensors_of(load_weights(folder, self.card)))
         except RuntimeError as error:
             raise ModelError(f"{folder}: weights and card do not match ({error}).") from error
         self.network.eval()

@@ -66,8 +66,8 @@ class Cost:
         Bytes a tile in flight needs whatever its size.
     once : int
         Bytes needed once: accumulators, what is kept of all tiles.
-    torch : int
-        Bytes that torch holds for a tile in flight: a network's window.
+    window : int
+        Bytes that a model holds for a tile in flight: what it looks at at once.
     writer : int
         Bytes of the drivers' buffers while outputs are finished.
     kernels : int
@@ -82,7 +82,7 @@ class Cost:
     core_pixel: int = 0
     worker: int = 0
     once: int = 0
-    torch: int = 0
+    window: int = 0
     writer: int = 0
     kernels: int = 0
     toil: float = 0.0
@@ -274,7 +274,7 @@ def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:
         "read": jobs * read * cost.read_pixel,
         "core": jobs * core * cost.core_pixel,
         "workers": jobs * cost.worker,
-        "torch": jobs * cost.torch,
+        "window": jobs * cost.window,
         "writer": cost.writer,
         "once": cost.once,
         "kernels": cost.kernels,

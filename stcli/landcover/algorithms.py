@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stcli.errors import InputError
-from stcli.landcover import ensemble, forest, network, svm
+from stcli.landcover import architectures, ensemble, forest, svm
 from stcli.landcover.accuracy import ConfusionMatrix
 from stcli.landcover.calibration import temperature
 from stcli.landcover.features import feature_count, window_features
-from stcli.landcover.network import GLocal
-from stcli.landcover.neural import NetworkMethod
+from stcli.landcover.network_method import network_method
 from stcli.landcover.pixels import PixelMethod
 from stcli.landcover.prediction import classes as best_classes
 from stcli.landcover.task import Sample, Task
 from stcli.landcover.training import Begin, Report, train
 from stcli.landcover.windows import Window
+from stcli.nn.tensors import arrays_of
+from stcli.nn.weights import Arrays
 from stcli.settings import ForestSettings, NetworkSettings, SvmSettings, TrainingSettings
 
 #: Labelled pixels by which the ensemble's members are calibrated, at most.
@@ -61,7 +61,7 @@ class Fitted:
         Of the card.
     network : dict
         The card's field of that name: what `load_model` needs beside the state.
-    state : dict of str to Tensor
+    state : dict of str to ndarray
     window : callable
         Maps a lattice window to probabilities float32 (class, row, col), not calibrated; NaN where
         not valid, and maybe beyond its centre.
@@ -73,7 +73,7 @@ class Fitted:
 
     architecture: str
     network: dict[str, Any]
-    state: dict[str, Tensor]
+    state: Arrays
     window: Callable[[Window], NDArray[np.float32]]
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -107,12 +107,10 @@ def fit(task: Task, plan: Plan, report: Report = silent, begin: Begin | None = N
 
 def _network(task: Task, plan: Plan, report: Report, begin: Begin | None) -> Fitted:
     found = train(task, plan.network, plan.training, report, begin)
-    size = (len(task.scaling.low), len(task.classes))
-    model = GLocal(*size, plan.network, task.where.scan)
-    model.load_state_dict(found.state)
-    method = NetworkMethod(model, size, plan.network, task.scaling, task.step, task.where)
-    kept = (found.state, method.window, found.epoch, found.history)
-    kind = network.SERIES_ARCHITECTURE if plan.network.date_width else network.ARCHITECTURE
+    state, seen = arrays_of(found.state), (task.scaling, task.step)
+    method = network_method(state, len(task.classes), plan.network, seen, task.where)
+    kept = (state, method.window, found.epoch, found.history)
+    kind = architectures.GLOCAL_SERIES if plan.network.date_width else architectures.GLOCAL
     return Fitted(kind, asdict(plan.network), *kept)
 
 
@@ -129,7 +127,7 @@ def _pixels(task: Task, plan: Plan, algorithm: str) -> Fitted:
         model = svm.Svm(state, *known)
     method = PixelMethod(model, known[1], task.scaling, plan.network, task.step)
     grid = {"window": plan.network.window, "margin": plan.network.margin}
-    kind = forest.ARCHITECTURE if algorithm == "forest" else svm.ARCHITECTURE
+    kind = architectures.FOREST if algorithm == "forest" else architectures.SVM
     return Fitted(kind, grid | asdict(settings), state, method.window)
 
 
@@ -147,7 +145,7 @@ def _ensemble(task: Task, plan: Plan, report: Report, begin: Begin | None) -> Fi
     }
     state = ensemble.join(members[0].state, members[1].state)
     return Fitted(
-        ensemble.ARCHITECTURE,
+        architectures.ENSEMBLE,
         kept,
         state,
         together,

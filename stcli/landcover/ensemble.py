@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stcli.errors import ModelError
 from stcli.landcover.calibration import temper
 from stcli.landcover.forest import Forest
-from stcli.landcover.neural import NetworkMethod, network_of, one_thread
+from stcli.landcover.network_method import NetworkMethod, network_of
 from stcli.landcover.pixels import PixelMethod, pixel_method
 from stcli.landcover.windows import Needs, Scene, Window, by_windows
 from stcli.nn.device import Compute
-from stcli.nn.weights import Card, load_weights
+from stcli.nn.weights import Arrays, Card, load_weights
 
-ARCHITECTURE = "glocal-obia-mamba-1+forest-1"
 #: Names of the members: before the names of their arrays, and in the card's temperatures.
 NETWORK, FOREST = "network", "forest"
 Member = Callable[[Window], NDArray[np.float32]]
@@ -81,21 +79,20 @@ class EnsembleMethod:
     def needs(self) -> Needs:
         """Those of both members: what one frees the other need not find again."""
         one, two = self.network.needs, self.forest.needs
-        return Needs(one.read_pixel, one.core_pixel, one.torch + two.torch)
+        return Needs(one.read_pixel, one.core_pixel, one.window + two.window)
 
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
-        one_thread()
         return by_windows(scene, core, self)
 
 
-def join(network: dict[str, Tensor], forest: dict[str, Tensor]) -> dict[str, Tensor]:
+def join(network: Arrays, forest: Arrays) -> Arrays:
     """Put the arrays of both members into one state."""
     pairs = ((NETWORK, network), (FOREST, forest))
     return {f"{member}.{name}": array for member, state in pairs for name, array in state.items()}
 
 
-def part(state: dict[str, Tensor], member: str) -> dict[str, Tensor]:
+def part(state: Arrays, member: str) -> Arrays:
     """Take a member's arrays out of `join`'s."""
     start = f"{member}."
     return {name[len(start) :]: a for name, a in state.items() if name.startswith(start)}

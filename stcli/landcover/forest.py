@@ -11,14 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
+from stcli.nn.weights import Arrays
 from stcli.settings import ForestSettings
-
-ARCHITECTURE = "forest-1"
 
 
 class Forest:
@@ -26,7 +23,7 @@ class Forest:
 
     Parameters
     ----------
-    state : dict of str to Tensor
+    state : dict of str to ndarray
         ``feature`` int16 (node,), -1 in a leaf; ``threshold`` float32 (node,); ``child`` int32
         (node, 2), of a leaf its row in `share` twice; ``share`` float32 (leaf, class); ``root``
         int32 (tree,).
@@ -37,10 +34,9 @@ class Forest:
         When arrays are missing, or point outside each other.
     """
 
-    def __init__(self, state: dict[str, Tensor], features: int, classes: int) -> None:
-        self.feature, self.threshold = state["feature"].numpy(), state["threshold"].numpy()
-        self.child, self.share = state["child"].numpy(), state["share"].numpy()
-        self.root = state["root"].numpy()
+    def __init__(self, state: Arrays, features: int, classes: int) -> None:
+        self.feature, self.threshold = state["feature"], state["threshold"]
+        self.child, self.share, self.root = state["child"], state["share"], state["root"]
         _check(self, features, classes)
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,7 +53,7 @@ def fit_forest(
     classes: int,
     seed: int,
     settings: ForestSettings,
-) -> dict[str, Tensor]:
+) -> Arrays:
     """Train a forest.
 
     Parameters
@@ -71,7 +67,7 @@ def fit_forest(
 
     Returns
     -------
-    dict of str to Tensor
+    dict of str to ndarray
         The state of a `Forest`.
     """
     from sklearn.ensemble import RandomForestClassifier
@@ -83,7 +79,7 @@ def fit_forest(
     return arrays_of(model, classes)
 
 
-def arrays_of(model: Any, classes: int) -> dict[str, Tensor]:
+def arrays_of(model: Any, classes: int) -> Arrays:
     """Turn a fitted scikit-learn forest whose classes count from 0 into a state."""
     feature, threshold, child, share, root = [], [], [], [], []
     nodes = leaves = 0
@@ -101,11 +97,11 @@ def arrays_of(model: Any, classes: int) -> dict[str, Tensor]:
         root.append(nodes)
         nodes, leaves = nodes + len(leaf), leaves + len(shares)
     return {
-        "feature": torch.from_numpy(np.concatenate(feature).astype(np.int16)),
-        "threshold": torch.from_numpy(np.concatenate(threshold)),
-        "child": torch.from_numpy(np.concatenate(child).astype(np.int32)),
-        "share": torch.from_numpy(np.concatenate(share).astype(np.float32)),
-        "root": torch.from_numpy(np.array(root, dtype=np.int32)),
+        "feature": np.concatenate(feature).astype(np.int16),
+        "threshold": np.concatenate(threshold),
+        "child": np.concatenate(child).astype(np.int32),
+        "share": np.concatenate(share).astype(np.float32),
+        "root": np.array(root, dtype=np.int32),
     }
 
 

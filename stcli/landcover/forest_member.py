@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stcli.landcover.forest import Forest, fit_forest
@@ -32,12 +31,11 @@ class Trees:
         """Fit to features (n, f); truth (n,) counts the K classes from 0."""
         x = features.astype(np.float32)
         state = fit_forest(x, truth, int(truth.max()) + 1, seed, _SETTINGS)
-        return cls(**{name: tensor.numpy() for name, tensor in state.items()})
+        return cls(**state)
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the probabilities (K, n) of features (n, f)."""
-        state = {name: torch.from_numpy(array) for name, array in self.state().items()}
-        forest = Forest(state, features.shape[1], self.share.shape[1])
+        forest = Forest(self.state(), features.shape[1], self.share.shape[1])
         return forest.probabilities(features.astype(np.float32)).T.astype(np.float64)
 
     def state(self) -> Arrays:

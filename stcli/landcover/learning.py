@@ -20,7 +20,8 @@ from stcli.landcover.algorithms import Plan, fit
 from stcli.landcover.task import Sample, Task
 from stcli.landcover.training import Begin, Keep, Report
 from stcli.landcover.windows import Window
-from stcli.nn.weights import Card, load_weights
+from stcli.nn.tensors import tensors_of
+from stcli.nn.weights import Arrays, Card, load_weights
 
 #: Held-out pixels of a training that calibration is fitted on, at most, and their probabilities:
 #: of more, every n-th pixel is taken.
@@ -41,7 +42,7 @@ class Learned(Protocol):
         """The card's field of that name: what loading needs beside the state."""
 
     @property
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> Arrays:
         """All that must be stored."""
 
     @property
@@ -93,7 +94,7 @@ def given_weights(folder: Path, card: Card, classes: tuple[str, ...]) -> dict[st
     ModelError
         Damaged weights.
     """
-    state = load_weights(folder, card)
+    state = tensors_of(load_weights(folder, card))
     if tuple(c.name for c in card.classes) == classes:
         return state
     return {name: weight for name, weight in state.items() if not name.startswith(_HEADS)}

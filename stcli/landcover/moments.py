@@ -8,10 +8,10 @@ Letters: b windows, h and w pixels, k tokens of all windows end to end, c channe
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from stcli.landcover.sums import token_sums
 
 
 def moments(pixels: list[Tensor], index: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -49,16 +49,5 @@ def _slow_sums(values: Tensor, place: Tensor, count: int) -> tuple[Tensor, Tenso
 
 def _fast_sums(values: Tensor, place: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Do as `_slow_sums` in one pass."""
-    total, squares = (np.zeros((count + 1, values.shape[1]), dtype=np.float32) for _ in "ab")
-    _add(values.detach().numpy(), place.numpy(), total, squares)
-    return torch.from_numpy(total[:count]), torch.from_numpy(squares[:count])
-
-
-@njit(cache=True, nogil=True)
-def _add(values, place, total, squares):  # type: ignore[no-untyped-def]
-    for pixel in range(len(place)):
-        token = place[pixel]
-        for c in range(values.shape[1]):
-            value = values[pixel, c]
-            total[token, c] += value
-            squares[token, c] += value * value
+    total, squares = token_sums(values.detach().numpy(), place.numpy(), count)
+    return torch.from_numpy(total), torch.from_numpy(squares)

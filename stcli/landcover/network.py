@@ -30,16 +30,10 @@ from stcli.landcover.datetokens import EXTRA
 from stcli.landcover.moments import moments
 from stcli.landcover.temporal import Packed, TemporalMamba, split
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
+from stcli.nn.backend import Backend
 from stcli.nn.mamba import BidirectionalMamba
-from stcli.nn.scan import Backend
 from stcli.settings import NetworkSettings, TemporalSettings
 
-ARCHITECTURE = "glocal-obia-mamba-1"
-#: The same of stacks of dates.
-SERIES_ARCHITECTURE = "glocal-obia-mamba-series-1"
-#: Pixels beyond which nothing changes a feature of `LocalBranch`: two 3x3 convolutions at each of
-#: three resolutions, the stem, and what halving joins; a multiple of what a pixel halves to.
-LOCAL_REACH = 20
 #: Pixels that are fused at once.
 _AT_ONCE = 4096
 #: Dates of superpixels that are scanned at once, about.

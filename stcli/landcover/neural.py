@@ -1,153 +1,71 @@
-"""The network as a method of classification: one lattice window after the other."""
+"""The network in torch: its input of lattice windows, and how it classifies them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.landcover.dates import composite_scaling
 from stcli.landcover.datetokens import EXTRA, pack_dates
-from stcli.landcover.network import DATES_AT_ONCE, LOCAL_REACH, GLocal, Windows, pack
-from stcli.landcover.windows import Needs, Scene, Window, by_windows, most_tokens, part_of
+from stcli.landcover.network import DATES_AT_ONCE, GLocal, Windows, pack
+from stcli.landcover.windows import Window
 from stcli.nn.device import Compute
-from stcli.nn.weights import Card, load_weights
-from stcli.settings import BandScaling, NetworkSettings, SlicSettings
-
-#: Pixels of the bands that one of the CNN's coarsest resolution stands for, along a side.
-_COARSEST = 4
+from stcli.nn.tensors import one_thread, tensors_of
+from stcli.nn.weights import Arrays
+from stcli.settings import BandScaling, NetworkSettings
 
 
-class NetworkMethod:
-    """A GLocal network over lattice windows.
+class TorchNetwork:
+    """A network of a state, on any device: see `stcli.landcover.network_method.Network`.
 
     Parameters
     ----------
-    network : GLocal
+    state : dict of str to ndarray
     size : (int, int)
         Its bands and classes; of a stack, those of the composite.
     settings : NetworkSettings
-    scaling : BandScaling
-    step : int
-        Pixels between the segments' seeds.
+    seen : (BandScaling, int)
+        How bands are scaled, and pixels between the segments' seeds.
     where : Compute
         Device and scan.
+
+    Raises
+    ------
+    RuntimeError
+        When the state is of another network.
     """
 
     def __init__(
         self,
-        network: GLocal,
+        state: Arrays,
         size: tuple[int, int],
         settings: NetworkSettings,
-        scaling: BandScaling,
-        step: int,
+        seen: tuple[BandScaling, int],
         where: Compute,
     ) -> None:
-        self.network, self.size, self.settings = network.eval().to(where.device), size, settings
-        self.scaling, self.step, self.where = scaling, step, where
-
-    @property
-    def grid(self) -> NetworkSettings:
-        """Its windows."""
-        return self.settings
-
-    @property
-    def classes(self) -> int:
-        """How many it tells apart."""
-        return self.size[1]
-
-    @property
-    def margin(self) -> int:
-        """Context of a window's centre."""
-        return self.settings.margin
-
-    @property
-    def stride(self) -> int:
-        """Side of a window's centre."""
-        return self.settings.stride
-
-    @property
-    def needs(self) -> Needs:
-        """The probabilities of a tile with their temporaries, and a window in the network."""
-        tokens = most_tokens(self.settings, self.step)
-        window = window_bytes(self.settings, *self.size, tokens)
-        return Needs(core_pixel=3 * 4 * self.size[1], torch=window)
-
-    def dates_bytes(self, dates: int) -> int:
-        """Bytes that the dates of a stack take in one window, beside `needs`."""
-        tokens = most_tokens(self.settings, self.step) * dates
-        return date_bytes(self.settings, self.size[0] // 2, tokens, dates)
-
-    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene; see `Method.probabilities`."""
-        one_thread()
-        return by_windows(scene, core, self)
+        self.network = GLocal(*size, settings, where.scan)
+        self.network.load_state_dict(tensors_of(state), strict=True)
+        self.network.eval().to(where.device)
+        self.size, self.settings, self.seen, self.device = size, settings, seen, where.device
 
     @torch.inference_mode()
-    def window(self, window: Window) -> NDArray[np.float32]:
-        """Classify a window's centre: (class, row, col), NaN elsewhere."""
-        result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
-        used, first, last = used_part(window.valid), self.margin, self.margin + self.stride
-        asked = [slice(max(u.start, first), min(u.stop, last)) for u in used]
-        if all(a.start < a.stop for a in asked):
-            part, at = part_of(window, used), [u.start for u in used]
-            windows = batch([part], self.scaling, self.step, self.settings.order)
-            rows, cols = (slice(a.start - n, a.stop - n) for a, n in zip(asked, at, strict=True))
-            logits, _ = self.network(windows.to(self.where.device), (rows, cols))
-            result[:, *asked] = torch.softmax(logits[0], dim=0).cpu().numpy()
-        return result
+    def __call__(self, window: Window, asked: tuple[slice, slice]) -> NDArray[np.float32]:
+        """Probabilities (class, row, col) of the asked rows and columns of a window."""
+        one_thread()
+        windows = batch([window], *self.seen, self.settings.order)
+        logits, _ = self.network(windows.to(self.device), asked)
+        return torch.softmax(logits[0], dim=0).cpu().numpy()
 
+    def bytes(self, tokens: int) -> int:
+        """Bytes that it holds at its peak for a window of so many tokens."""
+        return window_bytes(self.settings, *self.size, tokens)
 
-def network_of(
-    state: dict[str, Tensor], card: Card, network: dict[str, Any], where: Compute
-) -> NetworkMethod:
-    """Make the method of a state and a card; `network` holds the fields of `NetworkSettings`.
-
-    Raises
-    ------
-    TypeError, RuntimeError, UsageError
-        When they do not fit together.
-    """
-    settings, scaling = NetworkSettings(**network), scaling_of(card)
-    if settings.date_width:
-        scaling = composite_scaling(scaling)
-    size = (len(scaling.low), len(card.classes))
-    model = GLocal(*size, settings, where.scan)
-    model.load_state_dict(state, strict=True)
-    step = SlicSettings(**card.segmentation).step
-    return NetworkMethod(model, size, settings, scaling, step, where)
-
-
-def load_network(folder: Path, card: Card, where: Compute) -> NetworkMethod:
-    """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`."""
-    return network_of(load_weights(folder, card), card, card.network, where)
-
-
-def used_part(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Find the part of a window (row, col) that its valid pixels can feel.
-
-    What lies further from every one of them than the CNN reaches need not be computed. Its sides
-    stand on multiples of 4, where the window's own quarter resolution has its pixels.
-    """
-    sides = []
-    for axis in (0, 1):
-        at = np.flatnonzero(valid.any(axis=1 - axis))
-        low, high = (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
-        start = max(low - LOCAL_REACH, 0) // _COARSEST * _COARSEST
-        stop = -(-min(high + LOCAL_REACH, valid.shape[axis]) // _COARSEST) * _COARSEST
-        sides.append(slice(start, stop))
-    return sides[0], sides[1]
-
-
-def one_thread() -> None:
-    """Let torch run in one thread: tiles run side by side, and sums keep one order."""
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
+    def dates_bytes(self, tokens: int, dates: int) -> int:
+        """Bytes of so many dates of superpixels, at most `dates` of one, beside those."""
+        return date_bytes(self.settings, self.size[0] // 2, tokens, dates)
 
 
 def batch(
@@ -171,11 +89,6 @@ def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:
     low = torch.tensor(scaling.low, dtype=torch.float32)[:, None, None]
     high = torch.tensor(scaling.high, dtype=torch.float32)[:, None, None]
     return torch.where(valid[:, None], (values - low) / (high - low) * 2 - 1, 0.0)
-
-
-def scaling_of(card: Card) -> BandScaling:
-    """Scaling of the bands that a card names."""
-    return BandScaling(tuple(b.low for b in card.bands), tuple(b.high for b in card.bands))
 
 
 def window_bytes(settings: NetworkSettings, bands: int, count: int, tokens: int = 0) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -98,8 +97,7 @@ class PatchClassifier:
 def save_patch_model(folder: Path, model: PatchModel, lens: Lens, card: Card) -> Card:
     """Write a model; raises OutputError."""
     arrays = model.state() | {f"lens.{name}": array for name, array in lens.state().items()}
-    arrays = {name: np.array(array) for name, array in arrays.items()}
-    return save_weights(folder, {k: torch.from_numpy(a) for k, a in arrays.items()}, card)
+    return save_weights(folder, {name: np.array(array) for name, array in arrays.items()}, card)
 
 
 def load_patch_model(folder: Path) -> PatchClassifier:
@@ -115,7 +113,7 @@ def load_patch_model(folder: Path) -> PatchClassifier:
         raise ModelError(
             f"{folder}: a model of kind '{card.architecture}' found, '{ARCHITECTURE}' wanted."
         )
-    arrays = {name: tensor.numpy() for name, tensor in load_weights(folder, card).items()}
+    arrays = load_weights(folder, card)
     try:
         temperatures = {str(k): float(v) for k, v in card.network["temperatures"].items()}
         lens = Lens(**{k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("lens.")})

@@ -8,14 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stcli.errors import ModelError
 from stcli.landcover.features import feature_bytes, feature_count, window_features
-from stcli.landcover.neural import one_thread, scaling_of
+from stcli.landcover.network_method import scaling_of
 from stcli.landcover.windows import Needs, Scene, Window, by_windows
 from stcli.nn.device import Compute
-from stcli.nn.weights import Card, load_weights
+from stcli.nn.weights import Arrays, Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 #: Pixels that a model takes at once, and support vectors at most, which bound its temporaries.
@@ -30,7 +29,7 @@ class PixelModel(Protocol):
 
 
 #: Makes a pixel model of a state, the number of features and of classes.
-Maker = Callable[[dict[str, Tensor], int, int], PixelModel]
+Maker = Callable[[Arrays, int, int], PixelModel]
 
 
 class PixelMethod:
@@ -76,12 +75,11 @@ class PixelMethod:
         features = feature_bytes(bands, pixels) + 2 * 4 * feature_count(bands) * pixels
         chances = 4 * 8 * self.classes * pixels
         return Needs(
-            core_pixel=3 * 4 * self.classes, torch=features + chances + _CHUNK * _VECTORS * 12
+            core_pixel=3 * 4 * self.classes, window=features + chances + _CHUNK * _VECTORS * 12
         )
 
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
         """Classify the part `core` of a scene; see `Method.probabilities`."""
-        one_thread()
         return by_windows(scene, core, self)
 
     def window(self, window: Window) -> NDArray[np.float32]:
@@ -98,9 +96,7 @@ class PixelMethod:
         return result
 
 
-def pixel_method(
-    make: Maker, state: dict[str, Tensor], card: Card, network: dict[str, Any]
-) -> PixelMethod:
+def pixel_method(make: Maker, state: Arrays, card: Card, network: dict[str, Any]) -> PixelMethod:
     """Make the method of a state and a card; `network` holds the grid's window and margin.
 
     Raises

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import ModelError, UsageError
-from stcli.landcover import ensemble, forest, network, series, svm
+from stcli.landcover import architectures
 from stcli.landcover.calibration import temper
-from stcli.landcover.neural import load_network, scaling_of
+from stcli.landcover.ensemble import load_ensemble
+from stcli.landcover.forest import Forest
+from stcli.landcover.network_method import load_network, scaling_of
 from stcli.landcover.pixels import loader
 from stcli.landcover.refinement import Refinement
-from stcli.landcover.series_method import SeriesMethod
 from stcli.landcover.windows import Needs, Scene, Windowed
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
@@ -66,13 +67,26 @@ class Method(Protocol):
 #: damaged weights and TypeError, RuntimeError or `UsageError` where weights and card do not fit.
 Factory = Callable[[Path, Card, Compute], Method]
 
+
+def _load_svm(folder: Path, card: Card, where: Compute) -> Method:
+    from stcli.landcover.svm import Svm  # loads torch
+
+    return loader(Svm)(folder, card, where)
+
+
+def _load_series(folder: Path, card: Card, where: Compute) -> Method:
+    from stcli.landcover.series_method import SeriesMethod  # loads torch
+
+    return SeriesMethod(folder, card, where)
+
+
 _METHODS: dict[str, Factory] = {
-    network.ARCHITECTURE: load_network,
-    network.SERIES_ARCHITECTURE: load_network,
-    forest.ARCHITECTURE: loader(forest.Forest),
-    svm.ARCHITECTURE: loader(svm.Svm),
-    series.ARCHITECTURE: SeriesMethod,
-    ensemble.ARCHITECTURE: ensemble.load_ensemble,
+    architectures.GLOCAL: load_network,
+    architectures.GLOCAL_SERIES: load_network,
+    architectures.FOREST: loader(Forest),
+    architectures.SVM: _load_svm,
+    architectures.SERIES: _load_series,
+    architectures.ENSEMBLE: load_ensemble,
 }
 
 

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
 from stcli.landcover.forest_member import Trees
@@ -27,8 +25,6 @@ from stcli.landcover.seriesfeatures import contrasts, features
 from stcli.landcover.temporal_member import Network
 from stcli.nn.device import Compute
 from stcli.settings import SeriesSettings, TemporalSettings, TemporalTraining
-
-ARCHITECTURE = "series-1"
 
 Float = NDArray[np.floating[Any]]
 
@@ -268,11 +264,10 @@ def train_series(
     return Trained(replace(model, temperatures=temperatures), calibration, held, honest)
 
 
-def state_of(model: Ensemble) -> dict[str, Tensor]:
+def state_of(model: Ensemble) -> Arrays:
     """All arrays of a model, named ``method.array``, as weights are kept."""
     each = {m: member.state() for m, member in model.members.items()}
-    arrays = {f"{m}.{k}": v for m, state in each.items() for k, v in state.items()}
-    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    return {f"{m}.{k}": np.array(v) for m, state in each.items() for k, v in state.items()}
 
 
 def parts_of(state: Arrays, names: Sequence[str]) -> dict[str, Arrays]:

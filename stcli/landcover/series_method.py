@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from stcli.errors import ModelError
 from stcli.landcover.members import Member
 from stcli.landcover.season import LEAST_SEEN, Season, seen
-from stcli.landcover.series import ARCHITECTURE, KINDS, Ensemble, parts_of
+from stcli.landcover.series import KINDS, Ensemble, parts_of
 from stcli.landcover.temporal_member import Network
 from stcli.landcover.windows import Needs, Scene, Window, cut, places
 from stcli.nn.device import Compute
+from stcli.nn.tensors import one_thread
 from stcli.nn.weights import Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, TemporalSettings
-
-__all__ = ["ARCHITECTURE", "SeriesMethod", "composite", "mean_series"]
 
 #: Lattice windows: only their sides are used. The margin is wide enough for a superpixel.
 _WINDOWS = NetworkSettings(window=192, margin=32)
@@ -58,8 +57,8 @@ class SeriesMethod:
             )
             composite = facts["composite"]
             self.composite = BandScaling(tuple(composite["low"]), tuple(composite["high"]))
-            arrays = {k: v.numpy() for k, v in load_weights(folder, card).items()}
-            members = _members(parts_of(arrays, facts["methods"]), card, where)
+            parts = parts_of(load_weights(folder, card), facts["methods"])
+            members = _members(parts, card, where)
         except (KeyError, AttributeError) as error:
             raise TypeError(str(error)) from error
         offsets = np.array(self.season.offsets)
@@ -83,7 +82,7 @@ class SeriesMethod:
         """Steps of what is read with a temporary, and a window's superpixels as series."""
         steps = len(self.season.offsets) * self.bands
         window = _WINDOWS.window**2 * (4 * steps + 40) + _WINDOWS.window**2 // 4 * 8 * 12 * steps
-        return Needs(3 * 4 * steps + 24 * self.bands, 3 * 4 * self._count, torch=window)
+        return Needs(3 * 4 * steps + 24 * self.bands, 3 * 4 * self._count, window=window)
 
     @torch.inference_mode()
     def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
@@ -91,8 +90,7 @@ class SeriesMethod:
 
         A superpixel seen at less than a third of the steps is not classified: NaN.
         """
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # tiles run side by side; and sums keep one order
+        one_thread()
         shape = tuple(s.stop - s.start for s in core)
         result = np.full((self._count, *shape), np.nan, dtype=np.float32)
         for place in places(scene, core, _WINDOWS):

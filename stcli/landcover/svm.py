@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stcli.nn.tensors import one_thread, tensors_of
+from stcli.nn.weights import Arrays
 from stcli.settings import SvmSettings
 
-ARCHITECTURE = "svm-1"
 #: Parts of the pixels, each decided by a machine of the others, for the calibration.
 _PARTS = 3
 #: Deviations at which standardised features are cut; the least deviation.
@@ -30,7 +31,7 @@ class Svm:
 
     Parameters
     ----------
-    state : dict of str to Tensor
+    state : dict of str to ndarray
         ``center``, ``width`` (feature,); ``vector`` (support, feature), standardised; ``weight``
         (support, pair), ``offset`` (pair,); ``gamma`` (1,); ``to_class`` (pair, class), ``prior``
         (class,). All float32.
@@ -41,8 +42,8 @@ class Svm:
         When arrays are missing, or do not fit together.
     """
 
-    def __init__(self, state: dict[str, Tensor], features: int, classes: int) -> None:
-        self.state = state
+    def __init__(self, state: Arrays, features: int, classes: int) -> None:
+        self.state = tensors_of(state)
         support, pairs = state["weight"].shape
         wanted = {
             "center": (features,),
@@ -66,6 +67,7 @@ class Svm:
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Classify features float32 (pixel, feature): (pixel, class)."""
+        one_thread()
         logits = self.decisions(features) @ self.state["to_class"] + self.state["prior"]
         return torch.softmax(logits, dim=1).numpy()
 
@@ -75,7 +77,7 @@ def fit_svm(
     truth: NDArray[np.integer[Any]],
     classes: int,
     settings: SvmSettings,
-) -> dict[str, Tensor]:
+) -> Arrays:
     """Train a machine: as `forest.fit_forest`, but nothing is drawn, so there is no seed."""
     center, width = features.mean(axis=0), np.maximum(features.std(axis=0), _LEAST)
     x = np.clip((features - center) / width, -_FAR, _FAR).astype(np.float64)
@@ -92,7 +94,7 @@ def fit_svm(
         "to_class": to_class,
         "prior": prior,
     }
-    return {name: torch.from_numpy(np.asarray(a, dtype=np.float32)) for name, a in state.items()}
+    return {name: np.asarray(array, dtype=np.float32) for name, array in state.items()}
 
 
 def pair_weights(model: Any) -> NDArray[np.float64]:

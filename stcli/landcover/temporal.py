@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stcli.nn.backend import Backend
 from stcli.nn.mamba import BidirectionalMamba
-from stcli.nn.scan import Backend
 from stcli.settings import TemporalSettings
 
 #: Sines and cosines of the day: one to this many waves a year.

@@ -82,13 +82,13 @@ class Needs:
     ----------
     read_pixel, core_pixel : int
         A pixel of what is read, and of the core.
-    torch : int
-        What torch holds for a tile in flight.
+    window : int
+        What a model holds for a window, of each tile in flight.
     """
 
     read_pixel: int = 0
     core_pixel: int = 0
-    torch: int = 0
+    window: int = 0
 
 
 @runtime_checkable

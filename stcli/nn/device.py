@@ -1,4 +1,4 @@
-"""Which device runs the networks, and what torch finds on this machine."""
+"""Which device runs the networks, and what torch finds on this machine, which alone loads it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
-
 from stcli.errors import BudgetError, UsageError
-from stcli.nn.scan import Backend, choose, cuda_missing
+from stcli.nn.backend import Backend, choose, cuda_available, cuda_missing
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -27,10 +25,10 @@ def resolve(device: str) -> str:
     """
     if device not in DEVICES:
         raise UsageError(f"--device: '{device}' found, {', '.join(DEVICES)} wanted.")
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not cuda_available():
         raise BudgetError("--device cuda: no CUDA device is found; stcli doctor tells more.")
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if cuda_available() else "cpu"
     return device
 
 
@@ -68,6 +66,8 @@ def compute(device: str = "auto", scan: str | None = None, threads: int | None =
 
 def describe() -> dict[str, Any]:
     """Describe torch, CUDA and the kernels, and which scan would run and why."""
+    import torch
+
     device = resolve("auto")
     backend = choose(device=device)
     return {

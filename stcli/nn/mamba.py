@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stcli.nn.scan import Backend, choose, ssd_scan
+from stcli.nn.backend import Backend, choose
+from stcli.nn.scan import ssd_scan
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The selective scan: its equations, and which kernel runs them.
+"""The selective scan: its equations, in torch. Which kernel runs them: `stcli.nn.backend`.
 
 Letters (Gu and Dao 2023, arXiv:2312.00752; Dao and Gu 2024, arXiv:2405.21060): b batch, l length,
 d channels, n states, Δ step, A decay, B input, C output, D skip, u input, h state, y output; and
@@ -17,89 +17,13 @@ state before it is zero there.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stcli.errors import BudgetError, UsageError
-
 Matrices = tuple[Tensor, Tensor, Tensor, Tensor]
 Scan = Callable[[Tensor, Tensor, Matrices, Tensor], Tensor]
-
-BACKENDS = ("cpu", "cuda", "reference")
-_INSTALL = "pip install --no-build-isolation '.[cuda]' on a machine with an NVIDIA GPU"
-
-
-@dataclass(frozen=True)
-class Backend:
-    """What runs the scan, chosen once and reported.
-
-    Attributes
-    ----------
-    name : str
-        One of `BACKENDS`.
-    reason : str
-        Why it was chosen.
-    scan : callable
-        Parameters and result as `scan_reference`.
-    """
-
-    name: str
-    reason: str
-    scan: Scan
-
-
-def choose(name: str | None = None, device: str = "cpu") -> Backend:
-    """Choose what runs the scan.
-
-    Parameters
-    ----------
-    name : str, optional
-        One of `BACKENDS` to force it; by default what suits the device.
-    device : str
-        ``"cpu"`` or ``"cuda"``, where the tensors will be.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name, or a kernel that does not run on the device.
-    BudgetError
-        When the CUDA kernels are asked for and are not there; says how to get them.
-    """
-    if name is not None and name not in BACKENDS:
-        raise UsageError(f"--scan: '{name}' found, {', '.join(BACKENDS)} wanted.")
-    if name == "reference":
-        return Backend("reference", "asked for", scan_reference)
-    if name == "cuda" or (name is None and device == "cuda"):
-        missing = cuda_missing()
-        if missing and name == "cuda":
-            raise BudgetError(f"--scan cuda: {missing}; {_INSTALL}.")
-        if device != "cuda":
-            raise UsageError(f"--scan cuda: does not run on --device {device}.")
-        if missing:
-            return Backend("reference", f"on cuda, and {missing}", scan_reference)
-        from stcli.nn.scan_cuda import cuda_scan
-
-        return Backend("cuda", "asked for" if name else "a CUDA device is used", cuda_scan)
-    if device != "cpu":
-        raise UsageError(f"--scan cpu: does not run on --device {device}.")
-    from stcli.nn.scan_cpu import cpu_scan
-
-    return Backend("cpu", "asked for" if name else "the device is the CPU", cpu_scan)
-
-
-def cuda_missing() -> str:
-    """Say what the official CUDA kernels lack here; empty when they can run."""
-    if not torch.cuda.is_available():
-        return "no CUDA device is found"
-    if importlib.util.find_spec("mamba_ssm") is None:
-        return "the package mamba-ssm is not installed"
-    if importlib.util.find_spec("selective_scan_cuda") is None:
-        return "mamba-ssm is installed without its kernels"
-    return ""
 
 
 def scan_reference(u: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor) -> Tensor:
@@ -171,8 +95,3 @@ def ssd_scan(x: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor, scan:
     a, d = (t.repeat_interleave(width).reshape(groups, -1) for t in (A, D))
     y = [scan(u[g], Δ[g], (a[g][:, None], B[:, g], C[:, g], d[g]), starts) for g in range(groups)]
     return torch.cat(y).reshape(heads, width, length).permute(2, 0, 1)
-
-
-def selective_scan(u: Tensor, delta: Tensor, matrices: Matrices, starts: Tensor) -> Tensor:
-    """Scan on the CPU with the fused kernel; parameters and result as `scan_reference`."""
-    return choose("cpu").scan(u, delta, matrices, starts)

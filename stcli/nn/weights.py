@@ -12,8 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
-from torch import Tensor
 
 from stcli.errors import ModelError, OutputError
 from stcli.nn.card import BandCard, CalibrationCard, Card, ClassCard
@@ -23,6 +24,7 @@ __all__ = [
     "CARD",
     "ITEM",
     "WEIGHTS",
+    "Arrays",
     "BandCard",
     "CalibrationCard",
     "Card",
@@ -37,8 +39,11 @@ WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 ITEM = "item.json"
 
+#: What a model has learnt, by name.
+Arrays = dict[str, NDArray[Any]]
 
-def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:
+
+def save_weights(folder: Path, state: Arrays, card: Card) -> Card:
     """Write weights and card; the card last, so that a folder with a card is complete.
 
     Returns
@@ -49,7 +54,7 @@ def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:
     Parameters
     ----------
     folder : Path
-    state : dict of str to Tensor
+    state : dict of str to ndarray
         Of any shape, kept as they are.
     card : Card
 
@@ -58,9 +63,9 @@ def save_weights(folder: Path, state: dict[str, Tensor], card: Card) -> Card:
     OutputError
         When the folder cannot be written.
     """
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
-    content = save({name: tensor.contiguous() for name, tensor in sorted(state.items())})
+    content = save({name: np.ascontiguousarray(a) for name, a in sorted(state.items())})
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
     fresh = not folder.exists()
     try:
@@ -119,13 +124,13 @@ def load_card(folder: Path) -> Card:
         ) from error
 
 
-def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
-    """Read the tensors of a card and check their checksum.
+def load_weights(folder: Path, card: Card) -> Arrays:
+    """Read the arrays of a card and check their checksum.
 
     Returns
     -------
-    dict of str to Tensor
-        Of the shapes that they were saved with, on the CPU.
+    dict of str to ndarray
+        Of the shapes that they were saved with.
 
     Raises
     ------
@@ -133,7 +138,7 @@ def load_weights(folder: Path, card: Card) -> dict[str, Tensor]:
         When the file is missing, or is not the one that the card describes.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load
+    from safetensors.numpy import load
 
     path = folder / WEIGHTS
     try:

@@ -75,14 +75,33 @@ def drafts(paths: Sequence[str], overwrite: bool) -> Iterator[tuple[Path, ...]]:
 def write_whole(path: str, data: bytes, overwrite: bool) -> None:
     """Write bytes under a name, whole or not at all, or to stdout; raises `OutputError`."""
     if path in STDOUT:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        pour(data)
         return
     with drafts((path,), overwrite) as (hidden,):
         try:
             hidden.write_bytes(data)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def pour(data: bytes) -> None:
+    """Write bytes to stdout.
+
+    Raises
+    ------
+    OutputError
+    BrokenPipeError
+        The reader has left.
+    """
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"-: stdout cannot be written ({error.strerror}); send it elsewhere, or name a file"
+        ) from error
 
 
 def hidden_folder(target: Path) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 from stcli.errors import OutputError
 from stcli.raster.draft import sync
 from stcli.raster.output import STDOUT, OutputSpec
-from stcli.raster.publish import publish, refuse_output
+from stcli.raster.publish import publish, refuse_place
 
 #: What a job of several steps keeps of the first ones.
 STAGED = "staged"
@@ -44,7 +44,7 @@ class Folder:
     Raises
     ------
     OutputError
-        The output cannot be written; see `refuse_output`.
+        The output cannot be written; see `refuse_place`.
     """
 
     def __init__(self, spec: OutputSpec, shard: bool = False) -> None:
@@ -64,7 +64,7 @@ class Folder:
     def refuse(self) -> None:
         """Refuse an output that cannot be written, or exists and is not this job's own."""
         mine = replace(self.spec, overwrite=True) if self._published() else self.spec
-        refuse_output(mine, self._directory)
+        refuse_place(mine, self._directory)
 
     def empty(self) -> None:
         """Forget the job; what says so first, so that a kill meanwhile leaves no half of it."""
@@ -104,12 +104,16 @@ class Folder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _published(self) -> bool:
-        """Tell whether the file under the output's name is one that this job put there."""
+        """Tell whether what is under the output's name is of this job, its companions first."""
+        try:
+            marked = (self.path / "published").read_text()
+        except (OSError, AttributeError):  # none, or no folder yet
+            return False
         try:
             found = Path(self.spec.path).stat()
-            return (self.path / "published").read_text() == f"{found.st_dev} {found.st_ino}"
-        except (OSError, AttributeError):
-            return False
+        except FileNotFoundError:
+            return True  # killed just before the rename: what lies beside the name is its own
+        return marked == f"{found.st_dev} {found.st_ino}"
 
 
 def _temporary(spec: OutputSpec) -> Path:

@@ -24,6 +24,7 @@ from stcli.errors import InputError
 from stcli.heap import give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.source import SourceInfo, assume, stem, unpack
+from stcli.raster.zarrlayout import group_tags
 from stcli.settings import MOST_THREADS
 
 #: How a virtual raster's name ends.
@@ -174,8 +175,13 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         rules=tuple(_rule(dataset, i) for i in range(1, count + 1)),
         default=data or tuple(alpha),
         times=("",) * count,
-        tags={str(k): str(v) for k, v in dataset.tags().items()},
+        tags=_tags(dataset),
     )
+
+
+def _tags(dataset: Any) -> dict[str, str]:
+    own = {str(k): str(v) for k, v in dataset.tags().items()}
+    return {**group_tags(dataset.name), **own} if dataset.driver == "Zarr" else own
 
 
 def _refuse(dataset: Any, path: str) -> None:

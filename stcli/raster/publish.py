@@ -17,6 +17,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from stcli.errors import OutputError, UsageError
+from stcli.raster.creation import refuse_options
 from stcli.raster.draft import refuse_file, sync
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import class_tags
@@ -31,28 +32,57 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 ZARR = (".zgroup", "zarr.json")
 
 
-#: How files of formats end that no raster output has.
-_FOREIGN = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".png", ".jpg", ".jpeg", ".csv")
+#: How files of a format end, the name to give them first.
+_ENDINGS = {
+    "COG": (".tif", ".tiff"),
+    "GTiff": (".tif", ".tiff"),
+    "Zarr": (".zarr",),
+    "PNG": (".png",),
+}
+#: How files of formats end, of which an output is one or none.
+_FORMATS = (
+    *(".tif", ".tiff", ".zarr", ".png", ".jpg", ".jpeg"),
+    *(".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".csv"),
+)
+#: Of what GDAL reads beside a raster as a part of it.
+_COMPANIONS = (".ovr", ".msk", ".aux.xml")
 
 
-def refuse_name(spec: OutputSpec) -> None:
+def refuse_name(path: str, made: str) -> None:
     """Refuse the name of another format: whoever opens the file would take its word.
+
+    Parameters
+    ----------
+    path : str
+    made : str
+        The driver of what is made, or ``"PNG"``.
 
     Raises
     ------
     UsageError
     """
-    suffix = Path(spec.path).suffix.lower()
-    if suffix in _FOREIGN:
-        wanted = ".zarr" if spec.driver == "Zarr" else ".tif"
+    suffix, own = Path(path).suffix.lower(), _ENDINGS[made]
+    if suffix in _FORMATS and suffix not in own:
         raise UsageError(
-            f"{spec.path}: the name ends in {suffix}, but this output is a {spec.driver}; "
-            f"name it {wanted}"
+            f"{path}: the name ends in {suffix}, but this output is a {made}; name it {own[0]}"
         )
 
 
-def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) -> None:
-    """Refuse an output that cannot be written, before any work.
+def refuse_output(spec: OutputSpec) -> None:
+    """Refuse an output that cannot be written, or has a wrong name, before any work.
+
+    Raises
+    ------
+    UsageError
+        The name is that of another format, or a creation option is unknown.
+    OutputError
+    """
+    refuse_name(spec.path, spec.driver)
+    refuse_place(spec)
+
+
+def refuse_place(spec: OutputSpec, directory: tuple[str, ...] | None = None) -> None:
+    """Refuse an output that cannot be written, by whatever name.
 
     Parameters
     ----------
@@ -62,16 +92,34 @@ def refuse_output(spec: OutputSpec, directory: tuple[str, ...] | None = None) ->
 
     Raises
     ------
+    UsageError
+        A creation option is unknown.
     OutputError
     """
     if directory is None:
         directory = ZARR if spec.driver == "Zarr" else ()
+    refuse_options(streamable(spec))
     if spec.path in STDOUT:
-        streamable(spec)
         refuse_terminal()
         return
     path = Path(spec.path)
     refuse_file(spec.path, spec.overwrite, any((path / name).exists() for name in directory))
+    if not spec.overwrite:
+        _refuse_companions(path)
+
+
+def _refuse_companions(path: Path) -> None:
+    """Refuse to take a place beside which others' files would become parts of the raster."""
+    for file in _companions(path):
+        if file.exists():
+            raise OutputError(
+                f"{file}: exists already and would be taken for a part of {path}; give "
+                "--overwrite or another name"
+            )
+
+
+def _companions(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in _COMPANIONS]
 
 
 def publish(spec: OutputSpec, final: Path) -> None:
@@ -84,8 +132,8 @@ def publish(spec: OutputSpec, final: Path) -> None:
         _replace_directory(target, final)
         return
     existed = target.exists()
-    for suffix in (".ovr", ".msk", ".aux.xml"):  # those of an overwritten file
-        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    for file in _companions(target):  # those of an overwritten file
+        file.unlink(missing_ok=True)
     try:
         if sidecar(final).exists():
             sidecar(final).replace(sidecar(target))
@@ -157,8 +205,13 @@ def unwritable(spec: OutputSpec, shape: tuple[int, int], error: BaseException) -
         folder = str(Path(spec.path).parent)
     free = shutil.disk_usage(folder).free
     wanted = shape[0] * shape[1] * len(spec.bands) * np.dtype(spec.dtype).itemsize
-    why = "the disk is full" if free < wanted else "it cannot be written"
     cause = "no reason was given" if isinstance(error, SystemError) else reason(error)
+    if spec.creation_options and free >= wanted:
+        return OutputError(
+            f"{spec.path}: it cannot be written ({cause}); check what --co asks for, or write "
+            "elsewhere"
+        )
+    why = "the disk is full" if free < wanted else "it cannot be written"
     return OutputError(
         f"{spec.path}: {why} ({cause}): {free:,} bytes are free in {folder} and up to "
         f"{wanted:,} are needed before compression; make room or write elsewhere"

@@ -10,13 +10,13 @@ used: written to a file by GDAL 3.10 its table of positions was wrong now and th
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from stcli.errors import OutputError, UsageError
+from stcli.raster.draft import pour
 from stcli.raster.output import STDOUT, OutputSpec
 from stcli.raster.tiff import read_tiff
 
@@ -75,13 +75,11 @@ def send(path: Path) -> None:
     place, dtype = directory.table
     ends = first + np.cumsum(directory.sizes)
     table = np.concatenate([[first], ends[:-1]]).astype(dtype).tobytes()
-    out = sys.stdout.buffer
     with path.open("rb") as file:
         front = bytearray(file.read(first))
         front[place : place + len(table)] = table
-        out.write(front)
+        pour(bytes(front))
         pairs = zip(directory.offsets.tolist(), directory.sizes.tolist(), strict=True)
         for offset, size in pairs:
             file.seek(offset)
-            out.write(file.read(size))
-    out.flush()
+            pour(file.read(size))

@@ -89,8 +89,9 @@ def read_labels(
     Raises
     ------
     InputError
-        Raster or labels without CRS; an unreadable file or unknown column; labels outside the
-        raster, of too few classes, of a class not listed, or of more than 255 classes.
+        Raster or labels without CRS; an unreadable file, several layers or an unknown column;
+        labels outside the raster, of too few classes, of a class not listed, or of more than 255
+        classes.
     """
     if geobox.crs is None:
         raise InputError(
@@ -191,8 +192,11 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
         if Path(path).suffix.lower() in PARQUET_SUFFIXES:
             frame = geopandas.read_parquet(path)
         else:
-            chosen = {} if layer is None else {"layer": layer}
-            frame = geopandas.read_file(path, engine="pyogrio", **chosen)
+            frame = geopandas.read_file(
+                path, engine="pyogrio", layer=_only_layer(path) if layer is None else layer
+            )
+    except InputError:
+        raise
     except Exception as error:  # pyogrio, pyarrow and fiona-like errors have no common base
         detail = " ".join(str(error).split())
         raise InputError(
@@ -203,6 +207,18 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
         found = "no CRS" if isinstance(frame, geopandas.GeoDataFrame) else "no geometries"
         raise InputError(f"{path}: has {found}, features with a CRS are wanted; add it first")
     return frame
+
+
+def _only_layer(path: str) -> str | None:
+    """Name the layer of a file that has one with geometries; tables without any are passed over."""
+    import pyogrio
+
+    names = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if len(names) > 1:
+        raise InputError(
+            f"{path}: has {len(names)} layers ({', '.join(names)}); name the one with --layer"
+        )
+    return names[0] if names else None
 
 
 def _classed(frame: geopandas.GeoDataFrame, path: str, column: str) -> geopandas.GeoDataFrame:

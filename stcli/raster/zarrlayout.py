@@ -9,6 +9,7 @@ GDAL's own. So xarray and GDAL both see where the pixels are, what they are call
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,21 @@ def create(folder: Path, spec: OutputSpec, geobox: GeoBox) -> None:
     make("spatial_ref", (), (), "int32", _mapping(geobox), ())[...] = 0
     with warnings.catch_warnings(action="ignore"):  # format 3 has yet to specify it
         zarr.consolidate_metadata(group.store)
+
+
+def group_tags(path: str) -> dict[str, str]:
+    """Read a store's own attributes, which GDAL does not hand on; none where there is no store.
+
+    Values that are no text are written as JSON, as GDAL writes an array's.
+    """
+    for name, key in ((".zattrs", None), ("zarr.json", "attributes")):
+        try:
+            said = json.loads((Path(path) / name).read_bytes())
+        except (OSError, ValueError):
+            continue
+        found = said if key is None else said.get(key, {})
+        return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+    return {}
 
 
 class _Maker:

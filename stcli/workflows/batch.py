@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, OutputError, UsageError
+from stcli.settings.checking import check
 from stcli.workflows.job import Progress, refuse_clash, silent
 
 #: Held in the folder of the outputs while a batch is at work there.
 LOCK = ".stcli-batch.lock"
 DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
 _USAGE = 2
+#: Name of an input that is not there.
+_NOWHERE = ".stcli-batch.nowhere"
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,7 @@ class Orders:
     files: int = 1
 
     def __post_init__(self) -> None:
-        if self.settle < 0:
-            raise UsageError(f"--settle: found {self.settle:g}, wanted >= 0.")
+        check(0 <= self.settle < math.inf, "--settle", self.settle, ">= 0 and finite")
         if self.files < 1:
             raise UsageError(f"--files: found {self.files}, wanted >= 1.")
         if "{stem}" not in self.name or "/" in self.name:
@@ -157,7 +161,8 @@ def batch(
     Raises
     ------
     UsageError
-        Two inputs have one output, or the verb refuses its options: then no file can go well.
+        Two inputs have one output, or the verb refuses its options whatever the input: then no
+        file can go well.
     InputError, OutputError
         Nothing can be looked for, or another batch is at work in the folder.
     """
@@ -171,7 +176,7 @@ def batch(
         try:
             for done, future in enumerate(pending, start=1):
                 record = future.result()
-                if record.status == FAILED and record.exit_code == _USAGE:
+                if record.exit_code == _USAGE and one.hopeless:
                     raise UsageError(record.note)
                 tell(record)
                 tally[record.status] += 1
@@ -220,6 +225,12 @@ class _One:
         ages = (now - state[1] for state in self.seen.values() if state)
         if any(age < settle for age in ages):
             time.sleep(settle)  # one wait for all that were touched a moment ago
+
+    @cached_property
+    def hopeless(self) -> bool:
+        """Whether the verb refuses its options even where there is no input to look at."""
+        nowhere = str(self.orders.folder / _NOWHERE)
+        return self.runner(nowhere, self.orders.output(nowhere)).code == _USAGE
 
     def __call__(self, path: str) -> Record:
         output = self.orders.output(path)

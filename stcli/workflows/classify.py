@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
+from stcli.landcover import network_cpu
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.refinement import Changes
 from stcli.landcover.windows import Scene
@@ -33,7 +34,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.kernels import LOADED, compile_apart
+from stcli.workflows.kernels import LOADED, compile_apart, loading
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.products import (
@@ -48,8 +49,9 @@ from stcli.workflows.products import (
 from stcli.workflows.refining import Resegmenting, refining_bytes, told
 from stcli.workflows.segment import REHEARSAL, label_space, slic_bytes
 
-#: A pixel's way through the network takes 3 microseconds; reading and segmenting it a tenth of one.
+#: A pixel's way through the network takes a microsecond; reading and segmenting it a thirtieth.
 TOIL = 30.0
+_REHEARSAL = "from stcli.landcover import network_cpu; network_cpu.rehearse()"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def classify(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
-    compile_apart(KERNELS, REHEARSAL)
+    compile_apart((*KERNELS, *network_cpu.KERNELS), f"{REHEARSAL}; {_REHEARSAL}")
     model = load_model(model_folder, compute(settings.device, settings.scan))
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
@@ -96,7 +98,8 @@ def classify(
             work = product.plan(
                 raster, cost(info, model, specs, products), settings, *_reach(model)
             )
-            tally = product.run(work, step, found.take, progress)
+            with loading(network_cpu.rehearse):
+                tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
@@ -241,7 +244,7 @@ def cost(
     return Cost(
         slic_bytes(info, model.slic) + 4 + needs.read_pixel + again[0],
         2 * outputs + needs.core_pixel + 16 + again[1],
-        torch=needs.torch + again[2],
+        window=needs.window + again[2],
         kernels=LOADED,
         toil=TOIL,
     )

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from stcli.engine.memory import threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
-from stcli.landcover.network import SERIES_ARCHITECTURE
+from stcli.landcover import architectures
 from stcli.landcover.prediction import Classifier, load_model
-from stcli.landcover.series_method import ARCHITECTURE, SeriesMethod
 from stcli.nn.device import compute
 from stcli.nn.weights import load_card, refuse_changed
 from stcli.raster.info import RasterInfo
@@ -39,7 +38,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.looks import FusedLook, Look, NetworkLook, SeriesLook
+from stcli.workflows.looks import FusedLook, Look, NetworkLook, SeriesLook, series_method
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
 from stcli.workflows.products import (
@@ -54,7 +53,7 @@ from stcli.workflows.products import (
 from stcli.workflows.segment import label_space
 
 #: Architectures of models that want a stack.
-_OF_SERIES = (ARCHITECTURE, SERIES_ARCHITECTURE)
+_OF_SERIES = (architectures.SERIES, architectures.GLOCAL_SERIES)
 
 
 @dataclass(frozen=True)
@@ -200,16 +199,16 @@ def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
     UsageError, InputError, ModelError
     """
     space, path = label_space(raster.info, model.slic), raster.info.path
-    network = model.card.architecture == SERIES_ARCHITECTURE
+    network = model.card.architecture == architectures.GLOCAL_SERIES
     if network:
         _refuse_one_date(raster, model, stacking.dating)
     stack = stacking.dating.stack_of(raster, model.card)
     if network:
         return NetworkLook(model, space, stack)
-    if not isinstance(model.method, SeriesMethod):
+    if model.card.architecture != architectures.SERIES:
         return FusedLook(model, space, stack, stacking.tau, stacking.best_date)
     season = stacking.dating.season
-    return SeriesLook(model, space, seasonal(stack, model.method.season, season, path))
+    return SeriesLook(model, space, seasonal(stack, series_method(model).season, season, path))
 
 
 def _refuse_one_date(raster: Raster, model: Classifier, dating: Dating) -> None:

@@ -62,8 +62,8 @@ class Deposit:
         form: Form | None = None,
     ) -> None:
         spec = streamable(spec)
-        if form is None and shard is None:
-            refuse_name(spec)
+        if form is None:  # a shard's too: it is the name of what the shards become
+            refuse_name(spec.path, spec.driver)
         self.spec, self.geobox, self.shard, self.form = spec, geobox, shard, form
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         path = spec.path if shard is None else shard_path(spec.path, shard)

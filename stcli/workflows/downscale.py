@@ -131,7 +131,8 @@ def plan_downscale(
     with _opened(inputs, path, how, settings, (help or Help(), output or Output())) as ready:
         work = plan_pass(EachBand(ready.raster), *ready.needs(settings))
         rows, cols = (int(side) for side in ready.grid.shape)
-        return planned({"downscale": work}, (ready.target.spec,), (rows, cols))
+        target = ready.target
+        return planned({"downscale": work}, (target.spec,), (rows, cols), cubes=target.netcdf)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stcli.errors import ModelError, UsageError
+from stcli.landcover import architectures
 from stcli.landcover.learning import given_weights
-from stcli.landcover.network import ARCHITECTURE, SERIES_ARCHITECTURE
-from stcli.landcover.neural import scaling_of
+from stcli.landcover.network_method import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.settings import NetworkSettings, SlicSettings
 from stcli.workflows.samples import Recipe
@@ -35,7 +35,7 @@ class Start:
         if folder is None:
             return cls(None)
         model = load_model(folder)
-        wanted = SERIES_ARCHITECTURE if stack else ARCHITECTURE
+        wanted = architectures.GLOCAL_SERIES if stack else architectures.GLOCAL
         if model.card.architecture != wanted:
             raise ModelError(
                 f"{folder}: a model of kind '{model.card.architecture}' found, --init wants "

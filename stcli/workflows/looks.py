@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.landcover.fusion import fuse
-from stcli.landcover.neural import NetworkMethod
+from stcli.landcover.network_method import NetworkMethod
 from stcli.landcover.prediction import Classifier
 from stcli.landcover.season import on_steps
-from stcli.landcover.series_method import SeriesMethod, composite
 from stcli.landcover.windows import Scene
 from stcli.raster.datestack import DateStack
 from stcli.raster.info import RasterInfo
@@ -24,6 +23,9 @@ from stcli.workflows.classify import TOIL
 from stcli.workflows.dated import Seasonal
 from stcli.workflows.kernels import LOADED
 from stcli.workflows.stacks import Growing, growing_bytes
+
+if TYPE_CHECKING:
+    from stcli.landcover.series_method import SeriesMethod
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,14 @@ class SeriesLook:
     @property
     def method(self) -> SeriesMethod:
         """The model's method."""
-        assert isinstance(self.model.method, SeriesMethod)  # `_model` has looked
-        return self.model.method
+        return series_method(self.model)
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
         """Give probabilities (class, row, col) over the core."""
+        from stcli.landcover.series_method import composite  # loads torch
+
         bands, method = len(self.stack.variables), self.method
         cells = block.reshape(-1, bands, *block.shape[1:])
         places, steps = np.array(self.seasonal.places), len(method.season.offsets)
@@ -63,7 +66,7 @@ class SeriesLook:
         needs, bands = self.model.needs, 2 * len(self.stack.variables)
         grown = pixel_bytes(bands, self.model.slic, info.shape)
         read = self.stack.read_bytes + needs.read_pixel + max(grown, 8 * 4 * bands) + 8
-        return _cost(read, needs.core_pixel, needs.torch, specs)
+        return _cost(read, needs.core_pixel, needs.window, specs)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class NetworkLook:
         """Bytes: the dates as read, superpixels of the composite, a window's dates, outputs."""
         needs = self.model.needs
         read = growing_bytes(self.stack, self.model.slic, info.shape) + needs.read_pixel
-        window = needs.torch + self.method.dates_bytes(len(self.stack.dates))
+        window = needs.window + self.method.dates_bytes(len(self.stack.dates))
         return replace(_cost(read, needs.core_pixel, window, specs), toil=TOIL)
 
 
@@ -130,12 +133,20 @@ class FusedLook:
         read = self.stack.read_bytes + 4 * bands + 9 + needs.read_pixel
         read += pixel_bytes(bands, self.model.slic, info.shape)
         core = needs.core_pixel + len(self.model.card.classes) * 3 * 8 + 40
-        return _cost(read, core, needs.torch, specs)
+        return _cost(read, core, needs.window, specs)
+
+
+def series_method(model: Classifier) -> SeriesMethod:
+    """Give the method of a model of series."""
+    from stcli.landcover.series_method import SeriesMethod  # loads torch
+
+    assert isinstance(model.method, SeriesMethod)  # its card says so
+    return model.method
 
 
 Look = SeriesLook | NetworkLook | FusedLook
 
 
-def _cost(read: int, core: int, torch: int, specs: list[OutputSpec]) -> Cost:
+def _cost(read: int, core: int, window: int, specs: list[OutputSpec]) -> Cost:
     outputs = sum(len(spec.bands) * np.dtype(spec.dtype).itemsize for spec in specs)
-    return Cost(read, core + 2 * outputs + 16, torch=torch, kernels=LOADED)
+    return Cost(read, core + 2 * outputs + 16, window=window, kernels=LOADED)

@@ -55,7 +55,7 @@ def verify(folder: Path) -> Verified:
     card = load_card(folder)
     item, state = check_item(folder, card), load_weights(folder, card)
     verb = _loaded(folder, card)
-    facts = (len(state), sum(array.numel() for array in state.values()))
+    facts = (len(state), sum(array.size for array in state.values()))
     return Verified(str(folder), card.architecture, card.sha256, *facts, item, verb)
 
 

@@ -16,6 +16,7 @@ from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
+from stcli.raster.publish import refuse_name
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -123,6 +124,7 @@ def noise(
     refuse_clash(inputs.paths, (path, *((plot,) if plot else ())))
     compile_kernels()
     if plot:
+        refuse_name(plot, "PNG")
         refuse_file(plot, output.overwrite)
     with inputs.open() as raster:
         info, view = raster.info, _View(raster.info.shape)

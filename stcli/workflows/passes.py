@@ -20,7 +20,7 @@ from stcli.raster.finish import writer_bytes
 from stcli.raster.gdalsource import handle_bytes
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputSpec
-from stcli.raster.publish import refuse_output
+from stcli.raster.publish import refuse_output, refuse_place
 from stcli.settings import RunSettings
 from stcli.workflows.pace import Pace, Progress
 
@@ -161,7 +161,10 @@ def plan_first(
 
 
 def planned(
-    passes: Mapping[str, Pass], specs: Sequence[OutputSpec], shape: tuple[int, int]
+    passes: Mapping[str, Pass],
+    specs: Sequence[OutputSpec],
+    shape: tuple[int, int],
+    cubes: bool = False,
 ) -> dict[str, Any]:
     """Say what a command would do, for people and machines; its outputs must be writable.
 
@@ -172,6 +175,8 @@ def planned(
     specs : sequence of OutputSpec
     shape : (int, int)
         Rows and columns of the outputs.
+    cubes : bool
+        The outputs end as NetCDF, whatever their specifications say.
 
     Returns
     -------
@@ -181,10 +186,10 @@ def planned(
 
     Raises
     ------
-    OutputError
+    UsageError, OutputError
     """
     for spec in specs:
-        refuse_output(spec)
+        (refuse_place if cubes else refuse_output)(spec)
     return {
         "dry_run": True,
         "tasks": sum(len(work.budget.plan) for work in passes.values()),

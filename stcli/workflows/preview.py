@@ -26,6 +26,7 @@ from stcli.raster.picture import (
     png,
     stretch,
 )
+from stcli.raster.publish import refuse_name
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.thumbnail import Thumbnail, part_of, thumbnail
 from stcli.workflows.job import Inputs, refuse_clash
@@ -117,6 +118,7 @@ def preview(inputs: Inputs, path: str, view: View, overwrite: bool = False) -> P
     outlines = (view.outlines,) if view.outlines else ()
     refuse_clash((*inputs.paths, *outlines), (path,))
     if path not in STDOUT:
+        refuse_name(path, "PNG")
         refuse_file(path, overwrite)
     drawing = draw(inputs, view)
     write_whole(path, drawing.png, overwrite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stcli.raster.provenance import Provenance, read_provenance
 from stcli.raster.read import open_raster
+from stcli.raster.zarrlayout import group_tags
 
 __all__ = ["Provenance", "provenance"]
 
@@ -16,5 +17,7 @@ def provenance(path: str) -> Provenance:
     InputError
         It cannot be read, or does not say.
     """
+    if tags := group_tags(path):  # of a Zarr, which GDAL reads in format 2 only
+        return read_provenance(path, tags)
     with open_raster(path) as raster:
         return read_provenance(path, raster.info.tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.info import RasterInfo
 from stcli.settings import RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, Progress, plan_pass, silent
 
 #: Integer bands of this many bytes or fewer with a colour table or class names, or 8 bits and one
@@ -55,10 +57,11 @@ def check_seams(
     ------
     UsageError, InputError, BudgetError
     """
-    if period is not None and period < SHORTEST:
-        raise UsageError(f"--period: found {period}, wanted >= {SHORTEST} pixels.")
+    check(period is None or period >= SHORTEST, "--period", period, f">= {SHORTEST} pixels")
+    check(0 < threshold < math.inf, "--threshold", threshold, "> 0 and finite")
     with inputs.open() as raster:
         info = raster.info
+        _refuse_long(period, info)
         named = _holds_classes(info) if classes is None else classes
         sums = _Sums(info, named)
         pixel = info.dtype.itemsize * info.count + 2 + 8 * 8 + 16
@@ -69,6 +72,21 @@ def check_seams(
     return _verdict(info, found, named, threshold)
 
 
+def _longest(info: RasterInfo) -> int:
+    """Longest period of which a raster shows enough lines."""
+    return (max(info.shape) - 1) // FEWEST
+
+
+def _refuse_long(period: int | None, info: RasterInfo) -> None:
+    """Refuse a period that cannot be seen; raises `UsageError`."""
+    longest = _longest(info)
+    if period is not None and SHORTEST <= longest < period:
+        raise UsageError(
+            f"--period: found {period}, at most {longest} pixels wanted: {info.path} shows "
+            f"{FEWEST} lines or more of no longer one."
+        )
+
+
 def _holds_classes(info: RasterInfo) -> bool:
     kind = info.dtype
     return info.count == 1 and (kind.kind in "iu") and kind.itemsize in (_CLASS_BYTES, 4, 8)
@@ -76,7 +94,7 @@ def _holds_classes(info: RasterInfo) -> bool:
 
 def _verdict(info: RasterInfo, found: Seams, classes: bool, threshold: float) -> Checked:
     findings = Findings()
-    small = (max(info.shape) - 1) // FEWEST < SHORTEST
+    small = _longest(info) < SHORTEST
     findings.warning(small, "it is too small to show a lattice of seams")
     row, col = found.offset
     where = " and ".join(

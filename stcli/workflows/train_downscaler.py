@@ -18,6 +18,7 @@ from stcli.downscaling.samples import Sample, copies, paired, transferred
 from stcli.downscaling.training import Figures, Trained, silent, train
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
+from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, save_weights
 from stcli.raster.info import pixel_size
 from stcli.raster.page import write_page
@@ -129,7 +130,7 @@ def train_downscaler(
         card = _card(asked, guide, samples[0], (network, training), trained)
         page = training_page(model, samples[:checked], trained, asked.info, output.argv)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
-    card = save_weights(folder, model.state_dict(), card)
+    card = save_weights(folder, arrays_of(model.state_dict()), card)
     write_page(str(folder / REPORT), page, overwrite=True)
     return TrainedDownscaler(folder, card, trained.history, round(time.perf_counter() - begun, 3))
 

@@ -211,7 +211,7 @@ def _card(scenes: Sequence[OpenScene], found: Survey, recipe: Recipe, outcome: O
         data={},
         metrics=outcome.metrics,
         version=__version__,
-        parameters=sum(tensor.numel() for tensor in outcome.learned.state.values()),
+        parameters=sum(array.size for array in outcome.learned.state.values()),
         calibration=None if fitted is None else CalibrationCard(**fitted.to_json()),
     )
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from stcli import __version__
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.architectures import SERIES
 from stcli.landcover.calibration import reliability
 from stcli.landcover.legend import colors
 from stcli.landcover.season import Season, nearest_begin, on_steps, season_of, seen
-from stcli.landcover.series import ARCHITECTURE, Recipe, Samples, Trained, state_of, train_series
+from stcli.landcover.series import Recipe, Samples, Trained, state_of, train_series
 from stcli.landcover.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
@@ -89,7 +90,7 @@ def train_series_model(
     trained = train_series(seasoned.samples, recipe, where, report)
     card = _card(path, seasoned, trained, recipe, slic, where)
     state = state_of(trained.model)
-    count = sum(tensor.numel() for tensor in state.values())
+    count = sum(tensor.size for tensor in state.values())
     card = save_weights(folder, state, card.model_copy(update={"parameters": count}))
     return SeriesModel(folder, card, time.perf_counter() - begun)
 
@@ -146,7 +147,7 @@ def _card(
     legend = zip(seasoned.classes, colors(seasoned.classes), strict=True)
     return Card(
         schema="stcli-card-1",
-        architecture=ARCHITECTURE,
+        architecture=SERIES,
         bands=tuple(BandCard(name=n, low=float(a), high=float(b)) for n, a, b in bands),
         classes=tuple(ClassCard(value=k, name=n, color=c) for k, (n, c) in enumerate(legend, 1)),
         resolution=(0.0, 0.0),

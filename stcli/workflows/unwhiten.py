@@ -97,7 +97,8 @@ def plan_unwhiten_time(
         spec = _spec(cube, path, output)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
-        return planned({"unwhiten": work}, (spec,), raster.info.shape)
+        cubes = netcdf(path, output)
+        return planned({"unwhiten": work}, (spec,), raster.info.shape, cubes=cubes)
 
 
 def _spec(cube: Cube, path: str, output: Output) -> OutputSpec:

@@ -27,6 +27,7 @@ from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.layout import global_attrs, own_attrs
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.publish import refuse_name
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.timecube import Cube, cube_of
 from stcli.raster.write import create_raster
@@ -173,13 +174,15 @@ def plan_whiten_time(
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         work = plan(cube, layout_of(cube, dates, whiten), settings)
-        spec = tiff_spec(cube, path, output, whiten="time")
-        return planned({"whiten": work}, (spec,), raster.info.shape)
+        spec, shape = tiff_spec(cube, path, output, whiten="time"), raster.info.shape
+        return planned({"whiten": work}, (spec,), shape, cubes=netcdf(path, output))
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
     read = filter(None, [spectra.known])
     refuse_clash([*inputs.paths, *read], [path, *spectra.beside])
+    if spectra.plot:
+        refuse_name(spectra.plot, "PNG")
     for made in spectra.beside:
         refuse_file(made, output.overwrite)
 

@@ -115,7 +115,9 @@ def random_model(folder, names=BANDS, low=300.0, high=3500.0, seed=1):
     """Save a model of random weights: as particular about its input as a trained one."""
     import torch
 
-    from stcli.landcover.network import ARCHITECTURE, GLocal
+    from stcli.landcover.architectures import GLOCAL
+    from stcli.landcover.network import GLocal
+    from stcli.nn.tensors import arrays_of
     from stcli.nn.weights import BandCard, Card, ClassCard, save_weights
 
     with torch.random.fork_rng():
@@ -125,7 +127,7 @@ def random_model(folder, names=BANDS, low=300.0, high=3500.0, seed=1):
             network.head.weight.mul_(30)  # so that no class takes the whole map
     card = Card(
         schema="stcli-card-1",
-        architecture=ARCHITECTURE,
+        architecture=GLOCAL,
         bands=tuple(BandCard(name=name, low=low, high=high) for name in names),
         classes=tuple(ClassCard(value=v, name=n, color=COLORS[v]) for v, n in CLASSES.items()),
         resolution=(10.0, 10.0),
@@ -137,7 +139,7 @@ def random_model(folder, names=BANDS, low=300.0, high=3500.0, seed=1):
         version="0",
         parameters=1,
     )
-    save_weights(folder, network.state_dict(), card)
+    save_weights(folder, arrays_of(network.state_dict()), card)
     return folder
 
 

@@ -318,13 +318,41 @@ def test_bands_of_the_box_are_the_models(box):
         assert dataset.descriptions == BANDS
 
 
-@pytest.mark.parametrize("name", ["o.nc", "o.png", "o.csv"])
-def test_the_name_of_another_format_is_refused(name, tmp_path):
+@pytest.mark.parametrize(
+    ("verb", "name", "made", "more"),
+    [
+        ("segment", "o.nc", "COG", ()),
+        ("segment", "o.png", "COG", ()),
+        ("segment", "o.csv", "COG", ("--dry-run",)),
+        ("segment", "o.nc", "COG", ("--dry-run",)),
+        ("segment", "o.zarr", "COG", ()),
+        ("segment", "o.zarr", "GTiff", ("--of", "GTiff", "--dry-run")),
+        ("segment", "o.tif", "Zarr", ("--of", "Zarr")),
+        ("segment", "o.nc", "COG", ("--shard", "1/2", "--tile-size", "64")),
+        ("downscale", "o.png", "COG", ("--dry-run",)),
+        ("preview", "o.jpg", "PNG", ()),
+        ("preview", "o.tif", "PNG", ()),
+    ],
+)
+def test_the_name_of_another_format_is_refused(verb, name, made, more, tmp_path):
     path = save(tmp_path / "scene.tif", *crop(Window(0, 0, 64, 64)))
-    refused = call("segment", path, tmp_path / name)
+    refused = call(verb, path, tmp_path / name, *more)
     assert refused.code == 2
-    assert f"the name ends in {Path(name).suffix}, but this output is a COG" in refused.err
+    assert f"the name ends in {Path(name).suffix}, but this output is a {made}" in refused.err
     assert [file.name for file in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_a_dry_run_takes_the_name_of_a_netcdf_where_the_run_does(tmp_path):
+    path = save(tmp_path / "scene.tif", *crop(Window(0, 0, 64, 64)))
+    good("downscale", path, tmp_path / "fine.nc", "--dry-run")
+
+
+def test_a_dry_run_sees_a_file_of_another_beside_the_output(tmp_path):
+    path = save(tmp_path / "scene.tif", *crop(Window(0, 0, 64, 64)))
+    (tmp_path / "o.tif.aux.xml").touch()
+    refused = call("segment", path, tmp_path / "o.tif", "--dry-run")
+    assert (refused.code, "o.tif.aux.xml: exists already" in refused.err) == (4, True)
+    good("segment", path, tmp_path / "o.tif", "--dry-run", "--overwrite")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 60), (60, 3)])

@@ -106,6 +106,8 @@ USAGE = [
     (("batch", "segment", "a.tif", "--out-dir", "o", "--name", "x.tif"), 2, "--name: 'x.tif'"),
     (("batch", "segment", "a.tif", "--out-dir", "o", "--files", "0"), 2, "--files: found 0"),
     (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "-1"), 2, "--settle: found -1"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "nan"), 2, "--settle: found nan"),
+    (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "inf"), 2, ">= 0 and finite"),
     (("batch", "segment", "a.tif", "x/a.tif", "--out-dir", "o"), 2, "and so would a.tif"),
     (("batch", "segment", "nowhere/*.tif", "--out-dir", "o"), 3, "no directory nowhere"),
     (("batch", "segment", "a.tif", "--out-dir", "o/deep/er"), 4, "o/deep/er: cannot be made"),
@@ -130,6 +132,19 @@ def test_options_that_the_verb_refuses_end_the_batch(box):
     result = run(box, options=("--size", 1))
     assert (result.code, result.out) == (2, "")
     assert "--size: found 1, wanted >= 4 pixels" in result.err
+
+
+def test_a_file_that_the_options_do_not_fit_costs_that_file_alone(box):
+    for name in ("01.tif", "04.tif"):
+        (box / "in" / name).unlink()
+    save(box / "in" / "03.tif", ARRAY[:, :4, :4], PROFILE)
+    result = run(box, "--settle", 0, options=("--size", 25))
+    assert result.code == 8, result.err
+    assert statuses(result) == ["done", "done", "failed", "done"]
+    (failed,) = [r for r in records(result) if r["status"] == "failed"]
+    assert failed["exit_code"] == 2
+    assert "--size: 25 pixels found, at most 16 wanted" in failed["note"]
+    assert sorted(outputs(box)) == ["00.tif", "02.tif", "05.tif"]
 
 
 def test_an_empty_drop_folder_is_no_error(tmp_path):

@@ -310,8 +310,21 @@ def test_planted_seams_are_found_with_their_period_and_offset(tmp_path):
     assert call("check", "seams", path, "--threshold", 99).code == 0
 
 
-def test_seams_options_are_checked(scene):
-    assert call("check", "seams", scene, "--period", 3).code == 2
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--period", 3, "--period: found 3, wanted >= 32 pixels."),
+        ("--period", 10**6, "--period: found 1000000, at most "),
+        ("--threshold", "nan", "--threshold: found nan, wanted > 0 and finite."),
+        ("--threshold", "inf", "--threshold: found inf, wanted > 0 and finite."),
+        ("--threshold", 0, "--threshold: found 0.0, wanted > 0 and finite."),
+        ("--threshold", -1, "--threshold: found -1.0, wanted > 0 and finite."),
+    ],
+)
+def test_seams_options_are_checked(option, value, words, tmp_path):
+    result = call("check", "seams", save(tmp_path / "a.tif", ARRAY[:1], PROFILE), option, value)
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
 
 
 def test_what_stcli_classifies_has_no_seams(scene, model, tmp_path):

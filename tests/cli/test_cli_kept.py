@@ -131,7 +131,7 @@ def test_a_plan_says_tiles_terms_and_outputs_and_does_nothing(name, holed, whole
     for key in ("tiles", "tile_size", "halo", "jobs", "overcompute"):
         assert last[key] == ran[key]
     terms = {name: size for name, size in last["memory"].items() if name != "allowed"}
-    finishing = terms.keys() - {"read", "core", "workers", "torch"}
+    finishing = terms.keys() - {"read", "core", "workers", "window"}
     phases = (terms.keys() - {"predicted", "writer"}, finishing - {"predicted"})
     assert terms["predicted"] == max(sum(terms[k] for k in phase) for phase in phases)
     del terms["predicted"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import resource
 import signal
 import subprocess
@@ -150,6 +152,101 @@ def test_a_reader_that_leaves_a_help_is_no_error(words):
     script = f"{argv} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+#: Prints to the number of stderr, as a C library does, while an output is open.
+TALKS = """
+import os
+import stcli.cli.signals
+watch = stcli.cli.signals.watch
+def watching():
+    watch()
+    from stcli.raster.tiffblocks import PackedTiff
+    close = PackedTiff.__exit__
+    def talk(*words):
+        os.write(2, b"talk")
+        os.write(1, b"talked")
+        return close(*words)
+    PackedTiff.__exit__ = talk
+stcli.cli.signals.watch = watching
+"""
+
+
+def shell(line, words, prelude="", **environment):
+    """Run a command line in a shell that sets its streams as `line` says."""
+    argv = " ".join(f'"{word}"' for word in command(*words, prelude=prelude.replace('"', "'")))
+    env = {**os.environ, **environment}
+    return subprocess.run(
+        ["bash", "-c", line.format(argv)], cwd=ROOT, capture_output=True, env=env, check=False
+    )
+
+
+@pytest.fixture
+def small(tmp_path):
+    array, profile = crop(Window(0, 0, 40, 30))
+    return save(tmp_path / "a.tif", array, profile)
+
+
+@pytest.mark.parametrize("line", ["{} > /dev/full", "{} >&-"])
+@pytest.mark.parametrize("words", [["info", "a.tif"], ["--help"], ["--version"], ["doctor"]])
+def test_a_result_that_cannot_be_printed_is_no_success(line, words, small):
+    done = shell(line, [small if word == "a.tif" else word for word in words])
+    why = "No space left on device" if "full" in line else "it is closed"
+    assert done.returncode == 4
+    told = done.stderr.decode()
+    assert told == f"stcli: stdout: cannot be written ({why}); send it elsewhere.\n"
+
+
+@pytest.mark.parametrize("line", ["{} > /dev/full", "{} >&-"])
+@pytest.mark.parametrize("words", [["segment", "-q"], ["preview"]])
+def test_a_raster_that_stdout_does_not_take_is_stdout_s_fault(line, words, small):
+    done = shell(line, [words[0], small, "-", *words[1:]])
+    told = done.stderr.decode()
+    assert done.returncode == 4
+    assert told.startswith("stcli: -: stdout cannot be written (")
+    assert told.count("\n") == 1
+
+
+def test_a_closed_stdout_is_no_matter_where_nothing_is_printed(small, tmp_path):
+    done = shell("{} >&-", ["segment", small, tmp_path / "o.tif", "-q"])
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert read(tmp_path / "o.tif").shape == (1, 30, 40)
+
+
+@pytest.mark.parametrize("line", ["{} 2>&-", "{} 2> /dev/full", "{} 2> >(true)"])
+def test_talk_that_nobody_hears_stops_nothing(line, small, tmp_path):
+    done = shell(line, ["segment", small, tmp_path / "o.tif", "-v", "--progress"])
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert read(tmp_path / "o.tif").shape == (1, 30, 40)
+    failed = shell(line, ["segment", tmp_path / "none.tif", tmp_path / "p.tif", "--json"])
+    assert (failed.returncode, failed.stdout) == (3, b"")
+
+
+def test_what_c_prints_does_not_go_into_an_output(small, tmp_path):
+    done = shell("{} 2>&-", ["segment", small, tmp_path / "o.tif"], prelude=TALKS)
+    assert (done.returncode, done.stdout) == (0, b"talked")
+    assert b"talk" not in (tmp_path / "o.tif").read_bytes()
+
+
+def test_letters_that_an_encoding_lacks_are_escaped(tmp_path):
+    array, profile = crop(Window(0, 0, 40, 30))
+    path = save(tmp_path / "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n.tif", array, profile)
+    done = shell("{}", ["info", path], PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("ascii"))["path"] == str(path)
+    told = shell("{}", ["noise", path, tmp_path / "n.tif"], PYTHONIOENCODING="ascii")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.decode("ascii").startswith("band ")
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    path = tmp_path / "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n.tif"
+    save(path, *crop(Window(0, 0, 40, 30)))
+    done = shell("{}", ["info", path], **plain)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"choose a locale that has its letters, such as LC_ALL=C.UTF-8." in done.stderr
+    assert shell("{}", ["info", path], LC_ALL="C").returncode == 0
 
 
 def test_a_raster_goes_through_a_pipe(scene, tmp_path):

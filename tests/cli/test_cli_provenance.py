@@ -44,6 +44,17 @@ def test_rerun_prints_a_command_that_makes_the_same_file(made, tmp_path):
     assert good("rerun", out).out == good("rerun", tmp_path / "kept.tif").out
 
 
+@pytest.mark.parametrize("form", ["2", "3"])
+def test_a_zarr_says_how_it_was_made(form, tmp_path):
+    path, out = save(tmp_path / "in.tif", ARRAY, PROFILE), tmp_path / "o.zarr"
+    more = ("--of", "Zarr", "--co", f"ZARR_FORMAT={form}")
+    good("segment", path, out, "--size", 25, "-q", *more)
+    assert shlex.split(good("rerun", out).out)[1:4] == ["segment", str(path), str(out)]
+    (found,) = good("info", "--provenance", out).json["files"]
+    assert found["settings"]["slic"]["size"] == 25
+    assert [entry["now"] for entry in found["inputs"]] == ["same"]
+
+
 def test_inputs_are_identified_and_compared_with_what_is_there_now(made):
     inputs, out = made
     (found,) = good("info", "--provenance", out).json["files"]

@@ -120,8 +120,8 @@ def test_a_plan_counts_what_looking_again_takes(scene, model, tmp_path):
     words = (*words, "--tile-size", "96", "-j", "1")
     less, more = (cliworld.good(*words, *w).json for w in ((), ("--refine", "0.5")))
     less, more = (plan["passes"][0]["memory"] for plan in (less, more))
-    assert less["workers"] + less["torch"] + less["read"] < (
-        more["workers"] + more["torch"] + more["read"]
+    assert less["workers"] + less["window"] + less["read"] < (
+        more["workers"] + more["window"] + more["read"]
     )
 
 

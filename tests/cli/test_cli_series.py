@@ -333,7 +333,7 @@ def test_a_stack_that_does_not_fit_the_model_is_refused(stack, series_model, mod
 
 
 def test_a_model_of_a_method_that_is_not_known_is_refused(stack, series_model, tmp_path):
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     from stcli.nn.weights import load_card, save_weights
 

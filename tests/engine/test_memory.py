@@ -41,7 +41,7 @@ def needed(grid: Grid, cost: Cost, tile_size: int, jobs: int) -> int:
 
 
 def test_predicted_is_the_sum_of_named_terms():
-    cost = Cost(7, 3, worker=1000, once=50_000, torch=600, writer=70_000, kernels=80_000)
+    cost = Cost(7, 3, worker=1000, once=50_000, window=600, writer=70_000, kernels=80_000)
     found = budget(Grid((1000, 1000), halo=10), cost, RunSettings(200, 10**9, 3))
     assert found.terms == {
         "program": PROGRAM,
@@ -49,7 +49,7 @@ def test_predicted_is_the_sum_of_named_terms():
         "read": 3 * 220 * 220 * 7,
         "core": 3 * 200 * 200 * 3,
         "workers": 3 * 1000,
-        "torch": 3 * 600,
+        "window": 3 * 600,
         "writer": 70_000,
         "once": 50_000,
         "kernels": 80_000,

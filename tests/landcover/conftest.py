@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from stcli.landcover.network import ARCHITECTURE, GLocal
+from stcli.landcover.architectures import GLOCAL
+from stcli.landcover.network import GLocal
+from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, ClassCard, save_weights
 from stcli.settings import NetworkSettings, SlicSettings
 
@@ -42,7 +44,7 @@ def save_model(tmp_path):
             if word.endswith(("weight", "bias")) and "norm" not in word:
                 weight.mul_(2)  # random weights of contrast
         card = {
-            "architecture": ARCHITECTURE,
+            "architecture": GLOCAL,
             "bands": tuple(BandCard(name=f"B{i}", low=0, high=1 + i) for i in range(bands)),
             "classes": tuple(
                 ClassCard(value=i + 1, name=word, color="#00000" + str(i))
@@ -57,7 +59,7 @@ def save_model(tmp_path):
             "version": "0",
             "parameters": sum(w.numel() for w in state.values()),
         }
-        save_weights(tmp_path / "model", state, Card(**{**card, **changes}))
+        save_weights(tmp_path / "model", arrays_of(state), Card(**{**card, **changes}))
         return tmp_path / "model"
 
     return save

@@ -13,10 +13,12 @@ from stcli.errors import ModelError
 from stcli.landcover.channelnorm import ChannelNorm
 from stcli.landcover.moments import moments
 from stcli.landcover.network import GLocal, Windows, pack
-from stcli.landcover.neural import batch, scale, used_part, window_bytes
+from stcli.landcover.network_method import used_part
+from stcli.landcover.neural import batch, scale, window_bytes
 from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
+from stcli.nn.device import compute
 from stcli.segmentation.slic import Block, LabelSpace, halo, slic
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
@@ -198,10 +200,10 @@ def test_a_window_is_classified_as_if_all_of_it_were_used(save_model, monkeypatc
 
     part = found()
     assert part.shape == (3, 25 * 30)  # the centre's alone
-    monkeypatch.setattr("stcli.landcover.neural.LOCAL_REACH", 128)
+    monkeypatch.setattr("stcli.landcover.network_method.LOCAL_REACH", 128)
     whole = found()
     assert np.allclose(part, whole, atol=1e-6)
-    monkeypatch.setattr("stcli.landcover.neural.LOCAL_REACH", 4)
+    monkeypatch.setattr("stcli.landcover.network_method.LOCAL_REACH", 4)
     assert not np.allclose(found(), whole, atol=1e-6)  # so near, the edge is felt
 
 
@@ -335,6 +337,11 @@ def test_margins_of_a_window_give_no_result_but_context(save_model, tiny):
     assert np.array_equal(found[:, wide.valid[16:32, 32:48]], alone[:, wide.valid[16:32, 32:48]])
 
 
+def in_torch(model) -> GLocal:
+    """Load a model's network in torch."""
+    return load_model(model.folder, compute("cpu", "reference")).method.network.network
+
+
 # --- models -------------------------------------------------------------------------------------
 
 
@@ -343,7 +350,7 @@ def test_a_model_is_what_was_saved(save_model, tiny):
     assert model.method.settings == tiny
     assert model.slic == SlicSettings(16, 0.1, 1)
     assert model.scaling == BandScaling((0.0, 0.0), (1.0, 2.0))
-    assert not model.method.network.training
+    assert not in_torch(model).training
 
 
 @pytest.mark.parametrize(
@@ -373,7 +380,7 @@ def test_calibrated_probabilities_are_the_softmax_of_logits_over_the_temperature
     found = model.probabilities(scene, (slice(0, 16), slice(0, 16)))
     with torch.inference_mode():
         windows = batch([cut(scene, (0, 0), tiny)], SCALING, model.slic.step)
-        logits = model.method.network(windows)[0][0]
+        logits = in_torch(model)(windows)[0][0]
     wanted = torch.softmax(logits / temperature, dim=0).numpy()[:, 8:24, 8:24]
     valid = seen.valid[:16, :16]
     assert np.allclose(found[:, valid], wanted[:, valid], atol=2e-6)

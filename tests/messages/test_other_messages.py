@@ -31,7 +31,7 @@ from stcli.errors import (
 from stcli.landcover import prediction, training
 from stcli.landcover.accuracy import ConfusionMatrix, stratified_accuracy
 from stcli.landcover.calibration import cross_fit, temperature
-from stcli.nn import scan, weights
+from stcli.nn import backend, weights
 from stcli.nn.device import resolve
 from stcli.noise.wavelets import bank
 from stcli.raster import draft, folder, gdalsource, spectra, stdin, stream, write
@@ -94,7 +94,11 @@ CASES = [
         "calibration: samples of one group found, at least two are wanted.",
     ),
     (call(resolve, "tpu"), UsageError, "--device: 'tpu' found, auto, cpu, cuda wanted."),
-    (call(scan.choose, "fpga"), UsageError, "--scan: 'fpga' found, cpu, cuda, reference wanted."),
+    (
+        call(backend.choose, "fpga"),
+        UsageError,
+        "--scan: 'fpga' found, cpu, cuda, reference wanted.",
+    ),
     (call(bank, "bior2.2"), UsageError, "--wavelet: 'bior2.2' found, an orthogonal wavelet of at"),
     (call(open_raster, []), InputError, "no input was named; give at least one raster"),
     (
@@ -208,9 +212,9 @@ def test_a_model_that_changes_while_it_is_used(monkeypatch):
 
 
 def test_kernels_that_are_not_there(monkeypatch):
-    monkeypatch.setattr(scan, "cuda_missing", lambda: "no CUDA device is found")
+    monkeypatch.setattr(backend, "cuda_missing", lambda: "no CUDA device is found")
     with pytest.raises(BudgetError, match="--scan cuda: no CUDA device is found; pip install"):
-        scan.choose("cuda", "cuda")
+        backend.choose("cuda", "cuda")
 
 
 # --- rasters ------------------------------------------------------------------------------------

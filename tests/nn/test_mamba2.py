@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from stcli.nn.backend import choose
 from stcli.nn.mamba import Mamba, Mamba2
-from stcli.nn.scan import choose, ssd_reference, ssd_scan
+from stcli.nn.scan import ssd_reference, ssd_scan
 
 LENGTH = 37
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stcli.nn.scan import scan_reference, selective_scan
+from stcli.nn.scan import scan_reference
+from stcli.nn.scan_cpu import cpu_scan
 
 LENGTHS = (1, 2, 63, 64, 65, 129)
 EPS = 2.0**-24  # half a unit in the last place of float32
@@ -65,7 +66,7 @@ def test_the_reference_is_the_equation_by_hand():
     h1 = 0.5 * 1 * 2
     h2 = np.exp(-0.5) * h1 + 0.25 * 2 * 3
     wanted = torch.tensor([[h1 + 20, -h2 + 30, 0.5 * (1 * 3 * 5) + 50]], dtype=torch.float32)
-    for scan in (scan_reference, selective_scan):
+    for scan in (scan_reference, cpu_scan):
         assert torch.allclose(scan(u, delta, (A, B, C, D), starts_at(3, 0, 2)), wanted, rtol=1e-6)
 
 
@@ -75,7 +76,7 @@ def test_float64_agrees_with_the_reference(length, states):
     u, delta, matrices = problem(7, length, states)
     starts = starts_at(length, 0, length // 2, length - 1)
     weight = torch.randn(7, length, generator=torch.Generator().manual_seed(1), dtype=u.dtype)
-    y, slopes = gradients(selective_scan, u, delta, matrices, starts, weight)
+    y, slopes = gradients(cpu_scan, u, delta, matrices, starts, weight)
     wanted, wanted_slopes = gradients(scan_reference, u, delta, matrices, starts, weight)
     assert torch.allclose(y, wanted, rtol=1e-12, atol=1e-12)
     for name, found, want in zip(
@@ -112,7 +113,7 @@ def test_float32_is_within_its_error_bound(length):
     u, delta, matrices = problem(9, length, 16, dtype=torch.float32)
     starts = starts_at(length, 0, length // 3)
     exact = [u.double(), delta.double(), tuple(m.double() for m in matrices), starts]
-    error = (selective_scan(u, delta, matrices, starts) - scan_reference(*exact)).abs()
+    error = (cpu_scan(u, delta, matrices, starts) - scan_reference(*exact)).abs()
     limit = bound(*exact)
     assert (error <= limit).all()
     assert error.max() > limit.median() * 1e-3  # the bound is one that could be broken
@@ -124,7 +125,7 @@ def test_a_long_sequence_keeps_its_precision():
     matrices[0].mul_(0.01)  # slow decay: the state remembers thousands of steps
     starts = starts_at(length, 0)
     wanted = scan_reference(u.double(), delta.double(), tuple(m.double() for m in matrices), starts)
-    found = selective_scan(u, delta, matrices, starts)
+    found = cpu_scan(u, delta, matrices, starts)
     assert ((found - wanted).norm() / wanted.norm()) < 1e-4
     assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
@@ -139,7 +140,7 @@ def test_gradcheck(length):
     starts = starts_at(length, 0, length // 2)
 
     def scan(u, delta, *matrices):
-        return selective_scan(u, delta, matrices, starts)
+        return cpu_scan(u, delta, matrices, starts)
 
     assert torch.autograd.gradcheck(scan, leaves, fast_mode=length > 9, atol=1e-7)
 
@@ -149,7 +150,7 @@ def test_float32_gradients_for_any_number_of_channels(channels):
     u, delta, matrices = problem(channels, 130, 5, dtype=torch.float32)
     starts = starts_at(130, 0, 70)
     weight = torch.randn(channels, 130, generator=torch.Generator().manual_seed(2))
-    _, slopes = gradients(selective_scan, u, delta, matrices, starts, weight)
+    _, slopes = gradients(cpu_scan, u, delta, matrices, starts, weight)
     double = [u.double(), delta.double(), tuple(m.double() for m in matrices)]
     _, wanted = gradients(scan_reference, *double, starts, weight.double())
     for found, want in zip(slopes, wanted, strict=True):
@@ -160,7 +161,7 @@ def test_float32_gradients_for_any_number_of_channels(channels):
 def test_gradients_come_only_from_what_was_asked():
     u, delta, matrices = problem(4, 20, 3)
     u.requires_grad_()
-    selective_scan(u, delta, matrices, starts_at(20, 0))[:, 7].sum().backward()
+    cpu_scan(u, delta, matrices, starts_at(20, 0))[:, 7].sum().backward()
     assert (u.grad[:, 8:] == 0).all()  # causal
     assert (u.grad[:, :8] != 0).all()
     assert all(m.grad is None for m in matrices)
@@ -171,7 +172,7 @@ def test_expanded_and_transposed_tensors_are_taken():
     u, delta, matrices = problem(6, 50, 3)
     twins = [t.T.contiguous().T.requires_grad_() for t in (u, delta)]
     plain = [t.clone().requires_grad_() for t in (u, delta)]
-    for scan, leaves in ((selective_scan, twins), (scan_reference, plain)):
+    for scan, leaves in ((cpu_scan, twins), (scan_reference, plain)):
         scan(*leaves, matrices, starts_at(50, 0)).sum().backward()
     for found, want in zip(twins, plain, strict=True):
         assert torch.allclose(found.grad, want.grad, rtol=1e-11, atol=1e-11)
@@ -185,24 +186,24 @@ def test_packed_sequences_are_each_alone_bit_for_bit(dtype):
     lengths = [*LENGTHS, 64, 1, 1, 130]
     first = np.concatenate([[0], np.cumsum(lengths)])
     u, delta, (A, B, C, D) = problem(5, int(first[-1]), 5, dtype=dtype)
-    packed = selective_scan(u, delta, (A, B, C, D), starts_at(len(B), *first[:-1].tolist()))
+    packed = cpu_scan(u, delta, (A, B, C, D), starts_at(len(B), *first[:-1].tolist()))
     for at, length in zip(first[:-1].tolist(), lengths, strict=True):
         s = slice(at, at + length)
-        alone = selective_scan(u[:, s], delta[:, s], (A, B[s], C[s], D), starts_at(length, 0))
+        alone = cpu_scan(u[:, s], delta[:, s], (A, B[s], C[s], D), starts_at(length, 0))
         assert torch.equal(packed[:, s], alone)
 
 
 def test_no_gradient_crosses_a_start():
     u, delta, matrices = problem(4, 140, 3)
     u.requires_grad_()
-    selective_scan(u, delta, matrices, starts_at(140, 0, 70))[:, 70:].sum().backward()
+    cpu_scan(u, delta, matrices, starts_at(140, 0, 70))[:, 70:].sum().backward()
     assert (u.grad[:, :70] == 0).all()
 
 
 def test_a_first_step_starts_from_zero_with_or_without_its_mark():
     u, delta, matrices = problem(4, 30, 3)
-    marked = selective_scan(u, delta, matrices, starts_at(30, 0))
-    assert torch.equal(marked, selective_scan(u, delta, matrices, starts_at(30)))
+    marked = cpu_scan(u, delta, matrices, starts_at(30, 0))
+    assert torch.equal(marked, cpu_scan(u, delta, matrices, starts_at(30)))
 
 
 # --- threads ------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_the_number_of_threads_changes_no_bit(channels, states):
     results = []
     for count in (1, 2, 1):
         torch.set_num_threads(count)
-        results.append(gradients(selective_scan, u, delta, matrices, starts, weight))
+        results.append(gradients(cpu_scan, u, delta, matrices, starts, weight))
     for y, slopes in results[1:]:
         assert torch.equal(y, results[0][0])
         assert all(torch.equal(a, b) for a, b in zip(slopes, results[0][1], strict=True))
@@ -232,9 +233,7 @@ def exponential(x: np.ndarray) -> np.ndarray:
     one = torch.ones(2, 1)
     A = torch.from_numpy(x.astype(np.float32))[:, None]
     delta = torch.ones(channels, 2)
-    return selective_scan(u, delta, (A, one, one, torch.zeros(channels)), starts_at(2, 0))[
-        :, 1
-    ].numpy()
+    return cpu_scan(u, delta, (A, one, one, torch.zeros(channels)), starts_at(2, 0))[:, 1].numpy()
 
 
 def test_the_exponential_is_as_precise_as_its_rounded_argument_allows():
@@ -262,9 +261,7 @@ def test_the_exponential_of_what_underflows_is_almost_nothing():
 def test_a_huge_decay_forgets_everything(dtype):
     u, delta, (A, B, C, D) = problem(5, 100, 5, dtype=dtype)
     A = A * 1e30
-    y, slopes = gradients(
-        selective_scan, u, delta, (A, B, C, D), starts_at(100, 0), torch.ones_like(u)
-    )
+    y, slopes = gradients(cpu_scan, u, delta, (A, B, C, D), starts_at(100, 0), torch.ones_like(u))
     wanted = (C * B).sum(dim=1) * delta * u + D[:, None] * u
     assert torch.allclose(y, wanted, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-5)
     assert all(torch.isfinite(s).all() for s in (slopes[0], *slopes[2:]))
@@ -272,7 +269,7 @@ def test_a_huge_decay_forgets_everything(dtype):
 
 def test_no_decay_is_a_plain_sum():
     u, delta, (_, B, C, D) = problem(2, 200, 1, dtype=torch.float32)
-    y = selective_scan(u, delta, (torch.zeros(2, 1), B, C, D), starts_at(200, 0))
+    y = cpu_scan(u, delta, (torch.zeros(2, 1), B, C, D), starts_at(200, 0))
     state = torch.cumsum((delta * u).double() * B[:, 0].double(), dim=1)
     wanted = state * C[:, 0] + D[:, None] * u
     assert torch.allclose(

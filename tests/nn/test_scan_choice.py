@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from stcli.errors import BudgetError, UsageError
+from stcli.nn import backend
 from stcli.nn import device as devices
-from stcli.nn import scan
-from stcli.nn.scan import choose, scan_reference
+from stcli.nn.backend import choose
+from stcli.nn.scan import scan_reference
 
 
 def test_the_cpu_takes_the_kernel_and_says_why():
@@ -23,7 +24,8 @@ def test_the_cpu_takes_the_kernel_and_says_why():
 
 
 def test_what_is_not_there_is_refused_with_the_way_to_get_it(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for module in (backend, devices):
+        monkeypatch.setattr(module, "cuda_available", lambda: False)
     with pytest.raises(BudgetError, match=r"--scan cuda: no CUDA device.*pip install"):
         choose("cuda")
     with pytest.raises(BudgetError, match="--device cuda: no CUDA device"):
@@ -36,8 +38,8 @@ def test_what_is_not_there_is_refused_with_the_way_to_get_it(monkeypatch):
 
 
 def test_a_gpu_without_the_kernels_takes_the_reference_and_says_so(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(scan.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backend, "cuda_available", lambda: True)
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
     found = choose(device="cuda")
     assert found.name == "reference"
     assert "mamba-ssm is not installed" in found.reason
@@ -79,7 +81,7 @@ def test_a_scan_leaves_the_number_of_torch_threads_alone(threads):
     code = f"""
 import torch
 torch.set_num_threads({threads})
-from stcli.nn.scan import choose
+from stcli.nn.backend import choose
 u = torch.randn(8, 20)
 matrices = (-torch.rand(8, 4), torch.randn(20, 4), torch.randn(20, 4), torch.ones(8))
 for _ in range(2):

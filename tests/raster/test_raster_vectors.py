@@ -4,6 +4,7 @@ import logging
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
@@ -112,6 +113,20 @@ def test_bad_labels_are_refused_by_name(file, raster, tmp_path):
     refused(r"lie at \(505000, 3994990.*none is in the raster at \(500000", path=far)
     many = file([area(1, 1, 1, 1)] * 256, range(256), "many.gpkg")
     refused("256 classes, at most 255", path=many)
+
+
+def test_of_several_layers_one_is_to_be_named(file, raster):
+    path = file(TWO, ["water", "crop"])
+    frame = geopandas.GeoDataFrame({"kind": ["x", "y"]}, geometry=TWO, crs="EPSG:32618")
+    table = frame.drop(columns="geometry")
+    pyogrio.write_dataframe(table, path, layer="styles")  # a table is no layer to choose
+    assert read_labels(path, raster, class_column="kind").classes == ("crop", "water")
+    frame.to_file(path, layer="other", engine="pyogrio")
+    words = r"labels\.gpkg: has 2 layers \(labels, other\); name the one with --layer"
+    with pytest.raises(InputError, match=words):
+        read_labels(path, raster, class_column="kind")
+    chosen = read_labels(path, raster, class_column="kind", layer="other")
+    assert chosen.classes == ("x", "y")
 
 
 def labels_of(shapes, values, geobox):

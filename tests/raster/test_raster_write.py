@@ -22,10 +22,10 @@ from rasterio import Affine
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
-from stcli.errors import OutputError
+from stcli.errors import OutputError, UsageError
 from stcli.raster import finish, output, tiffblocks
 from stcli.raster.read import open_raster
-from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters
+from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters, refuse_output
 
 COLOURS = {0: (0, 0, 0, 0), 1: (0, 0, 255, 255), 2: (0, 128, 0, 255)}
 CATEGORIES = ("", "water", "forêt & <bois>")
@@ -237,6 +237,57 @@ def test_creation_options_are_the_user_s(tmp_path, grid):
         assert dataset.overviews(1) == []
 
 
+@pytest.mark.parametrize(
+    ("driver", "chosen", "words"),
+    [
+        ("GTiff", "COMPRES=ZSTD", "--co COMPRES: unknown to GTiff, one of its options is wanted,"),
+        ("COG", "TILED=YES", "--co TILED: unknown to COG, one of its options is wanted, such as"),
+        ("COG", "COMPRES=ZSTD", "such as COMPRESS"),
+        ("COG", "compress=ZSDT", "--co COMPRESS=ZSDT: one of NONE, LZW, .*ZSTD, .* is wanted"),
+        ("COG", "LEVEL=high", "--co LEVEL=high: a whole number is wanted"),
+        ("COG", "RES=x", "--co RES=x: a number is wanted"),
+        ("GTiff", "TILED=MAYBE", "--co TILED=MAYBE: YES or NO is wanted"),
+        ("COG", "BLOCKSIZE=100", "--co BLOCKSIZE=100: a multiple of 16 is wanted"),
+        ("GTiff", "BLOCKYSIZE=-16", "--co BLOCKYSIZE=-16: a multiple of 16 is wanted"),
+        ("COG", "COMPRESS=JPEG", "JPEG: found with 1 of uint32, a band of 8 bits is wanted"),
+        ("COG", "OVERVIEW_COMPRESS=WEBP", "an output of 3 or 4 bands of 8 bits is wanted"),
+    ],
+)
+def test_creation_options_that_gdal_would_pass_over_are_refused(
+    tmp_path, grid, driver, chosen, words
+):
+    options = dict([chosen.split("=")])
+    spec = spec_of("labels", tmp_path / "out.tif", driver=driver, creation_options=options)
+    with pytest.raises(UsageError, match=words), create_raster(spec, grid()):
+        raise AssertionError("no work is done")
+    assert not list(tmp_path.iterdir())
+
+
+def test_strips_are_of_any_height(tmp_path, grid):
+    options = {"TILED": "no", "BLOCKYSIZE": "3"}
+    spec = spec_of("labels", tmp_path / "out.tif", driver="GTiff", creation_options=options)
+    write(spec, grid(20, 30), array_of(spec, 20, 30))
+    with rasterio.open(spec.path) as dataset:
+        assert dataset.block_shapes == [(3, 30)]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_a_codec_that_writes_nothing_of_long_numbers_is_refused(tmp_path, grid, dtype):
+    options = {"COMPRESS": "LERC_ZSTD"}
+    spec = spec_of("labels", tmp_path / "out.tif", dtype=dtype, creation_options=options)
+    with pytest.raises(UsageError, match=f"with 1 of {dtype}, a band of 32 bits is wanted"):
+        refuse_output(spec)
+
+
+def test_a_failure_is_not_the_disk_s_where_options_were_asked_for(tmp_path, grid):
+    options = {"COMPRESS": "CCITTFAX4"}
+    spec = spec_of("classes", tmp_path / "out.tif", driver="GTiff", creation_options=options)
+    with pytest.raises(OutputError, match=r"Bits/sample.*check what --co asks for") as refused:
+        write(spec, grid(40, 70), array_of(spec, 40, 70))
+    assert "bytes are free" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_lossy_compression_is_let_through(tmp_path, grid):
     chosen = {"COMPRESS": "LERC", "MAX_Z_ERROR": "0.1"}
     spec = spec_of("continuous", tmp_path / "out.tif", creation_options=chosen)
@@ -291,6 +342,21 @@ def test_an_existing_output_is_refused_at_entry_and_overwritten_when_told(tmp_pa
     (tmp_path / "out.tif.ovr").touch()
     write(spec_of("labels", spec.path, overwrite=True), grid(3, 2), np.ones((1, 3, 2), "uint32"))
     assert [file.name for file in tmp_path.iterdir()] == ["out.tif"]  # no stale legend
+
+
+@pytest.mark.parametrize("suffix", [".ovr", ".msk", ".aux.xml"])
+def test_a_file_of_another_beside_a_new_output_is_not_removed_unasked(tmp_path, grid, suffix):
+    spec = spec_of("classes", tmp_path / "out.tif")
+    companion = tmp_path / f"out.tif{suffix}"
+    companion.write_text("another's")
+    with pytest.raises(OutputError, match=rf"out\.tif{suffix}: exists already.*--overwrite"):
+        write(spec, grid(40, 70), array_of(spec, 40, 70))
+    assert [file.name for file in tmp_path.iterdir()] == [companion.name]
+    assert companion.read_text() == "another's"
+    write(replace(spec, overwrite=True), grid(40, 70), array_of(spec, 40, 70))
+    assert {file.name for file in tmp_path.iterdir()} == {"out.tif", "out.tif.aux.xml"}
+    with rasterio.open(spec.path) as dataset:
+        assert dataset.overviews(1) == []
 
 
 def test_an_output_that_cannot_be_is_refused_at_entry(tmp_path, grid):

@@ -272,6 +272,28 @@ def test_a_run_killed_between_two_renames_ends_well(source, out, whole, monkeypa
     assert content(out) == expected
 
 
+def test_a_run_killed_between_legend_and_raster_ends_well(source, out, whole, monkeypatch):
+    """Its own legend lies beside a name that is not there yet: it is not another's."""
+    expected, _, _ = whole()
+    rename = Path.replace
+
+    def killed(file, target):
+        if Path(target).name == "classes.tif":
+            raise KeyboardInterrupt
+        return rename(file, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "unlink", lambda *args, **how: None)  # a kill tidies nothing
+    with pytest.raises(KeyboardInterrupt):
+        produce(source, out, Work())
+    monkeypatch.undo()
+    assert [file.name for file in out.glob("[!.]*")] == ["classes.tif.aux.xml"]
+    work = Work()
+    produce(source, out, work)
+    assert work.seen == []
+    assert content(out) == expected
+
+
 def test_outputs_are_valid_and_labelled(source, out):
     produce(source, out, Work())
     for name in ("classes.tif", "floats.tif"):

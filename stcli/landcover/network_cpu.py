@@ -1,0 +1,206 @@
+"""The GLocal network on a CPU, for inference: what `stcli.landcover.network` computes, no torch.
+
+It takes a third of the memory and of the time, and neither is spent on loading a framework. The
+two differ by rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stcli.landcover import head_cpu, local_cpu
+from stcli.landcover.head_cpu import HeadCpu
+from stcli.landcover.local_cpu import LocalBranchCpu, slack
+from stcli.landcover.sums import mean_deviation
+from stcli.landcover.tokens import SHAPE_FEATURES, Tokens
+from stcli.landcover.windows import Window
+from stcli.nn.mamba_cpu import BidirectionalMambaCpu, Floats, State, layer_norm, linear, part_of
+from stcli.settings import BandScaling, NetworkSettings
+
+#: Bytes a pixel of `stcli.landcover.tokens.tokenise`, with a window's segments and their places.
+_NUMBERING = 120
+#: What `rehearse` compiles, or has compiled.
+KERNELS = (*local_cpu.KERNELS, *head_cpu.KERNELS)
+
+
+class GLocalCpu:
+    """The network of a state, of rasters of one date.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray of float32
+        As `stcli.landcover.network.GLocal` names them.
+    size : (int, int)
+        Bands and classes.
+    settings : NetworkSettings
+    scaling : BandScaling
+    step : int
+        Pixels between the segments' seeds.
+
+    Raises
+    ------
+    TypeError
+        When the state is not of such a network.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        size: tuple[int, int],
+        settings: NetworkSettings,
+        scaling: BandScaling,
+        step: int,
+    ) -> None:
+        found = {name: array.shape for name, array in state.items()}
+        if found != shapes(*size, settings) or any(a.dtype != np.float32 for a in state.values()):
+            raise TypeError("weights of another network")
+        self.settings, self.scaling, self.step = settings, scaling, step
+        local = part_of(state, "local")
+        self.local = LocalBranchCpu(local, settings) if local else None
+        self.embed = linear(state, "embed")
+        self.mix = [
+            BidirectionalMambaCpu(part_of(state, f"mix.{n}")) for n in range(settings.layers)
+        ]
+        self.norm = (state["token_norm.weight"], state["token_norm.bias"])
+        self.head = HeadCpu(state)
+
+    def __call__(self, window: Window, asked: tuple[slice, slice]) -> Floats:
+        """Probabilities (class, row, col) of the asked rows and columns of a window."""
+        tokens = window.tokens(self.step, self.settings.order)
+        bands = scaled(window.values, window.valid, self.scaling)
+        pixels = [np.ascontiguousarray(bands.reshape(len(bands), -1).T)]
+        if self.local is not None:
+            pixels.append(self.local(bands, window.valid))
+        mixed = self._tokens(pixels, tokens)
+        local = pixels[-1] if self.local is not None else _with_slack(pixels[0])
+        return self.head(local, mixed, tokens.index, asked)
+
+    def bytes(self, tokens: int) -> int:
+        """Bytes that it holds at its peak for a window of so many tokens.
+
+        Of each pixel the CNN's rows at all resolutions, its features and bands, what numbering
+        the segments takes, the window's own arrays and its result; of each token ten inner widths
+        of the scan and its moments.
+        """
+        bands, c, d = len(self.scaling.low), self.settings.local_width, self.settings.model_width
+        rows = 3 * (c + 2 * c / 4 + 3 * c / 16) + bands + 1
+        pixel = 4 * (1.1 * rows + c + 4 * bands + 2 * self.head.classes) + _NUMBERING
+        return int(self.settings.window**2 * pixel) + tokens * 4 * (20 * d + 4 * (bands + c))
+
+    def dates_bytes(self, tokens: int, dates: int) -> int:
+        """Nothing: stacks of dates are not its own."""
+        return 0
+
+    def _tokens(self, pixels: list[Floats], tokens: Tokens) -> Floats:
+        found = mean_deviation(pixels, tokens.index.ravel(), tokens.count)
+        t = self.embed(np.concatenate([*found, tokens.shape], axis=1))
+        starts = np.zeros(tokens.count, dtype=np.bool_)
+        starts[:1] = True
+        back = np.argsort(tokens.across)
+        for number, layer in enumerate(self.mix):
+            if self.settings.order == "crossed" and number % 2:
+                t = layer(t[tokens.across], starts)[back]
+            else:
+                t = layer(t, starts)
+        return layer_norm(t, *self.norm)
+
+
+def rehearse(states: int = NetworkSettings.state) -> None:
+    """Run all kernels once, so that they are compiled or loaded: networks of so many states."""
+    settings = NetworkSettings(window=4, margin=0, local_width=1, model_width=1, state=states)
+    zeros = {name: np.zeros(each, np.float32) for name, each in shapes(1, 2, settings).items()}
+    network = GLocalCpu(zeros, (1, 2), settings, BandScaling((0.0,), (1.0,)), 2)
+    valid = np.ones((4, 4), dtype=np.bool_)
+    window = Window(np.zeros((1, 4, 4), np.float32), valid, valid.astype(np.int64), (0, 0))
+    network(window, (slice(0, 4), slice(0, 4)))
+
+
+def scaled(values: NDArray[np.generic], valid: NDArray[np.bool_], scaling: BandScaling) -> Floats:
+    """Scale bands (band, h, w), valid (h, w), to about [-1, 1], 0 where not valid."""
+    low, high = (
+        np.array(end, dtype=np.float32)[:, None, None] for end in (scaling.low, scaling.high)
+    )
+    given = values.astype(np.float32)
+    return np.where(valid, (given - low) / (high - low) * 2 - 1, np.float32(0))
+
+
+def shapes(bands: int, classes: int, settings: NetworkSettings) -> dict[str, tuple[int, ...]]:
+    """Name the weights of a network of one date and their shapes."""
+    c, d = settings.local_width, settings.model_width
+    found = _linear("embed", 2 * (bands + c) + SHAPE_FEATURES, d)
+    for n in range(settings.layers):
+        found |= _named(f"mix.{n}", _both_ways(d, settings.state))
+    found |= _norm("token_norm", d) | _linear("token_head", d, classes)
+    found |= _linear("from_pixel", c or bands, d) | _linear("from_token", d, d)
+    found |= _linear("head", d, classes)
+    return found | (_named("local", _branch(bands, settings)) if c else {})
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _branch(bands: int, settings: NetworkSettings) -> Shapes:
+    c = settings.local_width
+    residual: Callable[[int], Shapes] = (
+        _separable if settings.convolution == "separable" else _residual
+    )
+    found = _convolution("stem", bands + 1, c, 3) | _norm("out", c)
+    found |= _named("fine", residual(c)) if settings.fine else {}
+    found |= _convolution("to_middle", c, 2 * c, 2) | _named("middle", residual(2 * c))
+    found |= _convolution("to_coarse", 2 * c, 3 * c, 2) | _named("coarse", _residual(3 * c))
+    return (
+        found
+        | _convolution("from_coarse", 3 * c, 2 * c, 1)
+        | _convolution("from_middle", 2 * c, c, 1)
+    )
+
+
+def _residual(width: int) -> Shapes:
+    first, second = (_convolution(name, width, width, 3) for name in ("first", "second"))
+    return _norm("norm", width) | first | second
+
+
+def _separable(width: int) -> Shapes:
+    alone = _convolution("first", 1, width, 3) | _convolution("second", 1, width, 3)
+    mixes = {f"{name}.weight": (width, width, 1, 1) for name in ("mix", "out")}
+    return _norm("norm", width) | alone | mixes
+
+
+def _both_ways(width: int, states: int) -> Shapes:
+    inner, rank = 2 * width, -(-width // 16)
+    block = {
+        "in_proj.weight": (2 * inner, width),
+        "conv1d.weight": (inner, 1, 4),
+        "conv1d.bias": (inner,),
+        "x_proj.weight": (rank + 2 * states, inner),
+        "A_log": (inner, states),
+        "D": (inner,),
+        "out_proj.weight": (width, inner),
+    } | _linear("dt_proj", rank, inner)
+    return _norm("norm", width) | _named("along", block) | _named("against", block)
+
+
+def _linear(name: str, before: int, after: int) -> Shapes:
+    return {f"{name}.weight": (after, before), f"{name}.bias": (after,)}
+
+
+def _convolution(name: str, before: int, after: int, side: int) -> Shapes:
+    return {f"{name}.weight": (after, before, side, side), f"{name}.bias": (after,)}
+
+
+def _norm(name: str, width: int) -> Shapes:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def _named(name: str, part: Mapping[str, tuple[int, ...]]) -> Shapes:
+    return {f"{name}.{key}": shape for key, shape in part.items()}
+
+
+def _with_slack(pixels: Floats) -> Floats:
+    """Copy pixels (n, c) to where kernels may read past the last."""
+    flat = np.zeros(pixels.size + slack(pixels.shape[1]), dtype=np.float32)
+    flat[: pixels.size] = pixels.ravel()
+    return flat[: pixels.size].reshape(pixels.shape)

@@ -1,0 +1,451 @@
+"""Kernels of the selective scan on a CPU: fused, they never hold a (d, l, n) array.
+
+Letters as in `stcli.nn.scan`. Sixteen channels are a *block*; its numbers lie side by side in the
+lanes of a vector (`stcli.lanes`), so that the recurrence, the exponential and the sums over
+states run in all lanes alike and nothing is summed across them. A block walks along the sequence
+in chunks: it transposes the chunk's u and Δ into lanes, takes its states through the chunk, and
+transposes y back; the chunk's rows of B and C stay in cache however long the sequence is. The
+next chunk's numbers lie in 16 rows far apart, where no processor looks for them by itself: they
+are asked for a few at each step. The forward pass keeps the states before every chunk; the
+backward pass recomputes the steps between.
+
+Numbers of states and of decays a channel (one for each state; one for all in Mamba-2) come as the
+lengths of tuples, which are constants of their types: loops over states then unroll. A kernel is
+compiled at its first use and kept on disk.
+
+No result depends on the number of threads: a block is computed by one thread in one order, and
+the gradients of B and C are summed over a fixed number of groups of blocks in a fixed order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from stcli.lanes import WIDTH, exp2, exp2_each, load, prefetch, splat, store, total, transpose
+
+#: Steps between kept states.
+CHUNK = 64
+#: Vectors of a row's numbers in a chunk.
+_PIECES = CHUNK // WIDTH
+#: States whose decays are computed side by side.
+_SIDE = 4
+_LOG2E = math.log2(math.e)
+#: Of a rate: what decays so fast is gone after any step.
+_LOWEST = -1e30
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+Arrays = tuple[NDArray[Any], ...]
+
+
+def scan_forward(arrays: Arrays, kept: bool, threaded: bool) -> Arrays:
+    """Scan arrays as `stcli.nn.scan.scan_reference` does tensors.
+
+    Parameters
+    ----------
+    arrays : (u, delta, A, B, C, D, starts)
+        Contiguous, float32 or float64.
+    kept : bool
+        Keep the states before every chunk, for `scan_backward`.
+    threaded : bool
+        Scan blocks side by side.
+
+    Returns
+    -------
+    y : ndarray (d, l)
+    keep : ndarray (block, chunk, n * WIDTH)
+        No chunk where nothing is kept.
+    """
+    A, B = arrays[2:4]
+    y = np.empty_like(arrays[0])
+    chunks = -(-y.shape[1] // CHUNK) if kept else 0
+    keep = np.empty((blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
+    run = _forward if threaded else _forward_serial
+    run(*_widths(A, B), arrays, y, keep)
+    return y, keep
+
+
+def scan_tokens(
+    u: NDArray[Any], delta: NDArray[Any], matrices: Arrays, starts: NDArray[np.bool_]
+) -> NDArray[Any]:
+    """Scan tokens (l, d), in one thread, without a gradient to come: y of the same shape.
+
+    To the bits of `scan_forward`. d is a multiple of WIDTH, all arrays are contiguous.
+    """
+    y = np.empty_like(u)
+    _forward_tokens(*_widths(*matrices[:2]), (u, delta, *matrices, starts), y)
+    return y
+
+
+def scan_backward(inputs: Arrays, gradients: Arrays, threaded: bool) -> None:
+    """Fill the gradients of u, Δ, A and D, and those of B and C of each group of blocks.
+
+    Parameters
+    ----------
+    inputs : (u, delta, A, B, C, D, starts, keep, dy)
+    gradients : (du, dΔ, dA, dD, dB, dC)
+        dB and dC of shape (group, l, n).
+    threaded : bool
+    """
+    run = _backward if threaded else _backward_serial
+    run(*_widths(*inputs[2:4]), inputs, gradients)
+
+
+def blocks(channels: int) -> int:
+    """Count the blocks of so many channels."""
+    return -(-channels // WIDTH)
+
+
+def _widths(A: NDArray[Any], B: NDArray[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tuples as long as there are states, and decays a channel."""
+    return (0,) * B.shape[1], (0,) * A.shape[1]
+
+
+# Between rows of channels and lanes.
+
+
+@njit(**_OPTIONS)
+def _to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
+    """Copy a span of a block's rows (channel, step) to (step, lane); lanes of no channel stay."""
+    first, (channels, length) = block * WIDTH, source.shape
+    count = span.stop - span.start
+    whole = count // WIDTH * WIDTH if first + WIDTH <= channels else 0
+    flat = source.reshape(-1)
+    for step in range(0, whole, WIDTH):
+        at = first * length + span.start + step
+        transpose(flat, at, length, out, step * WIDTH, WIDTH)
+    for step in range(whole, count):
+        for lane in range(min(WIDTH, channels - first)):
+            out[step * WIDTH + lane] = source[first + lane, span.start + step]
+
+
+@njit(**_OPTIONS)
+def _from_lanes(lanes, block, span, out):  # type: ignore[no-untyped-def]
+    """Copy (step, lane) to a span of a block's rows (channel, step)."""
+    first, (channels, length) = block * WIDTH, out.shape
+    count = span.stop - span.start
+    whole = count // WIDTH * WIDTH if first + WIDTH <= channels else 0
+    flat = out.reshape(-1)
+    for step in range(0, whole, WIDTH):
+        at = first * length + span.start + step
+        transpose(lanes, step * WIDTH, WIDTH, flat, at, length)
+    for step in range(whole, count):
+        for lane in range(min(WIDTH, channels - first)):
+            out[first + lane, span.start + step] = lanes[step * WIDTH + lane]
+
+
+@njit(**_OPTIONS)
+def _own(values, block):  # type: ignore[no-untyped-def]
+    """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0.
+
+    Held above `_LOWEST`, so that what rates make with Δ is finite.
+    """
+    out = np.zeros(values.shape[1] * WIDTH, dtype=values.dtype)
+    for lane in range(min(WIDTH, len(values) - block * WIDTH)):
+        for k in range(values.shape[1]):
+            out[k * WIDTH + lane] = max(values[block * WIDTH + lane, k], out.dtype.type(_LOWEST))
+    return out
+
+
+# One number after the other: an assignment of slices takes numba a second to compile.
+
+
+@njit(**_OPTIONS)
+def _clear(array):  # type: ignore[no-untyped-def]
+    for i in range(array.size):
+        array[i] = 0
+
+
+@njit(**_OPTIONS)
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    """Copy all of an array to the first numbers of another."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@njit(**_OPTIONS)
+def _scale(array, factor):  # type: ignore[no-untyped-def]
+    for i in range(array.size):
+        array[i] *= factor
+
+
+# Steps.
+
+
+@njit(**_OPTIONS)
+def _decays(delta, rates, first):  # type: ignore[no-untyped-def]
+    """Return the decays of `_SIDE` states from the first of them."""
+    return exp2_each(
+        (
+            delta * load(rates, first * WIDTH),
+            delta * load(rates, (first + 1) * WIDTH),
+            delta * load(rates, (first + 2) * WIDTH),
+            delta * load(rates, (first + 3) * WIDTH),
+        )
+    )
+
+
+@njit(**_OPTIONS)
+def _next(h, n, decay, fed):  # type: ignore[no-untyped-def]
+    """Take a state through a step and return it."""
+    state = decay * load(h, n * WIDTH) + fed
+    store(h, n * WIDTH, state)
+    return state
+
+
+@njit(**_OPTIONS)
+def _fetch(ahead, step):  # type: ignore[no-untyped-def]
+    """Ask for a step's part of the numbers to come, from a place in rows of a length."""
+    arrays, place, length = ahead
+    at = place + step // _PIECES * length + step % _PIECES * WIDTH
+    for array in arrays:
+        prefetch(array, at)
+
+
+# Forward.
+
+
+@njit(**_OPTIONS)
+def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
+    """Scan the channels of a block."""
+    u, delta, A, B, C, D, starts = inputs
+    length = u.shape[1]
+    rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
+    _scale(rates, u.dtype.type(_LOG2E))
+    h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
+    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
+    Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
+    rows = (u.reshape(-1), delta.reshape(-1), y.reshape(-1))
+    for first in range(0, length, CHUNK):
+        span = slice(first, min(first + CHUNK, length))
+        if keep.shape[1]:
+            _copy(h, keep[block, first // CHUNK])
+        _to_lanes(u, block, span, ul)
+        _to_lanes(delta, block, span, Δl)
+        matrices = (rates, B[span], C[span], through)
+        next_block = first + CHUNK >= length
+        place = (block + next_block) * WIDTH * length + (0 if next_block else first + CHUNK)
+        ahead = (rows, place, length)
+        _advance((states, decays), (ul, Δl, starts[span]), matrices, h, yl, ahead)
+        _from_lanes(yl, block, span, y)
+
+
+@njit(**_OPTIONS)
+def _forward_tokens(states, decays, inputs, y):  # type: ignore[no-untyped-def]
+    """Scan rows of tokens, where a block's channels already lie side by side."""
+    u, delta, A, B, C, D, starts = inputs
+    length, channels = u.shape
+    log2e = u.dtype.type(_LOG2E)
+    h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
+    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
+    Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
+    for block in range(channels // WIDTH):
+        rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
+        _scale(rates, log2e)
+        _clear(h)
+        for first in range(0, length, CHUNK):
+            span = slice(first, min(first + CHUNK, length))
+            _rows_to_lanes(u, block, span, ul)
+            _rows_to_lanes(delta, block, span, Δl)
+            matrices = (rates, B[span], C[span], through)
+            ahead = ((h, h, h), 0, 0)  # tokens are near: there is nothing to ask for
+            _advance((states, decays), (ul, Δl, starts[span]), matrices, h, yl, ahead)
+            _lanes_to_rows(yl, block, span, y)
+
+
+@njit(**_OPTIONS)
+def _rows_to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
+    """Copy a span of rows' (step, channel) block to (step, lane)."""
+    flat, channels = source.reshape(-1), source.shape[1]
+    for step in range(span.stop - span.start):
+        lanes = load(flat, (span.start + step) * channels + block * WIDTH)
+        store(out, step * WIDTH, lanes)
+
+
+@njit(**_OPTIONS)
+def _lanes_to_rows(lanes, block, span, out):  # type: ignore[no-untyped-def]
+    """Copy (step, lane) to a span of rows' (step, channel) block."""
+    flat, channels = out.reshape(-1), out.shape[1]
+    for step in range(span.stop - span.start):
+        numbers = load(lanes, step * WIDTH)
+        store(flat, (span.start + step) * channels + block * WIDTH, numbers)
+
+
+@njit(**_OPTIONS)
+def _advance(widths, row, matrices, h, y, ahead):  # type: ignore[no-untyped-def]
+    """Take a block through a chunk, from h to h."""
+    states, decays = widths
+    u, delta, starts = row
+    rates, B, C, D = matrices
+    through = load(D, 0)
+    beside = len(decays) // _SIDE * _SIDE if len(decays) > 1 else 0
+    for step in range(len(starts)):
+        _fetch(ahead, step)
+        if starts[step]:
+            _clear(h)
+        Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
+        Δx = Δ * x
+        out = through * x
+        for n in range(0, beside, _SIDE):
+            four = _decays(Δ, rates, n)
+            out = out + _next(h, n, four[0], Δx * B[step, n]) * C[step, n]
+            out = out + _next(h, n + 1, four[1], Δx * B[step, n + 1]) * C[step, n + 1]
+            out = out + _next(h, n + 2, four[2], Δx * B[step, n + 2]) * C[step, n + 2]
+            out = out + _next(h, n + 3, four[3], Δx * B[step, n + 3]) * C[step, n + 3]
+        a = exp2(Δ * load(rates, 0))
+        for n in range(beside, len(states)):
+            if len(decays) > 1:
+                a = exp2(Δ * load(rates, n * WIDTH))
+            out = out + _next(h, n, a, Δx * B[step, n]) * C[step, n]
+        store(y, step * WIDTH, out)
+
+
+# Backward.
+
+
+@njit(**_OPTIONS)
+def _backward_group(group, states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
+    """Go back through the chunks of a group's blocks."""
+    starts, keep = inputs[6], inputs[7]
+    dA, dD, dB, dC = gradients[2:]
+    groups, (blocks, chunks, wide) = len(dB), keep.shape
+    low, high = group * blocks // groups, (group + 1) * blocks // groups
+    ahead = np.zeros((high - low, wide), dtype=dB.dtype)
+    sums = (np.zeros_like(ahead), np.zeros((high - low, WIDTH), dtype=dB.dtype))
+    shared = np.empty((2, CHUNK * wide), dtype=dB.dtype)
+    for chunk in range(chunks - 1, -1, -1):
+        span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(starts)))
+        _clear(shared[0])
+        _clear(shared[1])
+        for block in range(low, high):
+            at = block - low
+            own = (ahead[at], sums[0][at], sums[1][at], shared[0], shared[1])
+            _backward_chunk(block, span, (states, decays), inputs, gradients, own)
+        for step in range(span.stop - span.start):
+            for n in range(len(states)):
+                place = (step * len(states) + n) * WIDTH
+                dB[group, span.start + step, n] = total(load(shared[0], place))
+                dC[group, span.start + step, n] = total(load(shared[1], place))
+    for d in range(low * WIDTH, min(high * WIDTH, len(dD))):
+        block, lane = d // WIDTH - low, d % WIDTH
+        dD[d] = sums[1][block, lane]
+        dA[d] = 0
+        for n in range(len(states)):
+            dA[d, n % len(decays)] += sums[0][block, n * WIDTH + lane]
+
+
+@njit(**_OPTIONS)
+def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignore[no-untyped-def]
+    """Go back through a chunk of a block; `own` is what the block carries and adds to."""
+    decays = widths[1]
+    u, delta, A, B, C, D, starts, keep, dy = inputs
+    ahead, sumA, sumD, sumB, sumC = own
+    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
+    Δl, gl = np.zeros_like(ul), np.zeros_like(ul)
+    _to_lanes(u, block, span, ul)
+    _to_lanes(delta, block, span, Δl)
+    _to_lanes(dy, block, span, gl)
+    h = np.empty((CHUNK + 1) * len(ahead), dtype=u.dtype)
+    _copy(keep[block, span.start // CHUNK], h)
+    decay = np.empty(CHUNK * len(decays) * WIDTH, dtype=u.dtype)
+    rates = _own(A, block)
+    _refill(widths, (ul, Δl, starts[span]), (rates, B[span]), decay, h)
+    through = _own(D.reshape(-1, 1), block)
+    matrices = (rates, B[span], C[span], through)
+    _retreat(widths, (ul, Δl, gl), matrices, (decay, h), (ahead, sumA, sumD, sumB, sumC))
+    _from_lanes(ul, block, span, gradients[0])
+    _from_lanes(Δl, block, span, gradients[1])
+
+
+@njit(**_OPTIONS)
+def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
+    """Fill a chunk's decays, 0 at a start, and the states after each step; the first are given."""
+    states, decays = widths
+    u, delta, starts = row
+    rates, B = matrices
+    log2e = u.dtype.type(_LOG2E)
+    for step in range(len(starts)):
+        Δ = load(delta, step * WIDTH)
+        Δx = Δ * load(u, step * WIDTH)
+        live = u.dtype.type(0 if starts[step] else 1)
+        place = step * len(decays) * WIDTH
+        beside = len(decays) // _SIDE * _SIDE
+        for n in range(0, beside, _SIDE):
+            four = _decays(Δ * log2e, rates, n)
+            store(decay, place + n * WIDTH, four[0] * live)
+            store(decay, place + (n + 1) * WIDTH, four[1] * live)
+            store(decay, place + (n + 2) * WIDTH, four[2] * live)
+            store(decay, place + (n + 3) * WIDTH, four[3] * live)
+        for n in range(beside, len(decays)):
+            a = exp2(Δ * log2e * load(rates, n * WIDTH)) * live
+            store(decay, place + n * WIDTH, a)
+        for n in range(len(states)):
+            a = load(decay, (step * len(decays) + n % len(decays)) * WIDTH)
+            place = (step * len(states) + n) * WIDTH
+            state = a * load(h, place) + Δx * B[step, n]
+            store(h, place + len(states) * WIDTH, state)
+
+
+@njit(**_OPTIONS)
+def _retreat(widths, row, matrices, kept, own):  # type: ignore[no-untyped-def]
+    """Go back through a chunk's steps; the gradients of u and Δ take the places of u and Δ."""
+    states, decays = widths
+    u, delta, dy = row
+    rates, B, C, D = matrices
+    decay, h = kept
+    ahead, sumA, sumD, sumB, sumC = own
+    through, sum_through = load(D, 0), load(sumD, 0)
+    for step in range(len(B) - 1, -1, -1):
+        Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
+        gradient = load(dy, step * WIDTH)
+        Δx = Δ * x
+        fed = slope = splat(u.dtype.type(0))
+        for n in range(len(states)):
+            k = n % len(decays)
+            place = (step * len(states) + n) * WIDTH
+            g = load(ahead, n * WIDTH) + gradient * C[step, n]
+            after = load(h, place + len(states) * WIDTH)
+            store(sumC, place, load(sumC, place) + gradient * after)
+            store(sumB, place, load(sumB, place) + Δx * g)
+            fed = fed + g * B[step, n]
+            g = g * load(decay, (step * len(decays) + k) * WIDTH)
+            store(ahead, n * WIDTH, g)
+            weight = g * load(h, place)
+            slope = slope + weight * load(rates, k * WIDTH)
+            store(sumA, n * WIDTH, load(sumA, n * WIDTH) + weight * Δ)
+        sum_through = sum_through + gradient * x
+        store(u, step * WIDTH, fed * Δ + gradient * through)
+        store(delta, step * WIDTH, fed * x + slope)
+    store(sumD, 0, sum_through)
+
+
+# Threaded and serial kernels are functions apart, not one compiled twice: numba's cache on disk
+# knows a function by its name and would take the one for the other.
+
+
+@njit(parallel=True, **_OPTIONS)
+def _forward(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
+    for block in prange(len(keep)):
+        _forward_block(block, states, decays, inputs, y, keep)
+
+
+@njit(**_OPTIONS)
+def _forward_serial(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
+    for block in range(len(keep)):
+        _forward_block(block, states, decays, inputs, y, keep)
+
+
+@njit(parallel=True, **_OPTIONS)
+def _backward(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
+    for group in prange(len(gradients[4])):
+        _backward_group(group, states, decays, inputs, gradients)
+
+
+@njit(**_OPTIONS)
+def _backward_serial(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
+    for group in range(len(gradients[4])):
+        _backward_group(group, states, decays, inputs, gradients)

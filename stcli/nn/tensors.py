@@ -1,0 +1,26 @@
+"""Arrays as torch's tensors and back, and how torch is to run while tiles do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from stcli.nn.weights import Arrays
+
+
+def arrays_of(tensors: Mapping[str, Tensor]) -> Arrays:
+    """Give the numbers of tensors of any shape, (…, n)."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def tensors_of(arrays: Arrays) -> dict[str, Tensor]:
+    """Make tensors of arrays, of copies of them."""
+    return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def one_thread() -> None:
+    """Let torch run in one thread: tiles run side by side, and sums keep one order."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
