@@ -92,8 +92,9 @@ def command(
             return print_plan(plan_denoise(*asked, output=output), json)
         result = denoise(*asked, output=output, progress=console.progress)
     for band in result.bands:
+        sigma = "unknown" if band["sigma"] is None else f"{band['sigma']:.4g}"
         console.say(
-            f"{band['band']}: noise {band['sigma']:.4g}, removed {band['removed']:.4g} "
+            f"{band['band']}: noise {sigma}, removed {band['removed']:.4g} "
             f"(standard deviations), mean changed by {band['bias']:.2g}"
         )
     if result.kept:

@@ -18,7 +18,7 @@ from stcli.noise.wavelets import Plane, correlate
 
 #: Cubic B-spline (the starlet's low-pass) and the offset of its first tap.
 SPLINE = ((1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16), -2)
-#: Times the spline is widened; holes farther than `FILL_REACH` from a value hold 0.
+#: Times the spline is widened; what is farther than `FILL_REACH` from a value holds a constant.
 FILL_LEVELS = 4
 FILL_REACH = 2 * (2**FILL_LEVELS - 1)
 
@@ -69,13 +69,18 @@ def smooth(plane: Plane, level: int) -> Plane:
     return correlate(correlate(plane, SPLINE, level, 0), SPLINE, level, 1)
 
 
-def fill(plane: Plane, valid: NDArray[np.bool_]) -> Plane:
+def fill(plane: Plane, valid: NDArray[np.bool_], beyond: float = 0.0) -> Plane:
     """Fill invalid pixels by normalised convolution.
+
+    Parameters
+    ----------
+    beyond : float
+        Where no valid pixel lies within `FILL_REACH`.
 
     Returns
     -------
     ndarray of float64 (row, col)
-        Valid pixels untouched; 0 where no valid pixel lies within `FILL_REACH`.
+        Valid pixels untouched.
     """
     filled = np.where(valid, plane, 0.0)
     if valid.all():
@@ -86,4 +91,5 @@ def fill(plane: Plane, valid: NDArray[np.bool_]) -> Plane:
         found = missing & (weight > 0)
         filled[found] = values[found] / weight[found]
         missing &= ~found
+    filled[missing] = beyond
     return filled

@@ -49,13 +49,14 @@ class Sample:
 
 
 def typical(sample: Sample) -> NDArray[np.float64]:
-    """Median of the noise map: (band, level); 0 where it is unknown everywhere."""
+    """Median of the noise map: (band, level); NaN where it is unknown everywhere."""
     known = np.where(np.isfinite(sample.sigma), sample.sigma, np.nan)
-    out = np.zeros(known.shape[1:])
+    out = np.full(known.shape[1:], np.nan)
     for band, level in np.ndindex(*out.shape):
         part = known[:, band, level]
         part = part[~np.isnan(part)]
-        out[band, level] = np.median(part) if part.size else 0.0
+        if part.size:
+            out[band, level] = np.median(part)
     return out
 
 
@@ -69,8 +70,11 @@ def noise_covariance(sample: Sample) -> Plane:
     Returns
     -------
     ndarray of float64 (band, band)
+        NaN where the noise is unknown.
     """
     level = typical(sample)[:, 0]
+    if np.isnan(level).any():
+        return np.full((len(level), len(level)), np.nan)
     sigma = sample.sigma[:, :, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         inner = np.all((np.abs(sample.diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1)
@@ -143,7 +147,8 @@ def poisson_fit(local: Plane, diagonal: Plane) -> PoissonFit:
     variance = np.array([(np.median(size[part]) / MEDIAN) ** 2 for part in parts])
     count = np.array([len(part) for part in parts])
     fitted = np.maximum(variance, variance.max() * 1e-6 + 1e-300)
-    design = np.stack([mean, np.ones_like(mean)], axis=1)
+    unit = float(np.abs(mean).max()) or 1.0  # columns of one size, whatever the band's unit
+    design = np.stack([mean / unit, np.ones_like(mean)], axis=1)
     for _ in range(3):
         # the relative deviation of a variance from n coefficients is 2 * 1.17 / sqrt(2 n)
         weight = 1 / (fitted * 1.65 / np.sqrt(count))
@@ -152,8 +157,8 @@ def poisson_fit(local: Plane, diagonal: Plane) -> PoissonFit:
     residual = (variance - design @ line) * weight
     scatter = max(1.0, float(residual @ residual) / max(1, groups - 2))
     normal = (design * weight[:, None]).T @ (design * weight[:, None])
-    error = float(np.sqrt(np.linalg.pinv(normal)[0, 0] * scatter))
-    gain, floor = float(line[0]), float(line[1])
+    error = float(np.sqrt(np.linalg.pinv(normal)[0, 0] * scatter)) / unit
+    gain, floor = float(line[0]) / unit, float(line[1])
     contrast = fitted.max() > CONTRAST * fitted.min()
     supported = gain > SIGNIFICANT * error and bool(contrast)
     return PoissonFit(gain, float(np.sqrt(max(floor, 0.0))), error, supported)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.raster.netcdf import NetcdfSource
+from stcli.raster.netcdf import LayerFacts, NetcdfSource
 from stcli.raster.netcdf_write import CubeBand, TimeAxis
 from stcli.raster.read import Raster
+
+logger = logging.getLogger("stcli")
 
 #: Attributes that speak of how the input stored its values, or of its grid.
 _STALE = {
     *("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "units"),
     *("valid_range", "valid_min", "valid_max", "actual_range", "grid_mapping", "coordinates"),
-    *("dimensions", "coordinate_system", "cell_measures", "ancillary_variables", "long_name"),
+    *("dimensions", "coordinate_system", "cell_measures", "ancillary_variables"),
 }
 
 
@@ -47,23 +50,54 @@ class Layout:
 def layout(raster: Raster) -> Layout:
     """Lay a raster's bands out as variables over time and space.
 
-    Bands of one NetCDF file become its variables again, over the times that all of them have.
-    Any other raster becomes one variable a band.
+    Bands of one NetCDF file become its variables again, over the times that all of them have; one
+    that has no time stays without. Any other raster becomes one variable a band.
     """
     (source, indexes, places), *others = raster.files
     cube = None
     if not others and isinstance(source, NetcdfSource):
         cube = _regrouped(source, dict(zip(places, indexes, strict=True)))
+        if cube is None:
+            logger.warning(
+                "%s: its variables have different times, so that each band becomes a variable of "
+                "its own, without a time axis",
+                raster.info.path,
+            )
     if cube is None:
         bands = tuple(
             CubeBand(_word(b.name), units=b.units or "1", attrs={"long_name": b.name})
             for b in raster.info.bands
         )
         cube = bands, None, np.arange(len(bands))[None]
-    extent = ("geospatial_", "stcli_crs", "time_coverage_resolution")
-    netcdf = raster.info.driver == "netCDF"
-    kept = {k: v for k, v in raster.info.tags.items() if netcdf and not k.startswith(extent)}
-    return Layout(*_distinct(cube), kept)
+    return Layout(*_distinct(cube), global_attrs(raster))
+
+
+def global_attrs(raster: Raster) -> dict[str, Any]:
+    """Give the global attributes of a NetCDF but those of its extent and of an earlier making."""
+    return true_globals(raster.info.tags) if raster.info.driver == "netCDF" else {}
+
+
+def true_globals(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out global attributes that are not true of what is made of a file."""
+    untrue = ("geospatial_", "stcli_", "time_coverage_resolution")
+    return {key: value for key, value in attrs.items() if not key.startswith(untrue)}
+
+
+def variable_attrs(raster: Raster, place: int) -> dict[str, Any]:
+    """Give the attributes of the NetCDF variable that a raster's band (its place) is of.
+
+    Without its units, and without what speaks of how the file stored it or of its grid; empty for
+    a band of another format.
+    """
+    for source, indexes, places in raster.files:
+        if place in places and isinstance(source, NetcdfSource):
+            return true_attrs(source.layer(indexes[places.index(place)]).attrs)
+    return {}
+
+
+def own_attrs(tags: dict[str, str]) -> dict[str, str]:
+    """Turn our tags into global attributes of a NetCDF."""
+    return {name.lower(): text for name, text in tags.items() if name.startswith("STCLI_")}
 
 
 _Cube = tuple[tuple[CubeBand, ...], TimeAxis | None, NDArray[np.int64]]
@@ -71,33 +105,39 @@ _Cube = tuple[tuple[CubeBand, ...], TimeAxis | None, NDArray[np.int64]]
 
 def _regrouped(source: NetcdfSource, chosen: dict[int, int]) -> _Cube | None:
     """Group the bands of a file by variable and time; None where some lack a time of others."""
-    found: dict[str, dict[int, int]] = {}
-    attrs: dict[str, dict[str, Any]] = {}
-    axes: set[str] = set()
+    found: dict[tuple[str, ...], dict[int, int]] = {}
+    layers: dict[tuple[str, ...], LayerFacts] = {}
     for place, index in sorted(chosen.items()):
         layer = source.layer(index)
-        name = _word("_".join([layer.variable, *layer.labels]))
-        found.setdefault(name, {})[layer.step] = place
-        attrs[name] = layer.attrs
-        axes.add(layer.time)
-    steps = sorted(next(iter(found.values())))
-    if len(axes) != 1 or any(sorted(places) != steps for places in found.values()):
+        key = (layer.variable, *layer.labels)
+        found.setdefault(key, {})[layer.step] = place
+        layers[key] = layer
+    axes = {layer.time for layer in layers.values() if layer.time}
+    stepped = [sorted(places) for key, places in found.items() if layers[key].time] or [[0]]
+    steps = stepped[0]
+    if len(axes) > 1 or any(other != steps for other in stepped):
         return None
-    (time,) = axes
-    bands = tuple(_band(name, attrs[name]) for name in found)
-    order = np.array([[found[name][step] for name in found] for step in steps])
-    return bands, _times(source.time_axis(time), steps) if time else None, order
+    bands = tuple(_band("_".join(key), layer) for key, layer in layers.items())
+    order = np.array(
+        [[found[key][step if layers[key].time else 0] for key in found] for step in steps]
+    )
+    return bands, _times(source.time_axis(axes.pop()), steps) if axes else None, order
 
 
-def _band(name: str, attrs: dict[str, Any]) -> CubeBand:
-    kept = {key: value for key, value in attrs.items() if key not in _STALE}
-    kept["long_name"] = attrs.get("long_name", name)
-    return CubeBand(name, units=str(attrs.get("units", "1")), attrs=kept)
+def _band(name: str, layer: LayerFacts) -> CubeBand:
+    attrs = {"long_name": _word(name), **true_attrs(layer.attrs)}
+    units = str(layer.attrs.get("units", "1"))
+    return CubeBand(_word(name), units=units, attrs=attrs, timed=bool(layer.time))
 
 
-def _times(axis: tuple[NDArray[Any], str, str], steps: list[int]) -> TimeAxis:
-    values, units, calendar = axis
-    return TimeAxis(tuple(float(values[step]) for step in steps), units, calendar)
+def true_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a variable's units, and what speaks of how a file stored it or of its grid."""
+    return {key: value for key, value in attrs.items() if key not in _STALE}
+
+
+def _times(axis: tuple[NDArray[Any], str, str, bool], steps: list[int]) -> TimeAxis:
+    values, units, calendar, unlimited = axis
+    return TimeAxis(tuple(float(values[step]) for step in steps), units, calendar, unlimited)
 
 
 def _word(name: str) -> str:

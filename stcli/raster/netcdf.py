@@ -128,12 +128,14 @@ class NetcdfSource:
                     labels.append(f"{dim}_{_labels(dataset, dim)[i]}")
             return LayerFacts(layer.variable, tuple(labels), time, step, dict(variable.attrs))
 
-    def time_axis(self, name: str) -> tuple[NDArray[Any], str, str]:
-        """Read a time coordinate as stored: numbers (time,), units and calendar."""
+    def time_axis(self, name: str) -> tuple[NDArray[Any], str, str, bool]:
+        """Read a time coordinate as stored: numbers (time,), units, calendar, unlimited or not."""
         with HDF5_LOCK:
-            time = self._open()[name]
+            dataset = self._open()
+            time = dataset[name]
             calendar = str(time.attrs.get("calendar", "standard"))
-            return np.atleast_1d(time.values), str(time.attrs["units"]), calendar
+            values, units = np.atleast_1d(time.values), str(time.attrs["units"])
+            return values, units, calendar, _unlimited(dataset, name)
 
     def read(
         self, window: Window, indexes: tuple[int, ...]
@@ -204,6 +206,11 @@ def open_undecoded(path: str) -> xr.Dataset:
         raise InputError(
             f"{path}: cannot be read as NetCDF ({error}); a whole NetCDF or HDF5 file is wanted"
         ) from error
+
+
+def _unlimited(dataset: xr.Dataset, dim: str) -> bool:
+    """Tell whether a dimension of an open file is unlimited."""
+    return dim in dataset.encoding.get("unlimited_dims", ())
 
 
 def _info(dataset: xr.Dataset, path: str, grid: Grid, layers: tuple[_Layer, ...]) -> SourceInfo:

@@ -1,6 +1,6 @@
 """Write cubes (time, band, row, col) as NetCDF/CF so that nothing half-written is ever visible.
 
-Each band is a variable over (time, y, x); a cube without a time axis has variables over (y, x).
+Each band is a variable over (time, y, x), or over (y, x) where it has no time or the cube has none.
 The file grows in a hidden directory beside the output, is closed, read back window by window
 against checksums of what was handed in, flushed to the disk and renamed. On any error the
 directory is removed and the output's name stays as it was.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -48,11 +48,14 @@ class TimeAxis:
     units : str
         Such as ``"days since 1970-01-01"``.
     calendar : str
+    unlimited : bool
+        More times may be put after them: the file's time dimension is unlimited.
     """
 
     values: tuple[float, ...]
     units: str
     calendar: str = "standard"
+    unlimited: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class CubeBand:
         UDUNITS; ``"1"`` for a number without a unit.
     attrs : dict
         Further attributes, such as ``long_name`` (default: the name) or ``standard_name``.
+    timed : bool
+        Whether it has the cube's times; False for what is the same at all of them.
     """
 
     name: str
@@ -77,6 +82,7 @@ class CubeBand:
     nodata: float | int | None = float("nan")
     units: str = "1"
     attrs: dict[str, Any] = field(default_factory=dict)
+    timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,8 @@ class CubeWriter:
             Whole pixels inside the raster.
         block : ndarray, (time, band, row, col)
             Values of the bands' dtypes (float32 and float64 may mix: each band is cast to its
-            own); (band, row, col) for a cube without a time axis.
+            own; of one that has no time the first is written); (band, row, col) for a cube without
+            a time axis.
         times : slice, optional
             Positions on the time axis, all by default.
 
@@ -141,9 +148,14 @@ class CubeWriter:
         if cube.shape != shape:
             raise ValueError(f"{self._spec.path}: block of {cube.shape} found, {shape} wanted")
         with HDF5_LOCK, _reported(self._spec):
-            for band, part in zip(self._spec.bands, cube.swapaxes(0, 1), strict=True):
-                self._dataset[band.name][_key(self._spec, where)] = part.astype(band.dtype)
-        self._sums[where] = _checksum(self._spec, cube)
+            self._sums[where] = _checksum(self._stored(cube, where))
+
+    def _stored(self, cube: NDArray[Any], where: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+        """Store a cube (time, band, row, col) band by band; give what each is stored as."""
+        for band, part in zip(self._spec.bands, cube.swapaxes(0, 1), strict=True):
+            kept = (part if _timed(self._spec, band) else part[0]).astype(band.dtype)
+            self._dataset[band.name][_key(self._spec, band, where)] = kept
+            yield kept
 
     def note(self, name: str, text: str) -> None:
         """Set a global attribute."""
@@ -156,10 +168,8 @@ class CubeWriter:
             return all(self._same(dataset, where, seen) for where, seen in self._sums.items())
 
     def _same(self, dataset: Any, where: tuple[int, ...], seen: int) -> bool:
-        key = _key(self._spec, where)
-        parts = [np.asarray(dataset[band.name][key]) for band in self._spec.bands]
-        cube = np.stack([p if self._spec.times else p[None] for p in parts], axis=1)
-        return _checksum(self._spec, cube) == seen
+        found = (dataset[band.name][_key(self._spec, band, where)] for band in self._spec.bands)
+        return _checksum(found) == seen
 
 
 @contextlib.contextmanager
@@ -221,11 +231,11 @@ def _define(dataset: Any, spec: CubeSpec, geobox: GeoBox) -> None:
         variable = dataset.createVariable(
             band.name,
             band.dtype,
-            ("time", *dims) if spec.times else dims,
+            ("time", *dims) if _timed(spec, band) else dims,
             compression="zlib",
             complevel=1,
             shuffle=True,
-            chunksizes=chunks if spec.times else chunks[1:],
+            chunksizes=chunks if _timed(spec, band) else chunks[1:],
             fill_value=band.nodata,
         )
         variable.set_auto_maskandscale(False)
@@ -242,7 +252,7 @@ def _globals(spec: CubeSpec) -> dict[str, Any]:
 
 
 def _define_time(dataset: Any, times: TimeAxis) -> None:
-    dataset.createDimension("time", len(times.values))
+    dataset.createDimension("time", None if times.unlimited else len(times.values))
     variable = dataset.createVariable("time", "f8", ("time",))
     variable.setncatts(
         {
@@ -305,15 +315,19 @@ def _steps(spec: CubeSpec) -> int:
     return len(spec.times.values) if spec.times else 1
 
 
-def _key(spec: CubeSpec, where: tuple[int, ...]) -> tuple[slice, ...]:
+def _timed(spec: CubeSpec, band: CubeBand) -> bool:
+    return spec.times is not None and band.timed
+
+
+def _key(spec: CubeSpec, band: CubeBand, where: tuple[int, ...]) -> tuple[slice, ...]:
     key = tuple(slice(a, b) for a, b in zip(where[::2], where[1::2], strict=True))
-    return key if spec.times else key[1:]
+    return key if _timed(spec, band) else key[1:]
 
 
-def _checksum(spec: CubeSpec, cube: NDArray[Any]) -> int:
+def _checksum(parts: Iterable[NDArray[Any]]) -> int:
     seen = 0
-    for band, part in zip(spec.bands, cube.swapaxes(0, 1), strict=True):
-        seen = zlib.crc32(np.ascontiguousarray(part.astype(band.dtype)).data, seen)
+    for part in parts:
+        seen = zlib.crc32(np.ascontiguousarray(part).data, seen)
     return seen
 
 

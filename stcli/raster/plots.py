@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,23 @@ _VALUES = 1_000_000
 
 
 def draw_whitening(
-    path: str,
+    draft: Path,
     spectrum: tuple[NDArray[np.float64], float, float],
     values: NDArray[Any],
     units: tuple[str, str],
-    overwrite: bool = False,
 ) -> None:
-    """Draw S(t, f), and whitened values against the normal law; written atomically.
+    """Draw S(t, f), and whitened values against the normal law.
 
     Parameters
     ----------
-    path : str
-        Written as PNG.
+    draft : Path
+        PNG to make, of a file that `drafts` publishes.
     spectrum : (ndarray, float, float)
         S on WDM cells (row, cell), length of a cell in time, and the Nyquist frequency.
     values : ndarray
         Whitened, finite.
     units : (str, str)
         Of time, and of S.
-
-    Raises
-    ------
-    OutputError
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -53,8 +49,7 @@ def draw_whitening(
     figure.colorbar(shown, ax=left, label=f"one-sided power spectral density S [{units[1]}]")
     left.set(xlabel=f"time [{units[0]}]", ylabel=f"frequency [1/{units[0]}]")
     _histogram(right, values[:: 1 + values.size // _VALUES])
-    with drafts((path,), overwrite) as (draft,):
-        figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
+    figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
 
 
 def draw_map(

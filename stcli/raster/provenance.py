@@ -17,7 +17,7 @@ from stcli.raster.stdin import on_stdin, readable
 
 #: Bytes from a file's front whose SHA-256 is kept: headers and directories change with content.
 HEAD = 65_536
-_HISTORY = re.compile(r"^\S+ stcli-(?P<version>\S+?): (?P<command>.+)$", re.MULTILINE)
+_HISTORY = re.compile(r"^(?:\S+ stcli-(?P<version>\S+?): )?(?P<command>stcli .+)$", re.MULTILINE)
 _PREFIX = "STCLI_"
 
 
@@ -83,14 +83,15 @@ def read_provenance(path: str, tags: Mapping[str, str]) -> Provenance:
     InputError
         They say nothing: stcli did not make it, or its tags were lost.
     """
-    ours = {k.removeprefix(_PREFIX): v for k, v in tags.items() if k.startswith(_PREFIX)}
+    named = {key.upper(): value for key, value in tags.items()}  # a NetCDF has them in lower case
+    ours = {k.removeprefix(_PREFIX): v for k, v in named.items() if k.startswith(_PREFIX)}
     history = _HISTORY.search(tags.get("history", ""))
     if "COMMAND" not in ours and history is None:
         raise InputError(
             f"{path}: does not say how it was made; a file that stcli wrote, its tags kept, is "
             "wanted"
         )
-    version = ours.pop("VERSION", history["version"] if history else "")
+    version = ours.pop("VERSION", history["version"] or "" if history else "")
     command = ours.pop("COMMAND", history["command"] if history else "")
     ours.pop("INPUT", None)
     recorded = _plain(ours.pop("INPUTS", "[]"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.errors import InputError
-from stcli.raster.draft import drafts, refuse_file
+from stcli.errors import InputError, OutputError
+from stcli.raster.layout import true_attrs, true_globals
 from stcli.raster.netcdf import HDF5_LOCK
 from stcli.raster.timecube import refuse_huge
 
@@ -46,6 +46,12 @@ class Series:
         Times as the file writes them, after their header; empty where they are the numbers.
     axis : (str, str)
         Units and calendar of a CF time axis, empty where there is none.
+    unlimited : bool
+        More times may be put after them.
+    attrs : tuple of dict
+        Of each series' variable, without its units; empty for a table.
+    about : dict
+        Global attributes of the file.
     """
 
     names: tuple[str, ...]
@@ -55,6 +61,9 @@ class Series:
     units: tuple[str, ...]
     labels: tuple[str, ...] = ()
     axis: tuple[str, str] = ("", "")
+    unlimited: bool = False
+    attrs: tuple[dict[str, Any], ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def is_series(path: str) -> bool:
@@ -115,6 +124,7 @@ def _chosen(series: Series, names: Sequence[int | str], path: str) -> Series:
         names=tuple(series.names[k] for k in picked),
         values=series.values[:, picked],
         units=tuple(series.units[k] for k in picked),
+        attrs=tuple(series.attrs[k] for k in picked if series.attrs),
     )
 
 
@@ -204,11 +214,19 @@ def _read_hdf5(path: str) -> Series:
             units = tuple(
                 str(getattr(v, "units", getattr(v, "Yunits", "")) or "1") for _, v in lines
             )
+            attrs, about = tuple(true_attrs(_plain(v)) for _, v in lines), _plain(dataset)
+            unlimited = lines[0][1].get_dims()[0].isunlimited()
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{path}: cannot be read as HDF5 ({error}); a whole file is wanted"
         ) from error
-    return Series(names, values, times, unit, units, axis=axis)
+    return Series(names, values, times, unit, units, (), axis, unlimited, attrs, about)
+
+
+def _plain(described: Any) -> dict[str, Any]:
+    """Give the attributes of a variable or a file that are text or a number."""
+    found = {name: described.getncattr(name) for name in described.ncattrs() if name[0] != "_"}
+    return {name: value for name, value in found.items() if isinstance(value, (str, np.number))}
 
 
 def _filled(variable: Any) -> NDArray[np.float64]:
@@ -237,25 +255,32 @@ def _axis(variable: Any, path: str) -> tuple[NDArray[np.float64], str, tuple[str
     )
 
 
-def refuse_series(path: str, overwrite: bool) -> None:
-    """Refuse an output that cannot be written, before any work; raises `OutputError`."""
-    refuse_file(path, overwrite)
+def write_series(path: str, draft: Path, series: Series, attrs: dict[str, Any]) -> None:
+    """Write series: CSV by the suffix, else NetCDF.
 
-
-def write_series(
-    path: str, series: Series, overwrite: bool = False, attrs: dict[str, str] | None = None
-) -> None:
-    """Write series atomically: CSV by its suffix, else NetCDF.
+    Parameters
+    ----------
+    path : str
+        Named in messages.
+    draft : Path
+        File to make, which `drafts` publishes.
+    series : Series
+    attrs : dict
+        Global attributes of a NetCDF, beside those of the series.
 
     Raises
     ------
     OutputError
     """
-    with drafts((path,), overwrite) as (draft,):
-        if Path(path).suffix.lower() in TEXT:
+    try:
+        if draft.suffix.lower() in TEXT:
             _write_text(draft, series)
         else:
-            _write_netcdf(draft, series, attrs or {})
+            _write_netcdf(draft, series, attrs)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error}); make room or write elsewhere"
+        ) from error
 
 
 def _write_text(draft: Path, series: Series) -> None:
@@ -274,19 +299,21 @@ def _write_netcdf(draft: Path, series: Series, attrs: dict[str, str]) -> None:
     import netCDF4
 
     with HDF5_LOCK, netCDF4.Dataset(draft, "w") as dataset:
-        dataset.setncatts(
-            {"Conventions": "CF-1.8", "title": draft.stem, "source": "stcli", **attrs}
-        )
+        own = {"title": draft.stem, "source": "stcli"}
+        said = own | true_globals(series.about) | attrs | {"Conventions": "CF-1.8"}
+        dataset.setncatts(said)
         units, calendar = series.axis
         name = "time" if units else "elapsed"  # CF's time wants an epoch
-        dataset.createDimension(name, series.times.size)
+        dataset.createDimension(name, None if series.unlimited else series.times.size)
         axis = dataset.createVariable(name, "f8", (name,))
         dated = {"standard_name": "time", "axis": "T", "calendar": calendar} if units else {}
         axis.setncatts({"long_name": "time", "units": units or series.time_unit, **dated})
         axis[:] = series.times
-        for k, (label, unit) in enumerate(zip(series.names, series.units, strict=True)):
+        described = series.attrs or ({},) * len(series.names)
+        each = zip(series.names, series.units, described, strict=True)
+        for k, (label, unit, more) in enumerate(each):
             variable = dataset.createVariable(
                 label, "f8", (name,), compression="zlib", complevel=1, fill_value=np.nan
             )
-            variable.setncatts({"long_name": label, "units": unit})
+            variable.setncatts({"long_name": label, "units": unit, **more})
             variable[:] = series.values[:, k]

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, OutputError
-from stcli.raster.draft import drafts
 from stcli.raster.netcdf import HDF5_LOCK
 
 _FORMAT = "stcli spectra 1"
@@ -53,6 +52,8 @@ class SpectraLayout:
         Lattice block of group (0, 0).
     share : int
         Side of a group in pixels.
+    attrs : tuple of dict
+        Attributes of each series' variable before it was whitened; empty where there were none.
     """
 
     bands: tuple[str, ...]
@@ -68,6 +69,7 @@ class SpectraLayout:
     shape: tuple[int, int]
     first: tuple[int, int]
     share: int
+    attrs: tuple[dict[str, Any], ...] = ()
 
 
 class SpectraFile:
@@ -104,6 +106,12 @@ class SpectraFile:
             level = np.asarray(self._dataset["level"][:, rows, cols], np.float64)
             return level, np.asarray(self._dataset["rest"][:, :, rows, cols], np.float64)
 
+    @property
+    def report(self) -> str:
+        """What `note` kept, which the whitened result says too; '' where nothing was."""
+        with HDF5_LOCK:
+            return str(getattr(self._dataset, "stcli_diagonal", ""))
+
     def note(self, report: dict[str, Any]) -> None:
         """Keep a report as JSON."""
         with HDF5_LOCK, _reported(self.path):
@@ -111,10 +119,16 @@ class SpectraFile:
 
 
 @contextlib.contextmanager
-def create_spectra(
-    path: str, layout: SpectraLayout, overwrite: bool = False
-) -> Iterator[SpectraFile]:
-    """Create a file of spectra; it appears when the block ends without an error.
+def create_spectra(path: str, draft: Path, layout: SpectraLayout) -> Iterator[SpectraFile]:
+    """Create a file of spectra.
+
+    Parameters
+    ----------
+    path : str
+        Named in messages.
+    draft : Path
+        File to make, which `drafts` publishes.
+    layout : SpectraLayout
 
     Raises
     ------
@@ -122,15 +136,14 @@ def create_spectra(
     """
     import netCDF4
 
-    with drafts((path,), overwrite) as (draft,):
+    with _reported(path), HDF5_LOCK:
+        dataset = netCDF4.Dataset(draft, "w")
+        _define(dataset, layout)
+    try:
+        yield SpectraFile(path, layout, dataset)
+    finally:
         with _reported(path), HDF5_LOCK:
-            dataset = netCDF4.Dataset(draft, "w")
-            _define(dataset, layout)
-        try:
-            yield SpectraFile(path, layout, dataset)
-        finally:
-            with _reported(path), HDF5_LOCK:
-                dataset.close()
+            dataset.close()
 
 
 @contextlib.contextmanager
@@ -166,6 +179,7 @@ def _layout(dataset: Any) -> SpectraLayout:
     if getattr(dataset, "stcli_format", "") != _FORMAT:
         raise ValueError("its format is another")
     found = json.loads(dataset.stcli_layout)
+    found = {"attrs": (), **found}  # files of spectra had none at first
     values: dict[str, Any] = {f.name: found[f.name] for f in fields(SpectraLayout)}
     plain: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return SpectraLayout(**plain)
@@ -185,7 +199,7 @@ def _define(dataset: Any, layout: SpectraLayout) -> None:
             "source": "stcli",
             "history": "stcli whiten --psd-out",
             "stcli_format": _FORMAT,
-            "stcli_layout": json.dumps(asdict(layout)),
+            "stcli_layout": json.dumps(asdict(layout), default=_plain),
         }
     )
     groups = ("band", "block_row", "block_col")
@@ -195,6 +209,11 @@ def _define(dataset: Any, layout: SpectraLayout) -> None:
     _variable(dataset, "level", ("band", "y", "x"), layout.units[0])
     _variable(dataset, "rest", ("band", "place", "y", "x"), "1")
     _coordinates(dataset, layout)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a NetCDF attribute's numbers into JSON's."""
+    return value.tolist()
 
 
 def _variable(dataset: Any, name: str, dims: tuple[str, ...], units: str) -> None:

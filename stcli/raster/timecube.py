@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
-from stcli.raster.netcdf import HDF5_LOCK, open_undecoded
+from stcli.raster.netcdf import NetcdfSource
 from stcli.raster.netcdf_write import TimeAxis
 from stcli.raster.read import Raster
+from stcli.raster.source import stem
 
 _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _EPOCH = date(1970, 1, 1)
@@ -65,12 +65,22 @@ class Cube:
         Rising.
     places : tuple of tuple of int
         ``places[t][v]``: position of a band among those of the raster.
+    dates : tuple of str
+        ISO dates that the user gave, rising; empty where the raster tells them.
     """
 
     raster: Raster
     variables: tuple[str, ...]
     times: TimeAxis
     places: tuple[tuple[int, ...], ...]
+    dates: tuple[str, ...] = ()
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Name each date of each variable as a band, by given dates where the raster tells none."""
+        if self.dates:
+            return tuple(f"{name}@{day}" for day in self.dates for name in self.variables)
+        return tuple(self.raster.info.bands[place].name for row in self.places for place in row)
 
     @property
     def dtype(self) -> str:
@@ -100,7 +110,8 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
     ----------
     raster : Raster
     dates : sequence of str, optional
-        ISO dates, one for each band, in place of those found.
+        ISO dates, one for each band, in place of those found; bands without names are one variable
+        where no date is there twice.
 
     Raises
     ------
@@ -115,16 +126,19 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
             raise UsageError(
                 f"--dates: {len(dates)} found, {len(bands)} wanted, one for each band."
             )
-        bands = [(name, _number(text)) for (name, _), text in zip(bands, dates, strict=True)]
-    axis = None if dates else _netcdf_axis(raster)
-    if axis is not None:
-        labels = {label: k for k, label in enumerate(axis[1])}
-        found = [(name, labels.get(time)) for name, time in _netcdf_bands(raster)]
+        days = [_number(text) for text in dates]
+        alike = _unnamed(raster) and 1 < len(set(days)) == len(days)
+        names = ["value" if alike else name for name, _ in bands]
+        bands = list(zip(names, days, strict=True))
+    stored = None if dates else _stored(raster)
+    if stored is not None:
+        found, axis = stored
     else:
         numbers = sorted({number for _, number in bands if number is not None})
         found = [(name, None if n is None else numbers.index(n)) for name, n in bands]
-        axis = (TimeAxis(tuple(map(float, numbers)), "days since 1970-01-01"), ())
-    return Cube(raster, *_sorted(found, axis[0], raster.info.path))
+        axis = TimeAxis(tuple(map(float, numbers)), "days since 1970-01-01")
+    given = tuple(str(np.datetime64(int(day), "D")) for day in axis.values) if dates else ()
+    return Cube(raster, *_sorted(found, axis, raster.info.path), given)
 
 
 def count_dates(raster: Raster) -> int:
@@ -140,7 +154,10 @@ def _sorted(
     dateless = [name for name, k in found if k is None]
     if dateless:
         name = dateless[0].removeprefix("band ")
-        raise InputError(f"{path}: band {name} has no date; give --dates, one for each band")
+        raise InputError(
+            f"{path}: band {name} has no date; give --dates, one for each band, or leave it out "
+            "by --bidx"
+        )
     variables = tuple(dict.fromkeys(name for name, _ in found))
     where = {key: place for place, key in enumerate(found)}
     steps = range(len(times.values))
@@ -159,12 +176,21 @@ def _bands(raster: Raster) -> list[tuple[str, int | None]]:
     bands: list[tuple[str, int | None]] = [("", None)] * raster.info.count
     for source, indexes, places in raster.files:
         for index, place in zip(indexes, places, strict=True):
-            name, stem = source.info.bands[index - 1].name, Path(source.info.path).stem
-            match = _DATE.search(name) or _DATE.search(stem)
+            name = source.info.bands[index - 1].name
+            match = _DATE.search(name) or _DATE.search(stem(source.info.path))
             left = _DATE.sub("", name).strip(" @_-.:")
             number = _day("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)
     return bands
+
+
+def _unnamed(raster: Raster) -> bool:
+    """Tell whether no file names a band: then different dates are those of one variable."""
+    return all(
+        source.info.bands[index - 1].name in (f"band {index}", stem(source.info.path))
+        for source, indexes, _ in raster.files
+        for index in indexes
+    )
 
 
 def _number(text: str) -> int:
@@ -182,29 +208,26 @@ def _day(text: str) -> int | None:
         return None
 
 
-def _netcdf_bands(raster: Raster) -> list[tuple[str, str]]:
-    bands = [("", "")] * raster.info.count
-    for source, indexes, places in raster.files:
-        for index, place in zip(indexes, places, strict=True):
-            bands[place] = (
-                source.info.bands[index - 1].name.split("@")[0],
-                source.info.times[index - 1],
-            )
-    return bands
+def _stored(raster: Raster) -> tuple[list[tuple[str, int | None]], TimeAxis] | None:
+    """Read variables and steps of a single NetCDF's bands, and its time axis as it is stored.
 
-
-def _netcdf_axis(raster: Raster) -> tuple[TimeAxis, tuple[str, ...]] | None:
-    """Read the time axis of a single NetCDF file as it is stored, with the labels of its bands."""
-    if len(raster.files) != 1 or raster.info.driver != "netCDF":
+    None where it is no such file, or has no axis that all of its dates lie on.
+    """
+    (source, indexes, places), *others = raster.files
+    if others or not isinstance(source, NetcdfSource):
         return None
-    labels = raster.info.times
-    with HDF5_LOCK, open_undecoded(raster.info.path) as dataset:
-        for name in dataset.variables:
-            units = str(dataset[name].attrs.get("units", ""))
-            if " since " in units and dataset[name].size == len(labels):
-                values = dataset[name].values.ravel().astype(float)
-                calendar = str(dataset[name].attrs.get("calendar", "standard"))
-                if (np.diff(values) <= 0).any():
-                    raise InputError(f"{raster.info.path}: times do not rise; sort them first")
-                return TimeAxis(tuple(values.tolist()), units, calendar), labels
-    return None
+    by_place = dict(zip(places, indexes, strict=True))
+    layers = [source.layer(by_place[place]) for place in sorted(by_place)]
+    axes = {layer.time for layer in layers if layer.time}
+    if len(axes) != 1:
+        return None
+    values, units, calendar, unlimited = source.time_axis(axes.pop())
+    steps = sorted({layer.step for layer in layers if layer.time})
+    chosen = values[steps].astype(float)
+    if (np.diff(chosen) <= 0).any():
+        raise InputError(f"{raster.info.path}: times do not rise; sort them first")
+    found = [
+        ("_".join([layer.variable, *layer.labels]), steps.index(layer.step) if layer.time else None)
+        for layer in layers
+    ]
+    return found, TimeAxis(tuple(chosen.tolist()), units, calendar, unlimited)

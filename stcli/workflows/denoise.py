@@ -19,8 +19,7 @@ from stcli.noise import shrink as wavelet
 from stcli.noise import similar
 from stcli.noise.edges import FILL_REACH
 from stcli.noise.models import Model
-from stcli.noise.spatial import noise_map
-from stcli.noise.statistics import typical
+from stcli.noise.statistics import Sample, typical
 from stcli.noise.wavelets import Plane
 from stcli.raster.info import RasterInfo, grid_difference
 from stcli.raster.output import OutputSpec
@@ -44,10 +43,12 @@ from stcli.workflows.noise_pass import (
     cost,
     float_spec,
     float_type,
+    known,
     map_reach,
     measure,
     plan_measure,
     ready,
+    tell_unmeasured,
 )
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
@@ -63,8 +64,8 @@ class Denoised:
     Attributes
     ----------
     bands : list of dict
-        ``band``; ``sigma``, the typical noise; ``removed``, the deviation of what was taken away;
-        ``bias``, the mean of input minus output.
+        ``band``; ``sigma``, the typical noise, None if unknown; ``removed``, the deviation of what
+        was taken away; ``bias``, the mean of input minus output.
     kept : int
         Valid values that were left as they are because no noise could be measured near them.
     """
@@ -86,6 +87,8 @@ class DenoiseBlock:
     map_settings, settings
     models : tuple of Model
         One a band.
+    middle : tuple of float
+        Of each band, in its model's domain: what wide holes are filled with.
     reach : int
     sigmas : tuple of tuple of float, optional
         Fixed noise by band and level, in the model's domain; None for the local map.
@@ -98,6 +101,7 @@ class DenoiseBlock:
     map_settings: NoiseMapSettings
     settings: Method
     models: tuple[Model, ...]
+    middle: tuple[float, ...]
     reach: int
     sigmas: tuple[tuple[float, ...], ...] | None
     paired: bool
@@ -125,7 +129,7 @@ class DenoiseBlock:
     def _shrunk(self, tile: Ready, how: ShrinkSettings) -> Iterator[tuple[Plane, Plane]]:
         """Give each band with its coefficients shrunk, and its noise: one band at a time."""
         for band, model in enumerate(self.models):
-            plane = tile.plane(band, model)
+            plane = tile.plane(band, model, self.middle[band])
             sigmas = self._sigmas(tile, plane, band, model)
             shrunk = wavelet.shrink(plane, tile.valid, sigmas, how)
             clean = model.backward(shrunk)
@@ -135,7 +139,8 @@ class DenoiseBlock:
 
     def _similar(self, tile: Ready, how: SimilarSettings) -> Iterator[tuple[Plane, Plane]]:
         """Give each band with its similar pixels averaged, and its noise: all bands together."""
-        planes = np.stack([tile.plane(band, model) for band, model in enumerate(self.models)])
+        models = enumerate(self.models)
+        planes = np.stack([tile.plane(b, model, self.middle[b]) for b, model in models])
         values = np.stack([m.backward(p) for m, p in zip(self.models, planes, strict=True)])
         sigmas = np.stack(
             [self._sigmas(tile, planes[b], b, model)[0] for b, model in enumerate(self.models)]
@@ -152,15 +157,13 @@ class DenoiseBlock:
         if self.sigmas is not None:
             return [np.full(plane.shape, sigma) for sigma in self.sigmas[band]]
         if not self.paired:
-            around, how = tile.around, self.map_settings
-            maps = noise_map(plane, tile.valid, around.corner, how, map_reach(how))
-            return [np.nan_to_num(sigma) for sigma in maps]
+            return [np.nan_to_num(sigma) for sigma in tile.noise(plane, self.map_settings)]
         levels = len(tile.block) // len(self.models) - 1
         first = len(self.models) + band * levels
         unit = model.scale(model.backward(plane))
         planes = tile.block[first : first + levels].astype(np.float64)
-        known = np.where(unit > 0, unit, 1.0)
-        return [np.nan_to_num(tile.around.reflect(part) / known) for part in planes]
+        unit = np.where(unit > 0, unit, 1.0)
+        return [np.nan_to_num(tile.around.reflect(part) / unit) for part in planes]
 
 
 class Paired:
@@ -213,20 +216,21 @@ def denoise(
         # planned first: what the first pass leaves in memory serves this one too
         work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
         sample, models, _ = measure(raster, map_settings, settings, progress)
-        level = typical(sample)
+        tell_unmeasured(sample, info.path)
+        level, middle = typical(sample), _middle(sample, models)
         del sample  # its bytes are those of this pass from here on
-        fixed = tuple(map(tuple, level.tolist())) if noise == "global" else None
+        fixed = tuple(map(tuple, np.nan_to_num(level).tolist())) if noise == "global" else None
         used = {"noise": noise, "map": fields(map_settings), "how": fields(method)}
         read = replace(inputs, paths=(*inputs.paths, noise)) if _given(noise) else inputs
         product.identify(
             **output.identity(read, verb="denoise", **used, models=models, fixed=fixed)
         )
         paired, dtype = _given(noise), float_type(info)
-        block = DenoiseBlock(map_settings, method, models, reach, fixed, paired, dtype)
+        block = DenoiseBlock(map_settings, method, models, middle, reach, fixed, paired, dtype)
         step = Step(block, stage="denoise")
         tally = product.run(replace(work, source=source), step, total.add, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
-    rows = total.rows(info, [float(s) for s in level[:, 0]])
+    rows = total.rows(info, known(level[:, 0]))
     return Denoised(path, noise, map_settings.model, rows, total.kept, ran)
 
 
@@ -255,6 +259,12 @@ def plan_denoise(
         passes = plan_measure(raster, how[0], settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
         return planned(passes, (spec,), info.shape)
+
+
+def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:
+    """Median of each band in its model's domain."""
+    middle = np.median(sample.values, axis=0)
+    return tuple(float(m.forward(middle[[b]])[0]) for b, m in enumerate(models))
 
 
 def _given(noise: str) -> bool:
@@ -344,7 +354,7 @@ class _Total:
             self.parts[tile.index] = np.array(sums)
             self.kept += kept
 
-    def rows(self, info: RasterInfo, sigma: list[float]) -> list[dict[str, Any]]:
+    def rows(self, info: RasterInfo, sigma: list[float | None]) -> list[dict[str, Any]]:
         none = np.zeros((info.count, 3))  # of a shard without a valid pixel
         sums = np.sum([none, *(self.parts[index] for index in sorted(self.parts))], axis=0)
         size = np.maximum(sums[:, 2], 1)

@@ -14,7 +14,7 @@ from stcli.engine.memory import Cost
 from stcli.engine.run import BlockFunction, Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
-from stcli.raster.layout import variables
+from stcli.raster.layout import own_attrs, variables
 from stcli.raster.legend import flags
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputSpec
@@ -50,9 +50,8 @@ def cube_of(spec: OutputSpec, output: Output, units: Sequence[str | None] = ()) 
             values, meanings = legend
             attrs |= {"flag_values": np.array(values, spec.dtype), "flag_meanings": meanings}
         bands.append(CubeBand(name, spec.dtype, spec.nodata, unit or "1", attrs))
-    said = {key.lower(): text for key, text in spec.tags.items() if key.startswith("STCLI_")}
     command = shlex.join(output.argv) or "stcli"
-    return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, said, command)
+    return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, own_attrs(spec.tags), command)
 
 
 def lay_cube(

@@ -35,6 +35,7 @@ from stcli.workflows.noise_pass import (
     float_spec,
     float_type,
     plan_sample,
+    refuse_unmeasured,
     sample,
     unheard,
 )
@@ -236,6 +237,7 @@ def _measured(
     """
     info = raster.info
     found = sample(raster, map_settings, additive(info.count), settings, progress)
+    refuse_unmeasured(found, info.path)
     try:
         return rotation(info.band_names, found.values, noise_covariance(found))
     except InputError as error:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.noise.models import Model
-from stcli.noise.spatial import noise_map
 from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import RasterInfo
@@ -35,10 +34,12 @@ from stcli.workflows.noise_pass import (
     cost,
     float_spec,
     float_type,
+    known,
     map_reach,
     measure,
     plan_measure,
     ready,
+    tell_unmeasured,
 )
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
@@ -56,14 +57,14 @@ class Noise:
         ``levels`` (median by level), ``snr_db`` (None without noise or without signal), ``poisson``
         (gain, read noise, standard error; None when the data do not support it).
     covariance, correlation : list of list of float
-        Of the noise between bands.
+        Of the noise between bands; None for noise that is unknown.
     """
 
     output: str
     model: str
     bands: list[dict[str, Any]]
-    covariance: list[list[float]]
-    correlation: list[list[float]]
+    covariance: list[list[float | None]]
+    correlation: list[list[float | None]]
     run: dict[str, Any]
 
 
@@ -87,7 +88,7 @@ class NoiseBlock:
         )
         for band, model in enumerate(self.models):
             plane = tile.plane(band, model)
-            maps = noise_map(plane, tile.valid, tile.around.corner, self.settings, self.reach)
+            maps = tile.noise(plane, self.settings)
             unit = model.scale(model.backward(plane[tile.trim]))
             for level, sigma in enumerate(maps):
                 found = np.where(tile.core, sigma[tile.trim] * unit, np.nan)
@@ -134,6 +135,7 @@ def noise(
             product.identify(
                 **output.identity(inputs, verb="noise", noise=fields(map_settings), models=models)
             )
+            tell_unmeasured(sample, info.path)
             told = _summary(path, info, map_settings, (sample, models, fits))
             del sample  # its bytes are those of this pass from here on
             block = NoiseBlock(map_settings, models, reach, float_type(info))
@@ -245,18 +247,18 @@ def _summary(
             }
         )
     correlation = covariance / size / size[:, None]
-    return Noise(path, settings.model, rows, covariance.tolist(), correlation.tolist(), {})
+    return Noise(path, settings.model, rows, known(covariance), known(correlation), {})
 
 
 def _levels(sample: Sample, band: int, model: Model) -> dict[str, Any]:
     """Percentiles of a band's noise in the sample, in its unit."""
     unit = model.scale(sample.values[:, band])
     sigma = sample.sigma[:, band] * unit[:, None]
-    known = sigma[np.isfinite(sigma).all(axis=1)]
-    if not len(known):
+    sigma = sigma[np.isfinite(sigma).all(axis=1)]
+    if not len(sigma):
         return {"sigma": None, "sigma_5": None, "sigma_95": None, "levels": None}
-    low, middle, high = np.percentile(known[:, 0], (5, 50, 95)).tolist()
-    levels = np.median(known, axis=0).tolist()
+    low, middle, high = np.percentile(sigma[:, 0], (5, 50, 95)).tolist()
+    levels = np.median(sigma, axis=0).tolist()
     return {"sigma": middle, "sigma_5": low, "sigma_95": high, "levels": levels}
 
 

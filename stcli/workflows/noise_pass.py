@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,12 @@ REHEARSAL = "from stcli.workflows.noise_pass import rehearse; rehearse()"
 MAP_PLANES = 10
 
 
+#: What a raster lacks whose noise is unknown.
+_WANTED = "measuring it wants several rows and columns of valid pixels side by side"
+
+logger = logging.getLogger("stcli")
+
+
 @dataclass(frozen=True)
 class Ready:
     """A tile with one halo around its core on all sides.
@@ -53,10 +60,21 @@ class Ready:
     around: Surround
     trim: tuple[slice, slice]
 
-    def plane(self, band: int, model: Model) -> Plane:
-        """Give a band (row, col) in the model's domain: completed, holes filled."""
+    def plane(self, band: int, model: Model, beyond: float = 0.0) -> Plane:
+        """Give a band (row, col) in the model's domain: completed, holes filled (see `fill`)."""
         values = model.forward(self.around.reflect(self.block[band].astype(np.float64)))
-        return fill(values, self.valid)
+        return fill(values, self.valid, beyond)
+
+    def noise(self, plane: Plane, settings: NoiseMapSettings) -> list[Plane]:
+        """Measure the noise of such a plane by level (row, col); NaN where it is unknown."""
+        if self.flat:
+            return [np.full(plane.shape, np.nan) for _ in range(settings.levels)]
+        return noise_map(plane, self.valid, self.around.corner, settings, map_reach(settings))
+
+    @property
+    def flat(self) -> bool:
+        """Whether the raster has one row or one column: its diagonal details are reflections."""
+        return 1 in self.block.shape[1:]  # a tile has a halo wherever the raster goes on
 
     @property
     def core(self) -> NDArray[np.bool_]:
@@ -119,15 +137,13 @@ class SampleBlock:
         grid = np.ix_(rows, cols)
         chosen = tile.core[grid]
         places = ((rows + core.row_off)[:, None] << 32) + (cols + core.col_off)[None, :]
-        leans = leaning(tile.valid, filters, 1)
+        leans = leaning(tile.valid, filters, 1) | tile.flat
         parts, extremes = [], []
         for band, model in enumerate(self.models):
             plane = tile.plane(band, model)
             smooth, details = analyse(plane, filters, 1)
             detail = np.where(leans, np.nan, details[2] / filters.gain(1, (1, 1)))
-            maps = noise_map(
-                plane, tile.valid, tile.around.corner, self.settings, map_reach(self.settings)
-            )
+            maps = tile.noise(plane, self.settings)
             values = block[band][where.trim].astype(np.float64)
             inside = values[tile.core]
             extremes.append((inside.min(), inside.max()))
@@ -182,6 +198,32 @@ def sample(
                 "--model multiplicative; a raster in dB has additive noise already."
             )
     return found
+
+
+def tell_unmeasured(found: Sample, path: str) -> None:
+    """Warn where no noise could be measured in a raster."""
+    if not np.isfinite(found.sigma).any():
+        logger.warning("%s: its noise is unknown: %s", path, _WANTED)
+
+
+def refuse_unmeasured(found: Sample, path: str) -> None:
+    """Refuse a raster in which no noise could be measured; raises `InputError`."""
+    if not np.isfinite(found.sigma).any():
+        raise InputError(f"{path}: its noise is unknown: {_WANTED}")
+
+
+def known(figures: NDArray[np.float64]) -> list[Any]:
+    """Turn figures into nested lists.
+
+    Parameters
+    ----------
+    figures : ndarray of float64, of any shape
+        NaN for what is unknown, which becomes None.
+    """
+    plain = figures.astype(object)
+    plain[np.isnan(figures)] = None
+    listed: list[Any] = plain.tolist()
+    return listed
 
 
 def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> Pass:

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
 from stcli.raster.cubeparts import CubeForm
-from stcli.raster.layout import Layout, layout
+from stcli.raster.layout import Layout, layout, own_attrs
 from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster
@@ -119,13 +119,12 @@ class Target:
 
     def _cube(self, plan: Layout) -> CubeSpec:
         facts = self.output.tags(self.raster.info, **self.facts)
-        said = {key.lower(): value for key, value in facts.items() if key.startswith("STCLI_")}
         return CubeSpec(
             self.path,
             plan.bands,
             plan.times,
             self.output.overwrite,
-            {**plan.attrs, **said},
+            {**plan.attrs, **own_attrs(facts)},
             shlex.join(self.output.argv) or "stcli",
         )
 

@@ -15,7 +15,8 @@ from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
 from stcli.raster.cubeparts import CubeForm
 from stcli.raster.info import lattice_origin
-from stcli.raster.netcdf_write import refuse_cube
+from stcli.raster.netcdf_write import CubeBand, refuse_cube
+from stcli.raster.output import OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
 from stcli.raster.timecube import Cube, cube_of
 from stcli.settings import RunSettings, WhitenSettings
@@ -26,6 +27,7 @@ from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.target import refuse_shard
 from stcli.workflows.whiten import WhitenedRaster, cost, cube_spec, netcdf, tiff_spec
 from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
+from stcli.workflows.whiten_report import refuse_other, refuse_units
 
 
 def unwhiten_time(
@@ -56,8 +58,8 @@ def unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, cube = file.layout, cube_of(raster, dates)
-        places, geobox = _matched(cube, layout, spectra), raster.info.geobox
-        spec, form = tiff_spec(cube, path, output), _form(cube, path, output, layout)
+        places, geobox = _matched(cube, file), raster.info.geobox
+        spec, form = _spec(cube, path, output), _form(cube, path, output, layout)
         with resumable((spec,), geobox, output, form=form) as product:
             work = product.plan(raster, cost(cube, layout), settings, align=layout.share)
             product.identify(
@@ -91,12 +93,16 @@ def plan_unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         cube = cube_of(raster, dates)
-        _matched(cube, file.layout, spectra)
-        spec = tiff_spec(cube, path, output)
+        _matched(cube, file)
+        spec = _spec(cube, path, output)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
         cubes = netcdf(path, output)
         return planned({"unwhiten": work}, (spec,), raster.info.shape, cubes=cubes)
+
+
+def _spec(cube: Cube, path: str, output: Output) -> OutputSpec:
+    return tiff_spec(cube, path, output, unwhiten="time")
 
 
 def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeForm | None:
@@ -109,16 +115,23 @@ def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeF
     if not netcdf(path, output):
         return None
     refuse_shard(path, output)
-    spec = cube_spec(cube, path, output, layout.units, "")
+    attrs = layout.attrs or ({},) * len(layout.bands)
+    described = zip(layout.bands, layout.units, attrs, strict=True)
+    variables = tuple(CubeBand(n, cube.dtype, units=u, attrs=a) for n, u, a in described)
+    spec = cube_spec(cube, path, output, variables, unwhiten="time")
     refuse_cube(spec, cube.raster.info.geobox)
     steps, bands = len(cube.times.values), len(cube.variables)
     return CubeForm(spec, np.arange(steps * bands).reshape(steps, bands))
 
 
-def _matched(cube: Cube, layout: SpectraLayout, spectra: str) -> Dates:
+def _matched(cube: Cube, file: SpectraFile) -> Dates:
     """Put a cube's dates on the lattice of a file of spectra, which must be of such a cube."""
-    _refuse_others(layout, cube.variables, cube.raster.info, spectra)
-    return _places(np.array(cube.times.values), layout, spectra)
+    info, layout = cube.raster.info, file.layout
+    _refuse_others(layout, cube.variables, info, file.path)
+    found = _places(np.array(cube.times.values), layout, file.path)
+    refuse_units(cube.variables, [info.bands[p].units for p in cube.places[0]], info.path)
+    refuse_other(info.tags, info.path, file)
+    return found
 
 
 def _places(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:

@@ -20,10 +20,11 @@ from stcli.engine.memory import MB, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.dates import Dates
-from stcli.noise.diagonal import Sums, inside_cells, verdict
+from stcli.noise.diagonal import Sums, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
-from stcli.raster.draft import refuse_file
+from stcli.raster.draft import drafts, refuse_file
+from stcli.raster.layout import global_attrs, own_attrs
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.publish import refuse_name
@@ -47,8 +48,9 @@ from stcli.workflows.whiten_groups import (
     layout_of,
     same_layout,
     stored_spectrum,
+    whitened_attrs,
 )
-from stcli.workflows.whiten_report import refuse_failed, total_of
+from stcli.workflows.whiten_report import draw, refuse_failed, total_of
 
 #: Bytes of what a run loads and keeps whatever its size: compiled kernels and their compiler,
 #: HDF5 with the chunk caches of three files, the writer, the draws of the report.
@@ -82,6 +84,11 @@ class Spectra:
     strict: bool = False
     plot: str | None = None
     dates: tuple[str, ...] = ()
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Files to write beside the result: they appear with it or not at all."""
+        return tuple(filter(None, (self.out, self.plot)))
 
 
 @dataclass(frozen=True)
@@ -123,10 +130,14 @@ def whiten_time(
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         layout = layout_of(cube, dates, whiten)
         work = plan(cube, layout, settings)
-        sheet = _Sheet(layout)
+        sheet, beside = _Sheet(layout), spectra.beside
         with (
-            written(cube, path, output, ("1",) * len(cube.variables), "whitened ") as writer,
-            _opened(spectra, layout, output) as (known, out),
+            drafts(beside, output.overwrite) as hidden,  # they appear after the raster
+            _written(cube, path, output, layout) as writer,
+            _opened(spectra, layout, made := dict(zip(beside, hidden, strict=True))) as (
+                known,
+                out,
+            ),
         ):
             job = _Job(cube, dates, whiten, layout, known)
             tally = work.run(
@@ -138,7 +149,8 @@ def whiten_time(
             writer.note("stcli_diagonal", json.dumps(found))
             refuse_failed(found, spectra.strict, path)
             if spectra.plot:
-                _draw(spectra.plot, sheet, output)
+                assert sheet.sample is not None  # `judge` has looked
+                draw(made[spectra.plot], *sheet.sample[1:], layout)
     return WhitenedRaster(path, found, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -162,16 +174,17 @@ def plan_whiten_time(
         cube = cube_of(raster, spectra.dates)
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         work = plan(cube, layout_of(cube, dates, whiten), settings)
-        spec, shape = tiff_spec(cube, path, output), raster.info.shape
+        spec, shape = tiff_spec(cube, path, output, whiten="time"), raster.info.shape
         return planned({"whiten": work}, (spec,), shape, cubes=netcdf(path, output))
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
-    read, made = filter(None, [spectra.known]), filter(None, [spectra.out, spectra.plot])
-    refuse_clash([*inputs.paths, *read], [path, *made])
+    read = filter(None, [spectra.known])
+    refuse_clash([*inputs.paths, *read], [path, *spectra.beside])
     if spectra.plot:
         refuse_name(spectra.plot, "PNG")
-        refuse_file(spectra.plot, output.overwrite)
+    for made in spectra.beside:
+        refuse_file(made, output.overwrite)
 
 
 @dataclass(frozen=True)
@@ -316,16 +329,16 @@ class _Tiff:
 
 
 @contextlib.contextmanager
-def written(
-    cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str
-) -> Iterator[Any]:
+def _written(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> Iterator[Any]:
     """Create an output of a cube's dates, in the form that its name asks for."""
     geobox = cube.raster.info.geobox
     if netcdf(path, output):
-        with create_cube(cube_spec(cube, path, output, units, word), geobox) as writer:
+        with create_cube(
+            cube_spec(cube, path, output, _whitened(cube, layout), whiten="time"), geobox
+        ) as writer:
             yield writer
         return
-    with create_raster(tiff_spec(cube, path, output), geobox) as writer:
+    with create_raster(tiff_spec(cube, path, output, whiten="time"), geobox) as writer:
         yield _Tiff(writer)
 
 
@@ -334,39 +347,42 @@ def netcdf(path: str, output: Output) -> bool:
     return Path(path).suffix.lower() in NETCDF and output.driver == Output().driver
 
 
-def cube_spec(cube: Cube, path: str, output: Output, units: tuple[str, ...], word: str) -> CubeSpec:
-    """Describe a cube's dates as a NetCDF, a variable each, over the times that it has."""
-    info, dtype = cube.raster.info, cube.dtype
-    bands = tuple(
-        CubeBand(name, dtype, units=unit, attrs={"long_name": f"{word}{name}"})
-        for name, unit in zip(cube.variables, units, strict=True)
-    )
-    attrs = {k: v for k, v in info.tags.items() if k in ("history", "title", "institution")}
+def _whitened(cube: Cube, layout: SpectraLayout) -> tuple[CubeBand, ...]:
+    """Describe whitened variables: numbers without a unit, and no more what they were."""
+    described = zip(cube.variables, layout.attrs, strict=True)
+    return tuple(CubeBand(n, cube.dtype, attrs=whitened_attrs(n, a)) for n, a in described)
+
+
+def cube_spec(
+    cube: Cube, path: str, output: Output, bands: tuple[CubeBand, ...], **facts: Any
+) -> CubeSpec:
+    """Describe a cube's dates as a NetCDF of these variables, over the times that it has."""
+    attrs = global_attrs(cube.raster) | own_attrs(output.tags(cube.raster.info, **facts))
     command = shlex.join(output.argv) or "stcli whiten"
     return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command)
 
 
-def tiff_spec(cube: Cube, path: str, output: Output) -> OutputSpec:
-    """Describe a cube's dates as a raster, a band a date and variable."""
+def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec:
+    """Describe a cube's dates as a raster, a band a date and variable; `facts` go into its tags."""
     info = cube.raster.info
     return OutputSpec(
         path=path,
         dtype=cube.dtype,
-        bands=tuple(OutputBand(info.bands[p].name) for row in cube.places for p in row),
+        bands=tuple(OutputBand(name) for name in cube.band_names),
         nodata=math.nan,
         kind="continuous",
         creation_options=output.creation_options,
         overwrite=output.overwrite,
-        tags=output.tags(info, whiten="time"),
+        tags=output.tags(info, **facts),
         driver=output.driver,
     )
 
 
 @contextlib.contextmanager
 def _opened(
-    spectra: Spectra, layout: SpectraLayout, output: Output
+    spectra: Spectra, layout: SpectraLayout, made: dict[str, Path]
 ) -> Iterator[tuple[SpectraFile | None, SpectraFile | None]]:
-    """Open the files of spectra that are asked for."""
+    """Open the files of spectra that are asked for; `made` tells where to make one."""
     with contextlib.ExitStack() as stack:
         known = stack.enter_context(open_spectra(spectra.known)) if spectra.known else None
         if known is not None:
@@ -374,25 +390,5 @@ def _opened(
             layout = replace(layout, bins=known.layout.bins)
         out = None
         if spectra.out:
-            out = stack.enter_context(create_spectra(spectra.out, layout, output.overwrite))
+            out = stack.enter_context(create_spectra(spectra.out, made[spectra.out], layout))
         yield known, out
-
-
-def _draw(path: str, sheet: _Sheet, output: Output) -> None:
-    from stcli.raster.plots import draw_whitening
-
-    if sheet.sample is None:
-        return
-    _, spectrum, values = sheet.sample
-    tiling, unit = spectrum.frame.tiling, sheet.layout.time_unit
-    draw_whitening(
-        path,
-        (
-            spectrum.on_cells()[:, inside_cells(spectrum)],
-            spectrum.step * tiling.rows,
-            0.5 / spectrum.step,
-        ),
-        values,
-        (unit, f"({sheet.layout.units[0]})² {unit}"),
-        output.overwrite,
-    )

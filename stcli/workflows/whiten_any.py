@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stcli.errors import UsageError
-from stcli.raster.series import is_series
+from stcli.raster.series import is_series, read_series
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, silent
 from stcli.workflows.unwhiten import plan_unwhiten_time, unwhiten_time
@@ -155,13 +155,14 @@ def _refuse_spectra(spectra: Spectra) -> None:
 
 
 def _refuse_unplanned(inputs: Inputs) -> None:
-    """Refuse to plan series without pixels.
+    """Refuse to plan series without pixels, and first what are none.
 
     Raises
     ------
-    UsageError
+    UsageError, InputError
     """
     if _series(inputs):
+        read_series(inputs.paths[0], inputs.bands)
         raise UsageError(
             f"--dry-run: {inputs.paths[0]} holds series, which are done at once; a raster, whose "
             "tiles can be planned, is wanted."

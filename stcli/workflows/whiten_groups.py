@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from stcli.noise.frame import SHORTEST, frame
 from stcli.noise.spectrum import Spectrum
 from stcli.noise.stationary import segment_length
 from stcli.raster.info import lattice_origin
+from stcli.raster.layout import variable_attrs
 from stcli.raster.spectra import SpectraFile, SpectraLayout
 from stcli.raster.timecube import Cube
 from stcli.settings import WhitenSettings
@@ -71,7 +73,15 @@ def layout_of(cube: Cube, dates: Dates, settings: WhitenSettings) -> SpectraLayo
         shape=info.shape,
         first=(first[0], first[1]),
         share=settings.share,
+        attrs=tuple(variable_attrs(cube.raster, place) for place in cube.places[0]),
     )
+
+
+def whitened_attrs(name: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the attributes of a variable that stay true when it is whitened."""
+    untrue = {"standard_name", "cell_methods"}
+    kept = {key: value for key, value in attrs.items() if key not in untrue}
+    return kept | {"long_name": f"whitened {attrs.get('long_name', name)}"}
 
 
 def same_layout(found: SpectraLayout, wanted: SpectraLayout, path: str) -> None:

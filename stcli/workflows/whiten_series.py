@@ -15,17 +15,18 @@ from rasterio.windows import Window
 from stcli.engine.memory import MB, default_memory, resident
 from stcli.errors import BudgetError, InputError
 from stcli.noise.dates import Dates
-from stcli.noise.diagonal import inside_cells, verdict
+from stcli.noise.diagonal import verdict
 from stcli.noise.frame import frame
 from stcli.noise.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.stationary import segment_length
-from stcli.raster.series import Series, read_series, refuse_series, write_series
+from stcli.raster.draft import drafts, refuse_file
+from stcli.raster.series import Series, read_series, write_series
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
 from stcli.workflows.whiten import Spectra, WhitenedRaster
-from stcli.workflows.whiten_groups import dates_of, same_layout, stored_spectrum
-from stcli.workflows.whiten_report import refuse_failed, total_of
+from stcli.workflows.whiten_groups import dates_of, same_layout, stored_spectrum, whitened_attrs
+from stcli.workflows.whiten_report import draw, refuse_failed, refuse_other, refuse_units, total_of
 
 #: float64 numbers that a sample of a frame needs at the peak of a transform and its checks.
 _NUMBERS = 30
@@ -48,12 +49,10 @@ def whiten_series(
     UsageError, InputError, OutputError, BudgetError, CheckError
     """
     begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
-    known, out = spectra.known, spectra.out
-    refuse_clash(
-        [*inputs.paths, *filter(None, [known])], [path, *filter(None, [out, spectra.plot])]
-    )
-    for target in filter(None, [path, out, spectra.plot]):
-        refuse_series(target, output.overwrite)
+    known, made = spectra.known, (path, *spectra.beside)
+    refuse_clash([*inputs.paths, *filter(None, [known])], made)
+    for target in made:
+        refuse_file(target, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands)
     dates = dates_of(series.times, inputs.paths[0], whiten)
     layout = _layout(series, dates, whiten)
@@ -62,6 +61,7 @@ def whiten_series(
         file = stack.enter_context(open_spectra(known)) if known else None
         if file is not None:
             same_layout(file.layout, layout, str(known))
+            layout = replace(layout, bins=file.layout.bins)
         found = [
             whiten_group(
                 series.values[:, [k]],
@@ -73,18 +73,16 @@ def whiten_series(
         ]
         judged = _judge(found, inputs.paths[0])
         refuse_failed(judged, spectra.strict, path)
-        if out:
-            sheet = stack.enter_context(create_spectra(out, layout, output.overwrite))
-            _keep(sheet, found, judged)
-        values = np.concatenate([group.values for group in found], axis=1)
-        white = replace(series, values=values, units=("1",) * len(series.names))
-        attrs = {
-            "history": shlex.join(output.argv) or "stcli whiten",
-            "stcli_diagonal": json.dumps(judged),
-        }
+    with drafts(made, output.overwrite) as hidden:
+        drafted = dict(zip(made, hidden, strict=True))
+        if spectra.out:
+            with create_spectra(spectra.out, drafted[spectra.out], layout) as sheet:
+                _keep(sheet, found, judged)
         if spectra.plot:
-            _draw(spectra.plot, found[0], layout, output)
-        write_series(path, white, output.overwrite, attrs)
+            white = found[0].values[np.isfinite(found[0].values)]
+            draw(drafted[spectra.plot], found[0].spectrum, white, layout)
+        said = _history(series, output) | {"stcli_diagonal": json.dumps(judged)}
+        write_series(path, drafted[path], _white(series, found), said)
     run = {"series": len(found), "seconds": round(time.perf_counter() - begun, 3)}
     return WhitenedRaster(path, judged, run)
 
@@ -100,10 +98,13 @@ def unwhiten_series(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash([*inputs.paths, spectra], [path])
-    refuse_series(path, output.overwrite)
+    refuse_file(path, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands)
     with open_spectra(spectra) as file:
         layout = file.layout
+        refuse_units(series.names, series.units, inputs.paths[0])
+        if series.attrs:  # a table has no room for what it is
+            refuse_other(series.about, inputs.paths[0], file)
         dates = dates_of(series.times, inputs.paths[0], WhitenSettings(uneven="order"))
         with contextlib.suppress(InputError):
             dates = dates_of(series.times, inputs.paths[0], WhitenSettings())
@@ -122,10 +123,25 @@ def unwhiten_series(
             )
             for k in range(len(series.names))
         ]
-    back = replace(series, values=np.concatenate(columns, axis=1), units=layout.units)
-    write_series(path, back, output.overwrite, {"history": shlex.join(output.argv)})
+    values = np.concatenate(columns, axis=1)
+    back = replace(series, values=values, units=layout.units, attrs=layout.attrs)
+    with drafts((path,), output.overwrite) as (draft,):
+        write_series(path, draft, back, _history(series, output))
     run = {"series": len(columns), "seconds": round(time.perf_counter() - begun, 3)}
     return WhitenedRaster(path, {}, run)
+
+
+def _white(series: Series, found: list[Whitened]) -> Series:
+    """Put whitened values in place of a series', and say that they are."""
+    values = np.concatenate([group.values for group in found], axis=1)
+    described = zip(series.names, series.attrs or ({},) * len(series.names), strict=True)
+    attrs = tuple(whitened_attrs(name, attrs) for name, attrs in described)
+    return replace(series, values=values, units=("1",) * len(series.names), attrs=attrs)
+
+
+def _history(series: Series, output: Output) -> dict[str, str]:
+    lines = (shlex.join(output.argv) or "stcli whiten", str(series.about.get("history", "")))
+    return {"history": "\n".join(filter(None, lines))}
 
 
 def _layout(series: Series, dates: Dates, settings: WhitenSettings) -> SpectraLayout:
@@ -144,6 +160,7 @@ def _layout(series: Series, dates: Dates, settings: WhitenSettings) -> SpectraLa
         shape=(1, 1),
         first=(0, 0),
         share=1,
+        attrs=series.attrs,
     )
 
 
@@ -181,20 +198,3 @@ def _keep(sheet: SpectraFile, found: list[Whitened], judged: dict[str, Any]) -> 
     rest = np.array([group.rest for group in found]).reshape(len(found), -1, 1, 1)
     sheet.put_pixels(_PIXEL, level, rest)
     sheet.note(judged)
-
-
-def _draw(path: str, group: Whitened, layout: SpectraLayout, output: Output) -> None:
-    from stcli.raster.plots import draw_whitening
-
-    spectrum, unit = group.spectrum, layout.time_unit
-    draw_whitening(
-        path,
-        (
-            spectrum.on_cells()[:, inside_cells(spectrum)],
-            spectrum.step * spectrum.frame.tiling.rows,
-            0.5 / spectrum.step,
-        ),
-        group.values[np.isfinite(group.values)],
-        (unit, f"({layout.units[0]})² {unit}"),
-        output.overwrite,
-    )

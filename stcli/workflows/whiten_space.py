@@ -13,7 +13,6 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.noise.models import Model
-from stcli.noise.spatial import noise_map
 from stcli.noise.starlet import gain, reach, split
 from stcli.noise.statistics import typical
 from stcli.raster.info import RasterInfo
@@ -39,6 +38,7 @@ from stcli.workflows.noise_pass import (
     measure,
     plan_measure,
     ready,
+    refuse_unmeasured,
     unheard,
 )
 from stcli.workflows.passes import planned, writing
@@ -75,9 +75,7 @@ class WhitenBlock:
         parts, moments = [], np.zeros((len(block), levels, 3))
         for band in range(len(block)):
             plane = tile.plane(band, Model())
-            maps = noise_map(
-                plane, tile.valid, tile.around.corner, self.settings, map_reach(self.settings)
-            )
+            maps = tile.noise(plane, self.settings)
             details, rest = split(plane, tile.valid, levels)
             white, scales = [], []
             for j, (detail, sigma) in enumerate(zip(details, maps, strict=True)):
@@ -134,7 +132,9 @@ def whiten_space(
 
         with resumable((spec,), info.geobox, output) as product:
             work = product.plan(raster, need, settings, around)
-            level = typical(measure(raster, map_settings, settings, progress)[0])
+            sample = measure(raster, map_settings, settings, progress)[0]
+            refuse_unmeasured(sample, info.path)
+            level = typical(sample)
             fallback = tuple(map(tuple, np.where(level > 0, level, 1.0).tolist()))
             used = {"verb": "whiten space", "noise": fields(map_settings), "fallback": fallback}
             product.identify(**output.identity(inputs, **used))

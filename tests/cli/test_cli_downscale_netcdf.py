@@ -65,13 +65,29 @@ def test_geotiff_and_netcdf_hold_the_same_values(fine, tmp_path):
 
 def test_chosen_bands_of_unlike_times_become_variables(tmp_path):
     bands = ("-b", "B04@2021-01-14,B08@2021-03-02")
-    good("downscale", CUBE, tmp_path / "o.nc", *bands)
+    told = good("downscale", CUBE, tmp_path / "o.nc", *bands)
+    assert "without a time axis" in told.err
     with xr.open_dataset(tmp_path / "o.nc") as found:
         assert set(found.data_vars) - {"crs"} == {"B04_2021_01_14", "B08_2021_03_02"}
     good("downscale", CUBE, tmp_path / "p.nc", "-b", "B04@2021-03-02,B08@2021-03-02")
     with xr.open_dataset(tmp_path / "p.nc") as found:
         assert found.B08.shape == (1, 192, 192)
         assert str(found.time.values[0]).startswith("2021-03-02")
+
+
+def test_a_variable_without_time_takes_the_time_of_no_other(tmp_path):
+    with xr.open_dataset(CUBE, decode_cf=False) as cube:
+        height = cube.B04[0].drop_vars("time").assign_attrs(long_name="height", units="m")
+        cube.assign(height=height).to_netcdf(tmp_path / "in.nc", unlimited_dims=["time"])
+    good("downscale", tmp_path / "in.nc", tmp_path / "o.nc")
+    with xr.open_dataset(tmp_path / "in.nc") as before, xr.open_dataset(tmp_path / "o.nc") as after:
+        assert set(after.data_vars) - {"crs"} == {"B04", "B08", "height"}
+        assert after.B04.dims == after.B08.dims == ("time", "y", "x")
+        assert after.height.dims == ("y", "x")
+        assert (after.height.long_name, after.height.units) == ("height", "m")
+        assert np.allclose(block_mean(after.height.values, 2), before.height, rtol=1e-6)
+        assert np.array_equal(after.time.values, before.time.values)
+        assert after.encoding["unlimited_dims"] == {"time"}
 
 
 @pytest.mark.parametrize(("more", "said"), [(("--co", "COMPRESS=LZW"), "none is wanted")])

@@ -191,7 +191,7 @@ CASES = [
     (
         "whiten noisy.tif o.nc",
         3,
-        "noisy.tif: band a has no date; give --dates, one for each band",
+        "noisy.tif: band a has no date; give --dates, one for each band, or leave it out by --bidx",
     ),
     (f"whiten noisy.tif o.nc --dates {DAYS[:-3]}x", 2, "found, a date such as 2019-03-01 wanted."),
     (

@@ -116,6 +116,17 @@ def test_denoising_brings_the_scene_back(tmp_path):
     assert done.json["kept"] == 0
 
 
+@pytest.mark.parametrize("how", [(), ("--model", "multiplicative", "--method", "wavelet")])
+def test_beside_a_wide_hole_the_mean_stays(how, tmp_path):
+    rng = np.random.default_rng(6)
+    array = (100 + 20 * np.sin(np.mgrid[:120, :130][0] / 20) + rng.normal(0, 3, (120, 130)))[None]
+    array[:, :, 60:] = np.nan
+    path = save(tmp_path / "in.tif", array.astype("float32"), PROFILE)
+    good("denoise", path, tmp_path / "d.tif", *how, "-q")
+    change = (array - read(tmp_path / "d.tif"))[0, :, 50:60]
+    assert abs(change.mean()) < 0.3  # a tenth of the noise
+
+
 def test_a_noise_file_does_what_the_local_map_does(tmp_path):
     path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
     good("noise", path, tmp_path / "n.tif", *MAP)
@@ -140,13 +151,40 @@ def test_speckle_goes_and_the_mean_stays(how, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["noise", "denoise"])
-def test_one_pixel_one_row_and_a_constant_band_are_fine(verb, tmp_path):
-    for k, shape in enumerate([(1, 1, 1), (1, 1, 40), (1, 30, 40)]):
-        array = np.full(shape, 7, dtype="uint8")
-        path = save(tmp_path / f"{k}.tif", array, PROFILE)
-        good(verb, path, tmp_path / f"o{k}.tif", "-q")
-        wanted = 0 if verb == "noise" else 7
-        assert np.abs(read(tmp_path / f"o{k}.tif") - wanted).max() < 1e-5
+def test_a_constant_band_has_no_noise(verb, tmp_path):
+    path = save(tmp_path / "in.tif", np.full((1, 30, 40), 7, dtype="uint8"), PROFILE)
+    assert "unknown" not in good(verb, path, tmp_path / "o.tif").err
+    wanted = 0 if verb == "noise" else 7
+    assert np.abs(read(tmp_path / "o.tif") - wanted).max() < 1e-5
+
+
+FLAT = pytest.mark.parametrize("shape", [(2, 1, 1), (2, 1, 90), (2, 90, 1)])
+
+
+@FLAT
+def test_the_noise_of_one_row_or_column_is_unknown(shape, tmp_path):
+    array = np.random.default_rng(4).normal(100, 3, shape).astype("float32")
+    path = save(tmp_path / "in.tif", array, PROFILE)
+    made = good("noise", path, tmp_path / "n.tif", "--json")
+    assert "its noise is unknown: measuring it wants several rows" in made.err
+    assert {row["sigma"] for row in made.json["bands"]} == {None}
+    assert made.json["covariance"] == [[None, None], [None, None]]
+    assert np.isnan(read(tmp_path / "n.tif")).all()
+    for how in ("local", "global", tmp_path / "n.tif"):
+        made = good("denoise", path, tmp_path / "d.tif", "--noise", how, "--overwrite", "--json")
+        assert "its noise is unknown" in made.err
+        assert "noise unknown, removed" in made.err
+        assert (made.json["kept"], made.json["bands"][0]["sigma"]) == (array.size, None)
+        assert np.allclose(read(tmp_path / "d.tif"), array, rtol=1e-6)
+
+
+@FLAT
+def test_what_measures_by_noise_refuses_one_row_or_column(shape, tmp_path):
+    array = np.random.default_rng(4).normal(100, 3, shape).astype("float32")
+    path = save(tmp_path / "in.tif", array, PROFILE)
+    refused(tmp_path, 3, "its noise is unknown", "mnf", path, tmp_path / "o.tif")
+    space = ("whiten", path, tmp_path / "o.tif", "--along", "space")
+    refused(tmp_path, 3, "its noise is unknown", *space)
 
 
 def refused(tmp_path, code, words, *argv):

@@ -88,6 +88,22 @@ def test_a_file_of_others_does_not_say(path):
         assert f"{path}: does not say how it was made" in result.err
 
 
+def test_a_netcdf_says_it_too(tmp_path):
+    good("downscale", CUBE, tmp_path / "o.nc", "-q")
+    assert good("rerun", tmp_path / "o.nc").out == f"stcli downscale {CUBE} {tmp_path}/o.nc -q\n"
+    (found,) = good("info", "--provenance", tmp_path / "o.nc").json["files"]
+    assert found["version"] == __version__
+    assert found["inputs"][0]["now"] == "same"
+
+
+@pytest.mark.parametrize(
+    "line", ["stcli whiten a.nc b.nc", "Sun: cdo x\nstcli whiten a.nc b.nc\nz"]
+)
+def test_a_line_of_history_without_a_version_is_enough(line):
+    found = read_provenance("b.nc", {"history": line})
+    assert (found.version, found.command) == ("", "stcli whiten a.nc b.nc")
+
+
 def test_netcdf_history_is_enough():
     history = "2026-11-24T02:00:00Z stcli-0.2.0: stcli downscale a.nc 'b c.nc'\n2025 ncks -v x"
     found = read_provenance("b c.nc", {"history": history, "Conventions": "CF-1.8"})

@@ -16,6 +16,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.cli.app import main
+from stcli.errors import OutputError
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
 
 BOX = GeoBox((45, 53), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
@@ -79,6 +80,58 @@ def test_a_cube_is_whitened_and_given_back(cube, tmp_path, capsys):
     assert plot.read_bytes()[:4] == b"\x89PNG"
 
 
+def described(path):
+    """Give the attributes of variable a and of the file, and whether its time is unlimited."""
+    with netCDF4.Dataset(path) as dataset:
+        return dataset["a"].__dict__, dataset.__dict__, dataset.dimensions["time"].isunlimited()
+
+
+def test_attributes_that_stay_true_are_kept(tmp_path):
+    own = {"standard_name": "air_temperature", "long_name": "air temperature", "comment": "at 2 m"}
+    own |= {"cell_methods": "time: mean"}
+    spec = CubeSpec(
+        str(tmp_path / "cube.nc"),
+        (CubeBand("a", units="K", attrs=own),),
+        TimeAxis(tuple(range(12)), "days since 2019-01-01", "noleap", unlimited=True),
+        attrs={"source": "a model", "title": "Temperature", "stcli_method": "ibp"},
+    )
+    with create_cube(spec, BOX) as writer:
+        writer.write(Window(0, 0, 53, 45), values()[:12, :1])
+    white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
+    assert run("whiten", spec.path, white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    found, file, unlimited = described(white)
+    assert (found["long_name"], found["units"]) == ("whitened air temperature", "1")
+    assert found["comment"] == "at 2 m"
+    assert not {"standard_name", "cell_methods"} & set(found)
+    assert (file["source"], file["title"], unlimited) == ("a model", "Temperature", True)
+    assert "stcli_method" not in file
+    found, file, unlimited = described(back)
+    assert own.items() <= found.items()
+    assert (found["units"], unlimited) == ("K", True)
+    assert (file["source"], file["title"]) == ("a model", "Temperature")
+    assert "stcli_diagonal" not in file
+    with netCDF4.Dataset(back) as dataset:
+        assert dataset["time"].calendar == "noleap"
+
+
+def test_chosen_dates_keep_the_stored_axis(cube, tmp_path):
+    assert run("whiten", cube, tmp_path / "w.nc", "-b", "3..20", "-q") == 0
+    with netCDF4.Dataset(tmp_path / "w.nc") as dataset:
+        assert dataset["time"][:].tolist() == [6.0 * t for t in range(2, 20)]
+        assert dataset["time"].units == "days since 2019-01-01"
+
+
+def test_a_tiff_says_whether_it_is_whitened(cube, tmp_path):
+    white, spectra, back = tmp_path / "w.tif", tmp_path / "s.nc", tmp_path / "b.tif"
+    assert run("whiten", cube, white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    for path, own, other in ((white, "WHITEN", "UNWHITEN"), (back, "UNWHITEN", "WHITEN")):
+        with rasterio.open(path) as dataset:
+            assert dataset.tags()[f"STCLI_{own}"] == "time"
+            assert f"STCLI_{other}" not in dataset.tags()
+
+
 @pytest.mark.parametrize("tile_size", [16, 32])
 def test_tiles_and_workers_do_not_show(cube, tile_size, tmp_path):
     for name, how in (("whole", (0, 1)), ("tiled", (tile_size, 2))):
@@ -113,6 +166,32 @@ def test_a_stack_of_geotiffs_with_dates_in_their_names(tmp_path):
         assert np.nanmax(np.abs(dataset.read() - x[:, 0])) < 1e-3
 
 
+@pytest.mark.parametrize("files", [1, 12])
+def test_bands_without_names_are_one_variable_at_the_dates_given(files, tmp_path):
+    x, paths = values()[:12, 0], []
+    for k, planes in enumerate(np.split(x, files)):
+        paths.append(tmp_path / f"{'abcdefghijkl'[k]}.tif")
+        profile = {"driver": "GTiff", "count": len(planes), "height": 45, "width": 53}
+        profile |= {"crs": "EPSG:32618", "transform": BOX.transform, "dtype": "float32"}
+        with rasterio.open(paths[-1], "w", nodata=math.nan, **profile) as dataset:
+            dataset.write(planes)
+    days = np.datetime64("2019-01-01") + 6 * np.arange(12)
+    dates = ",".join(map(str, days[::-1]))  # in any order
+    white, spectra, back = tmp_path / "w.nc", tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", *paths, white, "--psd-out", spectra, "--dates", dates, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    with netCDF4.Dataset(back) as dataset:
+        assert np.nanmax(np.abs(dataset["value"][:] - x[::-1])) < 1e-3
+        assert str(netCDF4.num2date(dataset["time"][0], dataset["time"].units))[:10] == "2019-01-01"
+    words = (tmp_path / "w.tif", "--psd-out", spectra, "--overwrite", "--dates", dates, "-q")
+    assert run("whiten", *paths, *words) == 0
+    words = (tmp_path / "back.tif", "--psd", spectra, "-q")  # the names of the bands tell the dates
+    assert run("unwhiten", tmp_path / "w.tif", *words) == 0
+    with rasterio.open(tmp_path / "back.tif") as dataset:
+        assert dataset.descriptions == tuple(f"value@{day}" for day in days)
+        assert np.nanmax(np.abs(dataset.read() - x[::-1])) < 1e-3
+
+
 def test_a_table_is_whitened_and_given_back(tmp_path):
     rng = np.random.default_rng(1)
     lines = ["time [s],u,v"]
@@ -129,6 +208,73 @@ def test_a_table_is_whitened_and_given_back(tmp_path):
     )
     assert np.array_equal(np.isnan(before), np.isnan(after))
     assert np.nanmax(np.abs(before - after)) < 1e-9
+
+
+def series(path, seed=0, own=(), times=600):
+    """Write a NetCDF of one series on an unlimited axis."""
+    x = np.random.default_rng(seed).normal(size=times) + np.sin(np.arange(times) / 9)
+    with netCDF4.Dataset(path, "w") as dataset:
+        dataset.setncatts({"source": "a buoy", "history": "before", "Conventions": "CF-1.6"})
+        dataset.createDimension("time", None)
+        time = dataset.createVariable("time", "f8", ("time",))
+        time.setncatts({"units": "hours since 2019-01-01", "calendar": "noleap"})
+        time[:] = np.arange(times)
+        found = dataset.createVariable("a", "f8", ("time",))
+        found.setncatts({"units": "m", **dict(own)})
+        found[:] = x
+    return x
+
+
+def test_a_netcdf_of_series_keeps_what_stays_true(tmp_path, capsys):
+    own = {"standard_name": "sea_surface_wave_height", "long_name": "waves", "comment": "hourly"}
+    x = series(tmp_path / "a.nc", own=own)
+    white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
+    assert run("whiten", tmp_path / "a.nc", white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra) == 0
+    assert "does not say" not in capsys.readouterr().err
+    found, file, unlimited = described(white)
+    assert (found["long_name"], found["units"], unlimited) == ("whitened waves", "1", True)
+    assert "standard_name" not in found
+    found, file, unlimited = described(back)
+    assert (own | {"units": "m"}).items() <= found.items()
+    assert (file["source"], file["Conventions"], unlimited) == ("a buoy", "CF-1.8", True)
+    assert [line.split()[:2] for line in file["history"].splitlines()] == [
+        ["stcli", "unwhiten"],
+        ["stcli", "whiten"],
+        ["before"],
+    ]
+    with netCDF4.Dataset(back) as dataset:
+        assert np.abs(dataset["a"][:] - x).max() < 1e-9
+    series(tmp_path / "b.nc", seed=1)
+    assert run("unwhiten", tmp_path / "b.nc", back, "--psd", spectra, "--overwrite") == 3
+    assert "b.nc: a is in m, whitened values have no unit" in capsys.readouterr().err
+    assert run("whiten", tmp_path / "b.nc", white, "--overwrite", "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "--overwrite") == 3
+    assert "was whitened by another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["series", "cube"])
+@pytest.mark.parametrize("last", ["result", "spectra", "plot"])
+def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OutputError("o: the disk is full")
+
+    if kind == "series":
+        series(tmp_path / "a.nc")
+        monkeypatch.setattr("stcli.workflows.whiten_series.write_series", fail)
+    else:
+        write(tmp_path / "a.nc", values())
+        monkeypatch.setattr("stcli.raster.netcdf_write.CubeWriter.matches", fail)
+    if last != "result":
+        monkeypatch.undo()
+        where = {"spectra": "spectra.SpectraFile.note", "plot": "plots.draw_whitening"}
+        monkeypatch.setattr(f"stcli.raster.{where[last]}", fail)
+    words = ("--psd-out", tmp_path / "s.nc", "--plot", tmp_path / "p.png", "-q")
+    assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+    monkeypatch.undo()
+    assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nc", "o.nc", "s.nc", "p.png"}
 
 
 def test_strict_writes_nothing_and_exits_7(tmp_path, capsys):
@@ -185,6 +331,17 @@ def test_bad_tables_are_one_sentence_and_write_nothing(lines, words, tmp_path, c
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
+@pytest.mark.parametrize("verb", ["whiten", "unwhiten"])
+def test_a_missing_table_is_missing_to_a_plan_too(verb, tmp_path, capsys):
+    words = (tmp_path / "a.csv", tmp_path / "w.csv", "--dry-run")
+    words += ("--psd", tmp_path / "s.nc") if verb == "unwhiten" else ()
+    assert run(verb, *words) == 3
+    assert "a.csv: no such file" in capsys.readouterr().err
+    (tmp_path / "a.csv").write_text("time,a\n1,2\n2,3\n")
+    assert run(verb, *words) == 2
+    assert "which are done at once" in capsys.readouterr().err
+
+
 def test_uneven_dates_in_order_on_request(tmp_path):
     days = np.cumsum(np.random.default_rng(3).integers(1, 15, DATES))
     path = write(tmp_path / "a.nc", values(), days)
@@ -208,6 +365,32 @@ def test_spectra_of_other_series_are_refused(array, units, words, cube, tmp_path
     assert run("whiten", path, tmp_path / "v.nc", "--psd", tmp_path / "s.nc") == 3
     assert words in capsys.readouterr().err
     assert not (tmp_path / "v.nc").exists()
+
+
+@pytest.mark.parametrize("suffix", ["nc", "tif"])
+def test_spectra_of_another_run_are_refused(suffix, cube, tmp_path, capsys):
+    other, white = write(tmp_path / "other.nc", values(seed=9)), tmp_path / f"w.{suffix}"
+    spectra, back = tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", cube, tmp_path / "w0.nc", "--psd-out", spectra, "-q") == 0
+    assert run("whiten", other, white, "--psd", spectra, "-q") == 0
+    capsys.readouterr()
+    for dry in ((), ("--dry-run",)):
+        assert run("unwhiten", white, back, "--psd", spectra, *dry) == 3
+        said = capsys.readouterr().err
+        assert f"{white}: was whitened by another run than the one that wrote {spectra}" in said
+    assert not back.exists()
+
+
+def test_what_was_never_whitened_is_refused_or_told(cube, tmp_path, capsys):
+    spectra, back = tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", cube, tmp_path / "w.nc", "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", cube, back, "--psd", spectra) == 3
+    assert "cube.nc: a is in K, whitened values have no unit" in capsys.readouterr().err
+    assert not back.exists()
+    lost = write(tmp_path / "lost.nc", read(tmp_path / "w.nc"), units="1")  # by another tool
+    assert run("unwhiten", lost, back, "--psd", spectra) == 0
+    assert "lost.nc: does not say that whiten made it" in capsys.readouterr().err
+    assert np.nanmax(np.abs(read(back) - values())) < 1e-3
 
 
 def test_spectra_that_are_none(cube, tmp_path, capsys):

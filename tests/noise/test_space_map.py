@@ -157,6 +157,18 @@ def test_gain_and_read_noise_are_found_where_there_are_any():
     assert not poisson_fit(local[:100], counts[:100]).supported
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e8, 1e20])
+def test_a_fit_does_not_depend_on_the_unit(unit):
+    rng = np.random.default_rng(3)
+    local = rng.uniform(10, 1000, 60_000)
+    for counts in (np.sqrt(0.5 * local + 16), 5.0):
+        noise = rng.normal(size=local.size) * counts
+        one, other = poisson_fit(local, noise), poisson_fit(unit * local, unit * noise)
+        assert other.supported == one.supported
+        wanted = unit * np.array([one.gain, one.read_noise, one.error])
+        assert [other.gain, other.read_noise, other.error] == pytest.approx(wanted, rel=1e-6)
+
+
 def test_covariance_and_snr_are_those_of_the_noise():
     rng = np.random.default_rng(4)
     wanted = np.array([[4.0, 1.5], [1.5, 1.0]])
