@@ -154,6 +154,11 @@ CASES = [
         {"how": "scadd", "limits": None},
         "--conserve scadd: no limits found, --limits LOW,HIGH wanted.",
     ),
+    (
+        Conserving,
+        {"how": "scadd", "limits": None},
+        "--conserve mult: takes no --limits; scadd does.",
+    ),
 ]
 
 
