@@ -103,8 +103,18 @@ def _ours(node: Any, tiles: int, budget: int, overwrite: bool) -> list[str]:
 
 
 def _refuse_options(node: Any, verb: str, how: list[str]) -> None:
-    """Let the verb parse its options once: wrong usage is told before any work."""
-    node.make_context(verb, [*how, "--", "INPUT", "OUTPUT"])
+    """Let the verb parse its options once: wrong usage is told before any work.
+
+    Raises
+    ------
+    UsageError
+        An option that makes no whole output of each file.
+    """
+    given = node.make_context(verb, [*how, "--", "INPUT", "OUTPUT"]).params
+    for name in ("dry_run", "shard"):
+        if given.get(name):
+            word = "--" + name.replace("_", "-")
+            raise UsageError(f"batch: {word} found, options that make each output whole wanted.")
 
 
 class _Runner:

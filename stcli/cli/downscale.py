@@ -69,7 +69,7 @@ def command(
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
-    help = Help(Path(model) if model else None, fine, force, members or 0, seed)
+    help = Help(Path(model) if model else None, fine, force, members, seed)
     inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:

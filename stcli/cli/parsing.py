@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal
 
@@ -27,7 +28,7 @@ def parse_jobs(text: str) -> int | None:
     """Read a number of workers, or ALL_CPUS."""
     if text.upper() == "ALL_CPUS":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"'{text}' is no number of jobs; wanted 1 or more, or ALL_CPUS")
     return int(text)
 
@@ -48,7 +49,7 @@ def parse_bands(texts: list[str] | None) -> tuple[int | str, ...]:
         if span:
             bands.extend(range(int(span[1]), int(span[2]) + 1))
         else:
-            bands.append(int(text) if text.isdigit() else text)
+            bands.append(int(text) if text.isdecimal() else text)
     if texts and not bands:
         raise UsageError(f"--bidx: '{','.join(texts)}' found, a band's number or name wanted.")
     return tuple(bands)
@@ -99,7 +100,7 @@ def parse_names(texts: list[str] | None, lowest: int = 1) -> dict[int, str] | No
     parts = [part for text in texts or [] for part in text.split(",") if part]
     pairs = parse_pairs(parts, "--class-names")
     for value in pairs:
-        if not value.isdigit() or not lowest <= int(value) <= 255:
+        if not value.isdecimal() or not lowest <= int(value) <= 255:
             wanted = f"a value from {lowest} to 255 wanted."
             raise UsageError(f"--class-names: '{value}' found, {wanted}")
     return {int(value): name for value, name in pairs.items()} or None
@@ -124,6 +125,8 @@ def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
         numbers = tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
         raise UsageError(f"{option}: '{text}' found, {count} numbers wanted.") from error
+    if not all(map(math.isfinite, numbers)):
+        raise UsageError(f"{option}: '{text}' found, {count} finite numbers wanted.")
     if len(numbers) != count:
         raise UsageError(f"{option}: {len(numbers)} numbers found, {count} wanted.")
     return numbers
@@ -177,7 +180,7 @@ def parse_factors(text: str | tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(text, tuple):
         return text
     parts = text.split(",")
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise UsageError(f"--factor: '{text}' found, 2, 4 or 2,4 wanted.")
     return tuple(sorted({int(part) for part in parts}))
 
@@ -249,6 +252,8 @@ def merge_settings(scale: str | None, shape: float, compactness: float) -> Merge
     UsageError
     """
     if scale is None:
+        if (shape, compactness) != (MergeSettings.shape, MergeSettings.compactness):
+            raise UsageError("--shape, --shape-compactness: are for merging; give --scale, too.")
         return None
     return MergeSettings(parse_list(scale, "--scale"), shape, compactness)
 

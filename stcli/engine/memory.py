@@ -199,7 +199,7 @@ def threads_of(settings: RunSettings) -> int:
 def processors() -> int:
     """Processors that this process may use: Slurm's word, else the scheduler's."""
     slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return int(slurm) if slurm.isdigit() and int(slurm) else len(os.sched_getaffinity(0))
+    return int(slurm) if slurm.isdecimal() and int(slurm) else len(os.sched_getaffinity(0))
 
 
 def default_memory() -> int:
@@ -218,7 +218,7 @@ def gdal_cache(allowed: int) -> int:
         return round(float(match[1]) / 100 * _machine_memory())
     if match := re.fullmatch(r"(\d+)\s*MB", text, re.IGNORECASE):
         return int(match[1]) << 20
-    if not text.isdigit():
+    if not text.isdecimal():
         return min(_CACHE, allowed // _CACHE_SHARE)
     return int(text) * (1 << 20 if int(text) < 100_000 else 1)
 
@@ -244,7 +244,7 @@ def _cgroup_limits() -> Iterator[int]:
                 text = (mount / folder / name).read_text().strip()
             except OSError:  # a group that is seen from outside only, or the root of version 2
                 continue
-            if text.isdigit():
+            if text.isdecimal():
                 yield int(text)
 
 

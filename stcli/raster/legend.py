@@ -75,7 +75,7 @@ def read_class_names(path: str) -> dict[int, str]:
     with rasterio.open(readable(path)) as dataset:
         tags = dataset.tags(1)
     named = {key.removeprefix("class_"): name for key, name in tags.items()}
-    return {int(value): name for value, name in named.items() if value.isdigit()}
+    return {int(value): name for value, name in named.items() if value.isdecimal()}
 
 
 def read_colours(path: str) -> dict[int, Colour]:

@@ -113,7 +113,7 @@ def block_bytes(spec: OutputSpec) -> int:
     used, side = options(spec), str(side_of(spec))
     names = ("BLOCKSIZE",) * 2 if spec.driver == "COG" else ("BLOCKYSIZE", "BLOCKXSIZE")
     sides = [used.get(name, side) for name in names]
-    pixels = math.prod(int(size) if size.isdigit() else BLOCK for size in sides)
+    pixels = math.prod(int(size) if size.isdecimal() else BLOCK for size in sides)
     return pixels * np.dtype(spec.dtype).itemsize * len(spec.bands)
 
 
@@ -216,7 +216,7 @@ def block_side(spec: OutputSpec) -> int | None:
     """Side of the blocks that can be packed alone, where they are square; else None."""
     how = packing(spec) or {"BLOCKXSIZE": "", "BLOCKYSIZE": "?"}
     side = how["BLOCKXSIZE"]
-    return int(side) if side == how["BLOCKYSIZE"] and side.isdigit() and int(side) else None
+    return int(side) if side == how["BLOCKYSIZE"] and side.isdecimal() and int(side) else None
 
 
 def packed_profile(spec: OutputSpec, shape: tuple[int, ...]) -> dict[str, Any]:

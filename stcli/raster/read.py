@@ -283,7 +283,7 @@ def _choose(
     for band in bands:
         if isinstance(band, str) and band in names:
             chosen.append(names.index(band))
-        elif str(band).isdigit() and 1 <= int(band) <= len(table):
+        elif str(band).isdecimal() and 1 <= int(band) <= len(table):
             chosen.append(int(band) - 1)
         else:
             path = " + ".join(source.info.path for source in opened)

@@ -222,13 +222,17 @@ def _only_layer(path: str) -> str | None:
 
 
 def _classed(frame: geopandas.GeoDataFrame, path: str, column: str) -> geopandas.GeoDataFrame:
-    """Keep features that have a class and a geometry, the class as text in column ``class``."""
+    """Keep features that have a class and a geometry, the class as text in column ``class``.
+
+    A class of no letters is none.
+    """
     geometry = frame.geometry.name
     columns = [str(name) for name in frame.columns if name != geometry]
     if column not in columns:
         listed = ", ".join(columns) or "none at all"
         raise InputError(f"{path}: has no column {column}, choose one of: {listed}")
-    keep = frame[column].notna() & frame.geometry.notna() & ~frame.geometry.is_empty
+    named = frame[column].notna() & (frame[column].astype(str).str.strip() != "")
+    keep = named & frame.geometry.notna() & ~frame.geometry.is_empty
     if not keep.all():
         logger.warning(
             "%s: %d of %d features have no class or no geometry and are left out",

@@ -44,7 +44,7 @@ def zarr_options(spec: OutputSpec) -> dict[str, Any]:
     for option, holds, wanted in (
         ("ZARR_FORMAT", form in _CODECS, "2 or 3"),
         ("COMPRESS", chosen["COMPRESS"] in codecs, f"{' or '.join(codecs)} in format {form}"),
-        ("BLOCKSIZE", side.isdigit() and int(side) > 0, "a number of pixels"),
+        ("BLOCKSIZE", side.isdecimal() and int(side) > 0, "a number of pixels"),
     ):
         if not holds:
             raise UsageError(f"--co {option}={chosen[option]}: {wanted} is wanted.")

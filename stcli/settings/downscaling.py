@@ -46,6 +46,8 @@ class DownscaleSettings:
         check(pair, "--limits", self.limits, "LOW,HIGH with LOW < HIGH")
         scadd = self.conserve != "scadd" or self.limits is not None
         check(scadd, "--conserve scadd", "no limits", "--limits LOW,HIGH beside it")
+        used = self.limits is None or self.conserve == "scadd"
+        check(used, "--limits", f"--conserve {self.conserve}", "--conserve scadd beside it")
         check(self.rounds >= 0, "rounds", self.rounds, ">= 0")
 
 

@@ -8,6 +8,9 @@ from typing import Literal
 
 from stcli.settings.checking import check
 
+#: Of a compactness or a scale: far beyond, one that stands for "no limit" loses its digits.
+_MOST = 1_000_000
+
 
 @dataclass(frozen=True)
 class BandScaling:
@@ -48,8 +51,8 @@ class SlicSettings:
 
     def __post_init__(self) -> None:
         check(self.size >= 4, "--size", self.size, ">= 4 pixels")
-        finite = self.compactness == "auto" or 0 <= self.compactness < math.inf
-        check(finite, "--compactness", self.compactness, ">= 0 and finite, or auto")
+        known = self.compactness == "auto" or 0 <= self.compactness <= _MOST
+        check(known, "--compactness", self.compactness, f">= 0 and at most {_MOST:,}, or auto")
         check(self.iterations >= 1, "--iterations", self.iterations, ">= 1")
         check(0 <= self.min_size <= 1, "--min-size", self.min_size, "between 0 and 1")
 
@@ -85,8 +88,9 @@ class MergeSettings:
     compactness: float = 0.5
 
     def __post_init__(self) -> None:
-        finite = all(0 < scale < math.inf for scale in self.scales)
-        check(bool(self.scales) and finite, "--scale", self.scales, "numbers > 0")
+        known = all(0 < scale <= _MOST for scale in self.scales)
+        wanted = f"numbers > 0 and at most {_MOST:,}"
+        check(bool(self.scales) and known, "--scale", self.scales, wanted)
         rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
         check(rising, "--scale", self.scales, "rising scales")
         check(0 <= self.shape <= 1, "--shape", self.shape, "between 0 and 1")

@@ -153,7 +153,7 @@ def _refuse_apart(estimate: Raster, reference: Raster, members: int) -> None:
 
 def _factor(estimate: Raster) -> int:
     text = _tag(estimate, "factor")
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(
             f"{estimate.info.path}: does not say its factor, --factor is wanted: fine pixels "
             "along a side of a coarse one."

@@ -79,6 +79,8 @@ class Stacking:
     def __post_init__(self) -> None:
         if not 0.01 <= self.tau <= 1e6:
             raise UsageError(f"--tau: {self.tau:g} found, 0.01 to 1000000 wanted.")
+        if self.tau != Stacking.tau and self.fuse is None:
+            raise UsageError("--tau: wants --fuse score; a series has no dates to weigh.")
         if self.best_date is not None and self.fuse is None:
             raise UsageError("--best-date: wants --fuse score; a series has no best date.")
         if self.dating.season is not None and self.fuse is not None:

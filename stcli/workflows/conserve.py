@@ -179,6 +179,8 @@ class Conserving:
     def __post_init__(self) -> None:
         if self.how == "scadd" and self.limits is None:
             raise UsageError("--conserve scadd: no limits found, --limits LOW,HIGH wanted.")
+        if self.how != "scadd" and self.limits is not None:
+            raise UsageError(f"--conserve {self.how}: takes no --limits; scadd does.")
 
     def refuse_unreachable(self, coarse: NDArray[Any], path: str) -> None:
         """Refuse coarse values (band, row, col) that cannot be conserved this way.

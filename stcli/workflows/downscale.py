@@ -65,7 +65,7 @@ class Help:
     force : bool
         Use a model that was no better than ibp where it was validated.
     members : int
-        Of an ensemble, two at least; 0 for none.
+        Of an ensemble, two at least; None for none.
     seed : int
         Of the members' noise.
     """
@@ -73,7 +73,7 @@ class Help:
     model: Path | None = None
     guide: Inputs | None = None
     force: bool = False
-    members: int = 0
+    members: int | None = None
     seed: int = 0
 
 
@@ -253,7 +253,7 @@ def choose(
     ModelError
         The model does not fit, or was no better than ibp and is not forced.
     """
-    if help.members == 1 or help.members < 0:
+    if help.members is not None and help.members < 2:
         raise UsageError(f"--members: {help.members} found, 2 or more wanted.")
     if help.members and help.model is None:
         raise UsageError("--members: no --model found, one is wanted: members come from it.")
@@ -309,12 +309,12 @@ def member_names(bands: tuple[str, ...], members: int) -> tuple[str, ...]:
     return tuple(n for b in bands for n in (b, f"{b}_std", *(f"{b}_m{i}" for i in numbers)))
 
 
-def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: int) -> Cost:
+def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: int | None) -> Cost:
     """Bytes a coarse pixel: what is read; the output twice, and one band being conserved."""
     info, own = raster.info, upscaler.bytes(raster.info, how.factor)
     read = info.count * (info.dtype.itemsize + 1 + EachBand(raster).dtype.itemsize) + 1
     bands = info.count * (members + 2 if members else 1)
-    core = how.factor**2 * (2 * 4 * bands + 8 * 8 * max(1, members))
+    core = how.factor**2 * (2 * 4 * bands + 8 * 8 * (members or 1))
     return Cost(read + own.read_pixel, core + own.core_pixel, own.worker, own.once)
 
 

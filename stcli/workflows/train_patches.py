@@ -147,7 +147,7 @@ def _classes(found: NDArray[np.str_], source: PatchSource) -> tuple[str, ...]:
         )
     if source.names and classes <= set(source.names.values()):
         return tuple(dict.fromkeys(n for _, n in sorted(source.names.items()) if n in classes))
-    if all(name.isdigit() for name in classes):
+    if all(name.isdecimal() for name in classes):
         return tuple(sorted(classes, key=int))
     return tuple(sorted(classes))
 

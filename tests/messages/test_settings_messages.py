@@ -76,7 +76,7 @@ CASES = [
     (DownscalerTraining, {"patience": 0}, "--patience: found 0, wanted >= 1."),
     (DownscalerTraining, {"every": 0}, "every: found 0, wanted >= 1."),
     (DownscalerTraining, {"crop": 20}, "crop: found 20, wanted a multiple of 16."),
-    (MergeSettings, {"scales": (0.0,)}, "--scale: found (0.0,), wanted numbers > 0."),
+    (MergeSettings, {"scales": (0.0,)}, "--scale: found (0.0,), wanted numbers > 0 and at"),
     (MergeSettings, {"scales": (2.0, 1.0)}, "--scale: found (2.0, 1.0), wanted rising scales."),
     (MergeSettings, {"scales": (1.0,), "shape": 2.0}, "--shape: found 2.0, wanted between 0 and"),
     (
@@ -153,6 +153,11 @@ CASES = [
         Conserving,
         {"how": "scadd", "limits": None},
         "--conserve scadd: no limits found, --limits LOW,HIGH wanted.",
+    ),
+    (
+        Conserving,
+        {"how": "scadd", "limits": None},
+        "--conserve mult: takes no --limits; scadd does.",
     ),
 ]
 

@@ -93,6 +93,14 @@ def test_features_without_a_class_or_outside_are_left_out_with_a_word(file, rast
     assert "1 of 3 labels lie outside" in caplog.text
 
 
+def test_a_class_of_no_letters_is_none(file, raster, caplog):
+    shapes = [*TWO, area(1, 1, 1, 1), area(2, 2, 1, 1)]
+    with caplog.at_level(logging.WARNING, "stcli"):
+        labels = read_labels(file(shapes, ["a", "b", "", " "]), raster, class_column="kind")
+    assert labels.classes == ("a", "b")
+    assert "2 of 4 features have no class" in caplog.text
+
+
 def test_bad_labels_are_refused_by_name(file, raster, tmp_path):
     good = file(TWO, ["a", "b"])
 
