@@ -156,7 +156,7 @@ CASES = [
     ),
     (
         Conserving,
-        {"how": "scadd", "limits": None},
+        {"how": "mult", "limits": (0.0, 1.0)},
         "--conserve mult: takes no --limits; scadd does.",
     ),
 ]
