@@ -21,6 +21,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 WIDTH = 16
+#: Of kernels over lanes: kept on disk, without Python's lock, dividing as the machine does.
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _INT = ir.IntType(32)
 _instruction: Any = intrinsic
 #: (2^f - 1) / f for |f| <= 1/2, so fitted that 1 + f q(f) has the least relative error, 9.2e-8.

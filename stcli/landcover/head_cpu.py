@@ -9,10 +9,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, smaller, splat, store, transpose
+from stcli.lanes import OPTIONS, WIDTH, load, smaller, splat, store, transpose
 from stcli.nn.activations import exp, silu
 from stcli.nn.mamba_cpu import Floats, State, linear
-from stcli.nn.products import OPTIONS, ROWS, six, store_six, times
+from stcli.nn.products import ROWS, six, store_six, times
 
 #: Pixels at a time: whole groups of rows, and whole vectors.
 _AT_ONCE = ROWS * WIDTH // 2
@@ -69,7 +69,7 @@ def _classify(local, index, span, of_token, pixel, head, result):  # type: ignor
             for i in range(_AT_ONCE):
                 place[i] = index[at[0], at[1] + min(i, count - 1)] * of_token.shape[1]
             start = (at[0] * index.shape[1] + at[1]) * local.shape[1]
-            for group in range(0, padded_rows(count), ROWS):
+            for group in range(0, _whole(count), ROWS):
                 _fuse(local, start, group, place, of_token, pixel, hidden)
                 _tell(hidden, group, head, logits)
             for some in range(0, count, WIDTH):
@@ -77,7 +77,7 @@ def _classify(local, index, span, of_token, pixel, head, result):  # type: ignor
 
 
 @njit(**OPTIONS)
-def padded_rows(count):  # type: ignore[no-untyped-def]
+def _whole(count):  # type: ignore[no-untyped-def]
     """Round a number of pixels up to whole groups."""
     return (count + ROWS - 1) // ROWS * ROWS
 
@@ -141,4 +141,5 @@ def _soften(logits, some, turned, result, where):  # type: ignore[no-untyped-def
             result[k, row, first + some + i] = turned[k, i]
 
 
+#: The compiled kernel of the head.
 KERNELS = (_classify,)

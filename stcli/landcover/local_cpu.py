@@ -12,10 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, root, splat, store, transpose
+from stcli.lanes import OPTIONS, WIDTH, load, root, splat, store, transpose
 from stcli.nn.convolution import MADE, Convolution, Mix, blank, convolve_rows
 from stcli.nn.mamba_cpu import Floats, State, part_of
-from stcli.nn.products import OPTIONS
 from stcli.settings import NetworkSettings
 
 #: Of torch's layer norm.
@@ -220,4 +219,5 @@ def _normalise_pixels(rows, width, weight, bias, flat):  # type: ignore[no-untyp
                 transpose(square, first * WIDTH, WIDTH, flat, place + first, channels)
 
 
+#: Compiled kernels of the branch, the first and the last.
 KERNELS = (_residual, _normalise_pixels)

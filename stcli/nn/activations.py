@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
-from stcli.lanes import exp2, smaller, splat
+from stcli.lanes import OPTIONS, exp2, smaller, splat
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _LOG2E = np.float32(1.4426950408889634)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def exp(x):  # type: ignore[no-untyped-def]
     """Return e^x of x <= 0; see `stcli.lanes.exp2`."""
     return exp2(x * _LOG2E)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def silu(x):  # type: ignore[no-untyped-def]
     """Return x / (1 + exp(-x)) of |x| < 1e30."""
     one, nothing = splat(np.float32(1)), splat(np.float32(0))
@@ -27,7 +24,7 @@ def silu(x):  # type: ignore[no-untyped-def]
     return x * smaller(x, nothing, e, one) / (one + e)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def softplus(x):  # type: ignore[no-untyped-def]
     """Return log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|) in (0, 1].
 

@@ -22,9 +22,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, outer_add, pairs, splat, store
+from stcli.lanes import OPTIONS, WIDTH, load, outer_add, pairs, splat, store
 from stcli.nn.activations import silu
-from stcli.nn.products import OPTIONS, ROWS, padded, six, store_six
+from stcli.nn.products import ROWS, padded, six, store_six
 
 #: Rows that are made at once, and those that they are made of.
 MADE, _READ = 4, 6

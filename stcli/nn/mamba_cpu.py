@@ -11,9 +11,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, store
+from stcli.lanes import OPTIONS, WIDTH, load, store
 from stcli.nn.activations import silu, softplus
-from stcli.nn.products import OPTIONS, Linear, padded
+from stcli.nn.products import Linear, padded
 from stcli.nn.scan_kernels import scan_tokens
 
 Floats = NDArray[np.float32]

@@ -10,18 +10,14 @@ Letters: n rows, k what is summed over, m columns; m is padded to whole vectors.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, load, outer_add, store
+from stcli.lanes import OPTIONS, WIDTH, load, outer_add, store
 
 #: Rows of a result at once.
 ROWS = 6
-#: Of what a kernel may assume and keep.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 class Linear:

@@ -26,7 +26,18 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from stcli.lanes import WIDTH, exp2, exp2_each, load, prefetch, splat, store, total, transpose
+from stcli.lanes import (
+    OPTIONS,
+    WIDTH,
+    exp2,
+    exp2_each,
+    load,
+    prefetch,
+    splat,
+    store,
+    total,
+    transpose,
+)
 
 #: Steps between kept states.
 CHUNK = 64
@@ -37,7 +48,6 @@ _SIDE = 4
 _LOG2E = math.log2(math.e)
 #: Of a rate: what decays so fast is gone after any step.
 _LOWEST = -1e30
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -108,7 +118,7 @@ def _widths(A: NDArray[Any], B: NDArray[Any]) -> tuple[tuple[int, ...], tuple[in
 # Between rows of channels and lanes.
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
     """Copy a span of a block's rows (channel, step) to (step, lane); lanes of no channel stay."""
     first, (channels, length) = block * WIDTH, source.shape
@@ -123,7 +133,7 @@ def _to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
             out[step * WIDTH + lane] = source[first + lane, span.start + step]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _from_lanes(lanes, block, span, out):  # type: ignore[no-untyped-def]
     """Copy (step, lane) to a span of a block's rows (channel, step)."""
     first, (channels, length) = block * WIDTH, out.shape
@@ -138,7 +148,7 @@ def _from_lanes(lanes, block, span, out):  # type: ignore[no-untyped-def]
             out[first + lane, span.start + step] = lanes[step * WIDTH + lane]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _own(values, block):  # type: ignore[no-untyped-def]
     """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0.
 
@@ -154,20 +164,20 @@ def _own(values, block):  # type: ignore[no-untyped-def]
 # One number after the other: an assignment of slices takes numba a second to compile.
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _clear(array):  # type: ignore[no-untyped-def]
     for i in range(array.size):
         array[i] = 0
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _copy(source, target):  # type: ignore[no-untyped-def]
     """Copy all of an array to the first numbers of another."""
     for i in range(source.size):
         target[i] = source[i]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _scale(array, factor):  # type: ignore[no-untyped-def]
     for i in range(array.size):
         array[i] *= factor
@@ -176,7 +186,7 @@ def _scale(array, factor):  # type: ignore[no-untyped-def]
 # Steps.
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _decays(delta, rates, first):  # type: ignore[no-untyped-def]
     """Return the decays of `_SIDE` states from the first of them."""
     return exp2_each(
@@ -189,7 +199,7 @@ def _decays(delta, rates, first):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _next(h, n, decay, fed):  # type: ignore[no-untyped-def]
     """Take a state through a step and return it."""
     state = decay * load(h, n * WIDTH) + fed
@@ -197,7 +207,7 @@ def _next(h, n, decay, fed):  # type: ignore[no-untyped-def]
     return state
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fetch(ahead, step):  # type: ignore[no-untyped-def]
     """Ask for a step's part of the numbers to come, from a place in rows of a length."""
     arrays, place, length = ahead
@@ -209,7 +219,7 @@ def _fetch(ahead, step):  # type: ignore[no-untyped-def]
 # Forward.
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
     """Scan the channels of a block."""
     u, delta, A, B, C, D, starts = inputs
@@ -234,7 +244,7 @@ def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-u
         _from_lanes(yl, block, span, y)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _forward_tokens(states, decays, inputs, y):  # type: ignore[no-untyped-def]
     """Scan rows of tokens, where a block's channels already lie side by side."""
     u, delta, A, B, C, D, starts = inputs
@@ -257,7 +267,7 @@ def _forward_tokens(states, decays, inputs, y):  # type: ignore[no-untyped-def]
             _lanes_to_rows(yl, block, span, y)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _rows_to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
     """Copy a span of rows' (step, channel) block to (step, lane)."""
     flat, channels = source.reshape(-1), source.shape[1]
@@ -266,7 +276,7 @@ def _rows_to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
         store(out, step * WIDTH, lanes)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _lanes_to_rows(lanes, block, span, out):  # type: ignore[no-untyped-def]
     """Copy (step, lane) to a span of rows' (step, channel) block."""
     flat, channels = out.reshape(-1), out.shape[1]
@@ -275,7 +285,7 @@ def _lanes_to_rows(lanes, block, span, out):  # type: ignore[no-untyped-def]
         store(flat, (span.start + step) * channels + block * WIDTH, numbers)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _advance(widths, row, matrices, h, y, ahead):  # type: ignore[no-untyped-def]
     """Take a block through a chunk, from h to h."""
     states, decays = widths
@@ -307,7 +317,7 @@ def _advance(widths, row, matrices, h, y, ahead):  # type: ignore[no-untyped-def
 # Backward.
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _backward_group(group, states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
     """Go back through the chunks of a group's blocks."""
     starts, keep = inputs[6], inputs[7]
@@ -338,7 +348,7 @@ def _backward_group(group, states, decays, inputs, gradients):  # type: ignore[n
             dA[d, n % len(decays)] += sums[0][block, n * WIDTH + lane]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignore[no-untyped-def]
     """Go back through a chunk of a block; `own` is what the block carries and adds to."""
     decays = widths[1]
@@ -361,7 +371,7 @@ def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignor
     _from_lanes(Δl, block, span, gradients[1])
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
     """Fill a chunk's decays, 0 at a start, and the states after each step; the first are given."""
     states, decays = widths
@@ -390,7 +400,7 @@ def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
             store(h, place + len(states) * WIDTH, state)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _retreat(widths, row, matrices, kept, own):  # type: ignore[no-untyped-def]
     """Go back through a chunk's steps; the gradients of u and Δ take the places of u and Δ."""
     states, decays = widths
@@ -427,25 +437,25 @@ def _retreat(widths, row, matrices, kept, own):  # type: ignore[no-untyped-def]
 # knows a function by its name and would take the one for the other.
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def _forward(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
     for block in prange(len(keep)):
         _forward_block(block, states, decays, inputs, y, keep)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _forward_serial(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
     for block in range(len(keep)):
         _forward_block(block, states, decays, inputs, y, keep)
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def _backward(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
     for group in prange(len(gradients[4])):
         _backward_group(group, states, decays, inputs, gradients)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _backward_serial(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
     for group in range(len(gradients[4])):
         _backward_group(group, states, decays, inputs, gradients)

@@ -65,7 +65,7 @@ def save_weights(folder: Path, state: Arrays, card: Card) -> Card:
     """
     from safetensors.numpy import save
 
-    content = save({name: np.ascontiguousarray(a) for name, a in sorted(state.items())})
+    content = save({name: np.asarray(a, order="C") for name, a in sorted(state.items())})
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
     fresh = not folder.exists()
     try:

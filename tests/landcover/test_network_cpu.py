@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from stcli.landcover.network import GLocal
-from stcli.landcover.network_cpu import GLocalCpu, shapes
+from stcli.landcover.network_cpu import GLocalCpu
 from stcli.landcover.neural import TorchNetwork
+from stcli.landcover.parameters import shapes
 from stcli.landcover.windows import Window, part_of
 from stcli.nn.device import compute
 from stcli.nn.tensors import arrays_of

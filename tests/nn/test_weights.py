@@ -57,6 +57,7 @@ def state() -> Arrays:
         "a.bias": np.array([1.5, float("inf"), -0.0], dtype=np.float32),
         "turned": g.normal(size=(4, 6)).astype(np.float32).T,
         "empty": np.zeros((0, 2), dtype=np.float32),
+        "number": np.array(2.5),
     }
 
 
@@ -75,7 +76,7 @@ def test_weights_and_card_come_back(model):
     weights = load_weights(model, found)
     assert weights.keys() == state().keys()
     for name, array in state().items():
-        assert weights[name].dtype == array.dtype
+        assert (weights[name].dtype, weights[name].shape) == (array.dtype, array.shape)
         assert np.array_equal(weights[name], array)
     assert found.sha256 == hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest()
 
