@@ -114,14 +114,20 @@ def allocate(count: NDArray[np.int64], points: int) -> NDArray[np.int64]:
     ndarray of int64 (stratum,)
         Fewer than `points` in all only where the map has fewer pixels.
     """
-    present = (count > 0).reshape(-1, len(BANDS))
-    weight = present * np.array(DENSITY)
-    total = weight.sum(axis=1, keepdims=True)
-    share = (weight / np.where(total > 0, total, 1)).ravel()
+    table = count.reshape(-1, len(BANDS))
+    shares = _shared(table.sum(axis=1), np.ones(len(table)), points)
+    density = np.array(DENSITY)
+    taken = [_shared(row, density, int(n)) for row, n in zip(table, shares, strict=True)]
+    return np.concatenate(taken)
+
+
+def _shared(
+    count: NDArray[np.int64], weight: NDArray[np.float64], points: int
+) -> NDArray[np.int64]:
+    """Share points out by weight, one after the other to whom most is owed, ties to the first."""
     taken = np.zeros(len(count), np.int64)
-    # one after the other, to whom most is owed; ties to the lower stratum
     for _ in range(min(points, int(count.sum()))):
-        owed = np.where(taken < count, (taken + 1) / np.maximum(share, 1e-12), np.inf)
+        owed = np.where(taken < count, (taken + 1) / weight, np.inf)
         taken[int(np.argmin(owed))] += 1
     return taken
 
@@ -141,3 +147,10 @@ def choose(found: Candidates, points: int) -> tuple[NDArray[np.int64], NDArray[n
     chosen = np.flatnonzero(rank < taken[found.stratum])
     mine = found.stratum[chosen]
     return chosen, found.count[mine] / taken[mine]
+
+
+def per_class(found: Candidates, points: int) -> list[int]:
+    """Count the points of each class that the map has, in the order of the values."""
+    count = found.count.reshape(-1, len(BANDS)).sum(axis=1)
+    taken = allocate(found.count, points).reshape(-1, len(BANDS)).sum(axis=1)
+    return [int(n) for n in taken[count > 0]]

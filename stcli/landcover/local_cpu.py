@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stcli.lanes import OPTIONS, WIDTH, load, root, splat, store, transpose
-from stcli.nn.convolution import MADE, Convolution, Mix, blank, convolve_rows
+from stcli.nn.convolution import MADE, Convolution, Mix, Plain, blank, convolve_rows
 from stcli.nn.mamba_cpu import Floats, State, part_of
 from stcli.settings import NetworkSettings
 
@@ -28,7 +28,7 @@ class LocalBranchCpu:
     def __init__(self, state: State, settings: NetworkSettings) -> None:
         separable = settings.convolution == "separable"
         residual = _separable if separable else _dense
-        self.stem = _convolution(state, "stem")
+        self.stem = Plain(state["stem.weight"], state["stem.bias"])
         self.fine = residual(part_of(state, "fine")) if settings.fine else None
         self.to_middle = Mix(state["to_middle.weight"], state["to_middle.bias"])
         self.middle = residual(part_of(state, "middle"))

@@ -11,7 +11,8 @@ F(4, 3), Lavin and Gray 2016, arXiv:1509.09308, section 4.1, along one axis)::
 
 so that a pixel takes 4.5 multiplications a pair of channels instead of 9. Along the columns the
 three taps are plain. A pixel's result depends on its row's place modulo 4 by rounding alone, and
-on nothing else.
+on nothing else. Rounding is that of the largest number in six rows; so bands, which nothing bounds,
+are convolved plainly.
 
 Letters: c channels before, d after, h rows, w columns, s columns with their zeros.
 """
@@ -46,8 +47,33 @@ def blank(height: int, channels: int, width: int) -> NDArray[np.float32]:
     return np.zeros((height + 1, channels, padded(width + 1)), dtype=np.float32)
 
 
+class Plain:
+    """A 3x3 convolution with zeros around the image by its nine taps, made ready once.
+
+    Parameters
+    ----------
+    weight : ndarray (d, c, 3, 3)
+        As torch's.
+    bias : ndarray (d,)
+    """
+
+    def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+        after, before = weight.shape[:2]
+        taps = np.zeros((padded(after, ROWS), 3, before, 3), dtype=np.float32)
+        taps[:after] = weight.transpose(0, 2, 1, 3)
+        groups = taps.reshape(-1, ROWS, 3 * before, 3).transpose(0, 2, 3, 1)
+        self.factors = np.ascontiguousarray(groups)
+        self.bias = np.ascontiguousarray(bias, dtype=np.float32)
+
+    def __call__(self, rows: NDArray[np.float32], width: int, into: NDArray[np.float32]) -> None:
+        """Convolve rows (h + 1, c, s) into others (h + 1, d, s)."""
+        read = np.zeros(3 * rows[0].size + 2 * WIDTH, dtype=np.float32)
+        made = np.empty((padded(len(self.bias), ROWS), into.shape[2]), dtype=np.float32)
+        _convolve(rows, width, (self.factors, self.bias), (read, made), into)
+
+
 class Convolution:
-    """A 3x3 convolution with zeros around the image, made ready once.
+    """A 3x3 convolution with zeros around the image by sums of rows, made ready once.
 
     Parameters
     ----------
@@ -63,21 +89,6 @@ class Convolution:
         groups = taps.reshape(-1, ROWS, before, _READ, 3).transpose(3, 0, 2, 4, 1)
         self.factors = np.ascontiguousarray(groups, dtype=np.float32)
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
-
-    def __call__(
-        self,
-        rows: NDArray[np.float32],
-        width: int,
-        into: NDArray[np.float32],
-        *,
-        activated: bool = False,
-        added: bool = False,
-    ) -> None:
-        """Convolve rows (h + 1, c, s) into others (h + 1, d, s).
-
-        With SiLU after it where `activated`; added to what stands there where `added`.
-        """
-        _convolve(rows, width, self.layer, self.room(rows), into, (activated, added))
 
     @property
     def layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -122,9 +133,17 @@ class Mix:
 
 
 @njit(**OPTIONS)
-def _convolve(rows, width, layer, room, result, then):  # type: ignore[no-untyped-def]
-    for first in range(0, len(rows) - 1, MADE):
-        convolve_rows(rows, first, width, layer, room, result, then)
+def _convolve(rows, width, layer, room, result):  # type: ignore[no-untyped-def]
+    (read, made), (height, long) = room, (len(rows) - 1, rows[0].size)
+    for row in range(height):
+        for near in range(3):
+            one = row - 1 + near
+            line = rows[one if 0 <= one < height else height].reshape(-1)
+            start = WIDTH + near * long
+            for x in range(long):
+                read[start + x] = line[x]
+        _mix(read, WIDTH - 1, (rows.shape[2], 3), width, layer, made)
+        _copy(made, width, result[row])
 
 
 @njit(**OPTIONS)
@@ -214,15 +233,22 @@ def _put(result, row, last, channel, x, value, then):  # type: ignore[no-untyped
 
 
 @njit(**OPTIONS)
-def _mix(rows, apart, width, layer, made):  # type: ignore[no-untyped-def]
-    """Mix the channels of a row, `apart` from each other."""
+def _mix(rows, start, shape, width, layer, made):  # type: ignore[no-untyped-def]
+    """Mix the channels of a row; see `_product`."""
     factors, bias = layer
     for group in range(len(factors)):
         part = made[group * ROWS : (group + 1) * ROWS]
-        _product(rows, 0, (apart, 1), factors[group].reshape(-1), part, width)
+        _product(rows, start, shape, factors[group].reshape(-1), part, width)
     for channel in range(len(bias)):
         for x in range(width):
             made[channel, x] += bias[channel]
+
+
+@njit(**OPTIONS)
+def _copy(made, width, line):  # type: ignore[no-untyped-def]
+    for channel in range(len(line)):
+        for x in range(width):
+            line[channel, x] = made[channel, x]
 
 
 @njit(**OPTIONS)
@@ -230,10 +256,8 @@ def _halve(rows, width, layer, room, result):  # type: ignore[no-untyped-def]
     taken, made = room
     for row in range(len(result) - 1):
         _quarter(rows, 2 * row, width, taken)
-        _mix(taken.reshape(-1), taken.shape[1], width, layer, made)
-        for channel in range(result.shape[1]):
-            for x in range(width):
-                result[row, channel, x] = made[channel, x]
+        _mix(taken.reshape(-1), 0, (taken.shape[1], 1), width, layer, made)
+        _copy(made, width, result[row])
 
 
 @njit(**OPTIONS)
@@ -253,7 +277,7 @@ def _quarter(rows, first, width, taken):  # type: ignore[no-untyped-def]
 @njit(**OPTIONS)
 def _double(rows, width, layer, made, onto):  # type: ignore[no-untyped-def]
     for row in range(len(rows) - 1):
-        _mix(rows[row].reshape(-1), rows.shape[2], width, layer, made)
+        _mix(rows[row].reshape(-1), 0, (rows.shape[2], 1), width, layer, made)
         for channel in range(onto.shape[1]):
             for below in range(2):
                 line = onto[2 * row + below, channel]

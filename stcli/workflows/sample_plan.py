@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.landcover.fieldplan import BANDS, Candidates, candidates, choose
+from stcli.landcover.fieldplan import BANDS, Candidates, candidates, choose, per_class
 from stcli.landcover.route import length, route
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import lattice_origin
@@ -27,6 +28,8 @@ from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, repor
 
 #: Points at most: the path's matrix of distances grows with their square.
 MOST = 2000
+#: Points of a class that `assess` wants at least: one has no spread.
+ENOUGH = 2
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ def sample_plan(
         raise InputError(f"{wish.classes}: no classified pixel found, at least one is wanted.")
     names, metres = _write(finder.found, wish, raster.info.geobox, path, output.overwrite)
     counts = {name: names.count(name) for name in sorted(set(names))}
+    few = sum(points < ENOUGH for points in per_class(finder.found, wish.points))
+    if few:
+        logging.getLogger("stcli").warning(
+            "%s: fewer than %d points for %d of the classes, which assess wants of each; "
+            "raise --points where they have more pixels",
+            *(path, ENOUGH, few),
+        )
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Planned(path, len(names), counts, metres, ran)
 

@@ -93,6 +93,21 @@ def test_points_are_shared_out_to_the_last():
     assert allocate(count, 10**4).tolist() == count.tolist()
 
 
+def test_each_class_gets_two_points_if_there_are_as_many():
+    """A class of all bands of doubt as well as one of a single band."""
+    count = np.zeros(9, np.int64)
+    count[3:6], count[6] = 1000, 50
+    assert allocate(count, 4).reshape(3, 3).sum(axis=1).tolist() == [0, 2, 2]
+    assert allocate(count, 12).reshape(3, 3).tolist() == [[0, 0, 0], [1, 2, 3], [6, 0, 0]]
+
+
+def test_a_class_of_one_point_is_told(world):
+    folder, _, _ = world
+    words = ("sample-plan", folder / "c.tif", folder / "few.gpkg", "--points")
+    assert "fewer than 2 points for" in cliworld.call(*words, 1).err
+    assert "fewer than" not in cliworld.call(*words, 200, "--overwrite").err
+
+
 def test_a_path_is_short():
     """On a grid the shortest open path has one step a point; and never longer than it began."""
     row, col = np.mgrid[:6, :7]

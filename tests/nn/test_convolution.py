@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from stcli.lanes import WIDTH, load, root, store
 from stcli.nn.activations import silu, softplus
-from stcli.nn.convolution import Convolution, Mix, blank
+from stcli.nn.convolution import MADE, Convolution, Mix, Plain, blank, convolve_rows
 from stcli.nn.products import Linear
 
 
@@ -39,6 +39,16 @@ def exact(layer, image):
     return layer.double()(torch.from_numpy(image).double()[None])[0].numpy()
 
 
+@njit
+def _all_rows(rows, width, layer, room, into, then):
+    for first in range(0, len(rows) - 1, MADE):
+        convolve_rows(rows, first, width, layer, room, into, then)
+
+
+def convolve(mine, rows, width, into, *, activated=False, added=False):
+    _all_rows(rows, width, mine.layer, mine.room(rows), into, (activated, added))
+
+
 def made(layer, kind):
     return kind(layer.weight.detach().float().numpy(), layer.bias.detach().float().numpy())
 
@@ -52,15 +62,28 @@ def test_a_convolution_is_torchs(before, after, height, width):
     layer, image = torch.nn.Conv2d(before, after, 3, padding=1), drawn(before, height, width)
     mine, wanted = made(layer, Convolution), exact(layer, image)
     rows, into = rows_of(image), blank(height, after, width)
-    mine(rows, width, into)
+    convolve(mine, rows, width, into)
     assert np.allclose(image_of(into, width), wanted, rtol=0, atol=2e-5)
-    mine(rows, width, into, activated=True)  # what stood there is gone
+    convolve(mine, rows, width, into, activated=True)  # what stood there is gone
     active = F.silu(torch.from_numpy(wanted)).numpy()
     assert np.allclose(image_of(into, width), active, rtol=0, atol=2e-5)
     other = drawn(after, height, width)
     onto = rows_of(other)
-    mine(rows, width, onto, added=True)
+    convolve(mine, rows, width, onto, added=True)
     assert np.allclose(image_of(onto, width), wanted + other, rtol=0, atol=2e-5)
+
+
+def test_a_plain_convolution_is_torchs_beside_a_number_of_any_size():
+    torch.manual_seed(0)
+    layer, image = torch.nn.Conv2d(5, 7, 3, padding=1), drawn(5, 13, 37)
+    image[2, 6, 20] = 1e20
+    into = blank(13, 7, 37)
+    made(layer, Plain)(rows_of(image), 37, into)
+    far = np.ones((13, 37), dtype=bool)
+    far[5:8, 19:22] = False
+    found, wanted = image_of(into, 37), exact(layer, image)
+    assert np.allclose(found[:, far], wanted[:, far], rtol=0, atol=1e-5)
+    assert np.allclose(found[:, ~far], wanted[:, ~far], rtol=1e-6)
 
 
 def test_a_pixel_does_not_depend_on_where_it_stands():
@@ -68,8 +91,8 @@ def test_a_pixel_does_not_depend_on_where_it_stands():
     torch.manual_seed(0)
     mine, image = made(torch.nn.Conv2d(3, 5, 3, padding=1), Convolution), drawn(3, 24, 40)
     whole, part = blank(24, 5, 40), blank(12, 5, 21)
-    mine(rows_of(image), 40, whole)
-    mine(rows_of(np.ascontiguousarray(image[:, 8:20, 7:28])), 21, part)
+    convolve(mine, rows_of(image), 40, whole)
+    convolve(mine, rows_of(np.ascontiguousarray(image[:, 8:20, 7:28])), 21, part)
     inner = image_of(whole, 40)[:, 9:19, 8:27]
     assert np.array_equal(image_of(part, 21)[:, 1:-1, 1:-1], inner)
 
