@@ -57,7 +57,9 @@ class _Talk(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         with contextlib.suppress(OSError):
-            return super().write(data)
+            written = super().write(data)
+            if written is not None:  # which would mean: not now
+                return written
         return len(data)
 
 
@@ -70,6 +72,7 @@ def _hold(number: int, how: int) -> None:
         if held != number:
             os.dup2(held, number)
             os.close(held)
+        os.set_inheritable(number, True)  # or a child would have the same trouble
 
 
 def _text(raw: io.FileIO, before: TextIO | None, by_lines: bool = False) -> TextIO:

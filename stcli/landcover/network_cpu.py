@@ -17,6 +17,7 @@ from stcli.landcover.sums import mean_deviation
 from stcli.landcover.tokens import Tokens
 from stcli.landcover.windows import Window
 from stcli.nn.mamba_cpu import BidirectionalMambaCpu, Floats, State, layer_norm, linear, part_of
+from stcli.nn.products import padded
 from stcli.settings import BandScaling, NetworkSettings
 
 #: Bytes a pixel of `stcli.landcover.tokens.tokenise`, with a window's segments and their places.
@@ -80,14 +81,19 @@ class GLocalCpu:
     def bytes(self, tokens: int) -> int:
         """Bytes that it holds at its peak for a window of so many tokens.
 
-        Of each pixel the CNN's rows at all resolutions, its features and bands, what numbering
+        Of each pixel the CNN's rows at all resolutions (and eight rows more of each image, in
+        which two convolutions work), its features and bands, what numbering
         the segments takes, the window's own arrays and its result; of each token ten inner widths
         of the scan and its moments.
         """
         bands, c, d = len(self.scaling.low), self.settings.local_width, self.settings.model_width
-        rows = 3 * (c + 2 * c / 4 + 3 * c / 16) + bands + 1
-        pixel = 4 * (1.1 * rows + c + 4 * bands + 2 * self.head.classes) + _NUMBERING
-        return int(self.settings.window**2 * pixel) + tokens * 4 * (20 * d + 4 * (bands + c))
+        side = self.settings.window
+        levels = [(3 * k * c, side // n) for k, n in ((1, 1), (2, 2), (3, 4))]
+        rows = sum(each * (n + 1 + 8) * padded(n + 1) for each, n in levels)
+        rows += (bands + 1) * (side + 1) * padded(side + 1)
+        pixel = 4 * (c + 4 * bands + 2 * self.head.classes) + _NUMBERING
+        token = 4 * (20 * padded(d) + 4 * (bands + c))
+        return 4 * rows + side**2 * pixel + tokens * token
 
     def dates_bytes(self, tokens: int, dates: int) -> int:
         """Nothing: stacks of dates are not its own."""

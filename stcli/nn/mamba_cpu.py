@@ -84,8 +84,8 @@ class BidirectionalMambaCpu:
         if not len(tokens):
             return tokens
         given = layer_norm(tokens, self.weight, self.bias)
-        ends = np.append(starts[1:], True)
-        against = self.against(given[::-1], ends[::-1])[::-1]
+        ends = np.ascontiguousarray(np.append(starts[1:], True)[::-1])
+        against = self.against(given[::-1], ends)[::-1]
         return tokens + (self.along(given, starts) + against)
 
 

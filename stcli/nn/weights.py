@@ -153,6 +153,8 @@ def load_weights(folder: Path, card: Card) -> Arrays:
         )
     try:
         return load(content)
+    except KeyError as error:
+        raise ModelError(f"{path}: numbers of a kind that is not known here ({error}).") from error
     except SafetensorError as error:
         raise ModelError(f"{path}: no safetensors file ({error}).") from error
 

@@ -23,6 +23,13 @@ from stcli.raster.output import OutputSpec
 #: Sides of blocks; GDAL cuts them in multiples of this many pixels, strips aside.
 _SIDES, _STEP = ("BLOCKSIZE", "BLOCKXSIZE", "BLOCKYSIZE"), 16
 _BOOLEAN = ("YES", "NO", "TRUE", "FALSE", "ON", "OFF", "1", "0")
+#: What makes another grid or other numbers of an output, which is for a tool of its own.
+_CHANGING = {
+    *("TARGET_SRS", "TILING_SCHEME", "RES", "EXTENT", "ALIGNED_LEVELS", "WARP_RESAMPLING"),
+    *("ZOOM_LEVEL", "ZOOM_LEVEL_STRATEGY", "ADD_ALPHA", "PIXELTYPE"),
+}
+#: What loses digits, and so makes other classes and labels.
+_LOSSY = {"JPEG", "WEBP"}
 #: What a COG's driver takes beside what it says: the number of no predictor.
 _UNSAID = {("COG", "PREDICTOR"): ("1",)}
 #: Codecs that write nothing of bands that do not suit them, without an error, and what suits them.
@@ -61,6 +68,24 @@ def refuse_options(spec: OutputSpec) -> None:
             wanted = "" if _is_side(value) else f"a multiple of {_STEP}"
         if wanted and value not in _UNSAID.get((spec.driver, key), ()):
             raise UsageError(f"--co {key}={value}: {wanted} is wanted.")
+        _refuse_change(spec, key, value)
+
+
+def _refuse_change(spec: OutputSpec, key: str, value: str) -> None:
+    """Refuse what would write another grid, or other numbers where each of them means something.
+
+    Raises
+    ------
+    UsageError
+    """
+    if key in _CHANGING:
+        raise UsageError(
+            f"--co {key}: would change the grid or the numbers; write the output without it, and "
+            "let gdalwarp or gdal_translate do that."
+        )
+    loses = value.upper() in _LOSSY or (key == "MAX_Z_ERROR" and float(value) != 0)
+    if spec.kind != "continuous" and loses:
+        raise UsageError(f"--co {key}={value}: for {spec.kind} a codec without loss is wanted.")
 
 
 @cache

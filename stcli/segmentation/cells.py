@@ -25,7 +25,7 @@ _OWN = np.uint8(4)
 #: Scaled bands are held within 2 to this power, so that their sums fit fixed-point numbers.
 LIMIT_BITS = 13
 _LIMIT = np.float32(2.0**LIMIT_BITS)
-#: Bytes of a strip of rows that is converted to float32 at a time: it stays in a cache.
+#: Bytes of a strip of rows that is converted at a time: it stays in a cache.
 _STRIP = 1 << 20
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -95,17 +95,20 @@ def pack(
         Rows of cells.
     """
     values, valid = block
-    low = np.asarray(scaling.low, dtype=np.float32)
-    span = np.asarray(scaling.high, dtype=np.float32) - low
-    many = max(1, _STRIP // (4 * layout.step * values.shape[0] * values.shape[2]))
+    wide = not np.can_cast(values.dtype, np.float32)  # which could swallow all but an offset
+    kind: type[np.floating[Any]] = np.float64 if wide else np.float32
+    low, high = (np.asarray(side, dtype=kind) for side in (scaling.low, scaling.high))
+    rest = np.zeros_like(low) if wide else low
+    scale = rest.astype(np.float32), (high - low).astype(np.float32)
+    many = max(1, _STRIP // (low.itemsize * layout.step * values.shape[0] * values.shape[2]))
     for first in range(rows.start, rows.stop, many):
         last = min(first + many, rows.stop)
         top = max(first * layout.step - layout.corner[0], 0)
         part = np.s_[top : max(last * layout.step - layout.corner[0], 0)]
-        strip = values[:, part].astype(np.float32)
+        strip = values[:, part] - low[:, None, None] if wide else values[:, part]
         at = (layout.corner[0] if first == 0 else 0, layout.corner[1])
         cells = packed[0][first:last], packed[1][first:last]
-        _pack(strip, valid[part], (low, span), at, layout.step, *cells)
+        _pack(strip.astype(np.float32), valid[part], scale, at, layout.step, *cells)
 
 
 @njit(**OPTIONS)

@@ -4,7 +4,7 @@ A term is cut into digits of `BITS` bits on one absolute grid of powers of two, 
 added as int64. An accumulator keeps the `LIMBS` uppermost bins that any of its terms reached;
 what lies below them is cut off the same way whatever came first. So the sum is a function of the
 set of terms alone: tiles and workers may come in any order. Cut off is less than
-2**-(BITS * (LIMBS - 1)) of the largest term for each term; integers below 2**60 are exact.
+2**-(BITS * (LIMBS - 1)) of the largest term for each term; integers below 2**90 are exact.
 
 An array of accumulators is `digits` (…, LIMBS) int64 with `top` (…) int16, the bin of the first
 digit. Source of the idea: Demmel & Nguyen 2015, doi:10.1109/TC.2014.2345391.
@@ -19,11 +19,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 BITS = 30
-LIMBS = 3
+LIMBS = 4
 #: Bin of an accumulator that holds nothing yet; terms below 2**(BITS * _LOWEST) count as 0.
 _LOWEST = -31
 EMPTY = np.int16(_LOWEST)
-_OFFSET = 33
+_OFFSET = 34
 _POWER = np.array([2.0 ** (BITS * b) for b in range(-_OFFSET, 35)])
 _INVERSE = np.array([2.0 ** (-BITS * b) for b in range(-_OFFSET, 34)] + [2.0**-1020])
 
@@ -66,6 +66,8 @@ def add(digits, top, i, j, term):  # type: ignore[no-untyped-def]
     _raise(digits, top, i, j, first)
     sign = 1 if term > 0 else -1
     for k in range(LIMBS):
+        if size == 0.0:
+            break
         digit = math.floor(size * _INVERSE[first - k + _OFFSET])
         size -= digit * _POWER[first - k + _OFFSET]
         place = top[i, j] - first + k
@@ -74,9 +76,27 @@ def add(digits, top, i, j, term):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _two_product(a, b):  # type: ignore[no-untyped-def]
+    """Split a * b into its rounded value and the rest (Dekker)."""
+    product = a * b
+    c, d = 134217729.0 * a, 134217729.0 * b
+    ah, bh = c - (c - a), d - (d - b)
+    al, bl = a - ah, b - bh
+    return product, ((ah * bh - product) + ah * bl + al * bh) + al * bl
+
+
+@njit(cache=True, nogil=True)
+def add_square(digits, top, i, j, value):  # type: ignore[no-untyped-def]
+    """Add the square of a float64 to accumulator (i, j), with what its rounding leaves."""
+    square, rest = _two_product(value, value)
+    add(digits, top, i, j, square)
+    add(digits, top, i, j, rest)
+
+
+@njit(cache=True, nogil=True)
 def add_integer(digits, top, i, j, term):  # type: ignore[no-untyped-def]
     """Add an int64 to accumulator (i, j), exactly; not to be mixed with `add`."""
-    _raise(digits, top, i, j, LIMBS - 1)
+    _raise(digits, top, i, j, 2)
     mask = (np.int64(1) << BITS) - 1
     digits[i, j, 2] += term & mask
     digits[i, j, 1] += (term >> BITS) & mask
@@ -101,16 +121,6 @@ def _two_sum(a, b):  # type: ignore[no-untyped-def]
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
-
-
-@njit(cache=True, nogil=True)
-def _two_product(a, b):  # type: ignore[no-untyped-def]
-    """Split a * b into its rounded value and the rest (Dekker)."""
-    product = a * b
-    c, d = 134217729.0 * a, 134217729.0 * b
-    ah, bh = c - (c - a), d - (d - b)
-    al, bl = a - ah, b - bh
-    return product, ((ah * bh - product) + ah * bl + al * bh) + al * bl
 
 
 @njit(cache=True, nogil=True)

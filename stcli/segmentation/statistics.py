@@ -17,6 +17,7 @@ from stcli.segmentation.exact import (
     accumulators,
     add,
     add_integer,
+    add_square,
     deviation,
     merge,
     total,
@@ -95,7 +96,9 @@ def band_sums(
         _add_integers(numbers, block, valid, whole, sums.low, sums.high)
         _carry(whole, sums.digits, sums.top)
     else:
-        _add_floats(numbers, block, valid, (sums.digits, sums.top), sums.low, sums.high)
+        exact = block.dtype in (np.float16, np.float32)  # whose squares fit a float64
+        parts = sums.digits, sums.top
+        _add_floats(numbers, block, valid, exact, parts, sums.low, sums.high)
     _count(numbers, valid, sums.count)
     return sums
 
@@ -131,7 +134,7 @@ def _carry(sums, digits, top):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add_floats(numbers, block, valid, sums, low, high):  # type: ignore[no-untyped-def]
+def _add_floats(numbers, block, valid, exact, sums, low, high):  # type: ignore[no-untyped-def]
     bands = block.shape[0]
     digits, top = sums
     for band in range(bands):
@@ -141,7 +144,10 @@ def _add_floats(numbers, block, valid, sums, low, high):  # type: ignore[no-unty
                 if i >= 0 and valid[row, col]:
                     value = np.float64(block[band, row, col])
                     add(digits, top, i, band, value)
-                    add(digits, top, i, bands + band, value * value)
+                    if exact:
+                        add(digits, top, i, bands + band, value * value)
+                    else:
+                        add_square(digits, top, i, bands + band, value)
                     low[i, band] = min(low[i, band], value)
                     high[i, band] = max(high[i, band], value)
 

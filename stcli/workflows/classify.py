@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
-from stcli.landcover import network_cpu
+from stcli.landcover import architectures, network_cpu
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.refinement import Changes
 from stcli.landcover.windows import Scene
@@ -22,7 +22,7 @@ from stcli.nn.device import compute
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, rehearse, slic
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -83,8 +83,8 @@ def classify(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
-    compile_apart((*KERNELS, *network_cpu.KERNELS), f"{REHEARSAL}; {_REHEARSAL}")
     model = load_model(model_folder, compute(settings.device, settings.scan))
+    load = compiled(model)
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
@@ -98,7 +98,7 @@ def classify(
             work = product.plan(
                 raster, cost(info, model, specs, products), settings, *_reach(model)
             )
-            with loading(network_cpu.rehearse):
+            with loading(load):
                 tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
@@ -109,6 +109,16 @@ def classify(
         return result
     changed = told(found.changes, model.card, below, sum(result.pixels.values()))
     return replace(result, refined=changed)
+
+
+def compiled(model: Classifier) -> Callable[[], None]:
+    """Compile the kernels of a model's run, and return what loads them."""
+    known = (architectures.GLOCAL, architectures.ENSEMBLE)
+    if model.card.architecture not in known or model.where.device != "cpu":
+        compile_apart(KERNELS, REHEARSAL)
+        return rehearse
+    compile_apart((*KERNELS, *network_cpu.KERNELS), f"{REHEARSAL}; {_REHEARSAL}")
+    return network_cpu.rehearse
 
 
 def plan_classify(

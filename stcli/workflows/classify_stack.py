@@ -23,10 +23,7 @@ from stcli.raster.read import Raster
 from stcli.raster.timecube import count_dates
 from stcli.segmentation.slic import halo
 from stcli.settings import RunSettings
-from stcli.workflows.classify import (
-    Classified,
-    Counted,
-)
+from stcli.workflows.classify import Classified, Counted, compiled
 from stcli.workflows.dated import Dating, dates_used, seasonal
 from stcli.workflows.job import (
     Inputs,
@@ -38,6 +35,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import loading
 from stcli.workflows.looks import FusedLook, Look, NetworkLook, SeriesLook, series_method
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
@@ -127,6 +125,7 @@ def classify_stack(
     """
     begun, output = time.perf_counter(), output or Output()
     model = _model(inputs, products, model_folder, settings, stacking)
+    load = compiled(model)
     products = decided(products, model)
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
@@ -138,7 +137,8 @@ def classify_stack(
             product.tag({"STCLI_DATES": " ".join(dates_used(look.stack))})
             cost, reach = look.cost(raster.info, specs), _reach(model)
             work = replace(product.plan(raster, cost, settings, *reach), source=look.stack)
-            tally = product.run(work, step, found.take, progress)
+            with loading(load):
+                tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()

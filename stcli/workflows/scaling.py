@@ -67,9 +67,11 @@ def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
     pixels = np.concatenate(parts, axis=1) if parts else np.empty((0, 0))
     if pixels.size == 0:
         raise InputError(f"{path}: no valid pixel found, at least one is wanted.")
-    low, high = np.percentile(pixels.astype(np.float64), PERCENTILES, axis=1)
-    flat = high - low <= np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
-    spread = pixels.astype(np.float64).max(axis=1) - pixels.astype(np.float64).min(axis=1)
+    short = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
+    pixels = pixels.astype(np.float64)
+    low, high = np.percentile(pixels, PERCENTILES, axis=1)
+    flat = high - low <= np.finfo(short).eps * np.maximum(np.abs(low), np.abs(high))
+    spread = pixels.max(axis=1) - pixels.min(axis=1)
     high = np.where(flat, low + np.where(spread > 0, spread, 1), high)
     return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
 

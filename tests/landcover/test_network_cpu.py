@@ -113,6 +113,31 @@ def test_larger_windows_and_more_bands_need_more_bytes():
     assert few.bytes(100) < torchs.bytes(100)
 
 
+def test_a_rehearsal_compiles_all_that_a_window_runs():
+    """Or a run would compile, and need more memory than its plan says."""
+    code = """
+import numpy as np
+from stcli.landcover import head_cpu, local_cpu, network_cpu, sums
+from stcli.landcover.windows import Window
+from stcli.nn import convolution, mamba_cpu, products, scan_kernels
+from stcli.settings import BandScaling, NetworkSettings
+network_cpu.rehearse()
+modules = (head_cpu, local_cpu, sums, convolution, mamba_cpu, products, scan_kernels)
+kernels = {k.py_func: k for m in modules for k in vars(m).values() if hasattr(k, "py_func")}
+before = {name: len(kernel.signatures) for name, kernel in kernels.items()}
+settings = NetworkSettings(window=64, margin=8, local_width=6, model_width=16)
+shapes = network_cpu.shapes(3, 4, settings)
+state = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+network = network_cpu.GLocalCpu(state, (3, 4), settings, BandScaling((0.0,) * 3, (1.0,) * 3), 5)
+labels = np.arange(4096).reshape(64, 64) // 100
+values = np.ones((3, 64, 64), np.uint16)
+network(Window(values, labels >= 0, labels + 1, (0, 0)), (slice(8, 56), slice(8, 56)))
+print([f.__name__ for f, n in before.items() if len(kernels[f].signatures) != n])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_a_network_is_loaded_and_run_without_torch(save_model):
     """Torch is most of the memory of such a run, and most of its first second."""
     code = f"""

@@ -145,6 +145,15 @@ def test_one_flipped_bit_is_found(model, at):
     assert "checksum" in refused(model, model / WEIGHTS)
 
 
+def test_numbers_of_an_unknown_kind_are_refused(model):
+    header = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    content = len(header).to_bytes(8, "little") + header + b"\0\0"
+    (model / WEIGHTS).write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    with pytest.raises(ModelError, match="numbers of a kind that is not known here"):
+        load_weights(model, load_card(model).model_copy(update={"sha256": sha256}))
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100])
 def test_truncated_weights_are_found(model, keep):
     (model / WEIGHTS).write_bytes((model / WEIGHTS).read_bytes()[:keep])

@@ -251,6 +251,9 @@ def test_creation_options_are_the_user_s(tmp_path, grid):
         ("GTiff", "BLOCKYSIZE=-16", "--co BLOCKYSIZE=-16: a multiple of 16 is wanted"),
         ("COG", "COMPRESS=JPEG", "JPEG: found with 1 of uint32, a band of 8 bits is wanted"),
         ("COG", "OVERVIEW_COMPRESS=WEBP", "an output of 3 or 4 bands of 8 bits is wanted"),
+        ("COG", "TARGET_SRS=EPSG:4326", "--co TARGET_SRS: would change the grid or the numbers"),
+        ("COG", "TILING_SCHEME=GoogleMapsCompatible", "--co TILING_SCHEME: would change the grid"),
+        ("COG", "MAX_Z_ERROR=2", "--co MAX_Z_ERROR=2: for labels a codec without loss is wanted"),
     ],
 )
 def test_creation_options_that_gdal_would_pass_over_are_refused(

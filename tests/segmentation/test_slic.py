@@ -194,6 +194,18 @@ def test_any_dtype_gives_what_float32_gives(make_scene, whole, dtype):
     assert np.array_equal(whole(counts.astype(dtype), valid, settings, scaling=scaling), expected)
 
 
+@pytest.mark.parametrize(("dtype", "offset"), [("uint32", 1_700_000_000), ("float64", 1e12)])
+def test_a_large_offset_hides_nothing(make_scene, whole, dtype, offset):
+    values, valid = make_scene("plain", (60, 60))
+    counts, settings = np.clip(values.astype(float) * 20, 0, 40).round(), SlicSettings(25, 0.05, 3)
+    low, high = np.zeros(3), np.full(3, 30.0)
+    plain = BandScaling(tuple(low), tuple(high))
+    moved = BandScaling(tuple(low + offset), tuple(high + offset))
+    expected = whole(counts.astype(np.float32), valid, settings, scaling=plain)
+    found = whole((counts + offset).astype(dtype), valid, settings, scaling=moved)
+    assert np.array_equal(found, expected)
+
+
 def test_signed_bands_do_not_wrap(whole):
     values = np.full((1, 20, 20), -30_000, dtype=np.int16)
     values[:, :, 10:] = 30_000
