@@ -13,6 +13,7 @@ from stcli.settings import MergeSettings, ObjectSettings
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_MOST_JOBS = 4096
 
 
 def parse_bytes(text: str) -> int:
@@ -28,8 +29,10 @@ def parse_jobs(text: str) -> int | None:
     """Read a number of workers, or ALL_CPUS."""
     if text.upper() == "ALL_CPUS":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"'{text}' is no number of jobs; wanted 1 or more, or ALL_CPUS")
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
+        raise typer.BadParameter(
+            f"'{text}' is no number of jobs; wanted 1 to {_MOST_JOBS}, or ALL_CPUS"
+        )
     return int(text)
 
 

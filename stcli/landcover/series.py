@@ -153,11 +153,13 @@ KINDS: dict[str, Any] = {"discriminant": Discriminant, "svm": Machine, "forest":
 def folds(samples: Samples, settings: SeriesSettings) -> NDArray[np.int64]:
     """Give each sample a fold (n,): whole blocks, classes as even as these allow.
 
-    Fewer blocks than folds give as many folds as blocks.
+    Fewer blocks than folds give as many folds as blocks, and at most as many as the largest class
+    has samples.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    number = min(settings.folds, len(np.unique(samples.groups)))
+    most = int(np.bincount(samples.truth).max())
+    number = min(settings.folds, len(np.unique(samples.groups)), most)
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=settings.seed)
     fold = np.empty(len(samples.truth), dtype=np.int64)
     for k, (_, held) in enumerate(splitter.split(samples.truth, samples.truth, samples.groups)):

@@ -149,7 +149,7 @@ class WhitenSettings:
     uneven: str = "refuse"
 
     def __post_init__(self) -> None:
-        check(self.share >= 1, "--share", self.share, ">= 1 pixel")
+        check(1 <= self.share <= 32_768, "--share", self.share, "from 1 to 32,768 pixels")
         even = self.rows is None or (self.rows >= 2 and self.rows % 2 == 0)
         check(even, "--rows", self.rows, "an even number >= 2")
         check(self.uneven in ("refuse", "order"), "--uneven", self.uneven, "refuse or order")

@@ -53,7 +53,7 @@ class SlicSettings:
         check(self.size >= 4, "--size", self.size, ">= 4 pixels")
         known = self.compactness == "auto" or 0 <= self.compactness <= _MOST
         check(known, "--compactness", self.compactness, f">= 0 and at most {_MOST:,}, or auto")
-        check(self.iterations >= 1, "--iterations", self.iterations, ">= 1")
+        check(1 <= self.iterations <= 1000, "--iterations", self.iterations, "from 1 to 1000")
         check(0 <= self.min_size <= 1, "--min-size", self.min_size, "between 0 and 1")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.svm import SVC
 from stcli.landcover.fusion import fuse
 from stcli.landcover.members import Discriminant, Machine
 from stcli.landcover.season import Season, filled, on_steps, season_of
-from stcli.landcover.series import Recipe, Samples, hold_out, train_series
+from stcli.landcover.series import Recipe, Samples, folds, hold_out, train_series
 from stcli.landcover.series_method import composite, mean_series
 from stcli.landcover.temporal_member import Network
 from stcli.landcover.windows import Window
@@ -101,6 +102,12 @@ def test_a_class_that_lies_in_one_fold_is_not_learnable_there(samples):
         assert len(np.unique(held.fold[samples.groups == group])) == 1
     for p in held.each.values():
         assert (p[2, ~held.learnable] == 0).all()
+
+
+def test_more_folds_than_samples_of_a_class_are_as_many_as_these(samples):
+    alone = replace(samples, groups=np.arange(66))
+    fold = folds(alone, SeriesSettings(folds=10**9))
+    assert len(np.unique(fold)) == 30
 
 
 def test_the_network_learns_and_skips_gaps(samples):

@@ -144,7 +144,7 @@ CASES = [
     ),
     (ShrinkSettings, {"passes": 3}, "--passes: found 3, wanted 1 or 2."),
     (ShrinkSettings, {"strength": 0.0}, "--strength: found 0.0, wanted > 0 and finite."),
-    (WhitenSettings, {"share": 0}, "--share: found 0, wanted >= 1 pixel."),
+    (WhitenSettings, {"share": 0}, "--share: found 0, wanted from 1 to 32,768 pixels."),
     (WhitenSettings, {"rows": 3}, "--rows: found 3, wanted an even number >= 2."),
     (WhitenSettings, {"uneven": "skip"}, "--uneven: found skip, wanted refuse or order."),
     (RunSettings, {"jobs": 0}, "--jobs: found 0, wanted >= 1."),
