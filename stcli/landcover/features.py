@@ -52,8 +52,7 @@ def window_features(window: Window, scaling: BandScaling, step: int) -> NDArray[
     """
     valid = window.valid
     raw = np.where(valid, window.values, 0).astype(np.float32)
-    low, high = (np.array(v, np.float32)[:, None, None] for v in (scaling.low, scaling.high))
-    bands = np.where(valid, (raw - low) / (high - low) * 2 - 1, np.float32(0))
+    bands = window.scaled(scaling)
     planes = [*bands, *_pairs(raw)]
     for side in BOXES:
         planes.extend(_box_moments(bands, valid, side))

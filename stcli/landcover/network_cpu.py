@@ -7,7 +7,6 @@ differ by rounding.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stcli.landcover import head_cpu, local_cpu
 from stcli.landcover.head_cpu import HeadCpu
@@ -70,7 +69,7 @@ class GLocalCpu:
     def __call__(self, window: Window, asked: tuple[slice, slice]) -> Floats:
         """Probabilities (class, row, col) of the asked rows and columns of a window."""
         tokens = window.tokens(self.step, self.settings.order)
-        bands = scaled(window.values, window.valid, self.scaling)
+        bands = window.scaled(self.scaling)
         pixels = [np.ascontiguousarray(bands.reshape(len(bands), -1).T)]
         if self.local is not None:
             pixels.append(self.local(bands, window.valid))
@@ -113,23 +112,14 @@ class GLocalCpu:
         return layer_norm(t, *self.norm)
 
 
-def rehearse(states: int = NetworkSettings.state) -> None:
-    """Run all kernels once, so that they are compiled or loaded: networks of so many states."""
-    settings = NetworkSettings(window=4, margin=0, local_width=1, model_width=1, state=states)
+def rehearse() -> None:
+    """Run all kernels once, so that they are compiled or loaded, for the usual number of states."""
+    settings = NetworkSettings(window=4, margin=0, local_width=1, model_width=1)
     zeros = {name: np.zeros(each, np.float32) for name, each in shapes(1, 2, settings).items()}
     network = GLocalCpu(zeros, (1, 2), settings, BandScaling((0.0,), (1.0,)), 2)
     valid = np.ones((4, 4), dtype=np.bool_)
     window = Window(np.zeros((1, 4, 4), np.float32), valid, valid.astype(np.int64), (0, 0))
     network(window, (slice(0, 4), slice(0, 4)))
-
-
-def scaled(values: NDArray[np.generic], valid: NDArray[np.bool_], scaling: BandScaling) -> Floats:
-    """Scale bands (band, h, w), valid (h, w), to about [-1, 1], 0 where not valid."""
-    low, high = (
-        np.array(end, dtype=np.float32)[:, None, None] for end in (scaling.low, scaling.high)
-    )
-    given = values.astype(np.float32)
-    return np.where(valid, (given - low) / (high - low) * 2 - 1, np.float32(0))
 
 
 def _with_slack(pixels: Floats) -> Floats:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stcli.landcover.datetokens import EXTRA, pack_dates
 from stcli.landcover.network import DATES_AT_ONCE, GLocal, Windows, pack
@@ -80,15 +79,8 @@ def batch(
     ]
     dates = pack_dates(parts, scaling) if parts else None
     valid = torch.from_numpy(np.stack([window.valid for window in windows]))
-    values = np.stack([window.values for window in windows]).astype(np.float32)
-    return Windows(scale(torch.from_numpy(values), valid, scaling), valid, *pack(tokens), dates)
-
-
-def scale(values: Tensor, valid: Tensor, scaling: BandScaling) -> Tensor:
-    """Scale bands (b, band, h, w), valid (b, h, w), to about [-1, 1], 0 where not valid."""
-    low = torch.tensor(scaling.low, dtype=torch.float32)[:, None, None]
-    high = torch.tensor(scaling.high, dtype=torch.float32)[:, None, None]
-    return torch.where(valid[:, None], (values - low) / (high - low) * 2 - 1, 0.0)
+    bands = torch.from_numpy(np.stack([window.scaled(scaling) for window in windows]))
+    return Windows(bands, valid, *pack(tokens), dates)
 
 
 def window_bytes(settings: NetworkSettings, bands: int, count: int, tokens: int = 0) -> int:

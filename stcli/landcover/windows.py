@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stcli.landcover.dates import Dates, Series, series_of
 from stcli.landcover.tokens import Tokens, tokenise
-from stcli.settings import NetworkSettings
+from stcli.settings import BandScaling, NetworkSettings
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Window:
     segments: NDArray[Any]
     lattice: tuple[int, int]
     series: Series | None = None
+
+    def scaled(self, scaling: BandScaling) -> NDArray[np.float32]:
+        """Bands (band, row, col) scaled to about [-1, 1]; 0 where not valid."""
+        low, high = (np.array(v, np.float32)[:, None, None] for v in (scaling.low, scaling.high))
+        given = self.values.astype(np.float32)
+        return np.where(self.valid, (given - low) / (high - low) * 2 - 1, np.float32(0))
 
     def tokens(self, step: int, order: str = "serpentine") -> Tokens:
         """Tokens of this window's segments."""

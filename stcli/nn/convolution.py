@@ -19,6 +19,8 @@ Letters: c channels before, d after, h rows, w columns, s columns with their zer
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -47,6 +49,14 @@ def blank(height: int, channels: int, width: int) -> NDArray[np.float32]:
     return np.zeros((height + 1, channels, padded(width + 1)), dtype=np.float32)
 
 
+def _grouped(weight: NDArray[Any]) -> NDArray[np.float32]:
+    """Lay out factors (d, k) for `_product`: (group, k, 6), the last group filled with zeros."""
+    after, count = weight.shape
+    filled = np.zeros((padded(after, ROWS), count), dtype=np.float32)
+    filled[:after] = weight
+    return np.ascontiguousarray(filled.reshape(-1, ROWS, count).transpose(0, 2, 1))
+
+
 class Plain:
     """A 3x3 convolution with zeros around the image by its nine taps, made ready once.
 
@@ -58,11 +68,7 @@ class Plain:
     """
 
     def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-        after, before = weight.shape[:2]
-        taps = np.zeros((padded(after, ROWS), 3, before, 3), dtype=np.float32)
-        taps[:after] = weight.transpose(0, 2, 1, 3)
-        groups = taps.reshape(-1, ROWS, 3 * before, 3).transpose(0, 2, 3, 1)
-        self.factors = np.ascontiguousarray(groups)
+        self.factors = _grouped(weight.transpose(0, 2, 1, 3).reshape(len(weight), -1))
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
     def __call__(self, rows: NDArray[np.float32], width: int, into: NDArray[np.float32]) -> None:
@@ -83,16 +89,13 @@ class Convolution:
     """
 
     def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-        after, before = weight.shape[:2]
-        taps = np.zeros((padded(after, ROWS), before, _READ, 3))
-        taps[:after] = np.einsum("rk,dckx->dcrx", _TAPS, weight.astype(np.float64))
-        groups = taps.reshape(-1, ROWS, before, _READ, 3).transpose(3, 0, 2, 4, 1)
-        self.factors = np.ascontiguousarray(groups, dtype=np.float32)
+        taps = np.einsum("rk,dckx->rdcx", _TAPS, weight.astype(np.float64))
+        self.factors = np.stack([_grouped(each.reshape(len(weight), -1)) for each in taps])
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
     @property
     def layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Factors (6, group, c, 3, 6) and bias (d,), for `convolve_rows`."""
+        """Factors (6, group, 3 * c, 6) and bias (d,), for `convolve_rows`."""
         return self.factors, self.bias
 
     def room(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -113,11 +116,7 @@ class Mix:
     """
 
     def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-        after, flat = len(weight), weight.reshape(len(weight), -1)
-        filled = np.zeros((padded(after, ROWS), flat.shape[1]), dtype=np.float32)
-        filled[:after] = flat
-        groups = filled.reshape(-1, ROWS, flat.shape[1]).transpose(0, 2, 1)
-        self.factors = np.ascontiguousarray(groups)
+        self.factors = _grouped(weight.reshape(len(weight), -1))
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
     def halved(self, rows: NDArray[np.float32], width: int, into: NDArray[np.float32]) -> None:

@@ -50,7 +50,7 @@ def refuse_options(spec: OutputSpec) -> None:
     ------
     UsageError
     """
-    if spec.driver == "Zarr":  # which GDAL does not write here
+    if spec.driver == "Zarr" or not spec.creation_options:  # GDAL writes no Zarr here
         return
     known = _known(spec.driver)
     if known is None:
