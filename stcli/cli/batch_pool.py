@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
-import stcli
-
-_WORDS = (sys.executable, "-m", "stcli.cli.batch_worker")
+_WORDS = ("-m", "stcli.cli.batch_worker")
 #: Seconds that a process gets to end by itself.
 _PATIENCE = 20.0
 
@@ -73,16 +68,16 @@ class _Worker:
         return {"code": 1, "out": "", "err": f"its process ended early ({_cause(code)})\n"}
 
     def _start(self) -> Any:
+        from stcli.itself import PYTHON, environment
+
         with self._lock:
             if self._process is None and not self._ended:
-                root = str(Path(stcli.__file__).parents[1])
-                paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
                 self._process = subprocess.Popen(
-                    _WORDS,
+                    (*PYTHON, *_WORDS),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    env=environment(),
                     start_new_session=True,  # a terminal's interrupt is for us; we hand it on once
                 )
             if self._process is None:

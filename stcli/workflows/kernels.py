@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from stcli.itself import PYTHON, environment
 
 #: Bytes that kernels add to a process that loads them, measured: numba's own modules most of all.
 LOADED = 80_000_000
@@ -32,7 +33,10 @@ def compile_apart(kernels: Sequence[Any], code: str) -> None:
     if all(map(cached, kernels)):
         return
     ran = subprocess.run(
-        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True
+        [*PYTHON, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(),
     )
     if ran.returncode:
         logging.getLogger("stcli").warning(

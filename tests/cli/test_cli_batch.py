@@ -298,8 +298,7 @@ def test_records_come_in_order_of_names(tmp_path, files):
 CRASH = """
 import os
 import stcli.cli.batch_pool as pool
-words = pool._WORDS
-pool._WORDS = (words[0], "-c", '''
+pool._WORDS = ("-c", '''
 import os, sys
 import stcli.cli.batch_worker as worker
 main = worker.main

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import stcli
 from stcli.noise import spatial
 from stcli.segmentation import slic
 from stcli.workflows import noise_pass, segment
@@ -48,6 +49,15 @@ def test_what_is_cached_is_not_compiled_again(kernel, monkeypatch):
     kernel.index.touch()
     monkeypatch.setattr(subprocess, "run", None)
     compile_apart((kernel,), "never")
+
+
+def test_the_stcli_at_work_is_compiled_not_one_that_lies_about(kernel, tmp_path, monkeypatch):
+    """As in a checkout, from which another was installed."""
+    (tmp_path / "stcli").mkdir()
+    (tmp_path / "stcli" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    compile_apart((kernel,), "import stcli; open('told', 'w').write(stcli.__file__)")
+    assert (tmp_path / "told").read_text() == stcli.__file__
 
 
 def test_a_rehearsal_that_fails_is_told_and_is_no_error(kernel, caplog):
