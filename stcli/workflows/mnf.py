@@ -99,13 +99,13 @@ def mnf(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    compile_kernels()
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
         spec = _spec(info, path, count, map_settings, output)
         with resumable((spec,), info.geobox, output) as product:
             # planned first: what the first pass leaves in memory serves this one too
             work = product.plan(raster, _cost(info, count), settings)
+            compile_kernels(progress)
             turned = _measured(raster, map_settings, settings, progress)
             text, none = turned.to_text(), np.zeros(count)
             product.tag({TAG: text})

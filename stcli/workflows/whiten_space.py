@@ -120,7 +120,6 @@ def whiten_space(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    compile_kernels()
     with inputs.open() as raster:
         info, around = raster.info, _around(map_settings)
         spec, need = _spec(info, path, map_settings, output), _cost(info, map_settings)
@@ -132,6 +131,7 @@ def whiten_space(
 
         with resumable((spec,), info.geobox, output) as product:
             work = product.plan(raster, need, settings, around)
+            compile_kernels(progress)
             sample = measure(raster, map_settings, settings, progress)[0]
             refuse_unmeasured(sample, info.path)
             level = typical(sample)
