@@ -145,7 +145,7 @@ def plan_classify(
         work = plan_pass(
             raster, writing(cost(info, model, specs, products), specs), settings, *_reach(model)
         )
-    return planned({"classify": work}, specs, info.shape)
+    return planned({"classify": work}, specs, info.shape, (output or Output()).shard)
 
 
 def _reach(model: Classifier) -> tuple[int, int]:

@@ -167,7 +167,7 @@ def plan_stack(
         specs = _specs(raster.info, products, look, output or Output(), settings)
         cost = writing(look.cost(raster.info, specs), specs)
         work = plan_pass(raster, cost, settings, *_reach(model))
-        return planned({"classify": work}, specs, raster.info.shape)
+        return planned({"classify": work}, specs, raster.info.shape, (output or Output()).shard)
 
 
 def _model(

@@ -258,7 +258,7 @@ def plan_denoise(
         need = writing(_cost(info, how, _given(noise)), (spec,))
         passes = plan_measure(raster, how[0], settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:

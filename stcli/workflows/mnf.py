@@ -179,7 +179,7 @@ def plan_mnf(
             "noise": plan_sample(raster, map_settings, settings),
             "project": plan_pass(raster, writing(_cost(info, count), (spec,)), settings),
         }
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def plan_unmnf(
@@ -203,7 +203,7 @@ def plan_unmnf(
         bands = _stored(info).bands
         spec = float_spec(info, path, bands, output or Output())
         work = plan_pass(raster, writing(_cost(info, len(bands)), (spec,)), settings)
-        return planned({"project": work}, (spec,), info.shape)
+        return planned({"project": work}, (spec,), info.shape, (output or Output()).shard)
 
 
 def _count(info: RasterInfo, components: int | None) -> int:

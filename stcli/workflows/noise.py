@@ -171,7 +171,7 @@ def plan_noise(
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["noise map"] = plan_pass(raster, need, settings, map_reach(map_settings))
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:

@@ -118,7 +118,7 @@ def plan_segment(
             passes["scaling"] = plan_scaling(raster, settings)
         cost = writing(_cost(info, slic_settings), (spec,))
         passes["segment"] = plan_pass(raster, cost, settings, halo(slic_settings))
-    return planned(passes, (spec,), info.shape)
+    return planned(passes, (spec,), info.shape, output.shard)
 
 
 def _spec(
