@@ -17,11 +17,11 @@ centre finds itself.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy import empty as room
 from numpy import float32, float64, inf, int64, uint8
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import (
     WIDTH,
     load,
