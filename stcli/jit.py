@@ -22,7 +22,7 @@ from numba import njit
 
 from stcli.errors import OutputError
 
-__all__ = ["njit"]
+__all__ = ["FOLDER", "kernel_folder", "njit"]
 
 _PACKAGE = Path(__file__).parent
 _config: Any = numba.config
@@ -88,4 +88,5 @@ def _private(folder: Path) -> bool:
     return mine and not found.st_mode & 0o022
 
 
-_config.CACHE_DIR = kernel_folder(_config.CACHE_DIR)
+#: Where compiled kernels are kept; empty for beside their modules.
+FOLDER = _config.CACHE_DIR = kernel_folder(_config.CACHE_DIR)
