@@ -47,13 +47,12 @@ def kernel_folder(named: str) -> str:
         return named
     if all(_beside(room) for room in _PACKAGE.iterdir() if room.is_dir()):
         return ""
-    own = Path(tempfile.gettempdir()) / f"stcli-kernels-{os.getuid()}"
-    for folder, safe in ((_users(), _made), (own, _private)):
+    for folder, safe in ((_users(), _made), (_temporary(), _private)):
         if folder is not None and safe(folder):
             return str(folder)
     raise OutputError(
-        f"{own}: cannot be written or is another's, nor can {_PACKAGE} and the user's cache be; "
-        "name a folder for kernels by NUMBA_CACHE_DIR."
+        f"{_PACKAGE}: kernels can be kept neither here nor in the user's cache nor among temporary "
+        "files; name a folder for them by NUMBA_CACHE_DIR."
     )
 
 
@@ -67,6 +66,13 @@ def _users() -> Path | None:
     """Folder of numba in the user's cache (XDG Base Directory Specification), if there is one."""
     with contextlib.suppress(RuntimeError):  # no home is known
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
+    return None
+
+
+def _temporary() -> Path | None:
+    """Folder of this user among temporary files, if there are any."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(tempfile.gettempdir()) / f"stcli-kernels-{os.getuid()}"
     return None
 
 

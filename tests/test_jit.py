@@ -62,7 +62,7 @@ def test_where_others_could_put_kernels_none_are_taken(trap, locked, monkeypatch
         folder.symlink_to(tmp_path / "theirs")
     else:
         locked.add(folder)
-    with pytest.raises(OutputError, match="name a folder for kernels by NUMBA_CACHE_DIR"):
+    with pytest.raises(OutputError, match="name a folder for them by NUMBA_CACHE_DIR"):
         jit.kernel_folder("")
 
 

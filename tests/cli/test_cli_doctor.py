@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+import tempfile
 
 from cliworld import command
 
@@ -46,6 +47,16 @@ def test_kernels_that_no_folder_keeps_are_a_finding(tmp_path):
     findings = json.loads(done.stdout)["findings"]
     fixes = {f["name"]: f["fix"] for f in findings if f["fix"] and f["needed"]}
     assert fixes["kernels"].endswith("file: cannot be written; it is for kernels.")
+
+
+def test_no_folder_for_temporary_files_is_no_bug(capsys, monkeypatch):
+    from stcli.workflows import doctor
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    monkeypatch.setattr(doctor, "doctor", tempfile.mkdtemp)
+    assert main(["doctor"]) == 4
+    assert "no folder for temporary files can be written; name one by TM" in capsys.readouterr().err
 
 
 def test_a_disk_without_space_for_our_own_files_is_no_bug(capsys, monkeypatch):
