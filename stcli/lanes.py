@@ -21,6 +21,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 WIDTH = 16
+#: Places that the bits of an int64 tell of.
+WORD = 64
 #: Of kernels over lanes: kept on disk, without Python's lock, dividing as the machine does.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _INT = ir.IntType(32)
@@ -110,6 +112,48 @@ def unequal(typing, left, right, position, but):  # type: ignore[no-untyped-def]
         return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
 
     return types.int64(left, right, types.intp, types.uint8), code
+
+
+@_instruction
+def steps(typing, array, position):  # type: ignore[no-untyped-def]
+    """Tell in which of 16 places, from a position, an array's number is not the one before.
+
+    The places are bits of an int64, the first the lowest.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source, at = arguments
+        before = builder.sub(at, ir.Constant(at.type, 1))
+        here, there = (
+            _read(builder, array, _place(context, builder, array, source, where))
+            for where in (at, before)
+        )
+        flags = builder.icmp_unsigned("!=", here, there)
+        return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+
+    return types.int64(array, types.intp), code
+
+
+@_instruction
+def fill(typing, array, position, number):  # type: ignore[no-untyped-def]
+    """Write a number to 16 places of an array from a position."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        place = _place(context, builder, array, *arguments[:2])
+        _write(builder, array, place, _spread(builder, arguments[2]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), code
+
+
+@_instruction
+def lowest(typing, bits):  # type: ignore[no-untyped-def]
+    """Return the place of the lowest bit that is set of an int64 other than 0."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
 
 
 @_instruction
