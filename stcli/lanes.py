@@ -12,7 +12,7 @@ Arrays are one-dimensional and contiguous; positions are not checked.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -20,24 +20,31 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-WIDTH = 16
+from stcli.llvm import (
+    INT,
+    call,
+    constant,
+    joined,
+    parted,
+    place_of,
+    power,
+    read,
+    shuffled,
+    spread,
+    transposed,
+    vector_of,
+    write,
+)
+from stcli.llvm import WIDTH as WIDTH
+
+#: Places that the bits of an int64 tell of.
+WORD = 64
 #: Of kernels over lanes: kept on disk, without Python's lock, dividing as the machine does.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_INT = ir.IntType(32)
 _instruction: Any = intrinsic
-#: (2^f - 1) / f for |f| <= 1/2, so fitted that 1 + f q(f) has the least relative error, 9.2e-8.
-_EXP2 = (0.6931469776, 0.2402224208, 0.05550733754, 0.009671512870, 0.001326472389)
-#: Lanes that an exchange between two vectors of 8 puts into the first and into the second.
-_NUMBERS = ((0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15))
-_PAIRS = ((0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
-_HALVES = ((0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
 #: Of LLVM's prefetch: to be read, into the nearest cache, data.
 _READ_SOON = (0, 3, 1)
-#: 1.5 * 2^23: added to a float32, it leaves the nearest integer in the lowest bits.
-_ROUND = 12582912.0
-#: The same number's bits.
-_ROUND_BITS = 0x4B400000
-#: As these, for float64 and an int64: 1.5 * 2^52.
+#: 1.5 * 2^52: added to a float64, it leaves the nearest integer in the lowest bits; and its bits.
 _WHOLE, _WHOLE_BITS = 1.5 * 2.0**52, 0x4338000000000000
 
 
@@ -52,7 +59,7 @@ class Lanes(types.Type):
 @register_model(Lanes)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, lanes: Lanes) -> None:
-        super().__init__(manager, lanes, _vector(lanes.dtype))  # type: ignore[no-untyped-call]
+        super().__init__(manager, lanes, vector_of(lanes.dtype))  # type: ignore[no-untyped-call]
 
 
 @_instruction
@@ -60,7 +67,7 @@ def load(typing, array, position):  # type: ignore[no-untyped-def]
     """Return the 16 numbers of an array from a position."""
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return _read(builder, array, _place(context, builder, array, *arguments))
+        return read(builder, array, place_of(context, builder, array, *arguments))
 
     return Lanes(array.dtype)(array, types.intp), code
 
@@ -70,7 +77,7 @@ def store(typing, array, position, lanes):  # type: ignore[no-untyped-def]
     """Write 16 numbers to an array from a position."""
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _write(builder, array, _place(context, builder, array, *arguments[:2]), arguments[2])
+        write(builder, array, place_of(context, builder, array, *arguments[:2]), arguments[2])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), code
@@ -100,16 +107,58 @@ def unequal(typing, left, right, position, but):  # type: ignore[no-untyped-def]
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
-        read = []
+        found = []
         for kind, array in zip((left, right), arguments[:2], strict=True):
             data = context.make_array(kind)(context, builder, array).data
             place = builder.bitcast(builder.gep(data, [arguments[2]]), bytes_.as_pointer())
-            read.append(builder.load(place, align=1))
-        passed = builder.icmp_unsigned("!=", read[0], _spread(builder, arguments[3]))
-        flags = builder.and_(passed, builder.icmp_unsigned("!=", *read))
+            found.append(builder.load(place, align=1))
+        passed = builder.icmp_unsigned("!=", found[0], spread(builder, arguments[3]))
+        flags = builder.and_(passed, builder.icmp_unsigned("!=", *found))
         return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
 
     return types.int64(left, right, types.intp, types.uint8), code
+
+
+@_instruction
+def steps(typing, array, position):  # type: ignore[no-untyped-def]
+    """Tell in which of 16 places, from a position, an array's number is not the one before.
+
+    The places are bits of an int64, the first the lowest.
+    """
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source, at = arguments
+        before = builder.sub(at, ir.Constant(at.type, 1))
+        here, there = (
+            read(builder, array, place_of(context, builder, array, source, where))
+            for where in (at, before)
+        )
+        flags = builder.icmp_unsigned("!=", here, there)
+        return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+
+    return types.int64(array, types.intp), code
+
+
+@_instruction
+def fill(typing, array, position, number):  # type: ignore[no-untyped-def]
+    """Write a number to 16 places of an array from a position."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        place = place_of(context, builder, array, *arguments[:2])
+        write(builder, array, place, spread(builder, arguments[2]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), code
+
+
+@_instruction
+def lowest(typing, bits):  # type: ignore[no-untyped-def]
+    """Return the place of the lowest bit that is set of an int64 other than 0."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
 
 
 @_instruction
@@ -128,7 +177,7 @@ def splat(typing, number):  # type: ignore[no-untyped-def]
     """Return one float in all lanes."""
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return _spread(builder, arguments[0])
+        return spread(builder, arguments[0])
 
     return Lanes(number)(number), code
 
@@ -139,7 +188,7 @@ def repeat(typing, array, position):  # type: ignore[no-untyped-def]
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         data = context.make_array(array)(context, builder, arguments[0]).data
-        return _spread(builder, builder.load(builder.gep(data, [arguments[1]])))
+        return spread(builder, builder.load(builder.gep(data, [arguments[1]])))
 
     return Lanes(array.dtype)(array, types.intp), code
 
@@ -169,13 +218,13 @@ def whole_total(typing, array, position, unit):  # type: ignore[no-untyped-def]
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         double = ir.VectorType(ir.DoubleType(), WIDTH)
-        read = _read(builder, array, _place(context, builder, array, *arguments[:2]))
-        products = builder.fmul(builder.fpext(read, double), _spread(builder, arguments[2]))
-        cut = _call(builder, f"llvm.trunc.v{WIDTH}f64", double, products)
+        numbers = read(builder, array, place_of(context, builder, array, *arguments[:2]))
+        products = builder.fmul(builder.fpext(numbers, double), spread(builder, arguments[2]))
+        cut = call(builder, f"llvm.trunc.v{WIDTH}f64", double, products)
         wide = ir.VectorType(ir.IntType(64), WIDTH)
-        bits = builder.bitcast(builder.fadd(cut, _all(double, _WHOLE)), wide)
-        wholes = builder.sub(bits, _all(wide, _WHOLE_BITS))
-        return _call(builder, f"llvm.vector.reduce.add.v{WIDTH}i64", wide.element, wholes)
+        bits = builder.bitcast(builder.fadd(cut, constant(double, _WHOLE)), wide)
+        wholes = builder.sub(bits, constant(wide, _WHOLE_BITS))
+        return call(builder, f"llvm.vector.reduce.add.v{WIDTH}i64", wide.element, wholes)
 
     return types.int64(array, types.intp, types.float64), code
 
@@ -186,7 +235,7 @@ def root(typing, lanes):  # type: ignore[no-untyped-def]
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         vector = arguments[0].type
-        return _call(builder, f"llvm.sqrt.v{WIDTH}f{lanes.dtype.bitwidth}", vector, arguments[0])
+        return call(builder, f"llvm.sqrt.v{WIDTH}f{lanes.dtype.bitwidth}", vector, arguments[0])
 
     return lanes(lanes), code
 
@@ -200,7 +249,7 @@ def exp2(typing, lanes):  # type: ignore[no-untyped-def]
     """
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return _power(builder, arguments[0])
+        return power(builder, arguments[0])
 
     return lanes(lanes), code
 
@@ -216,8 +265,8 @@ def exp2_each(typing, several):  # type: ignore[no-untyped-def]
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         tuples: Any = cgutils
         parts = tuples.unpack_tuple(builder, arguments[0], several.count)
-        powers = _power(builder, _joined(builder, parts))
-        return context.make_tuple(builder, several, _parted(builder, powers, several.count))
+        powers = power(builder, joined(builder, parts))
+        return context.make_tuple(builder, several, parted(builder, powers, several.count))
 
     return several(several), code
 
@@ -238,7 +287,7 @@ def outer_add(typing, sums, numbers, position, step, vectors):  # type: ignore[n
         after: list[Any] = []
         at = arguments[2]
         for _ in range(sums.count // vectors.count):
-            number = _spread(builder, builder.load(builder.gep(data, [at])))
+            number = spread(builder, builder.load(builder.gep(data, [at])))
             for vector in beside:
                 product = builder.fmul(number, vector, flags=("contract",))
                 after.append(builder.fadd(before[len(after)], product, flags=("contract",)))
@@ -255,10 +304,10 @@ def prefetch(typing, array, position):  # type: ignore[no-untyped-def]
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         data = context.make_array(array)(context, builder, arguments[0]).data
         pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT, _INT, _INT])
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT, INT, INT])
         insert: Any = cgutils.get_or_insert_function
         function = insert(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [pointer, *(ir.Constant(_INT, flag) for flag in _READ_SOON)])
+        builder.call(function, [pointer, *(ir.Constant(INT, flag) for flag in _READ_SOON)])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), code
@@ -272,10 +321,10 @@ def pairs(typing, array, position):  # type: ignore[no-untyped-def]
         source, at = arguments
         after = builder.add(at, ir.Constant(at.type, WIDTH))
         near, far = (
-            _read(builder, array, _place(context, builder, array, source, where))
+            read(builder, array, place_of(context, builder, array, source, where))
             for where in (at, after)
         )
-        two = [_shuffled(builder, near, far, range(first, 2 * WIDTH, 2)) for first in (0, 1)]
+        two = [shuffled(builder, near, far, range(first, 2 * WIDTH, 2)) for first in (0, 1)]
         return context.make_tuple(builder, signature.return_type, two)
 
     two: Any = types.UniTuple
@@ -291,10 +340,10 @@ def transpose(typing, source, first, stride, target, place, step):  # type: igno
         rows = []
         for row in range(WIDTH):
             position = builder.add(start, builder.mul(apart, ir.Constant(start.type, row)))
-            rows.append(_read(builder, source, _place(context, builder, source, array, position)))
-        for row, values in enumerate(_transposed(builder, rows)):
+            rows.append(read(builder, source, place_of(context, builder, source, array, position)))
+        for row, values in enumerate(transposed(builder, rows)):
             position = builder.add(to, builder.mul(far, ir.Constant(to.type, row)))
-            _write(builder, target, _place(context, builder, target, out, position), values)
+            write(builder, target, place_of(context, builder, target, out, position), values)
         return context.get_dummy_value()
 
     at = types.intp
@@ -311,7 +360,7 @@ def _operation(symbol: Callable[..., Any], instruction: str) -> None:
 
         def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             values = [
-                value if isinstance(kind, Lanes) else _spread(builder, value)
+                value if isinstance(kind, Lanes) else spread(builder, value)
                 for kind, value in zip(kinds, arguments, strict=True)
             ]
             return getattr(builder, instruction)(*values, flags=("contract",))
@@ -329,130 +378,3 @@ _operation(operator.add, "fadd")
 _operation(operator.sub, "fsub")
 _operation(operator.mul, "fmul")
 _operation(operator.truediv, "fdiv")
-
-
-def _call(builder: Any, name: str, result: Any, argument: Any) -> Any:
-    """Call one of LLVM's own functions of one argument."""
-    insert: Any = cgutils.get_or_insert_function
-    function = insert(builder.module, ir.FunctionType(result, [argument.type]), name)
-    return builder.call(function, [argument])
-
-
-def _vector(dtype: Any) -> ir.VectorType:
-    if isinstance(dtype, types.Float):
-        return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
-    return ir.VectorType(ir.IntType(dtype.bitwidth), WIDTH)
-
-
-def _all(vector: ir.VectorType, value: float) -> ir.Constant:
-    return ir.Constant(vector, [value] * vector.count)
-
-
-def _place(context: Any, builder: Any, kind: Any, array: Any, position: Any) -> Any:
-    """Point at 16 numbers of an array."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [position]), _vector(kind.dtype).as_pointer())
-
-
-def _read(builder: Any, kind: Any, pointer: Any) -> Any:
-    return builder.load(pointer, align=kind.dtype.bitwidth // 8)
-
-
-def _write(builder: Any, kind: Any, pointer: Any, values: Any) -> None:
-    builder.store(values, pointer, align=kind.dtype.bitwidth // 8)
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    """Put one number into all lanes."""
-    nothing = ir.Constant(ir.VectorType(value.type, WIDTH), ir.Undefined)
-    one = builder.insert_element(nothing, value, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(one, nothing, _all(ir.VectorType(_INT, WIDTH), 0))
-
-
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Transpose 16 vectors by quarters of 8 x 8, which fit the registers of AVX2."""
-    half = WIDTH // 2
-    columns = []
-    for first in (0, half):
-        parts = [_shuffled(builder, row, row, range(first, first + half)) for row in rows]
-        upper, lower = (_transposed_quarter(builder, parts[at : at + half]) for at in (0, half))
-        pairs = zip(upper, lower, strict=True)
-        columns += [_shuffled(builder, *pair, range(WIDTH)) for pair in pairs]
-    return columns
-
-
-def _transposed_quarter(builder: Any, rows: list[Any]) -> list[Any]:
-    """Transpose 8 vectors of 8 numbers: exchange numbers, then pairs, then halves.
-
-    Numbers and pairs change places within the halves of a register, which costs least.
-    """
-    twos = [_exchanged(builder, rows[i], rows[i + 1], _NUMBERS) for i in range(0, 8, 2)]
-    fours = []
-    for upper, lower in zip(twos[::2], twos[1::2], strict=True):
-        pairs = zip(upper, lower, strict=True)
-        fours.append([row for a, b in pairs for row in _exchanged(builder, a, b, _PAIRS)])
-    eights = [_exchanged(builder, a, b, _HALVES) for a, b in zip(*fours, strict=True)]
-    return [row[side] for side in (0, 1) for row in eights]
-
-
-def _exchanged(
-    builder: Any, left: Any, right: Any, masks: tuple[tuple[int, ...], ...]
-) -> list[Any]:
-    return [_shuffled(builder, left, right, mask) for mask in masks]
-
-
-def _shuffled(builder: Any, left: Any, right: Any, lanes: Iterable[int]) -> Any:
-    """Choose lanes of two vectors, the right one's counted on from the left one's."""
-    numbers = list(lanes)
-    mask = ir.Constant(ir.VectorType(_INT, len(numbers)), numbers)
-    return builder.shuffle_vector(left, right, mask)
-
-
-def _joined(builder: Any, parts: list[Any]) -> Any:
-    """Put vectors side by side in one; as many as a power of two."""
-    while len(parts) > 1:
-        wide = range(2 * parts[0].type.count)
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        parts = [_shuffled(builder, *pair, wide) for pair in pairs]
-    return parts[0]
-
-
-def _parted(builder: Any, vector: Any, count: int) -> list[Any]:
-    """Cut a vector into equal ones."""
-    width = vector.type.count // count
-    starts = range(0, vector.type.count, width)
-    return [_shuffled(builder, vector, vector, range(at, at + width)) for at in starts]
-
-
-def _power(builder: Any, x: Any) -> Any:
-    single = isinstance(x.type.element, ir.FloatType)
-    return _power_single(builder, x) if single else _power_double(builder, x)
-
-
-def _power_single(builder: Any, x: Any) -> Any:
-    """2^x = 2^k (1 + f q(f)) with k the nearest integer and f = x - k.
-
-    Not x but k is held above -126, as an integer: beside the polynomial, not before it, and not by
-    the units that multiply.
-    """
-    vector, bits = x.type, ir.VectorType(_INT, x.type.count)
-    rounded = builder.fadd(x, _all(vector, _ROUND))
-    f = builder.fsub(x, builder.fsub(rounded, _all(vector, _ROUND)))
-    p = _all(vector, _EXP2[-1])
-    for coefficient in (*_EXP2[-2::-1], 1.0):
-        product = builder.fmul(p, f, flags=("contract",))
-        p = builder.fadd(product, _all(vector, coefficient), flags=("contract",))
-    k, least = builder.bitcast(rounded, bits), _all(bits, _ROUND_BITS - 126)
-    k = builder.select(builder.icmp_signed(">", k, least), k, least)
-    exponent = builder.shl(k, _all(bits, 23))
-    return builder.bitcast(builder.add(builder.bitcast(p, bits), exponent), vector)
-
-
-def _power_double(builder: Any, x: Any) -> Any:
-    function = builder.module.declare_intrinsic("llvm.exp2", [x.type.element])
-    out = ir.Constant(x.type, ir.Undefined)
-    for lane in range(x.type.count):
-        at = ir.Constant(_INT, lane)
-        value = builder.call(function, [builder.extract_element(x, at)])
-        out = builder.insert_element(out, value, at)
-    return out

@@ -10,11 +10,14 @@ from stcli.lanes import (
     WIDTH,
     exp2,
     exp2_each,
+    fill,
     load,
+    lowest,
     prefetch,
     repeat,
     smaller,
     splat,
+    steps,
     store,
     store_bytes,
     total,
@@ -167,6 +170,42 @@ def test_places_that_differ_are_bits():
     wanted = (left != right) & (left != 2)
     bits = [differing(left, right, np.uint8(2)) >> place & 1 for place in range(64)]
     assert bits == [*wanted[3 : 3 + WIDTH], *[0] * (64 - WIDTH)]
+
+
+@njit
+def stepped(x):
+    return steps(x, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_places_where_a_number_follows_another_are_bits(dtype):
+    x = np.random.default_rng(5).integers(0, 2, WIDTH + 4).astype(dtype) << 20
+    wanted = np.diff(x)[1 : 1 + WIDTH] != 0
+    assert [stepped(x) >> place & 1 for place in range(64)] == [*wanted, *[0] * (64 - WIDTH)]
+
+
+@njit
+def first_place(bits):
+    return lowest(bits)
+
+
+def test_the_lowest_bit_is_found():
+    for place in range(64):
+        bits = np.int64((1 << place) - (1 << 63)) | np.int64(-(2**63))
+        assert first_place(bits) == place
+        assert first_place(np.uint64(1 << place).astype(np.int64)) == place
+
+
+@njit
+def filled(target, number):
+    fill(target, 1, number)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64])
+def test_a_number_fills_a_vector(dtype):
+    target = np.zeros(WIDTH + 3, dtype)
+    filled(target, dtype(2**31 + 5))
+    assert target.tolist() == [0, *[2**31 + 5] * WIDTH, 0, 0]
 
 
 @njit

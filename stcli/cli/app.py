@@ -171,6 +171,8 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno in _FULL:
         place = error.filename or "a file of the program's own, such as its cache of kernels"
         return _tell(f"{place}: no space is left to write it; free some, then run again.", 4, argv)
+    if isinstance(error, OSError) and "temporary directory" in str(error):  # tempfile, matplotlib
+        return _tell("no folder for temporary files can be written; name one by TMPDIR.", 4, argv)
     if {"-v", "--verbose"} & set(argv):
         traceback.print_exc()
     return _tell(f"a bug, {type(error).__name__}: {error} (-v shows where).", 1, argv)

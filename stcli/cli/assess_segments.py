@@ -50,7 +50,9 @@ def command(
             path,
             Against(reference, inputs, radius, segments_band),
             RunSettings(tile_size, memory, jobs),
-            candidates=parsing.merge_settings(suggest_scale, shape, shape_compactness),
+            candidates=parsing.merge_settings(
+                suggest_scale, shape, shape_compactness, "--suggest-scale"
+            ),
             progress=console.progress,
         )
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -36,7 +37,7 @@ def command(
     from stcli.workflows.conserve import agreement
     from stcli.workflows.job import Inputs
 
-    check(tolerance >= 0, "--tolerance", f"{tolerance:g}", "0 or more")
+    check(0 <= tolerance < math.inf, "--tolerance", f"{tolerance:g}", "0 or more, and finite")
     with Console(quiet, verbose, progress) as console:
         result = agreement(
             Inputs((fine,), assume_crs=assume_crs),

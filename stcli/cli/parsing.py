@@ -247,7 +247,9 @@ def parse_limits(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def merge_settings(scale: str | None, shape: float, compactness: float) -> MergeSettings | None:
+def merge_settings(
+    scale: str | None, shape: float, compactness: float, option: str = "--scale"
+) -> MergeSettings | None:
     """Read how to merge; None where no scale is given.
 
     Raises
@@ -256,9 +258,9 @@ def merge_settings(scale: str | None, shape: float, compactness: float) -> Merge
     """
     if scale is None:
         if (shape, compactness) != (MergeSettings.shape, MergeSettings.compactness):
-            raise UsageError("--shape, --shape-compactness: are for merging; give --scale, too.")
+            raise UsageError(f"--shape, --shape-compactness: are for merging; give {option}, too.")
         return None
-    return MergeSettings(parse_list(scale, "--scale"), shape, compactness)
+    return MergeSettings(parse_list(scale, option), shape, compactness)
 
 
 def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettings) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
+
+from stcli.jit import njit
 
 #: What a compiler may do to sums: change their order, the same for every pixel.
 _MATHS = {"reassoc", "contract", "nsz"}

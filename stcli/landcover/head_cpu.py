@@ -6,9 +6,9 @@ A few pixels at a time, so that nothing of the width of a token is held for a wh
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, smaller, splat, store, transpose
 from stcli.nn.activations import exp, silu
 from stcli.nn.mamba_cpu import Floats, State, linear

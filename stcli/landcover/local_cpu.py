@@ -9,9 +9,9 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, root, splat, store, transpose
 from stcli.nn.convolution import MADE, Convolution, Mix, Plain, blank, convolve_rows
 from stcli.nn.mamba_cpu import Floats, State, part_of

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stcli.jit import njit
 
 #: What a change must save, in shares of the mean step: so that rounding alone moves nothing.
 _LEAST = 1e-9

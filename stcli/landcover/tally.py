@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stcli.jit import njit
 
 #: Columns of what `measure` finds: pixels; sums of their rows and columns; first and last of each.
 SIZE, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT = range(7)

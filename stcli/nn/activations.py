@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from stcli.jit import njit
 from stcli.lanes import OPTIONS, exp2, smaller, splat
 
 _LOG2E = np.float32(1.4426950408889634)

@@ -22,9 +22,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, outer_add, pairs, splat, store
 from stcli.nn.activations import silu
 from stcli.nn.products import ROWS, padded, six, store_six

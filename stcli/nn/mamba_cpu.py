@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, store
 from stcli.nn.activations import silu, softplus
 from stcli.nn.products import Linear, padded

@@ -11,9 +11,9 @@ Letters: n rows, k what is summed over, m columns; m is padded to whole vectors.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, outer_add, store
 
 #: Rows of a result at once.

@@ -23,9 +23,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import (
     OPTIONS,
     WIDTH,

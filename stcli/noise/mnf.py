@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
+from stcli.jit import njit
 from stcli.noise.wavelets import Plane
 
 #: Noise variance below this share of the largest is none.

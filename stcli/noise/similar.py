@@ -21,9 +21,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.settings import SimilarSettings
 
 #: Deviation of the weights in space, as a share of the square's radius.

@@ -21,9 +21,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.noise.wavelets import Bank, Plane, bank, diagonal, spread
 from stcli.settings import NoiseMapSettings
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 import pywt
-from numba import njit
 from numpy.typing import NDArray
 
 from stcli.errors import UsageError
+from stcli.jit import njit
 
 Plane = NDArray[np.float64]
 #: Detail planes of a level in this order: (row filter, column filter), 1 = high-pass.

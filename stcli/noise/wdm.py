@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.noise import wdm_long, wdm_plain
 from stcli.noise.meyer import meyer
 

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.noise.meyer import meyer
 
 #: Samples from which this pays, and the least length of the transforms of either batch.

@@ -24,6 +24,8 @@ from stcli.raster.publish import publish, refuse_place
 
 #: What a job of several steps keeps of the first ones.
 STAGED = "staged"
+#: What a directory holds that is a shard, and may be overwritten.
+SHARD = ("job.json",)
 
 
 def hidden_home(target: Path) -> Path:
@@ -49,7 +51,7 @@ class Folder:
 
     def __init__(self, spec: OutputSpec, shard: bool = False) -> None:
         self.spec = spec
-        self._directory = ("job.json",) if shard else None
+        self._directory = SHARD if shard else None
         target = Path(spec.path)
         self.lasting = spec.path not in STDOUT
         if self.lasting:

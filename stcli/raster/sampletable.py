@@ -145,8 +145,9 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
         )
     one = table.iloc[first]
     labels = one[names["label"]]
-    if labels.isna().any():
-        raise InputError(f"{path}: {int(labels.isna().sum())} samples without a label found")
+    missing = labels.isna() | (labels.astype(str).str.strip() == "")
+    if missing.any():
+        raise InputError(f"{path}: {int(missing.sum())} samples without a label found")
     places = np.stack([_numbers(one[names[k]], path) for k in ("longitude", "latitude")], axis=1)
     if not np.isfinite(places).all():
         raise InputError(f"{path}: samples without longitude or latitude found")

@@ -17,14 +17,16 @@ centre finds itself.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy import empty as room
 from numpy import float32, float64, inf, int64, uint8
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import (
     WIDTH,
+    WORD,
     load,
+    lowest,
     prefetch,
     repeat,
     smaller,
@@ -126,7 +128,7 @@ def adapt(spread, least, first, last, factor, moved):  # type: ignore[no-untyped
                 moved[row, col] = True
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _around(marks, row, col):  # type: ignore[no-untyped-def]
     """Tell whether any of the 3x3 cells around a cell is marked."""
     found = False
@@ -329,20 +331,22 @@ def _part(spectral, square):  # type: ignore[no-untyped-def]
     return smaller(whole, nothing, nothing, whole)
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _differing(choice, which, changed):  # type: ignore[no-untyped-def]
     """List the valid pixels whose choice is another one now; return how many."""
     many = 0
-    for first in range(0, choice.size, WIDTH):
-        places = unequal(choice, which, first, NONE)
-        if places:
-            for lane in range(WIDTH):
-                changed[many] = first + lane
-                many += places >> lane & 1
+    for first in range(0, choice.size, WORD):
+        places = int64(0)
+        for at in range(first, min(first + WORD, choice.size), WIDTH):
+            places |= unequal(choice, which, at, NONE) << (at - first)
+        while places:
+            changed[many] = first + lowest(places)
+            places &= places - 1
+            many += 1
     return many
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _carry(  # type: ignore[no-untyped-def]
     cell, place, changed, choices, unit, at, away, sums, marks
 ):

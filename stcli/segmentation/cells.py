@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.lanes import WIDTH, load, smaller, splat, store
 from stcli.segmentation.kept import Kept
 from stcli.settings import BandScaling

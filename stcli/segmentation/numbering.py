@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stcli.jit import njit
 
 #: Odd number near 2**64 divided by the golden ratio (Knuth's multiplicative hashing).
 _MIX = np.int64(-7046029254386353131)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numpy import int64
 from numpy.typing import NDArray
 
+from stcli.jit import njit
+from stcli.lanes import WIDTH, WORD, fill, lowest, steps
 from stcli.segmentation.cells import OPTIONS
 
 
@@ -54,20 +56,33 @@ def find_runs(labels, top, bottom, runs):  # type: ignore[no-untyped-def]
     Joins stay within the rows given.
     """
     first, start, stop, parent = runs
-    width = labels.shape[1]
+    width, flat = labels.shape[1], labels.reshape(-1)
     for row in range(top, bottom):
-        line = labels[row]
-        run, col = first[row], 0
-        while col < width:
-            label, begin = line[col], col
-            col += 1
-            while col < width and line[col] == label:
-                col += 1
-            if label != 0:
-                start[run], stop[run], parent[run] = begin, col, run
-                run += 1
+        run, begin, base = first[row], 0, row * width
+        for col in range(1, width, WORD):
+            ends = _ends(flat, base + col, min(WORD, width - col))
+            while ends:
+                end = col + lowest(ends)
+                ends &= ends - 1
+                if flat[base + begin] != 0:
+                    start[run], stop[run], parent[run] = begin, end, run
+                    run += 1
+                begin = end
+        if flat[base + begin] != 0:
+            start[run], stop[run], parent[run] = begin, width, run
         if row > top:
             join_rows(labels, row, runs)
+
+
+@njit(inline="always", **OPTIONS)
+def _ends(flat, at, count):  # type: ignore[no-untyped-def]
+    """Tell, as bits, where labels end that begin before: in `count` places, at most a WORD."""
+    whole, ends = count // WIDTH * WIDTH, int64(0)
+    for place in range(0, whole, WIDTH):
+        ends |= steps(flat, at + place) << place
+    for place in range(whole, count):
+        ends |= int64(flat[at + place] != flat[at + place - 1]) << place
+    return ends
 
 
 @njit(**OPTIONS)
@@ -242,9 +257,9 @@ def write_runs(labels, runs, settled, names, top, bottom, final):  # type: ignor
     Returns how many pixels with a label have no name.
     """
     first, start, stop, parent = runs
-    left = 0
+    left, width, flat = 0, labels.shape[1], final.reshape(-1)
     for row in range(top, bottom):
-        col = 0
+        col, base = 0, row * width
         for run in range(first[row], first[row + 1]):
             while col < start[run]:
                 final[row, col] = 0
@@ -252,9 +267,13 @@ def write_runs(labels, runs, settled, names, top, bottom, final):  # type: ignor
             label = settled[parent[run]]
             name = names[label]
             left += 0 if label else stop[run] - start[run]
+            while col < stop[run] and col + WIDTH <= width:  # beyond its end, the next run follows
+                fill(flat, base + col, name)
+                col += WIDTH
             while col < stop[run]:
                 final[row, col] = name
                 col += 1
+            col = stop[run]
         while col < labels.shape[1]:
             final[row, col] = 0
             col += 1

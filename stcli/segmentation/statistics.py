@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stcli.jit import njit
 from stcli.segmentation.exact import (
     accumulator_bytes,
     accumulators,

@@ -13,8 +13,9 @@ matrix of an object is ever held and no sum depends on how the raster was cut:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stcli.jit import njit
 
 #: Grey levels between a band's low and high.
 LEVELS = 32

@@ -84,7 +84,6 @@ def classify(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, products.paths)
     model = load_model(model_folder, compute(settings.device, settings.scan))
-    load = compiled(model)
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
@@ -98,7 +97,7 @@ def classify(
             work = product.plan(
                 raster, cost(info, model, specs, products), settings, *_reach(model)
             )
-            with loading(load):
+            with loading(compiled(model, progress)):
                 tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
@@ -111,13 +110,13 @@ def classify(
     return replace(result, refined=changed)
 
 
-def compiled(model: Classifier) -> Callable[[], None]:
+def compiled(model: Classifier, progress: Progress) -> Callable[[], None]:
     """Compile the kernels of a model's run, and return what loads them."""
     known = (architectures.GLOCAL, architectures.ENSEMBLE)
     if model.card.architecture not in known or model.where.device != "cpu":
-        compile_apart(KERNELS, REHEARSAL)
+        compile_apart(KERNELS, REHEARSAL, progress)
         return rehearse
-    compile_apart((*KERNELS, *network_cpu.KERNELS), f"{REHEARSAL}; {_REHEARSAL}")
+    compile_apart((*KERNELS, *network_cpu.KERNELS), f"{REHEARSAL}; {_REHEARSAL}", progress)
     return network_cpu.rehearse
 
 
@@ -146,7 +145,7 @@ def plan_classify(
         work = plan_pass(
             raster, writing(cost(info, model, specs, products), specs), settings, *_reach(model)
         )
-    return planned({"classify": work}, specs, info.shape)
+    return planned({"classify": work}, specs, info.shape, (output or Output()).shard)
 
 
 def _reach(model: Classifier) -> tuple[int, int]:

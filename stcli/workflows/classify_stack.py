@@ -125,7 +125,6 @@ def classify_stack(
     """
     begun, output = time.perf_counter(), output or Output()
     model = _model(inputs, products, model_folder, settings, stacking)
-    load = compiled(model)
     products = decided(products, model)
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
@@ -137,7 +136,7 @@ def classify_stack(
             product.tag({"STCLI_DATES": " ".join(dates_used(look.stack))})
             cost, reach = look.cost(raster.info, specs), _reach(model)
             work = replace(product.plan(raster, cost, settings, *reach), source=look.stack)
-            with loading(load):
+            with loading(compiled(model, progress)):
                 tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
@@ -168,7 +167,7 @@ def plan_stack(
         specs = _specs(raster.info, products, look, output or Output(), settings)
         cost = writing(look.cost(raster.info, specs), specs)
         work = plan_pass(raster, cost, settings, *_reach(model))
-        return planned({"classify": work}, specs, raster.info.shape)
+        return planned({"classify": work}, specs, raster.info.shape, (output or Output()).shard)
 
 
 def _model(

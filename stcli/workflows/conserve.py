@@ -164,9 +164,8 @@ def plan_conserve(
     with fine.open() as one, coarse.open() as other:
         pair = Pair.of(one, other)
         spec = _spec(pair, path, how, output or Output(), settings)
-        return planned(
-            {"conserve": pair.plan(writing(_cost(one), (spec,)), settings)}, (spec,), one.info.shape
-        )
+        work = pair.plan(writing(_cost(one), (spec,)), settings)
+        return planned({"conserve": work}, (spec,), one.info.shape, (output or Output()).shard)
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,6 @@ def denoise(
     """
     begun, output = time.perf_counter(), output or Output()
     _refuse_clash(inputs, path, noise)
-    compile_kernels()
     map_settings, method = how
     reach, total = _reach(map_settings, method, noise), _Total()
     with inputs.open() as raster, ExitStack() as stack:
@@ -215,6 +214,7 @@ def denoise(
         product = stack.enter_context(resumable((spec,), info.geobox, output))
         # planned first: what the first pass leaves in memory serves this one too
         work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
+        compile_kernels(progress)
         sample, models, _ = measure(raster, map_settings, settings, progress)
         tell_unmeasured(sample, info.path)
         level, middle = typical(sample), _middle(sample, models)
@@ -258,7 +258,7 @@ def plan_denoise(
         need = writing(_cost(info, how, _given(noise)), (spec,))
         passes = plan_measure(raster, how[0], settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:

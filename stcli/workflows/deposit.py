@@ -67,8 +67,6 @@ class Deposit:
         self.spec, self.geobox, self.shard, self.form = spec, geobox, shard, form
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
         path = spec.path if shard is None else shard_path(spec.path, shard)
-        if shard is not None and spec.path in STDOUT:
-            raise UsageError("--shard: parts cannot go to stdout, name a file.")
         if spec.driver == "Zarr":
             zarr_options(spec)
             refuse_rotated(spec, geobox)
@@ -161,7 +159,15 @@ class Deposit:
 
 
 def shard_path(path: str, shard: tuple[int, int]) -> str:
-    """Directory of a shard's parts: ``NAME.shard-2-of-8``."""
+    """Directory of a shard's parts: ``NAME.shard-2-of-8``.
+
+    Raises
+    ------
+    UsageError
+        The output is stdout.
+    """
+    if path in STDOUT:
+        raise UsageError("--shard: parts cannot go to stdout, name a file.")
     return f"{path}.shard-{shard[0]}-of-{shard[1]}"
 
 

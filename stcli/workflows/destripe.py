@@ -139,7 +139,7 @@ def plan_destripe(
             "stripes": _plan_sample(raster, _axis(how), settings),
             "destripe": plan_pass(raster, writing(_cost(info), (spec,)), settings),
         }
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def _axis(how: DestripeSettings) -> int:

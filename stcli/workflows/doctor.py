@@ -11,6 +11,7 @@ from typing import Any
 
 from stcli import __version__
 from stcli.engine.memory import default_memory, processors
+from stcli.errors import OutputError
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def _safely(look: Callable[[], list[Finding]]) -> list[Finding]:
     """Turn a package that cannot be imported into a finding."""
     try:
         return look()
+    except OutputError as error:
+        return [Finding(look.__name__.strip("_"), "no folder keeps them", True, str(error))]
     except (ImportError, OSError, RuntimeError) as error:
         name = look.__name__.strip("_")
         return [Finding(name, f"{type(error).__name__}: {error}", True, "reinstall: pip install .")]
@@ -87,7 +90,12 @@ def _projections() -> list[Finding]:
 def _kernels() -> list[Finding]:
     import numba
 
-    return [Finding("numba", f"{numba.__version__}, {numba.get_num_threads()} threads")]
+    from stcli.jit import FOLDER
+
+    return [
+        Finding("numba", f"{numba.__version__}, {numba.get_num_threads()} threads"),
+        Finding("kernels", f"kept in {FOLDER or 'the package'}"),
+    ]
 
 
 def _torch() -> list[Finding]:

@@ -131,8 +131,10 @@ def plan_downscale(
     with _opened(inputs, path, how, settings, (help or Help(), output or Output())) as ready:
         work = plan_pass(EachBand(ready.raster), *ready.needs(settings))
         rows, cols = (int(side) for side in ready.grid.shape)
-        target = ready.target
-        return planned({"downscale": work}, (target.spec,), (rows, cols), cubes=target.netcdf)
+        target, shard = ready.target, (output or Output()).shard
+        return planned(
+            {"downscale": work}, (target.spec,), (rows, cols), shard, cubes=target.netcdf
+        )
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from stcli.itself import PYTHON, environment
+from stcli.workflows.pace import Progress
 
 #: Bytes that kernels add to a process that loads them, measured: numba's own modules most of all.
 LOADED = 80_000_000
+_STAGE = "compile kernels (once)"
 
 
-def compile_apart(kernels: Sequence[Any], code: str) -> None:
+def compile_apart(kernels: Sequence[Any], code: str, progress: Progress) -> None:
     """Compile kernels that numba's cache does not hold, in a process of its own.
 
     Parameters
@@ -29,15 +31,19 @@ def compile_apart(kernels: Sequence[Any], code: str) -> None:
         If these are in the cache, so are the others that are compiled with them.
     code : str
         Python that calls all of them.
+    progress : callable
+        Told that it takes a while: up to half a minute, once on a machine.
     """
     if all(map(cached, kernels)):
         return
+    progress(_STAGE, 0, 1)
     ran = subprocess.run(
         [*PYTHON, "-c", code],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment(),
     )
+    progress(_STAGE, 1, 1)
     if ran.returncode:
         logging.getLogger("stcli").warning(
             "kernels could not be compiled beforehand: this run may need %d MB more than predicted",

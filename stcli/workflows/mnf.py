@@ -99,13 +99,13 @@ def mnf(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    compile_kernels()
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
         spec = _spec(info, path, count, map_settings, output)
         with resumable((spec,), info.geobox, output) as product:
             # planned first: what the first pass leaves in memory serves this one too
             work = product.plan(raster, _cost(info, count), settings)
+            compile_kernels(progress)
             turned = _measured(raster, map_settings, settings, progress)
             text, none = turned.to_text(), np.zeros(count)
             product.tag({TAG: text})
@@ -179,7 +179,7 @@ def plan_mnf(
             "noise": plan_sample(raster, map_settings, settings),
             "project": plan_pass(raster, writing(_cost(info, count), (spec,)), settings),
         }
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def plan_unmnf(
@@ -203,7 +203,7 @@ def plan_unmnf(
         bands = _stored(info).bands
         spec = float_spec(info, path, bands, output or Output())
         work = plan_pass(raster, writing(_cost(info, len(bands)), (spec,)), settings)
-        return planned({"project": work}, (spec,), info.shape)
+        return planned({"project": work}, (spec,), info.shape, (output or Output()).shard)
 
 
 def _count(info: RasterInfo, components: int | None) -> int:

@@ -122,7 +122,6 @@ def noise(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path, *((plot,) if plot else ())))
-    compile_kernels()
     if plot:
         refuse_name(plot, "PNG")
         refuse_file(plot, output.overwrite)
@@ -131,6 +130,7 @@ def noise(
         spec, reach = _spec(info, path, map_settings, output), map_reach(map_settings)
         with resumable((spec,), info.geobox, output) as product:
             work = product.plan(raster, _cost(info, map_settings), settings, reach)
+            compile_kernels(progress)
             sample, models, fits = measure(raster, map_settings, settings, progress)
             product.identify(
                 **output.identity(inputs, verb="noise", noise=fields(map_settings), models=models)
@@ -171,7 +171,7 @@ def plan_noise(
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["noise map"] = plan_pass(raster, need, settings, map_reach(map_settings))
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:

@@ -104,9 +104,9 @@ def cost(info: RasterInfo, planes: int, core_values: int, once: int = 0, writer:
     return Cost(read, core, once=once, writer=writer, kernels=LOADED, completed=True)
 
 
-def compile_kernels() -> None:
+def compile_kernels(progress: Progress) -> None:
     """Have the kernels of noise maps compiled; see `compile_apart`."""
-    compile_apart(KERNELS, REHEARSAL)
+    compile_apart(KERNELS, REHEARSAL, progress)
 
 
 def rehearse() -> None:

@@ -11,17 +11,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from stcli.engine.journal import Header
 from stcli.engine.memory import Budget, Cost, Grid, budget, threads_of
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind
 from stcli.errors import BudgetError
 from stcli.raster.finish import writer_bytes
+from stcli.raster.folder import SHARD
 from stcli.raster.gdalsource import handle_bytes
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.output import OutputSpec
-from stcli.raster.publish import refuse_output, refuse_place
+from stcli.raster.publish import refuse_name, refuse_place
 from stcli.settings import RunSettings
+from stcli.workflows.deposit import shard_path
 from stcli.workflows.pace import Pace, Progress
 
 
@@ -164,6 +167,7 @@ def planned(
     passes: Mapping[str, Pass],
     specs: Sequence[OutputSpec],
     shape: tuple[int, int],
+    shard: tuple[int, int] | None = None,
     cubes: bool = False,
 ) -> dict[str, Any]:
     """Say what a command would do, for people and machines; its outputs must be writable.
@@ -175,6 +179,8 @@ def planned(
     specs : sequence of OutputSpec
     shape : (int, int)
         Rows and columns of the outputs.
+    shard : (int, int) or None
+        Which shard of how many: it does its own tiles of the last pass, and all of those before.
     cubes : bool
         The outputs end as NetCDF, whatever their specifications say.
 
@@ -188,13 +194,21 @@ def planned(
     ------
     UsageError, OutputError
     """
+    told = [_describe(stage, work) for stage, work in passes.items()]
+    mine = Header("", list(passes.values())[-1].budget.plan, shard or (1, 1))
+    if not cubes:  # of shards, too: it is the name of what they become
+        for spec in specs:
+            refuse_name(spec.path, spec.driver)
+    if shard is not None:
+        specs = [replace(spec, path=shard_path(spec.path, shard)) for spec in specs]
+        told[-1]["tiles"] = len(mine)
     for spec in specs:
-        (refuse_place if cubes else refuse_output)(spec)
+        refuse_place(spec, None if shard is None else SHARD)
     return {
         "dry_run": True,
-        "tasks": sum(len(work.budget.plan) for work in passes.values()),
-        "passes": [_describe(stage, work) for stage, work in passes.items()],
-        "outputs": [_size(spec, shape) for spec in specs],
+        "tasks": sum(work["tiles"] for work in told),
+        "passes": told,
+        "outputs": [_size(spec, shape, mine) for spec in specs],
     }
 
 
@@ -208,9 +222,12 @@ def _describe(stage: str, work: Pass) -> dict[str, Any]:
     }
 
 
-def _size(spec: OutputSpec, shape: tuple[int, int]) -> dict[str, Any]:
+def _size(spec: OutputSpec, shape: tuple[int, int], mine: Header) -> dict[str, Any]:
     cube = (len(spec.bands), *shape)
     size = math.prod(cube) * np.dtype(spec.dtype).itemsize
+    if mine.shard != (1, 1):
+        pixels = sum(tile.core.width * tile.core.height for tile in mine.tiles())
+        size = size * pixels // math.prod(mine.plan.shape)
     return {"path": spec.path, "dtype": spec.dtype, "shape": list(cube), "bytes": size}
 
 

@@ -30,6 +30,8 @@ from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, repor
 MOST = 2000
 #: Points of a class that `assess` wants at least: one has no spread.
 ENOUGH = 2
+#: By how much an entropy of equal chances may be rounded above 1.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,13 @@ def _write(
 
 
 def _doubt(path: str, raster: Raster, stack: contextlib.ExitStack) -> Raster:
-    """Open the raster of doubt, on the grid of the classes."""
+    """Open the raster of doubt: numbers on the grid of the classes."""
     doubt = stack.enter_context(open_raster(path, bands=(1,)))
+    if doubt.info.dtype.kind != "f":
+        raise InputError(
+            f"{path}: {doubt.info.dtype} values found, doubt as a real number from 0 to 1 wanted, "
+            "as stcli classify --uncertainty writes it."
+        )
     if doubt.info.geobox != raster.info.geobox:
         raise InputError(f"{path}: lies on another grid than {raster.info.path}, wanted the same.")
     return doubt
@@ -170,4 +177,11 @@ def _read(doubt: Raster | None, where: Tile) -> NDArray[np.float32]:
     if doubt is None:
         return np.zeros((where.core.height, where.core.width), np.float32)
     block, valid = doubt.read(where.core)
+    found = block[0][valid & np.isfinite(block[0])]
+    beyond = found[(found < 0) | (found > 1 + _ROUNDING)]
+    if beyond.size:
+        raise InputError(
+            f"{doubt.info.path}: a doubt of {beyond[0]:g} found, 0 to 1 wanted, as stcli classify "
+            "--uncertainty writes it."
+        )
     return np.where(valid, block[0], np.nan).astype(np.float32)

@@ -72,7 +72,6 @@ def segment(
     """
     begun, output, given = time.perf_counter(), output or Output(), given or Given()
     refuse_clash(inputs.paths, (path,))
-    compile_apart(KERNELS, REHEARSAL)
     with inputs.open() as raster:
         slic_settings = given.settings(slic_settings, raster.info)
         known = given.band_scaling(raster.info)
@@ -82,6 +81,7 @@ def segment(
         with resumable((spec,), raster.info.geobox, output) as product:
             # planned first: what the scaling's pass leaves in memory serves this one too
             work = product.plan(raster, cost, settings, halo(slic_settings))
+            compile_apart(KERNELS, REHEARSAL, progress)
             with loading(rehearse):
                 scaling = known or band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
@@ -118,7 +118,7 @@ def plan_segment(
             passes["scaling"] = plan_scaling(raster, settings)
         cost = writing(_cost(info, slic_settings), (spec,))
         passes["segment"] = plan_pass(raster, cost, settings, halo(slic_settings))
-    return planned(passes, (spec,), info.shape)
+    return planned(passes, (spec,), info.shape, output.shard)
 
 
 def _spec(

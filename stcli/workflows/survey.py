@@ -22,6 +22,9 @@ from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_o
 from stcli.workflows.scenes import OpenScene
 from stcli.workflows.stacks import clear_cells
 
+#: Side of a block at most, in pixels: beyond any raster, and within an int64.
+_LARGEST = 1 << 40
+
 
 @dataclass
 class Survey:
@@ -69,7 +72,7 @@ def block_side(raster: Raster, block: float | None, unit: str = "crs") -> int:
             )
         middle = len(measured.down) // 2
         side = float(measured.down[middle] * measured.units[2])
-    return max(1, round(block / side))
+    return min(max(1, round(block / side)), _LARGEST)
 
 
 def survey(

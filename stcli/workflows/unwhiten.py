@@ -98,7 +98,7 @@ def plan_unwhiten_time(
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
         cubes = netcdf(path, output)
-        return planned({"unwhiten": work}, (spec,), raster.info.shape, cubes=cubes)
+        return planned({"unwhiten": work}, (spec,), raster.info.shape, output.shard, cubes)
 
 
 def _spec(cube: Cube, path: str, output: Output) -> OutputSpec:

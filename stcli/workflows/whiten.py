@@ -175,7 +175,7 @@ def plan_whiten_time(
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         work = plan(cube, layout_of(cube, dates, whiten), settings)
         spec, shape = tiff_spec(cube, path, output, whiten="time"), raster.info.shape
-        return planned({"whiten": work}, (spec,), shape, cubes=netcdf(path, output))
+        return planned({"whiten": work}, (spec,), shape, output.shard, netcdf(path, output))
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:

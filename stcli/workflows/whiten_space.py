@@ -120,7 +120,6 @@ def whiten_space(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    compile_kernels()
     with inputs.open() as raster:
         info, around = raster.info, _around(map_settings)
         spec, need = _spec(info, path, map_settings, output), _cost(info, map_settings)
@@ -132,6 +131,7 @@ def whiten_space(
 
         with resumable((spec,), info.geobox, output) as product:
             work = product.plan(raster, need, settings, around)
+            compile_kernels(progress)
             sample = measure(raster, map_settings, settings, progress)[0]
             refuse_unmeasured(sample, info.path)
             level = typical(sample)
@@ -164,7 +164,7 @@ def plan_whiten_space(
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["whiten"] = plan_pass(raster, need, settings, _around(map_settings))
-        return planned(passes, (spec,), info.shape)
+        return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
 
 def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:
@@ -267,7 +267,7 @@ def plan_unwhiten_space(
         names, _ = _whitened_bands(info)
         spec = float_spec(info, path, names, output or Output(), unwhiten="space")
         work = plan_pass(raster, writing(_back_cost(info, len(names)), (spec,)), settings)
-        return planned({"unwhiten": work}, (spec,), info.shape)
+        return planned({"unwhiten": work}, (spec,), info.shape, (output or Output()).shard)
 
 
 def _back_cost(info: RasterInfo, bands: int) -> Cost:

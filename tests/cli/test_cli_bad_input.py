@@ -194,6 +194,7 @@ CASES = [
     ("nothing", 2, "No such command 'nothing'"),
     (train(more="--split foo"), 2, "--split: found foo, wanted blocks or random"),
     (train(more="--block -1"), 2, "--block: found -1.0, wanted > 0"),
+    (train(more="--block 1e300"), 3, "all labels lie in one block"),
     (train(more="--validation 2"), 2, "--validation: found 2.0, wanted between 0 and 1"),
     (train(more="--epochs 0"), 2, "--epochs: found 0, wanted >= 1"),
     (train(more="--seed -1"), 2, "--seed: found -1, wanted from 0"),
@@ -379,7 +380,7 @@ def test_a_raster_too_small_to_coarsen_trains_no_downscaler(shape, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["small.tif"]
 
 
-@pytest.mark.parametrize("found", ["-1", "nan"])
+@pytest.mark.parametrize("found", ["-1", "nan", "inf"])
 def test_a_tolerance_below_zero_is_refused(found, tmp_path):
     path = save(tmp_path / "a.tif", *crop(Window(0, 0, 8, 8)))
     refused = call("check", "agreement", path, path, "--tolerance", found)

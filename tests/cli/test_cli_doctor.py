@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import tempfile
+
+from cliworld import command
 
 from stcli.cli.app import main
 
@@ -31,6 +36,27 @@ def test_what_is_broken_is_named_with_its_fix(capsys, monkeypatch):
     assert [f["name"] for f in broken] == ["gdal"]
     assert "libgdal.so" in broken[0]["found"]
     assert "doctor" in said.err
+
+
+def test_kernels_that_no_folder_keeps_are_a_finding(tmp_path):
+    (tmp_path / "file").touch()
+    words = command("doctor", "--json")
+    named = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "file")}
+    done = subprocess.run(words, capture_output=True, text=True, env=named)
+    assert done.returncode == 7
+    findings = json.loads(done.stdout)["findings"]
+    fixes = {f["name"]: f["fix"] for f in findings if f["fix"] and f["needed"]}
+    assert fixes["kernels"].endswith("file: cannot be written; it is for kernels.")
+
+
+def test_no_folder_for_temporary_files_is_no_bug(capsys, monkeypatch):
+    from stcli.workflows import doctor
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    monkeypatch.setattr(doctor, "doctor", tempfile.mkdtemp)
+    assert main(["doctor"]) == 4
+    assert "no folder for temporary files can be written; name one by TM" in capsys.readouterr().err
 
 
 def test_a_disk_without_space_for_our_own_files_is_no_bug(capsys, monkeypatch):

@@ -143,6 +143,23 @@ def test_a_plan_says_tiles_terms_and_outputs_and_does_nothing(name, holed, whole
     assert made["bytes"] == np.prod(shape) * np.dtype(made["dtype"]).itemsize
 
 
+@pytest.mark.parametrize("name", VERBS)
+def test_a_plan_of_a_shard_is_that_shards(name, holed, tmp_path):
+    words = (*argv(name, holed, tmp_path / "out.tif"), "-j", 1, "--dry-run")
+    whole = good(*words).json
+    parts = [good(*words, "--shard", f"{i}/3").json for i in (1, 2, 3)]
+    assert not list(tmp_path.iterdir())
+    tiles = [part["passes"][-1]["tiles"] for part in parts]
+    assert sum(tiles) == whole["passes"][-1]["tiles"]
+    before = whole["tasks"] - sum(tiles)  # of the passes before, which each shard does
+    assert max(tiles) < sum(tiles)
+    for number, part in enumerate(parts, 1):
+        assert part["tasks"] == before + tiles[number - 1]
+        assert part["outputs"][0]["path"] == str(tmp_path / f"out.tif.shard-{number}-of-3")
+    sizes = [part["outputs"][0]["bytes"] for part in parts]
+    assert sum(sizes) == whole["outputs"][0]["bytes"]
+
+
 @pytest.mark.parametrize("form", ["GTiff", "Zarr"])
 @pytest.mark.parametrize("name", ["destripe", "downscale"])
 def test_each_format_holds_the_same(name, form, holed, whole, tmp_path):

@@ -391,6 +391,11 @@ def test_bad_options_of_segment(argv, words, bad, tmp_path, monkeypatch):
         (("segments.tif", "--reference", "moved.tif"), 3, "one grid is wanted"),
         (("segments.tif", "--reference", "float.tif"), 3, "integer labels wanted"),
         (("segments.tif", "--suggest-scale", "10,20"), 2, "--scene"),
+        (
+            ("segments.tif", "--reference", "scene.tif", "--shape", "0.5"),
+            2,
+            "give --suggest-scale, too",
+        ),
         (("segments.tif", "--radius", "-1"), 2, "--radius"),
         (("none.tif",), 3, "no label found"),
     ],

@@ -63,13 +63,21 @@ def test_points_lie_on_their_class_and_tiling_does_not_show(world):
 
 
 def test_a_plan_that_cannot_be_is_refused(world):
-    folder, _, _ = world
+    folder, _, doubt = world
     words = ("sample-plan", folder / "c.tif")
+    with rasterio.open(folder / "u.tif") as file:
+        profile = file.profile | {"count": 1}
+    with rasterio.open(folder / "less.tif", "w", **profile | {"height": 159}) as file:
+        file.write(doubt[:159], 1)
+    with rasterio.open(folder / "beyond.tif", "w", **profile) as file:
+        file.write(np.where(doubt > 0.999, np.float32(1.5), doubt), 1)
     for more, code, message in (
         (("x.gpkg", "--points", 0), 2, "--points: found 0, wanted 1 to 2000"),
         (("x.gpkg", "--seed", -1), 2, "--seed: found -1, wanted from 0 to 2**63 - 1"),
         (("x.shp",), 2, "a plan has two layers, a GeoPackage (.gpkg) is wanted"),
-        (("x.gpkg", "--uncertainty", cliworld.SCENE), 3, "lies on another grid than"),
+        (("x.gpkg", "--uncertainty", cliworld.SCENE), 3, "uint16 values found, doubt as a real"),
+        (("x.gpkg", "--uncertainty", folder / "less.tif"), 3, "lies on another grid than"),
+        (("x.gpkg", "--uncertainty", folder / "beyond.tif"), 3, "a doubt of 1.5 found, 0 to 1"),
     ):
         result = cliworld.call(*words, folder / more[0], *more[1:])
         assert result.code == code

@@ -151,6 +151,7 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
             "90 samples have a date twice, each once is wanted; a column id tells",
         ),
         (lambda t: t.replace(",crop,", ",,"), "bad.csv: 30 samples without a label found"),
+        (lambda t: t.replace(",crop,", ", ,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
         (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
         (

@@ -12,6 +12,7 @@ import stcli
 from stcli.noise import spatial
 from stcli.segmentation import slic
 from stcli.workflows import noise_pass, segment
+from stcli.workflows.job import silent
 from stcli.workflows.kernels import cached, compile_apart
 
 REHEARSALS = {
@@ -48,7 +49,7 @@ def test_a_kernel_is_cached_where_its_index_is_no_older_than_its_source(kernel):
 def test_what_is_cached_is_not_compiled_again(kernel, monkeypatch):
     kernel.index.touch()
     monkeypatch.setattr(subprocess, "run", None)
-    compile_apart((kernel,), "never")
+    compile_apart((kernel,), "never", None)
 
 
 def test_the_stcli_at_work_is_compiled_not_one_that_lies_about(kernel, tmp_path, monkeypatch):
@@ -56,12 +57,18 @@ def test_the_stcli_at_work_is_compiled_not_one_that_lies_about(kernel, tmp_path,
     (tmp_path / "stcli").mkdir()
     (tmp_path / "stcli" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
-    compile_apart((kernel,), "import stcli; open('told', 'w').write(stcli.__file__)")
+    compile_apart((kernel,), "import stcli; open('told', 'w').write(stcli.__file__)", silent)
     assert (tmp_path / "told").read_text() == stcli.__file__
 
 
+def test_compiling_is_progress(kernel):
+    told = []
+    compile_apart((kernel,), "pass", lambda *words: told.append(words))
+    assert told == [("compile kernels (once)", 0, 1), ("compile kernels (once)", 1, 1)]
+
+
 def test_a_rehearsal_that_fails_is_told_and_is_no_error(kernel, caplog):
-    compile_apart((kernel,), "raise SystemExit(3)")
+    compile_apart((kernel,), "raise SystemExit(3)", silent)
     assert "kernels could not be compiled beforehand: this run may need 80 MB more" in caplog.text
 
 

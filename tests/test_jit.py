@@ -1,0 +1,73 @@
+"""Compiled kernels are kept somewhere, wherever stcli was installed and whoever runs it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stcli import jit
+from stcli.errors import OutputError
+
+
+@pytest.fixture
+def locked(monkeypatch, tmp_path):
+    """Paths that cannot be written, however they were made; root can write any."""
+    paths = {jit._PACKAGE / room.name for room in jit._PACKAGE.iterdir()}
+    paths |= {room / "__pycache__" for room in paths}
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in paths and access(path, mode))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return paths
+
+
+def no_home(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", classmethod(_none))
+
+
+def _none(kind):
+    raise RuntimeError("no home is known")
+
+
+def test_kernels_lie_beside_their_modules():
+    assert jit.kernel_folder("") == ""
+
+
+def test_a_package_that_cannot_be_written_leaves_them_in_the_users_cache(locked, tmp_path):
+    assert jit.kernel_folder("") == str(tmp_path / "cache" / "numba")
+
+
+def test_without_a_home_they_are_among_temporary_files(locked, monkeypatch, tmp_path):
+    no_home(monkeypatch)
+    found = jit.kernel_folder("")
+    assert found == str(tmp_path / "temporary" / f"stcli-kernels-{os.getuid()}")
+    assert Path(found).stat().st_mode & 0o777 == 0o700
+    assert jit.kernel_folder("") == found  # the next process finds what this one compiled
+
+
+@pytest.mark.parametrize("trap", ["open", "link", "locked"])
+def test_where_others_could_put_kernels_none_are_taken(trap, locked, monkeypatch, tmp_path):
+    no_home(monkeypatch)
+    folder = tmp_path / "temporary" / f"stcli-kernels-{os.getuid()}"
+    folder.parent.mkdir()
+    if trap == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif trap == "link":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "theirs")
+    else:
+        locked.add(folder)
+    with pytest.raises(OutputError, match="name a folder for them by NUMBA_CACHE_DIR"):
+        jit.kernel_folder("")
+
+
+def test_a_folder_that_is_named_is_taken_or_refused(tmp_path):
+    assert jit.kernel_folder(str(tmp_path / "mine")) == str(tmp_path / "mine")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"NUMBA_CACHE_DIR=.*/file: cannot be written"):
+        jit.kernel_folder(str(tmp_path / "file"))
