@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -370,3 +371,10 @@ def test_more_files_are_open_than_the_limit_at_first_allows(tmp_path):
     assert "too many files are open already; give fewer, or raise ulimit -n" in few.stderr
     done = spawn(*words, **limits(1024))
     assert done.returncode == 0, done.stderr
+
+
+def test_python_runs_the_package_as_the_command():
+    words = (sys.executable, "-m", "stcli", "--version")
+    said = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert said.stdout.startswith("stcli ")
+    assert subprocess.run((*words[:3], "nothing"), capture_output=True, cwd=ROOT).returncode == 2
