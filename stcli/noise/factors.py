@@ -62,8 +62,8 @@ def shared_change(power: Cells, degrees: int) -> Cells:
     Returns
     -------
     ndarray (r, t)
-        0 throughout a row where no change shows; else such that the median power that is left is
-        that of white noise of variance 1.
+        0 throughout a row where no change shows; else such that the power that is left, cells
+        above `TOP` cut, is that of white noise of variance 1.
     """
     y = np.log(power)
     change = np.zeros(y.shape)
@@ -75,9 +75,18 @@ def shared_change(power: Cells, degrees: int) -> Cells:
             break
         change += found
     moved = change.any(axis=1)
-    left = y[moved] - change[moved]
-    change[moved] += left - _settled(left, degrees)
+    change[moved] += _level(y[moved] - change[moved], degrees)
     return change
+
+
+def _level(y: Cells, degrees: int) -> Cells:
+    """Level of log powers (r, t), by the likelihood with cells cut as for courses: (r, 1)."""
+    mean, slope, _ = _moments(degrees)
+    level = (y - _settled(y, degrees))[:, :1]
+    for _ in range(ROUNDS):
+        score = np.exp(np.minimum(y - level, np.log(TOP))) - mean
+        level = level + score.mean(axis=1, keepdims=True) / slope
+    return level
 
 
 def _factor(y: Cells, degrees: int) -> Cells | None:
