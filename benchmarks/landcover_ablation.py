@@ -23,7 +23,7 @@ from firstmap import NODATA, halves, measures
 
 from stcli.settings import NetworkSettings, RunSettings, TrainingSettings
 from stcli.workflows.classify import classify
-from stcli.workflows.job import Inputs
+from stcli.workflows.job import Inputs, Output
 from stcli.workflows.products import Products
 from stcli.workflows.samples import Recipe
 from stcli.workflows.scenes import LabelledScene
@@ -73,8 +73,8 @@ def trained(
     train_landcover(scenes, folder / "model", recipe, settings, Fitting(overwrite=True))
     seconds = time.perf_counter() - begun
     out = folder / "map.tif"
-    out.unlink(missing_ok=True)
-    classify(Inputs((str(other),)), Products(str(out)), folder / "model", settings)
+    products, again = Products(str(out)), Output(overwrite=True)
+    classify(Inputs((str(other),)), products, folder / "model", settings, output=again)
     found, wanted = (rasterio.open(path).read(1).ravel() for path in (out, truth))
     known = wanted != NODATA
     return *measures(wanted[known], found[known]), seconds

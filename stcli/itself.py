@@ -7,6 +7,7 @@ kernels would be compiled in place of those at work.
 from __future__ import annotations
 
 import os
+import site
 import sys
 from pathlib import Path
 
@@ -15,7 +16,13 @@ PYTHON = (sys.executable, "-P")
 
 
 def environment() -> dict[str, str]:
-    """Give the environment of such a process: this stcli is what it finds first."""
+    """Give the environment of such a process: this stcli is what it finds first.
+
+    What is installed it finds by itself; named here, all that lies beside it would come before
+    the standard library.
+    """
     root = str(Path(__file__).parents[1])
+    if root in (*site.getsitepackages(), site.getusersitepackages()):
+        return dict(os.environ)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -94,8 +94,10 @@ def name_of(path: Path) -> str:
 
 
 def room_of(module: str) -> str:
-    """Room of a module of stcli; "" for those at the top."""
+    """Room of a module of stcli; "" for those at the top, but the command itself."""
     parts = module.split(".")
+    if parts[1:] == ["__main__"]:
+        return "cli"
     folder = len(parts) > 1 and (PACKAGE / parts[1]).is_dir()
     return parts[1] if folder else ""
 

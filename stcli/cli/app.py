@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Sequence
@@ -145,11 +147,19 @@ def run() -> None:
     """Run the command line of this process."""
     streams.secure()
     signals.watch()
+    _allow_files()
     code = main(sys.argv[1:])
     streams.settle()
     if code == signals.code():
         signals.leave(code)
     sys.exit(code)
+
+
+def _allow_files() -> None:
+    """Let as many files be open as the machine grants: a stack of dates opens each of its files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _unexpected(error: Exception, argv: Sequence[str]) -> int:

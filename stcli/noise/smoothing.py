@@ -7,7 +7,7 @@ noise. Which is best changes in time: the smoothers are mixed at each cell by ho
 they, and a constant, predicted the cells around (exponential weights: Vovk 1990; Leung and Barron
 2006, doi:10.1109/TIT.2006.878172)::
 
-    w_k(t) ~ exp(-sum over |t' - t| <= SPAN of (y(t') - y_k(t'))**2 / (2 s**2))
+    w_k(t) ~ exp(-sum over ASIDE < |t' - t| <= SPAN of (y(t') - y_k(t'))**2 / (2 s**2))
 
 s is the deviation of a single cell's log power, from differences of neighbours (their median, so
 that change does not count as noise). Evidence against a constant, for a smoother whose prediction
@@ -15,8 +15,7 @@ has the variance s**2 / m, over T cells::
 
     z = (D + T / m) / sqrt(8 T / m),    D = sum over t of ((y - level)**2 - (y - y_k)**2) / s**2
 
-which has mean 0 and deviation 1 where nothing changes; D / T is what is explained, in a cell's own
-noise.
+which has mean 0 and deviation 1 where nothing changes.
 """
 
 from __future__ import annotations
@@ -32,11 +31,14 @@ from numpy.typing import NDArray
 Rows = NDArray[np.float64]
 #: Share of a window that is left out at each end.
 TRIM = 0.2
-#: Cells on either side over which predictions are judged.
+#: Cells on either side over which predictions are judged, and those of them that, like the cell
+#: itself, have no say: a signal would choose what follows it best.
 SPAN = 25
+ASIDE = 3
 #: Deviations from a first estimate beyond which a cell counts as if it were there.
 CLIP = 2.5
-#: Losses of single cells above this many variances count as that many.
+#: Losses of single cells above this many variances count as that many, in weights and as evidence.
+WORST_NEAR = 9.0
 WORST = 36.0
 
 
@@ -75,13 +77,12 @@ class Mixture:
     ----------
     change : ndarray, (series, times)
         Mixed prediction less the level.
-    errors, explained : ndarray, (series,)
-        Largest z, and largest D / T.
+    errors : ndarray, (series,)
+        Largest z.
     """
 
     change: Rows
     errors: Rows
-    explained: Rows
 
 
 def trimmed(values: NDArray[Any]) -> Rows:
@@ -108,7 +109,7 @@ def predict(y: Rows, smoothers: Sequence[Smoother]) -> list[Prediction]:
     for smoother in usable:
         if smoother.parabola:
             kernel = _parabola(smoother)
-            found.append(Prediction(_correlated(calm, kernel), float(1 / np.square(kernel).sum())))
+            found.append(Prediction(correlated(calm, kernel), float(1 / np.square(kernel).sum())))
         else:
             cells = float(smoother.width - 2 * smoother.guard - 1)
             found.append(Prediction(_means(calm, smoother), cells))
@@ -121,15 +122,16 @@ def mix(y: Rows, predictions: Sequence[Prediction]) -> Mixture:
     variance = _variance(y)
     values = [np.broadcast_to(level, y.shape), *(p.values for p in predictions)]
     losses = np.stack([np.minimum((y - v) ** 2 / variance, WORST) for v in values])
-    span = np.ones(2 * min(SPAN, y.shape[1] // 2 - 1) + 1)
-    weight = np.stack([_correlated(loss, span) for loss in losses])
+    side = min(SPAN, y.shape[1] // 2 - 1)
+    span = (np.abs(np.arange(-side, side + 1)) > ASIDE).astype(float)
+    weight = np.stack([correlated(np.minimum(loss, WORST_NEAR), span) for loss in losses])
     weight = np.exp((weight.min(axis=0) - weight) / 2)
     change = (weight * np.stack(values)).sum(axis=0) / weight.sum(axis=0) - level
     times = y.shape[1]
     gained = (losses[0] - losses[1:]).sum(axis=2)
     cells = np.array([p.cells for p in predictions])[:, None]
     errors = (gained + times / cells) / np.sqrt(8 * times / cells)
-    return Mixture(change, errors.max(axis=0), gained.max(axis=0) / times)
+    return Mixture(change, errors.max(axis=0))
 
 
 def _variance(y: Rows) -> Rows:
@@ -156,7 +158,8 @@ def _parabola(smoother: Smoother) -> Rows:
     return kernel
 
 
-def _correlated(y: Rows, kernel: Rows) -> Rows:
+def correlated(y: Rows, kernel: Rows) -> Rows:
+    """Correlate log powers, mirrored at both ends, with a kernel of odd length."""
     half = kernel.size // 2
     padded = np.pad(y, ((0, 0), (half, half)), mode="reflect")
     found: Rows = sliding_window_view(padded, kernel.size, axis=1) @ kernel

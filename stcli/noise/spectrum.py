@@ -5,15 +5,11 @@ S(t, f) = S0(f) · R(t, f): a stationary density, finely resolved in frequency, 
 1 wherever the data do not prove otherwise:
 
 1. the frame is whitened by S0, transformed, and squared; powers are averaged over the series;
-2. *broad*: in each time cell, the trimmed mean over bands of log power relative to the band's
-   median over time, smoothed in time;
-3. *bands*: each band takes the broad change, none, or one predicted from the band and from as
-   many as eight bands about it.
+2. change in time that rows share is found as factors of their log powers
+   (`stcli.noise.factors`), one after another as long as the evidence is strong.
 
-How it is smoothed is `stcli.noise.smoothing`. The gate: unless what changes is significant and,
-for the broad step, more than a cell's own noise, and for a band, shared by most of the
-neighbouring ones, nothing is changed and S is S0. Without the gate a whitener follows chance and
-erases signals. What is changed is calibrated: the power left over is 1 again.
+Where no change shows, nothing is changed and S is S0. Without that gate a whitener follows chance
+and erases signals. What is changed is calibrated: the power left over is 1 again.
 """
 
 from __future__ import annotations
@@ -22,37 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
+from stcli.noise.factors import shared_change
 from stcli.noise.frame import Frame, frame, pad
-from stcli.noise.smoothing import Prediction, Smoother, mix, predict, trimmed
 from stcli.noise.stationary import gain, segment_length, welch
 from stcli.noise.wdm import forward
-
-#: Standard errors by which a change in time must show: of all bands, and of the median of
-#: `NEIGHBOURHOOD` bands.
-BROAD_ERRORS, BAND_ERRORS = 4.0, 10.0
-NEIGHBOURHOOD = 5
-#: What a broad change must explain, in the noise of a single cell.
-EXPLAINED = 1.0
-#: Rows of a band, in the broad and in the band step.
-BROAD_ROWS = 8
-BAND_ROWS = 2
-#: Bands on either side that a band's change is predicted from.
-REACHES = (0, 1, 2, 4)
-#: Smoothers that the steps choose from. The narrow ones of the broad step are for bursts; a
-#: signal seldom fills all bands.
-BROAD = (
-    Smoother(7, 0),
-    Smoother(13, 1),
-    Smoother(25, 3),
-    Smoother(25, 3, True),
-    Smoother(49, 3, True),
-    Smoother(97, 3, True),
-)
-BANDS = (Smoother(49, 6, True), Smoother(97, 6, True))
 
 
 @dataclass(frozen=True)
@@ -172,76 +143,5 @@ def _log_gain(power: NDArray[np.float64], series: int) -> NDArray[np.float64]:
 
     Row 0 holds the level: it follows its neighbour.
     """
-    power = np.concatenate([power[1:2], power[1:]])
-    change = _by_band(_banded(power, BAND_ROWS), _broad(power))
-    moved = change.any(axis=1)
-    excess = _excess(power / np.exp(_spread(change, len(power))), BAND_ROWS, series)
-    change[moved] += excess[moved, None]
-    return _spread(change, len(power))
-
-
-def _broad(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log gain that all bands share, (1, Nt); 0 throughout where it does not show."""
-    bands = _banded(power, BROAD_ROWS)
-    y = trimmed((bands - np.median(bands, axis=1, keepdims=True)).T)[None]
-    predictions = predict(y, BROAD)
-    if not predictions:
-        return np.zeros(y.shape)
-    found = mix(y, predictions)
-    shows = found.errors[0] > BROAD_ERRORS and found.explained[0] > EXPLAINED
-    return found.change if shows else np.zeros(y.shape)
-
-
-def _by_band(y: NDArray[np.float64], broad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log gain of log powers of bands (bands, Nt); 0 throughout where no change shows.
-
-    Each band takes the common change where that predicts it better than a constant does, and what
-    its neighbourhood predicts where that is better still by `BAND_ERRORS`.
-    """
-    level = trimmed(y)[:, None]
-    common, change = [], np.zeros(y.shape)
-    if broad.any():
-        common = [Prediction(level + broad - trimmed(broad), float(y.size))]
-        change = mix(y, common).change
-    near = _near(y, level)
-    if not near:
-        return change
-    beyond = [Prediction(p.values - change, p.cells) for p in near]
-    errors = mix(y - change, beyond).errors
-    shows = median_filter(errors, NEIGHBOURHOOD, mode="nearest") > BAND_ERRORS
-    return np.where(shows[:, None], mix(y, common + near).change, change)
-
-
-def _near(y: NDArray[np.float64], level: NDArray[np.float64]) -> list[Prediction]:
-    """Predict bands from themselves and from those about them, relative to their medians."""
-    even = np.exp(y - np.median(y, axis=1, keepdims=True))
-    found = []
-    for reach in REACHES:
-        padded = np.pad(even, ((reach, reach), (0, 0)), mode="symmetric")
-        mean = np.log(sliding_window_view(padded, 2 * reach + 1, axis=0).mean(axis=-1))
-        mean += level - trimmed(mean)[:, None]
-        bands = 2 * reach + 1
-        found += [Prediction(p.values, p.cells * bands) for p in predict(mean, BANDS)]
-    return found
-
-
-def _spread(bands: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """Repeat bands of `BAND_ROWS` rows over their rows."""
-    return np.repeat(bands, BAND_ROWS, axis=0)[:rows]
-
-
-def _excess(power: NDArray[np.float64], rows: int, series: int) -> NDArray[np.float64]:
-    """Log of each band's median power over time, less that of white noise of variance 1.
-
-    The median of χ²_k / k is (1 - 2 / 9k)³ to a good approximation (Wilson, Hilferty 1931).
-    """
-    degrees = min(rows, len(power)) * series
-    middle = np.median(_banded(power, rows), axis=1)
-    excess: NDArray[np.float64] = middle - 3 * np.log(1 - 2 / (9 * degrees))
-    return excess
-
-
-def _banded(power: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """Log of the mean power of each band of `rows` rows, (bands, Nt)."""
-    rows = min(rows, len(power))
-    return np.log(np.add.reduceat(power, np.arange(0, len(power), rows), axis=0) / rows)
+    change = shared_change(power[1:], series)
+    return np.concatenate([change[:1], change])

@@ -5,6 +5,7 @@ GDAL handles must not be shared between threads, so each thread opens its own on
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import warnings
@@ -135,6 +136,10 @@ def open_dataset(path: str) -> Any:
         local = "://" not in path and not path.startswith("/vsi") and ":" not in path
         if local and not Path(path).exists():
             raise InputError(f"{path}: no such file; check the name") from error
+        if os.strerror(errno.EMFILE) in reason(error):
+            raise InputError(
+                f"{path}: too many files are open already; give fewer, or raise ulimit -n."
+            ) from error
         raise InputError(
             f"{path}: cannot be read as a raster ({reason(error)}); a whole file in a format "
             "that GDAL reads is wanted"

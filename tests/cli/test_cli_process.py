@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -353,3 +354,27 @@ def test_version_is_data():
     done = spawn("--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("stcli ")
+
+
+def test_more_files_are_open_than_the_limit_at_first_allows(tmp_path):
+    values, profile = crop(Window(0, 0, 40, 40))
+    files = [tmp_path / f"{i:02d}.tif" for i in range(90)]
+    for number, file in enumerate(files):
+        save(file, values[:1] + number, profile | {"count": 1})
+
+    def limits(most):
+        return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))}
+
+    words = ("mnf", *files, tmp_path / "out.tif", "--components", 2)
+    few = spawn(*words, **limits(64))
+    assert few.returncode == 3
+    assert "too many files are open already; give fewer, or raise ulimit -n" in few.stderr
+    done = spawn(*words, **limits(1024))
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_runs_the_package_as_the_command():
+    words = (sys.executable, "-m", "stcli", "--version")
+    said = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert said.stdout.startswith("stcli ")
+    assert subprocess.run((*words[:3], "nothing"), capture_output=True, cwd=ROOT).returncode == 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import site
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import stcli
+from stcli.itself import environment
 from stcli.noise import spatial
 from stcli.segmentation import slic
 from stcli.workflows import noise_pass, segment
@@ -59,6 +61,15 @@ def test_the_stcli_at_work_is_compiled_not_one_that_lies_about(kernel, tmp_path,
     monkeypatch.chdir(tmp_path)
     compile_apart((kernel,), "import stcli; open('told', 'w').write(stcli.__file__)", silent)
     assert (tmp_path / "told").read_text() == stcli.__file__
+
+
+def test_an_installed_stcli_is_found_without_help(monkeypatch):
+    """Else a package there that is named as one of the standard library's would come first."""
+    root = str(Path(stcli.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", "before")
+    assert environment()["PYTHONPATH"] == os.pathsep.join((root, "before"))
+    monkeypatch.setattr(site, "getsitepackages", lambda: [root])
+    assert environment()["PYTHONPATH"] == "before"
 
 
 def test_compiling_is_progress(kernel):
