@@ -25,7 +25,7 @@ VERBS = {
     "denoise global": (*MAP, "--depth", 2, "--noise", "global"),
     "denoise speckle": (*MAP, "--method", "wavelet", "--depth", 2, "--model", "multiplicative"),
     "denoise similar": (*MAP, "--search", 9, "--model", "multiplicative"),
-    "denoise alike": (*MAP, "--method", "similar", "--search", 7, "--noise", "global"),
+    "denoise alike": (*MAP, "--method", "similar", "--search", 17, "--noise", "global"),
 }
 
 
