@@ -35,6 +35,8 @@ SPACE = 4 / 7
 NEAR = 6
 #: Ratio of the maps of levels 2 and 1 up to which the first measures the noise well enough.
 WHITE = 2.0
+#: Greatest factor on a noise map: what gives more is scene, not noise.
+MOST = 3.0
 
 
 def halo(settings: SimilarSettings, of_map: int) -> int:
@@ -54,9 +56,9 @@ def shared(first: float, second: float) -> float:
     Returns
     -------
     float
-        1 for noise that is white or nearly so.
+        1 for noise that is white or nearly so, at most `MOST`.
     """
-    return second / (WHITE * first) if second > WHITE * first > 0 else 1.0
+    return min(second / (WHITE * first), MOST) if second > WHITE * first > 0 else 1.0
 
 
 def similar_mean(

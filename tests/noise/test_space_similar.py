@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.similar import NEAR, SPACE, halo, shared, similar_mean
+from stcli.noise.similar import MOST, NEAR, SPACE, halo, shared, similar_mean
 from stcli.settings import SimilarSettings
 
 SMALL = SimilarSettings(search=5, around=3, strength=1.5)
@@ -63,6 +63,7 @@ def test_far_away_every_other_row_and_column_counts_for_four():
 def test_noise_that_neighbours_share_is_taken_for_more_than_its_map_says():
     assert shared(1.0, 1.0) == shared(1.0, 2.0) == 1.0
     assert shared(0.1, 0.3) == pytest.approx(1.5)
+    assert shared(0.1, 1.0) == MOST
     assert shared(np.nan, 1.0) == shared(1.0, np.nan) == shared(0.0, 1.0) == 1.0
 
 
