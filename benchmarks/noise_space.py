@@ -33,7 +33,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_wavelet
 
 from stcli.noise.shrink import unbiased
-from stcli.noise.similar import similar_mean
+from stcli.noise.similar import shared, similar_mean
 from stcli.noise.spatial import noise_map
 from stcli.noise.stripes import striping
 from stcli.noise.wavelets import bank, diagonal
@@ -53,10 +53,10 @@ from stcli.workflows.noise import noise
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32631", "transform": from_origin(0, 0, 10, 10)}
 #: One setting for all areas: the command's own.
-SPECKLE_MAP = NoiseMapSettings()
+SPECKLE_MAP = NoiseMapSettings(levels=2)
 SPECKLE = SimilarSettings()
 #: Pixels around a cube that reflection gives.
-AROUND = 64
+AROUND = 128
 RUN = RunSettings()
 NOISY = (0, 1, 2, 102, 103, 143, 144, 198, 199)
 results: list[bool] = []
@@ -127,10 +127,16 @@ def ours(*powers: NDArray[Any]) -> NDArray[Any]:
     """Filter bands of one date as `denoise --model multiplicative` does; give the first."""
     around = np.stack([np.pad(power, AROUND, mode="symmetric") for power in powers])
     valid, values = np.ones(around.shape[1:], dtype=bool), np.log(around)
-    maps = [noise_map(plane, valid, (0, 0), SPECKLE_MAP, AROUND // 2)[0] for plane in values]
-    means = similar_mean(values, around, valid, np.nan_to_num(np.stack(maps)), SPECKLE)
+    maps = [_speckle_map(plane, valid) for plane in values]
+    means = similar_mean(values, around, valid, np.stack(maps), SPECKLE)
     clean = unbiased(around[0], means[0], valid)
     return np.asarray(clean[AROUND:-AROUND, AROUND:-AROUND])
+
+
+def _speckle_map(plane: NDArray[Any], valid: NDArray[Any]) -> NDArray[Any]:
+    maps = noise_map(plane, valid, (0, 0), SPECKLE_MAP, AROUND // 2)
+    inner = np.s_[AROUND:-AROUND, AROUND:-AROUND]
+    return np.nan_to_num(maps[0]) * shared(*(float(np.median(m[inner])) for m in maps))
 
 
 def speckle(quick: bool) -> None:

@@ -37,13 +37,13 @@ def command(
     search: Annotated[
         int | None,
         typer.Option(
-            "--search", help="Side of the square searched for similar pixels, odd. [default: 19]"
+            "--search", help="Side of the square searched for similar pixels, odd. [default: 25]"
         ),
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
-            "--strength", help="Factor on the measured noise. [default: 1; of similar: 2]"
+            "--strength", help="Factor on the measured noise. [default: 1; of similar: 0.8]"
         ),
     ] = None,
     bands: options.Bands = None,

@@ -5,13 +5,16 @@ Coll and Morel 2005, doi:10.1109/CVPR.2005.38; for speckle on logarithms, Deleda
 Tupin 2009, doi:10.1109/TIP.2009.2029593)::
 
     u(p, q) = mean over bands and pixels k around of (z(p+k) - z(q+k))**2 / (2 (s sigma)**2)
-    w(p, q) = exp(-|p - q|**2 / (2 R**2)) / (1 + u)**2,        x'(p) = sum w x / sum w
+    w(p, q) = exp(-|p - q|**2 / (2 R**2)) / (1 + u)**1.5,      x'(p) = sum w x / sum w
 
 z is a band in the domain where its noise is additive, x the band in its own unit, sigma the noise
 map at p + k, s the strength, R four sevenths of the square's radius. All bands have one say in
-what is alike. The weight is of Cauchy's kind and not Gaussian: where nothing is alike, as about a
-bright point, the few best still count. Where neighbouring pixels share noise, sigma measures less
-than there is (diagonal details hold little of it), and a strength above 1 makes up for it.
+what is alike. The weight falls as a power and not as a Gaussian: where nothing is alike, as about
+a bright point, the few best still count. More than `NEAR` pixels away every other row and column
+is looked at, and counts for four: what lies between is much the same and costs as much.
+
+Where neighbouring pixels share noise, sigma measures less than there is, for diagonal details hold
+little of it; `shared` tells how much less from those of the next level.
 
 Every value is a sum in one order wherever it lies in a block, so tiled and untiled agree in bits.
 """
@@ -28,12 +31,34 @@ from stcli.settings import SimilarSettings
 
 #: Deviation of the weights in space, as a share of the square's radius.
 SPACE = 4 / 7
+#: Pixels away to which every row and column is looked at.
+NEAR = 6
+#: Ratio of the maps of levels 2 and 1 up to which the first measures the noise well enough.
+WHITE = 2.0
+#: Greatest factor on a noise map: what gives more is scene, not noise.
+MOST = 3.0
 
 
 def halo(settings: SimilarSettings, of_map: int) -> int:
     """Pixels that the mean looks away, with a noise map that itself looks `of_map` away."""
     around = settings.around // 2
     return around + max(settings.search // 2, of_map)
+
+
+def shared(first: float, second: float) -> float:
+    """Give the factor on a noise map where neighbouring pixels share noise.
+
+    Parameters
+    ----------
+    first, second : float
+        Typical noise of a band by levels 1 and 2 of its map, equal for white noise; NaN if unknown.
+
+    Returns
+    -------
+    float
+        1 for noise that is white or nearly so, at most `MOST`.
+    """
+    return min(second / (WHITE * first), MOST) if second > WHITE * first > 0 else 1.0
 
 
 def similar_mean(
@@ -64,13 +89,20 @@ def similar_mean(
     inverse = np.zeros(sigmas.shape)
     inverse[known] = 1 / (2 * (settings.strength * sigmas[known]) ** 2)
     inverse /= np.maximum(known.sum(axis=0), 1) * settings.around**2
-    radius = settings.search // 2
-    away = np.arange(-radius, radius + 1)
-    near = np.exp(-(away[:, None] ** 2 + away**2) / (2 * max(SPACE * radius, 0.5) ** 2))
+    near = _near(settings.search // 2)
     total, weight = np.zeros(values.shape), np.zeros(valid.shape)
     _gather(planes, inverse, values, valid, near, settings.around, total, weight)
     done = known & (weight > 0)
     return np.where(done, total / np.where(weight > 0, weight, 1.0), values)
+
+
+def _near(radius: int) -> NDArray[np.float64]:
+    """Weigh the offsets (row, col) in space; 0 for those that are not looked at."""
+    away = np.arange(-radius, radius + 1)
+    near = np.exp(-(away[:, None] ** 2 + away**2) / (2 * max(SPACE * radius, 0.5) ** 2))
+    far = np.maximum(abs(away[:, None]), abs(away)) > NEAR
+    odd = (away[:, None] % 2 == 1) | (away % 2 == 1)
+    return np.where(far, np.where(odd, 0.0, 4 * near), near)
 
 
 @njit(nogil=True, cache=True)
@@ -89,7 +121,7 @@ def _gather(
     Parameters
     ----------
     near : ndarray of float64 (row, col)
-        Weights of the offsets in space; its middle is the pixel itself.
+        Weights of the offsets in space, 0 for none; its middle is the pixel itself.
     side : int
         Of the square that is compared, odd.
     """
@@ -100,6 +132,8 @@ def _gather(
     column = np.zeros(width)
     for a in range(-radius, radius + 1):
         for b in range(-radius, radius + 1):
+            if near[a + radius, b + radius] == 0.0:
+                continue
             for r in range(radius, height - radius):
                 line = ring[r % side]
                 line[:] = 0.0
@@ -121,7 +155,7 @@ def _gather(
                     u = 0.0
                     for n in range(-half, half + 1):
                         u += column[c + n]
-                    w = near[a + radius, b + radius] / ((1.0 + u) * (1.0 + u))
+                    w = near[a + radius, b + radius] / ((1.0 + u) * np.sqrt(1.0 + u))
                     weight[row, c] += w
                     for k in range(bands):
                         total[k, row, c] += w * values[k, row + a, c + b]

@@ -87,13 +87,12 @@ class SimilarSettings:
     around : int
         Side in pixels of the square by which two pixels are compared, odd.
     strength : float
-        Factor on the noise's deviation. Most speckled products share noise between neighbours,
-        of which the noise map sees about half.
+        Factor on the noise's deviation, beside what neighbours are found to share of it.
     """
 
-    search: int = 19
+    search: int = 25
     around: int = 3
-    strength: float = 2.0
+    strength: float = 0.8
 
     def __post_init__(self) -> None:
         odd = 3 <= self.search <= 65 and self.search % 2 == 1

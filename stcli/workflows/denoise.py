@@ -92,6 +92,8 @@ class DenoiseBlock:
     reach : int
     sigmas : tuple of tuple of float, optional
         Fixed noise by band and level, in the model's domain; None for the local map.
+    shared : tuple of float
+        Of each band, the factor on its noise by what neighbours share of it (see `similar`).
     paired : bool
         The block's second half holds the noise of its first, in each band's unit.
     dtype : numpy.dtype
@@ -104,6 +106,7 @@ class DenoiseBlock:
     middle: tuple[float, ...]
     reach: int
     sigmas: tuple[tuple[float, ...], ...] | None
+    shared: tuple[float, ...]
     paired: bool
     dtype: np.dtype[Any]
 
@@ -145,6 +148,7 @@ class DenoiseBlock:
         sigmas = np.stack(
             [self._sigmas(tile, planes[b], b, model)[0] for b, model in enumerate(self.models)]
         )
+        sigmas *= np.array(self.shared)[:, None, None]
         means = similar.similar_mean(planes, values, tile.valid, sigmas, how)
         for band, model in enumerate(self.models):
             clean = means[band]
@@ -215,18 +219,23 @@ def denoise(
         # planned first: what the first pass leaves in memory serves this one too
         work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
         compile_kernels(progress)
-        sample, models, _ = measure(raster, map_settings, settings, progress)
+        sample, models, _ = measure(raster, _measured(*how), settings, progress)
         tell_unmeasured(sample, info.path)
         level, middle = typical(sample), _middle(sample, models)
+        shared = _shared(level, method)
         del sample  # its bytes are those of this pass from here on
         fixed = tuple(map(tuple, np.nan_to_num(level).tolist())) if noise == "global" else None
         used = {"noise": noise, "map": fields(map_settings), "how": fields(method)}
         read = replace(inputs, paths=(*inputs.paths, noise)) if _given(noise) else inputs
         product.identify(
-            **output.identity(read, verb="denoise", **used, models=models, fixed=fixed)
+            **output.identity(
+                read, verb="denoise", **used, models=models, fixed=fixed, shared=shared
+            )
         )
         paired, dtype = _given(noise), float_type(info)
-        block = DenoiseBlock(map_settings, method, models, middle, reach, fixed, paired, dtype)
+        block = DenoiseBlock(
+            map_settings, method, models, middle, reach, fixed, shared, paired, dtype
+        )
         step = Step(block, stage="denoise")
         tally = product.run(replace(work, source=source), step, total.add, progress)
     ran = report(work.budget, tally, time.perf_counter() - begun)
@@ -256,9 +265,22 @@ def plan_denoise(
         _source(raster, noise, stack)
         spec = _spec(info, path, noise, how, output or Output())
         need = writing(_cost(info, how, _given(noise)), (spec,))
-        passes = plan_measure(raster, how[0], settings)
+        passes = plan_measure(raster, _measured(*how), settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
         return planned(passes, (spec,), info.shape, (output or Output()).shard)
+
+
+def _measured(map_settings: NoiseMapSettings, method: Method) -> NoiseMapSettings:
+    """Give the settings of the first pass: similar pixels want the noise of two levels."""
+    least = 2 if isinstance(method, SimilarSettings) else 1
+    return replace(map_settings, levels=max(map_settings.levels, least))
+
+
+def _shared(level: NDArray[np.float64], method: Method) -> tuple[float, ...]:
+    """Give each band's factor by what neighbours share of its noise, typical by (band, level)."""
+    if isinstance(method, SimilarSettings):
+        return tuple(similar.shared(*by_level[:2]) for by_level in level.tolist())
+    return (1.0,) * len(level)
 
 
 def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:

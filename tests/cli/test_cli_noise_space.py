@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from cliworld import call, good, read, save
 from rasterio.transform import from_origin
+from scipy.ndimage import gaussian_filter
 from test_cli_laws import peak
 
 ROWS, COLS = 150, 170
@@ -25,7 +26,7 @@ VERBS = {
     "denoise global": (*MAP, "--depth", 2, "--noise", "global"),
     "denoise speckle": (*MAP, "--method", "wavelet", "--depth", 2, "--model", "multiplicative"),
     "denoise similar": (*MAP, "--search", 9, "--model", "multiplicative"),
-    "denoise alike": (*MAP, "--method", "similar", "--search", 7, "--noise", "global"),
+    "denoise alike": (*MAP, "--method", "similar", "--search", 17, "--noise", "global"),
 }
 
 
@@ -224,6 +225,15 @@ def test_denoise_refuses_another_wavelet_and_another_noise(tmp_path):
     refused(tmp_path, 3, "nowhere.tif", "denoise", path, out, "--noise", tmp_path / "nowhere.tif")
     other = save(tmp_path / "b.tif", plain(), PROFILE, ("sigma red", "sigma blue"))
     refused(tmp_path, 3, "sigma nir", "denoise", path, out, "--noise", other)
+
+
+def test_similar_pixels_know_what_noise_neighbours_share(tmp_path):
+    white = np.random.default_rng(3).normal(size=(1, 160, 160))
+    noise = gaussian_filter(white, (0, 0.8, 0.8))
+    noise = (20 * noise / noise.std()).astype("float32")
+    path, out = save(tmp_path / "in.tif", 200 + noise, PROFILE, ("red",)), tmp_path / "out.tif"
+    good("denoise", path, out, "--method", "similar", "-q")
+    assert (read(out) - 200).std() < 0.5 * 20  # 0.72 by the map of level 1 alone
 
 
 def test_a_plot_that_exists_is_refused_first(tmp_path):

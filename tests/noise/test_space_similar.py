@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.similar import SPACE, halo, similar_mean
+from stcli.noise.similar import MOST, NEAR, SPACE, halo, shared, similar_mean
 from stcli.settings import SimilarSettings
 
 SMALL = SimilarSettings(search=5, around=3, strength=1.5)
@@ -26,7 +26,8 @@ def plainly(planes, values, valid, sigmas, p, settings):
     for a in range(-reach, reach + 1):
         for b in range(-reach, reach + 1):
             q = (p[0] + a, p[1] + b)
-            if not valid[q]:
+            far = max(abs(a), abs(b)) > NEAR
+            if not valid[q] or (far and (a % 2 or b % 2)):
                 continue
             here, there = (
                 np.s_[:, x[0] - half : x[0] + half + 1, x[1] - half : x[1] + half + 1]
@@ -34,7 +35,8 @@ def plainly(planes, values, valid, sigmas, p, settings):
             )
             noise = 2 * (settings.strength * sigmas[here]) ** 2
             u = ((planes[here] - planes[there]) ** 2 / noise).mean()
-            w = np.exp(-(a**2 + b**2) / (2 * (SPACE * reach) ** 2)) / (1 + u) ** 2
+            w = np.exp(-(a**2 + b**2) / (2 * (SPACE * reach) ** 2)) / (1 + u) ** 1.5
+            w *= 4 if far else 1
             total, weight = total + w * values[:, q[0], q[1]], weight + w
     return total / weight
 
@@ -47,6 +49,22 @@ def test_the_mean_is_the_plain_sum():
         assert found[:, p[0], p[1]] == pytest.approx(
             plainly(planes, values, valid, sigmas, p, SMALL), rel=1e-12
         )
+
+
+def test_far_away_every_other_row_and_column_counts_for_four():
+    planes, sigmas = scene((1, 30, 30))
+    valid, wide = np.ones(planes.shape[1:], bool), SimilarSettings(search=19, around=3)
+    found = similar_mean(planes, planes, valid, sigmas, wide)
+    assert found[0, 14, 15] == pytest.approx(
+        plainly(planes, planes, valid, sigmas, (14, 15), wide)[0], rel=1e-12
+    )
+
+
+def test_noise_that_neighbours_share_is_taken_for_more_than_its_map_says():
+    assert shared(1.0, 1.0) == shared(1.0, 2.0) == 1.0
+    assert shared(0.1, 0.3) == pytest.approx(1.5)
+    assert shared(0.1, 1.0) == MOST
+    assert shared(np.nan, 1.0) == shared(1.0, np.nan) == shared(0.0, 1.0) == 1.0
 
 
 def test_a_part_is_a_part_of_the_whole():
