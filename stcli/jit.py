@@ -1,19 +1,23 @@
 """numba's compiler, with a folder that keeps what it compiled.
 
-numba keeps it beside the module, or in the user's cache, and compiles nothing that is to be kept
-where it can write neither: in a package that root installed, for an account without a home, or in
-a container whose root cannot be written. There it is kept in a folder of the user's among
-temporary files.
+By itself numba keeps a kernel beside its module, or in the user's cache, compiles nothing that is
+to be kept where it can write neither (a package that root installed, an account without a home, a
+container whose root cannot be written), and knows no kernel as outdated whose own file is the
+same, though it is put together from functions of other files. So there is a folder for each state
+of all files with kernels: in the package, else in the user's cache, else among temporary files.
 
-Source: numba's reference manual, ``NUMBA_CACHE_DIR``.
+Source: numba's reference manual, ``NUMBA_CACHE_DIR``; its developer manual, "Notes on Caching".
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +28,14 @@ from stcli.errors import OutputError
 
 __all__ = ["FOLDER", "kernel_folder", "njit"]
 
+#: Folders of other states that stay.
+_KEPT = 3
 _PACKAGE = Path(__file__).parent
 _config: Any = numba.config
 
 
-def kernel_folder(named: str) -> str:
-    """Give the folder of compiled kernels; empty for beside their modules.
+def kernel_folder(named: str) -> Path:
+    """Give the folder of compiled kernels, and make it.
 
     Parameters
     ----------
@@ -41,58 +47,77 @@ def kernel_folder(named: str) -> str:
     OutputError
         It cannot be written, or none can.
     """
+    name = f"stcli-{_state()}"
     if named:
-        if not _made(Path(named)):
+        if not _made(Path(named) / name):
             raise OutputError(f"NUMBA_CACHE_DIR={named}: cannot be written; it is for kernels.")
-        return named
-    if all(_beside(room) for room in _PACKAGE.iterdir() if room.is_dir()):
-        return ""
-    for folder, safe in ((_users(), _made), (_temporary(), _private)):
-        if folder is not None and safe(folder):
-            return str(folder)
+        return Path(named) / name
+    if _made(_PACKAGE / "__pycache__" / name):
+        return _PACKAGE / "__pycache__" / name
+    for base in _private_places():
+        if _made(base / name) and _safe(base / name):
+            return base / name
     raise OutputError(
         f"{_PACKAGE}: kernels can be kept neither here nor in the user's cache nor among temporary "
         "files; name a folder for them by NUMBA_CACHE_DIR."
     )
 
 
-def _beside(room: Path) -> bool:
-    """Tell whether files can be written beside the modules of a room."""
-    kept = room / "__pycache__"
-    return os.access(kept if kept.exists() else room, os.W_OK)
+def _state() -> str:
+    """Tell one state of the files with kernels from another: a hash of what is in them."""
+    found = hashlib.sha256()
+    for file in sorted((*_PACKAGE.glob("*.py"), *_PACKAGE.glob("*/*.py"))):
+        text = file.read_bytes()
+        if b"njit" in text or b"llvmlite" in text:
+            found.update(text)
+    return found.hexdigest()[:16]
 
 
-def _users() -> Path | None:
-    """Folder of numba in the user's cache (XDG Base Directory Specification), if there is one."""
+def _private_places() -> Iterator[Path]:
+    """Give the folder in the user's cache, if there is one, and that among temporary files.
+
+    Source: XDG Base Directory Specification.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
     with contextlib.suppress(RuntimeError):  # no home is known
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
-    return None
-
-
-def _temporary() -> Path | None:
-    """Folder of this user among temporary files, if there are any."""
+        yield (Path(named) if Path(named).is_absolute() else Path.home() / ".cache") / "stcli"
     with contextlib.suppress(FileNotFoundError):
-        return Path(tempfile.gettempdir()) / f"stcli-kernels-{os.getuid()}"
-    return None
+        yield Path(tempfile.gettempdir()) / f"stcli-kernels-{os.getuid()}"
 
 
 def _made(folder: Path) -> bool:
     """Tell whether there is such a folder that can be written; make it, for this user alone."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _prune(folder)
     except OSError:
         return False
-    return os.access(folder, os.W_OK)
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
-def _private(folder: Path) -> bool:
-    """Tell the same, and that nobody else can put kernels, which are programs, into it."""
-    if not _made(folder):
+def _prune(made: Path) -> None:
+    """Remove the oldest folders of other states: what finds them gone compiles anew."""
+    others = [folder for folder in made.parent.glob("stcli-*") if folder != made]
+    others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in others[_KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _safe(folder: Path) -> bool:
+    """Tell whether nobody else can put kernels, which are programs, into a folder."""
+    mine = folder.lstat()
+    if not stat.S_ISDIR(mine.st_mode) or mine.st_uid != os.getuid():
         return False
-    found = folder.lstat()
-    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    return mine and not found.st_mode & 0o022
+    whole = folder.resolve()
+    for place in (whole, *whole.parents):
+        found = place.stat()
+        shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        if shared or found.st_uid not in (0, os.getuid()):
+            return False
+    return True
 
 
-#: Where compiled kernels are kept; empty for beside their modules.
-FOLDER = _config.CACHE_DIR = kernel_folder(_config.CACHE_DIR)
+#: Where compiled kernels are kept.
+FOLDER = kernel_folder(_config.CACHE_DIR)
+_config.CACHE_DIR = str(FOLDER)

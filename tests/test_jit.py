@@ -11,12 +11,13 @@ import pytest
 from stcli import jit
 from stcli.errors import OutputError
 
+NAME = jit.FOLDER.name
+
 
 @pytest.fixture
 def locked(monkeypatch, tmp_path):
-    """Paths that cannot be written, however they were made; root can write any."""
-    paths = {jit._PACKAGE / room.name for room in jit._PACKAGE.iterdir()}
-    paths |= {room / "__pycache__" for room in paths}
+    """Folders that cannot be written, however they were made; root can write any."""
+    paths = {jit._PACKAGE / "__pycache__" / NAME}
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path not in paths and access(path, mode))
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
@@ -33,30 +34,38 @@ def _none(kind):
     raise RuntimeError("no home is known")
 
 
-def test_kernels_lie_beside_their_modules():
-    assert jit.kernel_folder("") == ""
+def test_kernels_lie_in_the_package():
+    assert jit.kernel_folder("") == jit._PACKAGE / "__pycache__" / NAME
 
 
 def test_a_package_that_cannot_be_written_leaves_them_in_the_users_cache(locked, tmp_path):
-    assert jit.kernel_folder("") == str(tmp_path / "cache" / "numba")
+    assert jit.kernel_folder("") == tmp_path / "cache" / "stcli" / NAME
+
+
+def test_a_relative_name_of_the_cache_is_none(locked, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setattr(Path, "home", classmethod(lambda kind: tmp_path))
+    assert jit.kernel_folder("") == tmp_path / ".cache" / "stcli" / NAME
 
 
 def test_without_a_home_they_are_among_temporary_files(locked, monkeypatch, tmp_path):
     no_home(monkeypatch)
     found = jit.kernel_folder("")
-    assert found == str(tmp_path / "temporary" / f"stcli-kernels-{os.getuid()}")
-    assert Path(found).stat().st_mode & 0o777 == 0o700
+    assert found == tmp_path / "temporary" / f"stcli-kernels-{os.getuid()}" / NAME
+    assert found.stat().st_mode & 0o777 == 0o700
     assert jit.kernel_folder("") == found  # the next process finds what this one compiled
 
 
-@pytest.mark.parametrize("trap", ["open", "link", "locked"])
+@pytest.mark.parametrize("trap", ["open", "open above", "link", "locked"])
 def test_where_others_could_put_kernels_none_are_taken(trap, locked, monkeypatch, tmp_path):
     no_home(monkeypatch)
-    folder = tmp_path / "temporary" / f"stcli-kernels-{os.getuid()}"
-    folder.parent.mkdir()
+    folder = tmp_path / "temporary" / f"stcli-kernels-{os.getuid()}" / NAME
+    folder.parent.mkdir(parents=True)
     if trap == "open":
         folder.mkdir()
         folder.chmod(0o777)
+    elif trap == "open above":
+        folder.parent.chmod(0o777)
     elif trap == "link":
         (tmp_path / "theirs").mkdir(mode=0o700)
         folder.symlink_to(tmp_path / "theirs")
@@ -67,7 +76,23 @@ def test_where_others_could_put_kernels_none_are_taken(trap, locked, monkeypatch
 
 
 def test_a_folder_that_is_named_is_taken_or_refused(tmp_path):
-    assert jit.kernel_folder(str(tmp_path / "mine")) == str(tmp_path / "mine")
+    assert jit.kernel_folder(str(tmp_path / "mine")) == tmp_path / "mine" / NAME
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"NUMBA_CACHE_DIR=.*/file: cannot be written"):
         jit.kernel_folder(str(tmp_path / "file"))
+
+
+def test_another_state_has_another_folder_and_old_ones_go(monkeypatch, tmp_path):
+    (tmp_path / "room").mkdir()
+    kernels, other = tmp_path / "room" / "kernels.py", tmp_path / "other.py"
+    monkeypatch.setattr(jit, "_PACKAGE", tmp_path)
+    other.write_text("plain = 1")
+    states = []
+    for number in range(6):
+        kernels.write_text(f"from numba import njit\nnumber = {number}")
+        states.append(jit.kernel_folder(""))
+        os.utime(states[-1], (number, number))
+    left = set((tmp_path / "__pycache__").iterdir())
+    assert left == set(states[-4:])
+    other.write_text("plain = 2")
+    assert jit.kernel_folder("") == states[-1]

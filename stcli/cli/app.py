@@ -23,6 +23,9 @@ from stcli.errors import StcliError
 
 _INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MANY = (errno.EMFILE, errno.ENFILE)
+#: Words of tempfile and of matplotlib where no folder for temporary files can be written.
+_TEMPORARY = "temporary directory"
 #: Letters of a text that are told.
 _SHORT = 80
 
@@ -181,7 +184,9 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno in _FULL:
         place = error.filename or "a file of the program's own, such as its cache of kernels"
         return _tell(f"{place}: no space is left to write it; free some, then run again.", 4, argv)
-    if isinstance(error, OSError) and "temporary directory" in str(error):  # tempfile, matplotlib
+    if isinstance(error, OSError) and error.errno in _MANY:
+        return _tell("too many files are open; give fewer, or raise ulimit -n.", 3, argv)
+    if isinstance(error, OSError) and error.filename is None and _TEMPORARY in str(error):
         return _tell("no folder for temporary files can be written; name one by TMPDIR.", 4, argv)
     if {"-v", "--verbose"} & set(argv):
         traceback.print_exc()

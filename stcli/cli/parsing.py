@@ -260,7 +260,10 @@ def merge_settings(
         if (shape, compactness) != (MergeSettings.shape, MergeSettings.compactness):
             raise UsageError(f"--shape, --shape-compactness: are for merging; give {option}, too.")
         return None
-    return MergeSettings(parse_list(scale, option), shape, compactness)
+    try:
+        return MergeSettings(parse_list(scale, option), shape, compactness)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--scale:", f"{option}:", 1)) from None
 
 
 def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettings) -> None:

@@ -57,7 +57,7 @@ def command(
     Example: stcli segment scene.tif objects.tif --scale 20,50,100 --objects objects.gpkg
     """
     from stcli.workflows.given import Given
-    from stcli.workflows.hierarchy import segment_objects
+    from stcli.workflows.hierarchy import refuse_parts, segment_objects
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.segment import plan_segment, segment
 
@@ -79,6 +79,8 @@ def command(
     merging = parsing.merge_settings(scale, shape, shape_compactness)
     wanted = parsing.object_settings(percentiles, index, index_bands, texture, geometry)
     parsing.refuse_lonely(objects, borders, wanted)
+    if merging or objects:
+        refuse_parts(path, output)
     with Console(quiet, verbose, progress) as console:
         if dry_run:
             return print_plan(plan_segment(inputs, path, slic, run, chosen, output=output), json)

@@ -85,6 +85,8 @@ def _taken(path: Path, name: str, own: bool) -> int:
             return -1
         raise
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # no matter of the directory
+            raise
         raise OutputError(
             f"{name}: nothing can be written beside it ({error.strerror}); choose another directory"
         ) from error

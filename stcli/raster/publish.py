@@ -200,8 +200,9 @@ def reported(spec: OutputSpec, shape: tuple[int, int]) -> Iterator[None]:
 
 def unwritable(spec: OutputSpec, shape: tuple[int, int], error: BaseException) -> OutputError:
     """Name the file, GDAL's reason, and how much room there is and might be needed."""
-    folder = os.environ.get("CPL_TMPDIR") or tempfile.gettempdir()
-    if spec.path not in STDOUT:
+    if spec.path in STDOUT:
+        folder = os.environ.get("CPL_TMPDIR") or tempfile.gettempdir()
+    else:
         folder = str(Path(spec.path).parent)
     free = shutil.disk_usage(folder).free
     wanted = shape[0] * shape[1] * len(spec.bands) * np.dtype(spec.dtype).itemsize

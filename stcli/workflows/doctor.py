@@ -94,7 +94,7 @@ def _kernels() -> list[Finding]:
 
     return [
         Finding("numba", f"{numba.__version__}, {numba.get_num_threads()} threads"),
-        Finding("kernels", f"kept in {FOLDER or 'the package'}"),
+        Finding("kernels", f"kept in {FOLDER}"),
     ]
 
 

@@ -57,12 +57,7 @@ def segment_objects(
     UsageError, InputError, OutputError, BudgetError
     """
     begun, output = time.perf_counter(), output or Output()
-    if path in STDOUT:
-        raise UsageError("--scale and --objects: the labels are wanted in a file, not on stdout.")
-    if output.shard is not None:
-        raise UsageError("--shard: not with --scale or --objects, which look at all tiles at once.")
-    if output.driver == "Zarr":
-        raise UsageError("--of Zarr: not with --scale or --objects, COG or GTiff is wanted.")
+    refuse_parts(path, output)
     (slic, run, given), (merging, (objects, borders), described) = settings, wanted
     tables = Tables(objects, borders) if objects is not None else None
     paths = (path, *(tables.paths if tables else ()))
@@ -90,6 +85,21 @@ def segment_objects(
             labels.replace(hidden[0])
     ran = {**done.run, "seconds": round(time.perf_counter() - begun, 3)}
     return Segmentation(path, done.segments, levels, ran)
+
+
+def refuse_parts(path: str, output: Output) -> None:
+    """Refuse an output that is not one file on a disk: objects are read from it.
+
+    Raises
+    ------
+    UsageError
+    """
+    if path in STDOUT:
+        raise UsageError("--scale and --objects: the labels are wanted in a file, not on stdout.")
+    if output.shard is not None:
+        raise UsageError("--shard: not with --scale or --objects, which look at all tiles at once.")
+    if output.driver == "Zarr":
+        raise UsageError("--of Zarr: not with --scale or --objects, COG or GTiff is wanted.")
 
 
 def _merge(

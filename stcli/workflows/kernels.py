@@ -11,7 +11,6 @@ import logging
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from stcli.itself import PYTHON, environment
@@ -66,13 +65,5 @@ def loading(rehearse: Callable[[], None]) -> Iterator[None]:
 
 
 def cached(kernel: Any) -> bool:
-    """Tell whether numba's cache holds a kernel in its present form.
-
-    Source: numba's developer manual, "Notes on Caching": an index a function, named by its module,
-    name and line.
-    """
-    code = kernel.py_func.__code__
-    index = f"*{kernel.py_func.__qualname__}-{code.co_firstlineno}.*.nbi"
-    changed = Path(code.co_filename).stat().st_mtime
-    places = Path(kernel.stats.cache_path).glob(index)
-    return any(place.stat().st_mtime >= changed for place in places)
+    """Tell whether numba's cache holds a kernel, by its own index, which no other can read."""
+    return bool(kernel._cache._cache_file._load_index())

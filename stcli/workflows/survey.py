@@ -72,7 +72,7 @@ def block_side(raster: Raster, block: float | None, unit: str = "crs") -> int:
             )
         middle = len(measured.down) // 2
         side = float(measured.down[middle] * measured.units[2])
-    return min(max(1, round(block / side)), _LARGEST)
+    return max(1, round(min(block / side, _LARGEST)))
 
 
 def survey(

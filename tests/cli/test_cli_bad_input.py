@@ -168,6 +168,10 @@ CASES = [
     ("segment scene.tif o.tif --compactness inf", 2, "--compactness: found inf, wanted >= 0"),
     ("segment scene.tif o.tif --compactness 1e300", 2, "--compactness: found 1e+300, wanted >= 0"),
     ("segment scene.tif o.tif --scale 1e308", 2, "--scale: found (1e+308,), wanted numbers > 0"),
+    (
+        "segment scene.tif o.tif --scale 9 --shard 1/2 --tile-size 64 --dry-run",
+        *(2, "--shard: not with --scale or --objects"),
+    ),
     ("segment scene.tif o.tif --shape 0.5", 2, "--shape, --shape-compactness: are for merging"),
     ("segment scene.tif o.tif -b ²", 3, "scene.tif: has no band ²"),
     ("segment scene.tif o.tif -j ²", 2, "'²' is no number of jobs"),

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 
+import pytest
 from cliworld import command
 
 from stcli.cli.app import main
@@ -57,6 +58,24 @@ def test_no_folder_for_temporary_files_is_no_bug(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "doctor", tempfile.mkdtemp)
     assert main(["doctor"]) == 4
     assert "no folder for temporary files can be written; name one by TM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "/proc/self/statm"), 3, "raise ulimit -n"),
+        (PermissionError(13, "no", "/a/temporary directory/b.tif"), 1, "a bug, PermissionError"),
+    ],
+)
+def test_what_the_system_refuses_is_told_by_its_kind(error, code, words, capsys, monkeypatch):
+    from stcli.workflows import doctor
+
+    def refused():
+        raise error
+
+    monkeypatch.setattr(doctor, "doctor", refused)
+    assert main(["doctor"]) == code
+    assert words in capsys.readouterr().err
 
 
 def test_a_disk_without_space_for_our_own_files_is_no_bug(capsys, monkeypatch):

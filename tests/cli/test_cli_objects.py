@@ -391,6 +391,7 @@ def test_bad_options_of_segment(argv, words, bad, tmp_path, monkeypatch):
         (("segments.tif", "--reference", "moved.tif"), 3, "one grid is wanted"),
         (("segments.tif", "--reference", "float.tif"), 3, "integer labels wanted"),
         (("segments.tif", "--suggest-scale", "10,20"), 2, "--scene"),
+        (("segments.tif", "--suggest-scale", "20,10"), 2, "--suggest-scale: found (20.0, 10.0)"),
         (
             ("segments.tif", "--reference", "scene.tif", "--shape", "0.5"),
             2,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import site
 import subprocess
 from pathlib import Path
 
+import numba
 import pytest
 
 import stcli
@@ -23,33 +25,43 @@ REHEARSALS = {
 }
 
 
-class Kernel:
-    """A kernel and its place in a cache, as numba names it."""
+SOURCE = """
+from numba import njit
 
-    def __init__(self, folder: Path) -> None:
-        self.py_func = cached
-        self.stats = self
-        self.cache_path = str(folder)
-        line = cached.__code__.co_firstlineno
-        self.index = folder / f"kernels.cached-{line}.py311.nbi"
+@njit(cache=True)
+def double(x):
+    return {}
+"""
+
+
+def kernel_of(folder: Path, code: str = "2 * x"):
+    """A kernel of a module of its own, kept beside it."""
+    file = folder / "doubles.py"
+    file.write_text(SOURCE.format(code))
+    spec = importlib.util.spec_from_file_location("doubles", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.double
 
 
 @pytest.fixture
-def kernel(tmp_path):
-    return Kernel(tmp_path)
+def kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    return kernel_of(tmp_path)
 
 
-def test_a_kernel_is_cached_where_its_index_is_no_older_than_its_source(kernel):
+def test_a_kernel_is_cached_once_it_was_compiled_as_it_is(kernel, tmp_path):
     assert not cached(kernel)
-    kernel.index.touch()
+    kernel(3)
     assert cached(kernel)
-    before = Path(cached.__code__.co_filename).stat().st_mtime - 10
-    os.utime(kernel.index, (before, before))
-    assert not cached(kernel)
+    os.utime(tmp_path / "doubles.py", (2e9, 2e9))  # numba looks at what is in the file, too
+    again = kernel_of(tmp_path)
+    assert cached(again) == bool(again(3) and again.stats.cache_hits)
+    assert not cached(kernel_of(tmp_path, "x + x"))
 
 
 def test_what_is_cached_is_not_compiled_again(kernel, monkeypatch):
-    kernel.index.touch()
+    kernel(3)
     monkeypatch.setattr(subprocess, "run", None)
     compile_apart((kernel,), "never", None)
 
