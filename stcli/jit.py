@@ -90,7 +90,8 @@ def _made(folder: Path) -> bool:
     try:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _prune(folder)
+            with contextlib.suppress(OSError):  # another process removes the same
+                _prune(folder)
     except OSError:
         return False
     return os.access(folder, os.W_OK | os.X_OK)

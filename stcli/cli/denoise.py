@@ -12,6 +12,9 @@ from stcli.cli.console import Console, print_json, print_plan
 from stcli.errors import UsageError
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings, given
 
+#: What a deviation of the noise is of, by model; nothing for the band's own unit.
+_OF = {"additive": "", "multiplicative": " of the value", "poisson": " once made even"}
+
 
 def command(
     context: typer.Context,
@@ -94,7 +97,7 @@ def command(
     for band in result.bands:
         sigma = "unknown" if band["sigma"] is None else f"{band['sigma']:.4g}"
         console.say(
-            f"{band['band']}: noise {sigma}, removed {band['removed']:.4g} "
+            f"{band['band']}: noise {sigma}{_OF[result.model]}, removed {band['removed']:.4g} "
             f"(standard deviations), mean changed by {band['bias']:.2g}"
         )
     if result.kept:

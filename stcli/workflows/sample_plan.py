@@ -30,7 +30,7 @@ from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, repor
 MOST = 2000
 #: Points of a class that `assess` wants at least: one has no spread.
 ENOUGH = 2
-#: By how much an entropy of equal chances may be rounded above 1.
+#: By how much a doubt, which others may have resampled, may lie beyond 0 and 1.
 _ROUNDING = 1e-5
 
 
@@ -178,7 +178,7 @@ def _read(doubt: Raster | None, where: Tile) -> NDArray[np.float32]:
         return np.zeros((where.core.height, where.core.width), np.float32)
     block, valid = doubt.read(where.core)
     found = block[0][valid & np.isfinite(block[0])]
-    beyond = found[(found < 0) | (found > 1 + _ROUNDING)]
+    beyond = found[(found < -_ROUNDING) | (found > 1 + _ROUNDING)]
     if beyond.size:
         raise InputError(
             f"{doubt.info.path}: a doubt of {beyond[0]:g} found, 0 to 1 wanted, as stcli classify "
