@@ -10,6 +10,7 @@ import typer
 
 from stcli.errors import UsageError
 from stcli.settings import MergeSettings, ObjectSettings
+from stcli.settings.segmentation import check_scales
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -260,10 +261,9 @@ def merge_settings(
         if (shape, compactness) != (MergeSettings.shape, MergeSettings.compactness):
             raise UsageError(f"--shape, --shape-compactness: are for merging; give {option}, too.")
         return None
-    try:
-        return MergeSettings(parse_list(scale, option), shape, compactness)
-    except UsageError as error:
-        raise UsageError(str(error).replace("--scale:", f"{option}:", 1)) from None
+    scales = parse_list(scale, option)
+    check_scales(scales, option)
+    return MergeSettings(scales, shape, compactness)
 
 
 def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettings) -> None:

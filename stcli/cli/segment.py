@@ -79,10 +79,10 @@ def command(
     merging = parsing.merge_settings(scale, shape, shape_compactness)
     wanted = parsing.object_settings(percentiles, index, index_bands, texture, geometry)
     parsing.refuse_lonely(objects, borders, wanted)
-    if merging or objects:
-        refuse_parts(path, output)
     with Console(quiet, verbose, progress) as console:
         if dry_run:
+            if merging or objects:
+                refuse_parts(path, output)
             return print_plan(plan_segment(inputs, path, slic, run, chosen, output=output), json)
         if merging or objects:
             result: Any = segment_objects(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -88,14 +89,23 @@ class MergeSettings:
     compactness: float = 0.5
 
     def __post_init__(self) -> None:
-        known = all(0 < scale <= _MOST for scale in self.scales)
-        wanted = f"numbers > 0 and at most {_MOST:,}"
-        check(bool(self.scales) and known, "--scale", self.scales, wanted)
-        rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
-        check(rising, "--scale", self.scales, "rising scales")
+        check_scales(self.scales, "--scale")
         check(0 <= self.shape <= 1, "--shape", self.shape, "between 0 and 1")
         option = "--shape-compactness"
         check(0 <= self.compactness <= 1, option, self.compactness, "between 0 and 1")
+
+
+def check_scales(scales: tuple[float, ...], option: str) -> None:
+    """Refuse scales of levels that cannot be, in the words of the option that gave them.
+
+    Raises
+    ------
+    UsageError
+    """
+    known = all(0 < scale <= _MOST for scale in scales)
+    check(bool(scales) and known, option, scales, f"numbers > 0 and at most {_MOST:,}")
+    rising = all(a < b for a, b in itertools.pairwise(scales))
+    check(rising, option, scales, "rising scales")
 
 
 @dataclass(frozen=True)
