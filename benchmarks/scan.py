@@ -13,7 +13,6 @@ over steps), mambapy's parallel scan, and Mamba-2's chunked form in torch with b
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import statistics
 import sys
@@ -33,8 +32,6 @@ SCAN = choose("cpu").scan
 OPERATIONS = 22
 #: Seconds of a turn.
 TURN = 0.2
-#: Parameters of mallopt(3).
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 results: list[bool] = []
 
 
@@ -219,29 +216,21 @@ def hardware() -> None:
     bar("two_threads_over_one", single / both, ">=", 1.7)
 
 
-def spread_of(works: list[Callable[[], Any]], lengths: tuple[int, ...]) -> float:
-    """Slowest over fastest nanoseconds a step and channel, less 1."""
-    seconds = in_turn(works, 7)
-    rates = [1e9 * spent / length / 256 for spent, length in zip(seconds, lengths, strict=True)]
-    print("ns a step and channel:", [f"{rate:.2f}" for rate in rates])
-    return max(rates) / min(rates) - 1
-
-
 def growth(quick: bool) -> None:
     """Nanoseconds a step and channel from 1 k to 1 M steps, and the error at 1 M.
 
-    Outputs beyond 32 MB get fresh pages from the system, which zeroes them; smaller ones do not.
-    What the kernel has of the spread is told beside it: with a C library that keeps what was freed,
-    mallopt(3), which stays so; therefore last.
+    A turn's first run finds no memory kept: the system zeroes fresh pages for outputs beyond 32 MB.
     """
     lengths = (1 << 10, 1 << 13, 1 << 16) if quick else (1 << 10, 1 << 13, 1 << 16, 1 << 20)
     works = [no_grad(SCAN, *inputs(256, length)) for length in lengths]
-    bar("growth_spread", spread_of(works, lengths), "<=", 0.15)
+    rates = [
+        [1e9 * seconds / length / 256 for seconds, length in zip(spent, lengths, strict=True)]
+        for spent in (in_turn(works, 7), in_turn(works, 7, first=True))
+    ]
+    for name, each in zip(("", "first runs, "), rates, strict=True):
+        print(f"{name}ns a step and channel:", [f"{rate:.2f}" for rate in each])
+    bar("growth_spread", max(rates[0]) / min(rates[0]) - 1, "<=", 0.15)
     errors(lengths[-1])
-    library = ctypes.CDLL(None)
-    library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-    print(f"the same where freed memory is kept: {spread_of(works, lengths):.3f}")
 
 
 def errors(longest: int) -> None:

@@ -10,6 +10,7 @@ from numba import config, set_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stcli.heap import empty
 from stcli.nn.scan_kernels import blocks, scan_backward, scan_forward
 
 #: Groups of blocks whose gradients of B and C are summed apart.
@@ -76,5 +77,5 @@ def _empty_gradients(arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], li
     """Arrays for the gradients of u, Δ, A and D, and of B and C for each group of blocks."""
     u, _, A, B, _, D = arrays
     groups = min(_GROUPS, blocks(len(u)))
-    own = [np.empty_like(a) for a in (u, u, A, D)]
-    return own, [np.empty((groups, *B.shape), dtype=u.dtype) for _ in range(2)]
+    own = [empty(a.shape, a.dtype) for a in (u, u, A, D)]
+    return own, [empty((groups, *B.shape), u.dtype) for _ in range(2)]

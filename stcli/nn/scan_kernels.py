@@ -26,6 +26,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from stcli.heap import empty
 from stcli.jit import njit
 from stcli.lanes import (
     OPTIONS,
@@ -72,9 +73,9 @@ def scan_forward(arrays: Arrays, kept: bool, threaded: bool) -> Arrays:
         No chunk where nothing is kept.
     """
     A, B = arrays[2:4]
-    y = np.empty_like(arrays[0])
+    y = empty(arrays[0].shape, arrays[0].dtype)
     chunks = -(-y.shape[1] // CHUNK) if kept else 0
-    keep = np.empty((blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
+    keep = empty((blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
     run = _forward if threaded else _forward_serial
     run(*_widths(A, B), arrays, y, keep)
     return y, keep
