@@ -23,6 +23,7 @@ from typing import Any
 
 import numba
 from numba import njit
+from numba.np import linalg
 
 from stcli.errors import OutputError
 
@@ -118,6 +119,20 @@ def _safe(folder: Path) -> bool:
             return False
     return True
 
+
+def _refuse_blas() -> None:
+    """Say once that there is no BLAS.
+
+    Numba asks with its first kernel, for dot products inside of a covariance alone, and the answer,
+    all of scipy's linear algebra, would take longer to load than the kernels of a segmentation.
+    """
+    _linalg.ensure_blas = _ensure_blas
+    raise ImportError
+
+
+_linalg: Any = linalg
+_ensure_blas = _linalg.ensure_blas
+_linalg.ensure_blas = _refuse_blas
 
 #: Where compiled kernels are kept.
 FOLDER = kernel_folder(_config.CACHE_DIR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import os
 import resource
@@ -155,6 +156,7 @@ def run() -> None:
     streams.settle()
     if code == signals.code():
         signals.leave(code)
+    gc.freeze()  # the interpreter's end would search all that was imported for cycles
     sys.exit(code)
 
 

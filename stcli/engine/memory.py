@@ -26,6 +26,9 @@ _FINISHING = "writer"
 _LASTING = ("program", "gdal_cache", "kernels", "once", _FINISHING)
 #: Tiles of which it is reckoned who takes which.
 _FEW = 64
+#: Nanoseconds in which the system finds and zeroes a byte that a worker's first tile needs; on some
+#: virtual machines 2.
+_FRESH = 0.3
 #: A smaller tile is taken that makes the run this much longer at most: it takes less memory.
 _NEAR = 1.02
 
@@ -72,6 +75,8 @@ class Cost:
         Bytes of the drivers' buffers while outputs are finished.
     kernels : int
         Bytes that compiled kernels, and the compiler that they come from, add to each process.
+    pixel : float
+        Nanoseconds that a pixel read takes a worker, about.
     toil : float
         Time of a core's pixel over that of a pixel read.
     completed : bool
@@ -85,6 +90,7 @@ class Cost:
     window: int = 0
     writer: int = 0
     kernels: int = 0
+    pixel: float = 500.0
     toil: float = 0.0
     completed: bool = False
 
@@ -160,7 +166,7 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
 
     A tile size of the settings is rounded up to the grid's alignment. Without one, the size that
     finishes first is taken: fewest pixels read by the busiest worker, its cores' weighed by the
-    toil; or a smaller one that takes as good as no longer.
+    toil, and its memory; or a smaller one that takes little longer.
 
     Raises
     ------
@@ -328,18 +334,21 @@ def _candidates(grid: Grid) -> list[int]:
 def _length(plan: TilePlan, cost: Cost, jobs: int) -> float:
     """Estimate how long a run takes: pixels of the busiest worker, tiles and cores weighed.
 
-    Whoever is free takes the next tile. Of many tiles no worker ends much before another.
+    Whoever is free takes the next tile. Of many tiles no worker ends much before another. Memory
+    is new to a worker's first tile alone.
     """
+    read, core = _pixels(plan, cost.completed)
+    fresh = _FRESH / cost.pixel * (read * cost.read_pixel + core * cost.core_pixel)
     if len(plan) > _FEW:
         largest = _weight(_pixels(plan), cost)
         read, core = plan.read_along(0) * plan.read_along(1), plan.shape[0] * plan.shape[1]
         everything = read + cost.toil * core + len(plan) * _TILE
-        return everything / jobs + largest * (jobs - 1) / jobs
+        return fresh + everything / jobs + largest * (jobs - 1) / jobs
     ends = [0.0] * jobs
     for tile in plan:
         read, core = (int(window.height * window.width) for window in (tile.read, tile.core))
         heapq.heapreplace(ends, ends[0] + _weight((read, core), cost))
-    return max(ends)
+    return fresh + max(ends)
 
 
 def _weight(pixels: tuple[int, int], cost: Cost) -> float:

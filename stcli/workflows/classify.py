@@ -47,7 +47,7 @@ from stcli.workflows.products import (
     specs_of,
 )
 from stcli.workflows.refining import Resegmenting, refining_bytes, told
-from stcli.workflows.segment import REHEARSAL, label_space, slic_bytes
+from stcli.workflows.segment import PIXEL, REHEARSAL, label_space, slic_bytes
 
 #: A pixel's way through the network takes a microsecond; reading and segmenting it a thirtieth.
 TOIL = 30.0
@@ -255,5 +255,6 @@ def cost(
         2 * outputs + needs.core_pixel + 16 + again[1],
         window=needs.window + again[2],
         kernels=LOADED,
+        pixel=PIXEL,
         toil=TOIL,
     )

@@ -34,6 +34,9 @@ from stcli.workflows.scaling import band_scaling, plan_scaling
 
 #: Compiles the kernels of SLIC.
 REHEARSAL = "from stcli.segmentation.slic import rehearse; rehearse()"
+#: Nanoseconds of a pixel that is read, and how much more a core's takes: halos are worked on only
+#: as far as they reach.
+PIXEL, _TOIL = 50.0, 0.6
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,14 @@ def _cells(space: LabelSpace) -> int:
 def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
     """Bytes that a tile needs, and those that count labels."""
     labels = _cells(label_space(info, settings))  # a bit of each, and a byte of eight to add them
-    return Cost(slic_bytes(info, settings), core_pixel=24, once=labels // 4, kernels=LOADED)
+    return Cost(
+        slic_bytes(info, settings),
+        core_pixel=24,
+        once=labels // 4,
+        kernels=LOADED,
+        pixel=PIXEL,
+        toil=_TOIL,
+    )
 
 
 @dataclass(frozen=True)
