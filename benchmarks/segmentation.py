@@ -16,6 +16,7 @@ import argparse
 import functools
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -239,6 +240,7 @@ def process(data: Path, quick: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
         _write(path, scene(data, 4, side))
+        os.sync()  # or the run would wait for the disk to take its input
         argv = [
             "segment",
             str(path),

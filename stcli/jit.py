@@ -12,6 +12,7 @@ Source: numba's reference manual, ``NUMBA_CACHE_DIR``; its developer manual, "No
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -27,7 +28,7 @@ from numba.np import linalg
 
 from stcli.errors import OutputError
 
-__all__ = ["FOLDER", "kernel_folder", "njit"]
+__all__ = ["FOLDER", "compiling", "kernel_folder", "njit"]
 
 #: Folders of other states that stay.
 _KEPT = 3
@@ -118,6 +119,17 @@ def _safe(folder: Path) -> bool:
         if shared or found.st_uid not in (0, os.getuid()):
             return False
     return True
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Wait while another process compiles, most likely the same; without locks nothing waits."""
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(FOLDER / "compiling", os.O_RDWR | os.O_CREAT, 0o600)
+            opened.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def _refuse_blas() -> None:

@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
+from stcli.landcover.calibration import (
+    Calibration,
+    confidence_temperature,
+    cross_fit,
+    temper,
+)
 from stcli.landcover.members import Arrays, Machine, Member
 from stcli.landcover.series import Held, joined, parts_of
 from stcli.settings import PatchSettings
@@ -230,7 +235,8 @@ def train_patches(
     for k in np.unique(held.fold):
         here = held.fold == k
         others = use & ~here
-        honest[:, here] = temper(chances[:, here], temperature(chances[:, others], truth[others]))
+        value = confidence_temperature(chances[:, others], truth[others])
+        honest[:, here] = temper(chances[:, here], value)
     everywhere = np.ones(len(truth), dtype=np.bool_)
     model = fit(patches, everywhere, settings)
     model = replace(model, temperatures=held.temperatures(truth, everywhere))

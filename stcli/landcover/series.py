@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.landcover.calibration import Calibration, cross_fit, temper, temperature
+from stcli.landcover.calibration import (
+    Calibration,
+    confidence_temperature,
+    cross_fit,
+    temper,
+    temperature,
+)
 from stcli.landcover.forest_member import Trees
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
 from stcli.landcover.season import filled
@@ -258,7 +264,7 @@ def train_series(
     honest = np.empty_like(chances)
     for k in np.unique(held.fold):
         here, rest = held.fold == k, use & (held.fold != k)
-        value = temperature(chances[:, rest], samples.truth[rest])
+        value = confidence_temperature(chances[:, rest], samples.truth[rest])
         honest[:, here] = temper(chances[:, here], value)
     model = train_members(samples, recipe, where)
     everywhere = np.ones(len(held.fold), dtype=np.bool_)

@@ -76,7 +76,7 @@ class OutputSpec:
     nodata : float, int or None
         Declared nodata value; ``nan`` is fine for floats. Pixels never written hold it.
     kind : {'labels', 'classes', 'continuous'}
-        Decides overviews (nearest, mode, average) and predictor (none for 8-bit classes).
+        Decides overviews (nearest, mode, average) and predictor (none for labels and classes).
     creation_options : dict
         GDAL's, values untouched; they override ours.
     overwrite : bool
@@ -251,10 +251,10 @@ def options(spec: OutputSpec) -> dict[str, str]:
 
 
 def _predictor(spec: OutputSpec) -> str:
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "f":
-        return "3"
-    return "1" if spec.kind == "classes" and dtype.itemsize == 1 else "2"
+    """None for labels and classes: rows repeat the one above, differences along them do not."""
+    if spec.kind != "continuous":
+        return "1"
+    return "3" if np.dtype(spec.dtype).kind == "f" else "2"
 
 
 def _threads(spec: OutputSpec) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stcli.itself import PYTHON, environment
+from stcli.jit import compiling
 from stcli.workflows.pace import Progress
 
 #: Bytes that kernels add to a process that loads them, measured: numba's own modules most of all.
@@ -36,18 +37,23 @@ def compile_apart(kernels: Sequence[Any], code: str, progress: Progress) -> None
     if all(map(cached, kernels)):
         return
     progress(_STAGE, 0, 1)
-    ran = subprocess.run(
-        [*PYTHON, "-c", code],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=environment(),
-    )
+    with compiling():
+        done = all(map(cached, kernels)) or _compiled(code)
     progress(_STAGE, 1, 1)
-    if ran.returncode:
+    if not done:
         logging.getLogger("stcli").warning(
             "kernels could not be compiled beforehand: this run may need %d MB more than predicted",
             LOADED // 1_000_000,
         )
+
+
+def _compiled(code: str) -> bool:
+    """Run code in a process of its own; tell whether it ended well."""
+    nothing = subprocess.DEVNULL
+    ran = subprocess.run(
+        [*PYTHON, "-c", code], stdin=nothing, capture_output=True, env=environment()
+    )
+    return ran.returncode == 0
 
 
 @contextlib.contextmanager

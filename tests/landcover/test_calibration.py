@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stcli.errors import InputError
 from stcli.landcover.calibration import (
     TEMPERATURES,
+    confidence_temperature,
     conformal_threshold,
     covered,
     cross_fit,
@@ -47,10 +48,36 @@ def test_temperature_is_the_best_of_a_grid_and_undoes_a_sharpening(sharper):
     assert found == pytest.approx(sharper, rel=0.05)
 
 
-def test_temperature_stops_at_its_ends():
+def of_confidence(probabilities, truth, value) -> float:
+    confidence = temper(probabilities.astype(float), value).max(axis=0)
+    right = probabilities.argmax(axis=0) == truth
+    return float(-np.log(np.where(right, confidence, 1 - confidence)).mean())
+
+
+@pytest.mark.parametrize("sharper", [0.5, 1.0, 3.0])
+def test_temperature_of_confidence_is_the_best_of_a_grid_and_undoes_a_sharpening(sharper):
+    probabilities, truth = drawn(20_000, sharper=sharper)
+    found = confidence_temperature(probabilities, truth)
+    best = min(of_confidence(probabilities, truth, value) for value in np.geomspace(0.4, 4, 400))
+    assert of_confidence(probabilities, truth, found) <= best + 1e-9
+    assert found == pytest.approx(sharper, rel=0.05)
+
+
+def test_what_was_thought_impossible_softens_no_confidence():
+    probabilities, truth = drawn(20_000)
+    lost = np.arange(20_000) % 20 == 0
+    probabilities[:, lost] = np.array([0.6, 0.4, 0, 0, 0])[:, None]
+    truth[lost] = np.where(np.arange(1000) % 10 < 6, 0, 4)
+    honest = temper(probabilities, confidence_temperature(probabilities, truth))
+    soft = temper(probabilities, temperature(probabilities, truth))
+    assert reliability(honest, truth).error < 0.015 < 0.05 < reliability(soft, truth).error
+
+
+@pytest.mark.parametrize("fit", [temperature, confidence_temperature])
+def test_temperature_stops_at_its_ends(fit):
     sure = np.tile([[0.9], [0.1]], 50)
-    assert temperature(sure, np.zeros(50, int)) == pytest.approx(TEMPERATURES[0])
-    assert temperature(sure, np.ones(50, int)) == pytest.approx(TEMPERATURES[1])
+    assert fit(sure, np.zeros(50, int)) == pytest.approx(TEMPERATURES[0])
+    assert fit(sure, np.ones(50, int)) == pytest.approx(TEMPERATURES[1])
 
 
 def test_temper_keeps_order_sum_dtype_and_nan():
@@ -134,13 +161,13 @@ def test_cross_fit_measures_each_group_by_the_others():
     inside, honest = [], np.empty_like(probabilities)
     for group in range(3):
         out, others = groups == group, groups != group
-        value = temperature(probabilities[:, others], truth[others])
+        value = confidence_temperature(probabilities[:, others], truth[others])
         threshold = conformal_threshold(temper(probabilities[:, others], value), truth[others], 0.9)
         honest[:, out] = temper(probabilities[:, out], value)
         inside.append(covered(prediction_sets(honest[:, out], threshold), truth[out]))
     assert found.ece_after == pytest.approx(reliability(honest, truth).error)
     assert found.coverage_found["0.9"] == pytest.approx(np.mean(inside))
-    assert found.temperature == temperature(probabilities, truth)
+    assert found.temperature == confidence_temperature(probabilities, truth)
     assert found.ece_after < 0.02 < found.ece_before
     assert found.to_json()["conformal"].keys() == {"0.9"}
 

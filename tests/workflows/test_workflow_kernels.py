@@ -6,6 +6,7 @@ import importlib.util
 import os
 import site
 import subprocess
+import threading
 from pathlib import Path
 
 import numba
@@ -88,6 +89,22 @@ def test_compiling_is_progress(kernel):
     told = []
     compile_apart((kernel,), "pass", lambda *words: told.append(words))
     assert told == [("compile kernels (once)", 0, 1), ("compile kernels (once)", 1, 1)]
+
+
+def test_runs_that_need_the_same_kernels_compile_them_once(kernel, tmp_path, monkeypatch):
+    """The others wait for the first, and find them in the cache."""
+    began, done = tmp_path / "began", tmp_path / "done"
+    monkeypatch.setattr("stcli.workflows.kernels.cached", lambda kernel: done.exists())
+    code = f"import time; open({str(began)!r}, 'a').write('x'); time.sleep(1); "
+    code += f"open({str(done)!r}, 'w')"
+    runs = [
+        threading.Thread(target=compile_apart, args=((kernel,), code, silent)) for _ in range(3)
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert began.read_text() == "x"
 
 
 def test_a_rehearsal_that_fails_is_told_and_is_no_error(kernel, caplog):
