@@ -21,13 +21,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from stcli.llvm import (
+    HALF,
     INT,
     call,
     constant,
     joined,
     parted,
+    parts_of,
     place_of,
     power,
+    power_of_parts,
     read,
     shuffled,
     spread,
@@ -255,20 +258,40 @@ def exp2(typing, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
-def exp2_each(typing, several):  # type: ignore[no-untyped-def]
-    """Return 2^x, as `exp2`, of each of a tuple of Lanes.
-
-    Their operations stand side by side in the code, so that one's wait is another's work: a chain
-    of a dozen dependent operations is longer than a processor looks ahead.
-    """
+def exp2_parts(typing, several):  # type: ignore[no-untyped-def]
+    """Part each x of a tuple of Lanes for `exp2_each`: a tuple of twice as many."""
+    tuple_of: Any = types.UniTuple
+    two = tuple_of(several.dtype, 2 * several.count)
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         tuples: Any = cgutils
-        parts = tuples.unpack_tuple(builder, arguments[0], several.count)
-        powers = power(builder, joined(builder, parts))
-        return context.make_tuple(builder, several, parted(builder, powers, several.count))
+        x = joined(builder, tuples.unpack_tuple(builder, arguments[0], several.count))
+        found = (parted(builder, part, several.count) for part in parts_of(builder, x))
+        return context.make_tuple(builder, two, [part for parts in found for part in parts])
 
-    return several(several), code
+    return two(several), code
+
+
+@_instruction
+def exp2_each(typing, parts):  # type: ignore[no-untyped-def]
+    """Return 2^x, as `exp2`, of each x that `exp2_parts` has parted.
+
+    Their operations stand side by side in the code, so that one's wait is another's work: a chain
+    of a dozen dependent operations is longer than a processor looks ahead. It parts them by other
+    units than those that multiply: where the next x are parted before these are raised, both work.
+    """
+    tuple_of: Any = types.UniTuple
+    count = parts.count // 2
+    powers = tuple_of(parts.dtype, count)
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        tuples: Any = cgutils
+        each = tuples.unpack_tuple(builder, arguments[0], parts.count)
+        both = (joined(builder, each[:count]), joined(builder, each[count:]))
+        found = parted(builder, power_of_parts(builder, *both), count)
+        return context.make_tuple(builder, powers, found)
+
+    return powers(parts), code
 
 
 @_instruction
@@ -333,17 +356,26 @@ def pairs(typing, array, position):  # type: ignore[no-untyped-def]
 
 @_instruction
 def transpose(typing, source, first, stride, target, place, step):  # type: ignore[no-untyped-def]
-    """Copy 16 x 16 numbers: ``target[place + i * step + j] = source[first + j * stride + i]``."""
+    """Copy 16 x 16 numbers: ``target[place + i * step + j] = source[first + j * stride + i]``.
+
+    By quarters, which fit the registers of AVX2. A row's last numbers are written before its
+    first, and rows in order: what falls on the next row, where rows are shorter, is overwritten.
+    """
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         array, start, apart, out, to, far = arguments
-        rows = []
-        for row in range(WIDTH):
-            position = builder.add(start, builder.mul(apart, ir.Constant(start.type, row)))
-            rows.append(read(builder, source, place_of(context, builder, source, array, position)))
-        for row, values in enumerate(transposed(builder, rows)):
-            position = builder.add(to, builder.mul(far, ir.Constant(to.type, row)))
-            write(builder, target, place_of(context, builder, target, out, position), values)
+
+        def pointer(kind: Any, values: Any, base: Any, stride: Any, row: int, column: int) -> Any:
+            down = builder.mul(stride, ir.Constant(base.type, row))
+            at = builder.add(builder.add(base, ir.Constant(base.type, column)), down)
+            return place_of(context, builder, kind, values, at, HALF)
+
+        for i in (0, HALF):
+            for j in (HALF, 0):
+                places = [pointer(source, array, start, apart, j + k, i) for k in range(HALF)]
+                rows = [read(builder, source, place) for place in places]
+                for k, values in enumerate(transposed(builder, rows)):
+                    write(builder, target, pointer(target, out, to, far, i + k, j), values)
         return context.get_dummy_value()
 
     at = types.intp

@@ -13,6 +13,8 @@ from numba import types
 from numba.core import cgutils
 
 WIDTH = 16
+#: Numbers of a side of the squares that a transposition is made of.
+HALF = WIDTH // 2
 INT = ir.IntType(32)
 #: (2^f - 1) / f for |f| <= 1/2, so fitted that 1 + f q(f) has the least relative error, 9.2e-8.
 _EXP2 = (0.6931469776, 0.2402224208, 0.05550733754, 0.009671512870, 0.001326472389)
@@ -33,11 +35,11 @@ def call(builder: Any, name: str, result: Any, argument: Any) -> Any:
     return builder.call(function, [argument])
 
 
-def vector_of(dtype: Any) -> ir.VectorType:
-    """Return LLVM's type of 16 numbers of a type of numba."""
+def vector_of(dtype: Any, count: int = WIDTH) -> ir.VectorType:
+    """Return LLVM's type of so many numbers of a type of numba."""
     if isinstance(dtype, types.Float):
-        return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), WIDTH)
-    return ir.VectorType(ir.IntType(dtype.bitwidth), WIDTH)
+        return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), count)
+    return ir.VectorType(ir.IntType(dtype.bitwidth), count)
 
 
 def constant(vector: ir.VectorType, value: float) -> ir.Constant:
@@ -45,19 +47,21 @@ def constant(vector: ir.VectorType, value: float) -> ir.Constant:
     return ir.Constant(vector, [value] * vector.count)
 
 
-def place_of(context: Any, builder: Any, kind: Any, array: Any, position: Any) -> Any:
-    """Point at 16 numbers of an array."""
+def place_of(
+    context: Any, builder: Any, kind: Any, array: Any, position: Any, count: int = WIDTH
+) -> Any:
+    """Point at so many numbers of an array."""
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [position]), vector_of(kind.dtype).as_pointer())
+    return builder.bitcast(builder.gep(data, [position]), vector_of(kind.dtype, count).as_pointer())
 
 
 def read(builder: Any, kind: Any, pointer: Any) -> Any:
-    """Read 16 numbers of an array, wherever it begins."""
+    """Read the numbers of an array that are pointed at, wherever it begins."""
     return builder.load(pointer, align=kind.dtype.bitwidth // 8)
 
 
 def write(builder: Any, kind: Any, pointer: Any, values: Any) -> None:
-    """Write them to an array."""
+    """Write as many to an array."""
     builder.store(values, pointer, align=kind.dtype.bitwidth // 8)
 
 
@@ -69,23 +73,11 @@ def spread(builder: Any, value: Any) -> Any:
 
 
 def transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Transpose 16 vectors by quarters of 8 x 8, which fit the registers of AVX2."""
-    half = WIDTH // 2
-    columns = []
-    for first in (0, half):
-        parts = [shuffled(builder, row, row, range(first, first + half)) for row in rows]
-        upper, lower = (_transposed_quarter(builder, parts[at : at + half]) for at in (0, half))
-        pairs = zip(upper, lower, strict=True)
-        columns += [shuffled(builder, *pair, range(WIDTH)) for pair in pairs]
-    return columns
-
-
-def _transposed_quarter(builder: Any, rows: list[Any]) -> list[Any]:
     """Transpose 8 vectors of 8 numbers: exchange numbers, then pairs, then halves.
 
     Numbers and pairs change places within the halves of a register, which costs least.
     """
-    twos = [_exchanged(builder, rows[i], rows[i + 1], _NUMBERS) for i in range(0, 8, 2)]
+    twos = [_exchanged(builder, rows[i], rows[i + 1], _NUMBERS) for i in range(0, HALF, 2)]
     fours = []
     for upper, lower in zip(twos[::2], twos[1::2], strict=True):
         pairs = zip(upper, lower, strict=True)
@@ -125,19 +117,30 @@ def parted(builder: Any, vector: Any, count: int) -> list[Any]:
 
 def power(builder: Any, x: Any) -> Any:
     """2^x of x <= 0; see `stcli.lanes.exp2`."""
-    single = isinstance(x.type.element, ir.FloatType)
-    return _power_single(builder, x) if single else _power_double(builder, x)
+    return power_of_parts(builder, *parts_of(builder, x))
 
 
-def _power_single(builder: Any, x: Any) -> Any:
-    """2^x = 2^k (1 + f q(f)) with k the nearest integer and f = x - k.
+def parts_of(builder: Any, x: Any) -> tuple[Any, Any]:
+    """Part x into k, the nearest integer, and f = x - k; float64 stays whole, twice.
+
+    k comes as the float32 in whose lowest bits it lies.
+    """
+    vector = x.type
+    if isinstance(vector.element, ir.DoubleType):
+        return x, x
+    rounded = builder.fadd(x, constant(vector, _ROUND))
+    return rounded, builder.fsub(x, builder.fsub(rounded, constant(vector, _ROUND)))
+
+
+def power_of_parts(builder: Any, rounded: Any, f: Any) -> Any:
+    """2^x = 2^k (1 + f q(f)).
 
     Not x but k is held above -126, as an integer: beside the polynomial, not before it, and not by
     the units that multiply.
     """
-    vector, bits = x.type, ir.VectorType(INT, x.type.count)
-    rounded = builder.fadd(x, constant(vector, _ROUND))
-    f = builder.fsub(x, builder.fsub(rounded, constant(vector, _ROUND)))
+    vector, bits = f.type, ir.VectorType(INT, f.type.count)
+    if isinstance(vector.element, ir.DoubleType):
+        return _power_double(builder, f)
     p = constant(vector, _EXP2[-1])
     for coefficient in (*_EXP2[-2::-1], 1.0):
         product = builder.fmul(p, f, flags=("contract",))

@@ -10,6 +10,7 @@ from stcli.lanes import (
     WIDTH,
     exp2,
     exp2_each,
+    exp2_parts,
     fill,
     load,
     lowest,
@@ -43,7 +44,8 @@ def powers(x, out):
 
 @njit
 def powers_beside(x, out):
-    a, b, c, d = exp2_each((load(x, 0), load(x, WIDTH), load(x, 2 * WIDTH), load(x, 3 * WIDTH)))
+    four = (load(x, 0), load(x, WIDTH), load(x, 2 * WIDTH), load(x, 3 * WIDTH))
+    a, b, c, d = exp2_each(exp2_parts(four))
     store(out, 0, a)
     store(out, WIDTH, b)
     store(out, 2 * WIDTH, c)
@@ -132,6 +134,17 @@ def test_a_square_is_transposed_and_nothing_beside_it_is_touched(dtype):
     wanted = np.zeros_like(target)
     wanted[2:, 4 : 4 + WIDTH] = source[1:, 5 : 5 + WIDTH].T
     assert (target == wanted).all()
+
+
+@DTYPES
+def test_numbers_past_a_row_that_is_shorter_are_overwritten_by_the_next(dtype):
+    """Rows of 5 pixels' channels, written 16 numbers at a time, as pixels are normalised."""
+    source = np.arange(WIDTH * WIDTH, dtype=dtype)
+    for channels in (5, 8, 11):
+        target = np.zeros(WIDTH * channels + WIDTH, dtype=dtype)
+        square(source, 0, WIDTH, target, 0, channels)
+        wanted = source.reshape(WIDTH, WIDTH).T[:, :channels]
+        assert np.array_equal(target[: WIDTH * channels].reshape(WIDTH, channels), wanted)
 
 
 @njit

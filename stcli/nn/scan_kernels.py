@@ -3,11 +3,10 @@
 Letters as in `stcli.nn.scan`. Sixteen channels are a *block*; its numbers lie side by side in the
 lanes of a vector (`stcli.lanes`), so that the recurrence, the exponential and the sums over
 states run in all lanes alike and nothing is summed across them. A block walks along the sequence
-in chunks: it transposes the chunk's u and Δ into lanes, takes its states through the chunk, and
-transposes y back; the chunk's rows of B and C stay in cache however long the sequence is. The
-next chunk's numbers lie in 16 rows far apart, where no processor looks for them by itself: they
-are asked for a few at each step. The forward pass keeps the states before every chunk; the
-backward pass recomputes the steps between.
+in chunks: it turns the chunk's u and Δ into lanes (`stcli.nn.scan_rows`), takes its states through
+the chunk, and turns y back; the chunk's rows of B and C stay in cache however long the sequence
+is. The forward pass keeps the states before every chunk; the backward pass recomputes the steps
+between.
 
 Numbers of states and of decays a channel (one for each state; one for all in Mamba-2) come as the
 lengths of tuples, which are constants of their types: loops over states then unroll. A kernel is
@@ -28,23 +27,20 @@ from numpy.typing import NDArray
 
 from stcli.heap import empty
 from stcli.jit import njit
-from stcli.lanes import (
-    OPTIONS,
-    WIDTH,
-    exp2,
-    exp2_each,
-    load,
-    prefetch,
-    splat,
-    store,
-    total,
-    transpose,
+from stcli.lanes import OPTIONS, WIDTH, exp2, exp2_each, exp2_parts, load, splat, store, total
+from stcli.nn.scan_rows import (
+    CHUNK,
+    from_lanes,
+    lanes_to_tokens,
+    places,
+    rooms,
+    to_lanes,
+    tokens_to_lanes,
+    travel,
+    turn,
+    turn_back,
 )
 
-#: Steps between kept states.
-CHUNK = 64
-#: Vectors of a row's numbers in a chunk.
-_PIECES = CHUNK // WIDTH
 #: States whose decays are computed side by side.
 _SIDE = 4
 _LOG2E = math.log2(math.e)
@@ -117,39 +113,6 @@ def _widths(A: NDArray[Any], B: NDArray[Any]) -> tuple[tuple[int, ...], tuple[in
     return (0,) * B.shape[1], (0,) * A.shape[1]
 
 
-# Between rows of channels and lanes.
-
-
-@njit(**OPTIONS)
-def _to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
-    """Copy a span of a block's rows (channel, step) to (step, lane); lanes of no channel stay."""
-    first, (channels, length) = block * WIDTH, source.shape
-    count = span.stop - span.start
-    whole = count // WIDTH * WIDTH if first + WIDTH <= channels else 0
-    flat = source.reshape(-1)
-    for step in range(0, whole, WIDTH):
-        at = first * length + span.start + step
-        transpose(flat, at, length, out, step * WIDTH, WIDTH)
-    for step in range(whole, count):
-        for lane in range(min(WIDTH, channels - first)):
-            out[step * WIDTH + lane] = source[first + lane, span.start + step]
-
-
-@njit(**OPTIONS)
-def _from_lanes(lanes, block, span, out):  # type: ignore[no-untyped-def]
-    """Copy (step, lane) to a span of a block's rows (channel, step)."""
-    first, (channels, length) = block * WIDTH, out.shape
-    count = span.stop - span.start
-    whole = count // WIDTH * WIDTH if first + WIDTH <= channels else 0
-    flat = out.reshape(-1)
-    for step in range(0, whole, WIDTH):
-        at = first * length + span.start + step
-        transpose(lanes, step * WIDTH, WIDTH, flat, at, length)
-    for step in range(whole, count):
-        for lane in range(min(WIDTH, channels - first)):
-            out[first + lane, span.start + step] = lanes[step * WIDTH + lane]
-
-
 @njit(**OPTIONS)
 def _own(values, block):  # type: ignore[no-untyped-def]
     """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0.
@@ -189,9 +152,9 @@ def _scale(array, factor):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _decays(delta, rates, first):  # type: ignore[no-untyped-def]
-    """Return the decays of `_SIDE` states from the first of them."""
-    return exp2_each(
+def _parts(delta, rates, first):  # type: ignore[no-untyped-def]
+    """Begin the decays of `_SIDE` states from the first of them; `exp2_each` ends them."""
+    return exp2_parts(
         (
             delta * load(rates, first * WIDTH),
             delta * load(rates, (first + 1) * WIDTH),
@@ -209,41 +172,63 @@ def _next(h, n, decay, fed):  # type: ignore[no-untyped-def]
     return state
 
 
-@njit(**OPTIONS)
-def _fetch(ahead, step):  # type: ignore[no-untyped-def]
-    """Ask for a step's part of the numbers to come, from a place in rows of a length."""
-    arrays, place, length = ahead
-    at = place + step // _PIECES * length + step % _PIECES * WIDTH
-    for array in arrays:
-        prefetch(array, at)
-
-
 # Forward.
 
 
 @njit(**OPTIONS)
-def _forward_block(block, states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
-    """Scan the channels of a block."""
+def _forward_block(block, widths, inputs, y, keep):  # type: ignore[no-untyped-def]
+    """Scan the channels of a block: what is whole chunks of 16 channels, and the rest."""
     u, delta, A, B, C, D, starts = inputs
-    length = u.shape[1]
+    channels, length = u.shape
     rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
     _scale(rates, u.dtype.type(_LOG2E))
-    h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
-    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
-    Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
-    rows = (u.reshape(-1), delta.reshape(-1), y.reshape(-1))
-    for first in range(0, length, CHUNK):
-        span = slice(first, min(first + CHUNK, length))
+    matrices = (rates, B, C, through)
+    h = np.zeros(len(widths[0]) * WIDTH, dtype=u.dtype)
+    room = rooms(6, u)
+    whole = 0
+    if (block + 1) * WIDTH <= channels:
+        whole = length // CHUNK
+    else:
+        _clear(room.reshape(-1))
+    _forward_whole(block, whole, widths, (u, delta, starts), matrices, h, room, y, keep)
+    near, nowhere = (room[3], room[4], room[5]), (0, 0, 0, 0)
+    ul, Δl, yl = room[0], room[1], room[2]
+    for chunk in range(whole, -(-length // CHUNK)):
+        span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, length))
         if keep.shape[1]:
-            _copy(h, keep[block, first // CHUNK])
-        _to_lanes(u, block, span, ul)
-        _to_lanes(delta, block, span, Δl)
-        matrices = (rates, B[span], C[span], through)
-        next_block = first + CHUNK >= length
-        place = (block + next_block) * WIDTH * length + (0 if next_block else first + CHUNK)
-        ahead = (rows, place, length)
-        _advance((states, decays), (ul, Δl, starts[span]), matrices, h, yl, ahead)
-        _from_lanes(yl, block, span, y)
+            _copy(h, keep[block, chunk])
+        to_lanes(u, block, span, ul)
+        to_lanes(delta, block, span, Δl)
+        row = (ul, Δl, starts[span])
+        _advance(widths, row, (rates, B[span], C[span], through), h, yl, (near, near, nowhere))
+        from_lanes(yl, block, span, y)
+
+
+@njit(**OPTIONS)
+def _forward_whole(block, whole, widths, row, matrices, h, room, y, keep):  # type: ignore[no-untyped-def]
+    """Scan the whole chunks of a block of 16 channels, whose numbers travel as it is scanned."""
+    u, delta, starts = row
+    rates, B, C, through = matrices
+    length = u.shape[1]
+    origin = block * WIDTH * length
+    near, rows = (room[3], room[4], room[5]), (u.reshape(-1), delta.reshape(-1), y.reshape(-1))
+    ul, Δl, yl = room[0], room[1], room[2]
+    if whole:
+        for step in range(CHUNK):
+            travel(rows, near, places(-1, whole, origin, length), step)
+    for chunk in range(whole):
+        span = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        if keep.shape[1]:
+            _copy(h, keep[block, chunk])
+        turn(near[0], ul)
+        turn(near[1], Δl)
+        way = (rows, near, places(chunk, whole, origin, length))
+        row = (ul, Δl, starts[span])
+        _advance(widths, row, (rates, B[span], C[span], through), h, yl, way)
+        turn_back(yl, near[2])
+    if whole:
+        for step in range(CHUNK):
+            travel(rows, near, places(whole, whole, origin, length), step)
 
 
 @njit(**OPTIONS)
@@ -253,61 +238,54 @@ def _forward_tokens(states, decays, inputs, y):  # type: ignore[no-untyped-def]
     length, channels = u.shape
     log2e = u.dtype.type(_LOG2E)
     h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
-    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
-    Δl, yl = np.zeros_like(ul), np.zeros_like(ul)
+    room = rooms(4, u)
+    ul, Δl, yl, idle = room[0], room[1], room[2], (room[3], room[3], room[3])
+    way = (idle, idle, (0, 0, 0, 0))  # tokens are near
     for block in range(channels // WIDTH):
         rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
         _scale(rates, log2e)
         _clear(h)
         for first in range(0, length, CHUNK):
             span = slice(first, min(first + CHUNK, length))
-            _rows_to_lanes(u, block, span, ul)
-            _rows_to_lanes(delta, block, span, Δl)
+            tokens_to_lanes(u, block, span, ul)
+            tokens_to_lanes(delta, block, span, Δl)
             matrices = (rates, B[span], C[span], through)
-            ahead = ((h, h, h), 0, 0)  # tokens are near: there is nothing to ask for
-            _advance((states, decays), (ul, Δl, starts[span]), matrices, h, yl, ahead)
-            _lanes_to_rows(yl, block, span, y)
+            _advance((states, decays), (ul, Δl, starts[span]), matrices, h, yl, way)
+            lanes_to_tokens(yl, block, span, y)
 
 
 @njit(**OPTIONS)
-def _rows_to_lanes(source, block, span, out):  # type: ignore[no-untyped-def]
-    """Copy a span of rows' (step, channel) block to (step, lane)."""
-    flat, channels = source.reshape(-1), source.shape[1]
-    for step in range(span.stop - span.start):
-        lanes = load(flat, (span.start + step) * channels + block * WIDTH)
-        store(out, step * WIDTH, lanes)
+def _advance(widths, row, matrices, h, y, way):  # type: ignore[no-untyped-def]
+    """Take a block through a chunk, from h to h.
 
-
-@njit(**OPTIONS)
-def _lanes_to_rows(lanes, block, span, out):  # type: ignore[no-untyped-def]
-    """Copy (step, lane) to a span of rows' (step, channel) block."""
-    flat, channels = out.reshape(-1), out.shape[1]
-    for step in range(span.stop - span.start):
-        numbers = load(lanes, step * WIDTH)
-        store(flat, (span.start + step) * channels + block * WIDTH, numbers)
-
-
-@njit(**OPTIONS)
-def _advance(widths, row, matrices, h, y, ahead):  # type: ignore[no-untyped-def]
-    """Take a block through a chunk, from h to h."""
+    The decays of `_SIDE` states are begun before those of the last ones are used, a step's first
+    with the last ones of the step before; those begun at the last step are of no step.
+    """
     states, decays = widths
     u, delta, starts = row
     rates, B, C, D = matrices
+    rows, near, where = way
     through = load(D, 0)
     beside = len(decays) // _SIDE * _SIDE if len(decays) > 1 else 0
+    if beside:
+        begun = _parts(load(delta, 0), rates, 0)
     for step in range(len(starts)):
-        _fetch(ahead, step)
+        travel(rows, near, where, step)
         if starts[step]:
             _clear(h)
         Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
         Δx = Δ * x
         out = through * x
         for n in range(0, beside, _SIDE):
-            four = _decays(Δ, rates, n)
+            more = n + _SIDE < beside
+            coming = load(delta, (step if more else step + 1) * WIDTH)
+            parts = _parts(coming, rates, n + _SIDE if more else 0)
+            four = exp2_each(begun)
             out = out + _next(h, n, four[0], Δx * B[step, n]) * C[step, n]
             out = out + _next(h, n + 1, four[1], Δx * B[step, n + 1]) * C[step, n + 1]
             out = out + _next(h, n + 2, four[2], Δx * B[step, n + 2]) * C[step, n + 2]
             out = out + _next(h, n + 3, four[3], Δx * B[step, n + 3]) * C[step, n + 3]
+            begun = parts
         a = exp2(Δ * load(rates, 0))
         for n in range(beside, len(states)):
             if len(decays) > 1:
@@ -358,9 +336,9 @@ def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignor
     ahead, sumA, sumD, sumB, sumC = own
     ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
     Δl, gl = np.zeros_like(ul), np.zeros_like(ul)
-    _to_lanes(u, block, span, ul)
-    _to_lanes(delta, block, span, Δl)
-    _to_lanes(dy, block, span, gl)
+    to_lanes(u, block, span, ul)
+    to_lanes(delta, block, span, Δl)
+    to_lanes(dy, block, span, gl)
     h = np.empty((CHUNK + 1) * len(ahead), dtype=u.dtype)
     _copy(keep[block, span.start // CHUNK], h)
     decay = np.empty(CHUNK * len(decays) * WIDTH, dtype=u.dtype)
@@ -369,8 +347,8 @@ def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignor
     through = _own(D.reshape(-1, 1), block)
     matrices = (rates, B[span], C[span], through)
     _retreat(widths, (ul, Δl, gl), matrices, (decay, h), (ahead, sumA, sumD, sumB, sumC))
-    _from_lanes(ul, block, span, gradients[0])
-    _from_lanes(Δl, block, span, gradients[1])
+    from_lanes(ul, block, span, gradients[0])
+    from_lanes(Δl, block, span, gradients[1])
 
 
 @njit(**OPTIONS)
@@ -387,7 +365,7 @@ def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
         place = step * len(decays) * WIDTH
         beside = len(decays) // _SIDE * _SIDE
         for n in range(0, beside, _SIDE):
-            four = _decays(Δ * log2e, rates, n)
+            four = exp2_each(_parts(Δ * log2e, rates, n))
             store(decay, place + n * WIDTH, four[0] * live)
             store(decay, place + (n + 1) * WIDTH, four[1] * live)
             store(decay, place + (n + 2) * WIDTH, four[2] * live)
@@ -442,13 +420,13 @@ def _retreat(widths, row, matrices, kept, own):  # type: ignore[no-untyped-def]
 @njit(parallel=True, **OPTIONS)
 def _forward(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
     for block in prange(len(keep)):
-        _forward_block(block, states, decays, inputs, y, keep)
+        _forward_block(block, (states, decays), inputs, y, keep)
 
 
 @njit(**OPTIONS)
 def _forward_serial(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
     for block in range(len(keep)):
-        _forward_block(block, states, decays, inputs, y, keep)
+        _forward_block(block, (states, decays), inputs, y, keep)
 
 
 @njit(parallel=True, **OPTIONS)

@@ -33,14 +33,15 @@ def test_nothing_is_mixed_to_nothing():
     assert block(nothing, np.zeros(0, dtype=bool)).shape == (0, 8)
 
 
-def test_a_scan_of_tokens_is_the_scan_of_channels_to_the_bit():
+@pytest.mark.parametrize("length", [63, 64, 128, 150, 320])
+def test_a_scan_of_tokens_is_the_scan_of_channels_to_the_bit(length):
     g = np.random.default_rng(0)
-    u, delta = g.normal(size=(2, 150, 32)).astype(np.float32)
+    u, delta = g.normal(size=(2, length, 32)).astype(np.float32)
     delta = np.abs(delta)
     A = -g.random((32, 5)).astype(np.float32)
-    B, C = g.normal(size=(2, 150, 5)).astype(np.float32)
+    B, C = g.normal(size=(2, length, 5)).astype(np.float32)
     matrices = (A, B, C, g.normal(size=32).astype(np.float32))
-    starts = np.isin(np.arange(150), [0, 64, 65, 100])
+    starts = np.isin(np.arange(length), [0, 64, 65, 100])
     turned = tuple(np.ascontiguousarray(each.T) for each in (u, delta))
     wanted, _ = scan_forward((*turned, *matrices, starts), kept=False, threaded=False)
     assert np.array_equal(scan_tokens(u, delta, matrices, starts), wanted.T)
