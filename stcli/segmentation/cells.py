@@ -162,12 +162,12 @@ def _cut(lines, rows, corner, counts, target, place, rest):  # type: ignore[no-u
     columns of pixels and of cells; `place` where the first cell's go, and how far each is from the
     next.
     """
-    step, (width, cols) = lines.shape[0], counts
+    step, (width, cols), flat = lines.shape[0], counts, lines.reshape(-1)
     lanes = (step * step + WIDTH - 1) // WIDTH * WIDTH
     for cell_col in range(cols):
         left, base = cell_col * step - corner, place[0] + cell_col * place[1]
         if rows[1] - rows[0] == step and left >= 0 and left + step <= width:
-            _cut_whole(lines, left, target, base, lanes)
+            _cut_whole(flat, left, lines.shape[1], step, target, base, lanes)
             for lane in range(step * step, lanes):
                 target[base + lane] = rest
             continue
@@ -178,22 +178,21 @@ def _cut(lines, rows, corner, counts, target, place, rest):  # type: ignore[no-u
                 target[base + row * step + col - left] = lines[row, col]
 
 
-@njit(**OPTIONS)
-def _cut_whole(lines, left, target, base, lanes):  # type: ignore[no-untyped-def]
-    """Cut a cell out of lines of pixels.
+@njit(inline="always", **OPTIONS)
+def _cut_whole(flat, left, apart, step, target, base, lanes):  # type: ignore[no-untyped-def]
+    """Cut a cell out of lines of pixels, each so far `apart` from the next.
 
     Rows are copied by whole vectors, whose rest the next row overwrites, or what comes after.
     """
-    flat, step = lines.reshape(-1), lines.shape[0]
     wide = (step + WIDTH - 1) // WIDTH * WIDTH
     for row in range(step):
-        source, start = row * lines.shape[1] + left, row * step
-        if start + wide <= lanes:
+        source, start = row * apart + left, base + row * step
+        if row * step + wide <= lanes:
             for col in range(0, step, WIDTH):
-                store(target, base + start + col, load(flat, source + col))
+                store(target, start + col, load(flat, source + col))
         else:
             for col in range(step):
-                target[base + start + col] = flat[source + col]
+                target[start + col] = flat[source + col]
 
 
 @njit(**OPTIONS)

@@ -29,6 +29,7 @@ from stcli.segmentation.connectivity import REACH, connect
 from stcli.segmentation.kept import beyond
 from stcli.segmentation.runs import find_runs, write_runs
 from stcli.segmentation.team import Team
+from stcli.segmentation.waves import waves
 from stcli.settings import BandScaling, SlicSettings
 
 #: Compactness of the first round and at least, where each superpixel finds its own.
@@ -306,23 +307,38 @@ def iterate(
     share = team.over if rows * cols >= _MANY else team.alone
     team.over(rows, begin)
     share(rows, lambda a, b: move(totals[a], touched, unit, (a, a, b), centres, moved))
-    for left in reversed(range(settings.iterations)):
-        near = _within(layout, core, REACH + 2 * left)
-        columns = near.cols.start // WIDTH * WIDTH, near.cols.stop
+    lefts = reversed(range(settings.iterations))
+    nears = [_within(layout, core, REACH + 2 * left) for left in lefts]
 
-        def half(a: int, b: int, near: _Cells = near, columns: tuple[int, int] = columns) -> None:
-            cells = a, max(a, near.rows.start), min(b, near.rows.stop), *columns
-            assign(auto, pixels, place, numbers, cells, choice, totals[a], *state)
+    def choose_rows(near: _Cells, part: int, first: int, last: int) -> None:
+        cells = part, first, last, near.cols.start // WIDTH * WIDTH, near.cols.stop
+        assign(auto, pixels, place, numbers, cells, choice, totals[part], *state)
+
+    def move_rows(part: int, first: int, last: int) -> None:
+        move(totals[part], touched, unit, (part, first, last), centres, moved)
+        if adaptive:
+            adapt(spread, least, first, last, factor, moved)
+
+    if len(totals) == 1:
+        for k, chosen, settled in waves([near.rows for near in nears], pixels[0].nbytes):
+            choose_rows(nears[k], 0, *chosen)
+            move_rows(0, *settled)
+        return
+    for near in nears:
+
+        def half(a: int, b: int, near: _Cells = near) -> None:
+            choose_rows(near, a, *_overlap(near.rows, a, b))
 
         def other(a: int, b: int, near: _Cells = near) -> None:
-            first, last = max(a, near.rows.start), min(b, near.rows.stop)
-            move(totals[a], touched, unit, (a, first, last), centres, moved)
-            if adaptive:
-                adapt(spread, least, first, last, factor, moved)
+            move_rows(a, *_overlap(near.rows, a, b))
 
         team.over(rows, half)
         _take_over(list(totals.values()))
         share(rows, other)
+
+
+def _overlap(rows: range, first: int, last: int) -> tuple[int, int]:
+    return max(first, rows.start), min(last, rows.stop)
 
 
 def _take_over(totals: list[NDArray[np.int64]]) -> None:

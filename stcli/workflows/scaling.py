@@ -68,12 +68,17 @@ def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
     if pixels.size == 0:
         raise InputError(f"{path}: no valid pixel found, at least one is wanted.")
     short = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
-    pixels = pixels.astype(np.float64)
-    low, high = np.percentile(pixels, PERCENTILES, axis=1)
+    low, high = np.transpose([_percentiles(band) for band in pixels])
     flat = high - low <= np.finfo(short).eps * np.maximum(np.abs(low), np.abs(high))
-    spread = pixels.max(axis=1) - pixels.min(axis=1)
+    spread = pixels.max(axis=1).astype(np.float64) - pixels.min(axis=1).astype(np.float64)
     high = np.where(flat, low + np.where(spread > 0, spread, 1), high)
     return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _percentiles(band: NDArray[Any]) -> NDArray[np.float64]:
+    """Percentiles of the values of a band, which are taken one after the other: room for one."""
+    found = np.percentile(band.astype(np.float64), PERCENTILES, overwrite_input=True)
+    return np.asarray(found, dtype=np.float64)
 
 
 def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> BandScaling:

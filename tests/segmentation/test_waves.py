@@ -1,0 +1,44 @@
+"""Rounds that follow each other down a block see what they would see one after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from stcli.segmentation.waves import waves
+
+ROUNDS = {
+    "one round": [range(0, 5)],
+    "no core": [range(0, 40)] * 10,
+    "one row": [range(0, 1)] * 10,
+    "towards a core": [range(k, 60 - k) for k in range(0, 20, 2)],
+    "at an edge": [range(0, 60 - k) for k in range(0, 20, 2)],
+}
+
+
+@pytest.mark.parametrize("rounds", ROUNDS.values(), ids=ROUNDS)
+@pytest.mark.parametrize("row_bytes", [1, 500_000, 1 << 30])
+def test_every_row_sees_the_centres_of_its_own_round(rounds, row_bytes):
+    """Of each row, how many rounds have chosen and how many have moved its centres."""
+    chosen, moved = [0] * 60, [0] * 60
+
+    def beside(row: int, rows: range) -> range:
+        return range(max(row - 1, rows.start), min(row + 2, rows.stop))
+
+    for k, (first, last), (begin, end) in waves(rounds, row_bytes):
+        for row in range(first, last):
+            assert chosen[row] == k
+            assert all(moved[other] == k for other in beside(row, rounds[k]))
+            chosen[row] = k + 1
+        for row in range(begin, end):
+            assert moved[row] == k
+            assert all(chosen[other] == k + 1 for other in beside(row, rounds[k]))
+            moved[row] = k + 1
+    for row in range(60):
+        assert chosen[row] == moved[row] == sum(row in rows for rows in rounds)
+
+
+def test_rounds_follow_each_other_where_rows_are_small_and_not_where_they_are_large():
+    rounds = [range(100)] * 10
+    assert next(k for k, _, _ in list(waves(rounds, 1))[1:]) == 1
+    alone = [k for k, _, _ in waves(rounds, 1 << 30)]
+    assert alone == sorted(alone)
