@@ -71,6 +71,7 @@ def read_samples(path: str) -> SampleTable:
         if names[name] is None:
             listed = ", ".join(map(str, table.columns))
             raise InputError(f"{path}: no column {name} found among {listed}, one is wanted")
+    table = table.assign(**{str(names["label"]): table[names["label"]].map(_bare)})
     if names["date"] is None:
         table = _long(table, names, path)
         names["date"] = "date"
@@ -94,6 +95,11 @@ def _read(path: str) -> Any:
     if not len(table):
         raise InputError(f"{path}: no row found, labelled series are wanted")
     return table
+
+
+def _bare(label: Any) -> Any:
+    """Take spaces around a name off it."""
+    return label.strip() if isinstance(label, str) else label
 
 
 def _find(table: Any, name: str) -> str | None:

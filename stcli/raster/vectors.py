@@ -251,9 +251,12 @@ def _classed(frame: geopandas.GeoDataFrame, path: str, column: str) -> geopandas
 
 
 def _name(value: Any) -> str:
-    """Write a class as text; a column with gaps holds its whole numbers as floats (3.0 -> '3')."""
+    """Write a class as text; a column with gaps holds its whole numbers as floats (3.0 -> '3').
+
+    Spaces around a name are no part of it.
+    """
     whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value)
+    return str(int(value) if whole else value).strip()
 
 
 def _touching(frame: geopandas.GeoDataFrame, geobox: GeoBox, path: str) -> geopandas.GeoDataFrame:

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from stcli.landcover import forest_member
 from stcli.raster.legend import read_class_names
+from stcli.raster.sampletable import read_samples
 
 #: Twelve dates, every 30 days; two bands; three classes that differ in their course of the year.
 DATES = np.array([f"2019-{m:02d}-10" for m in range(1, 13)])
@@ -117,6 +118,16 @@ def test_training_is_repeatable_and_its_figures_are_held_out(
     assert len(card["metrics"]["folds"]["overall"]) == 3
     assert card["calibration"]["temperature"] > 0
     assert set(card["calibration"]["conformal"]) >= {"0.9"}
+
+
+def test_spaces_around_a_label_are_no_part_of_it(samples, tmp_path):
+    lines = samples.read_text().splitlines()
+    lines[1::2] = [line.replace(",crop,", ", crop ,") for line in lines[1::2]]
+    spaced = tmp_path / "spaced.csv"
+    spaced.write_text("\n".join(lines) + "\n")
+    found, wanted = (read_samples(str(path)) for path in (spaced, samples))
+    assert found.labels.tolist() == wanted.labels.tolist()
+    assert found.owner.tolist() == wanted.owner.tolist()
 
 
 def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_path):

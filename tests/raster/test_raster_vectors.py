@@ -101,6 +101,12 @@ def test_a_class_of_no_letters_is_none(file, raster, caplog):
     assert "2 of 4 features have no class" in caplog.text
 
 
+def test_spaces_around_a_class_are_no_part_of_it(file, raster):
+    shapes = [*TWO, area(1, 1, 1, 1)]
+    labels = read_labels(file(shapes, ["crop", "crop ", " water"]), raster, class_column="kind")
+    assert labels.classes == ("crop", "water")
+
+
 def test_bad_labels_are_refused_by_name(file, raster, tmp_path):
     good = file(TWO, ["a", "b"])
 
