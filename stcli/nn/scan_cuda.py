@@ -16,7 +16,7 @@ def cuda_scan(
     """Scan with mamba-ssm's kernel; parameters and result as `stcli.nn.scan.scan_reference`.
 
     The kernel knows no starts: packed sequences are padded to the longest and scanned as a batch.
-    u and Δ may be bfloat16 or float16; A and D stay float32, as the kernel wants them.
+    u may be bfloat16 or float16; the kernel wants Δ, B and C as u is, and A and D as float32.
     """
     A, B, C, D = matrices
     first = torch.nonzero(starts).flatten()
@@ -26,7 +26,7 @@ def cuda_scan(
     place = torch.where(inside, first[:, None] + at, 0)
 
     def spread(rows: Tensor) -> Tensor:
-        return (rows[:, place] * inside).permute(1, 0, 2).contiguous()
+        return (rows.to(u.dtype)[:, place] * inside).permute(1, 0, 2).contiguous()
 
     A = A.expand(-1, B.shape[1]).float().contiguous()
     y = selective_scan_fn(spread(u), spread(delta), A, spread(B.T), spread(C.T), D.float())

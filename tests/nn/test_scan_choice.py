@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ import torch
 from stcli.errors import BudgetError, UsageError
 from stcli.nn import backend
 from stcli.nn import device as devices
-from stcli.nn.backend import choose
+from stcli.nn.backend import Backend, choose
+from stcli.nn.mamba import Mamba, Mamba2
 from stcli.nn.scan import scan_reference
 
 
@@ -55,14 +57,27 @@ def official(u, delta, A, B, C, D):
     return torch.stack([scan_reference(x, y, (A, b.T, c.T, D), starts) for x, y, b, c in rows])
 
 
-@pytest.mark.parametrize("states", [1, 5])
-def test_the_cuda_path_packs_sequences_into_a_batch(monkeypatch, states):
+@pytest.fixture
+def stand_in(monkeypatch):
+    """mamba-ssm's interface: works in float32, and refuses what the official kernel does."""
+
+    def kernel(u, delta, A, B, C, D):
+        assert u.dtype == delta.dtype == B.dtype == C.dtype
+        assert A.dtype == D.dtype == torch.float32
+        return official(u.float(), delta.float(), A, B.float(), C.float(), D).to(u.dtype)
+
     module = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
-    module.selective_scan_fn = official
+    module.selective_scan_fn = kernel
     for name in ("mamba_ssm", "mamba_ssm.ops"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.delitem(sys.modules, "stcli.nn.scan_cuda", raising=False)
+    yield
+    monkeypatch.delitem(sys.modules, "stcli.nn.scan_cuda")
+
+
+@pytest.mark.parametrize("states", [1, 5])
+def test_the_cuda_path_packs_sequences_into_a_batch(stand_in, states):
     from stcli.nn.scan_cuda import cuda_scan
 
     torch.manual_seed(0)
@@ -72,7 +87,24 @@ def test_the_cuda_path_packs_sequences_into_a_batch(monkeypatch, states):
     starts[[0, 4, 5, 13]] = True
     wanted = scan_reference(u, delta, matrices, starts)
     torch.testing.assert_close(cuda_scan(u, delta, matrices, starts), wanted)
-    monkeypatch.delitem(sys.modules, "stcli.nn.scan_cuda")
+
+
+@pytest.mark.parametrize("block", [Mamba, partial(Mamba2, d_state=8, headdim=8)])
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_the_cuda_path_takes_half_precision(stand_in, block, half):
+    """A block of halves, and one of float32 under autocast, are near the block of float32."""
+    torch.manual_seed(0)
+    whole = block(16, backend=Backend("reference", "asked for"))
+    x = torch.randn(1, 21, 16)
+    with torch.no_grad():
+        wanted = whole(x)
+        whole.backend = Backend("cuda", "asked for")
+        with torch.autocast("cpu", half):
+            mixed = whole(x)
+        found = whole.to(half)(x.to(half))
+    assert found.dtype == half
+    for each in (mixed, found):
+        torch.testing.assert_close(each.float(), wanted, rtol=0.05, atol=0.02 * wanted.abs().max())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
