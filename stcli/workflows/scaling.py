@@ -19,7 +19,7 @@ from stcli.workflows.passes import plan_first
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
 PERCENTILES = (2.0, 98.0)
-#: Planned tiles are multiples of this: the pass has no halo, and small ones only cost calls.
+#: Planned tiles are multiples of this, from the raster's corner, as a file's own blocks mostly are.
 _ALIGN = 512
 
 
@@ -107,4 +107,4 @@ def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
     align = 1 if settings.tile_size else _ALIGN
-    return plan_first(raster, cost, settings, align=align)
+    return plan_first(raster, cost, settings, align=align, origin=(0, 0))
