@@ -207,7 +207,13 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         default=data or tuple(alpha),
         times=("",) * count,
         tags=_tags(dataset),
+        tiles=_tiles(dataset),
     )
+
+
+def _tiles(dataset: Any) -> int:
+    rows, cols = dataset.block_shapes[0]
+    return int(cols) if rows == cols < dataset.width else 0
 
 
 def _tags(dataset: Any) -> dict[str, str]:
