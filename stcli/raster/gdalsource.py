@@ -24,6 +24,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.heap import give_back
 from stcli.raster.info import BandInfo
+from stcli.raster.nodata import comparable, exclude
 from stcli.raster.source import SourceInfo, assume, stem, unpack
 from stcli.raster.zarrlayout import group_tags
 from stcli.settings import MOST_THREADS
@@ -89,33 +90,54 @@ class GdalSource:
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         dataset = self._handle()
         bands = [self.info.bands[i - 1] for i in indexes]
-        stored = {band.dtype for band in bands}
-        if len(stored) == 1 and not any(band.packed for band in bands):
+        valid = self._masked(dataset, window, indexes)
+        if len({band.dtype for band in bands}) == 1 and not any(band.packed for band in bands):
             block = dataset.read(list(indexes), window=window)
+            for i, values in zip(indexes, block, strict=True):
+                self._exclude(valid, dataset, window, i, values)
         else:
             dtype = np.result_type(*(band.block_dtype for band in bands))
             block = np.empty((len(bands), window.height, window.width), dtype)
             for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
-                block[k] = unpack(dataset.read(i, window=window), band)
-        return block, self._valid(dataset, window, indexes, block)
+                values = dataset.read(i, window=window)
+                self._exclude(valid, dataset, window, i, values)
+                block[k] = unpack(values, band)
+        if block.dtype.kind == "f":
+            for values in block:
+                valid &= np.isfinite(values)
+        return block, valid
 
-    def _valid(
-        self, dataset: Any, window: Window, indexes: tuple[int, ...], block: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        valid = np.ones(block.shape[1:], bool)
+    def _masked(self, dataset: Any, window: Window, indexes: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Ask the mask or the alpha band which pixels are valid; one serves all bands."""
         alpha_is_data = not set(indexes) <= set(self.info.default)
-        shared = False
         for i in indexes:
             rule = self.info.rules[i - 1]
-            if rule == "nodata":
-                valid &= dataset.read_masks(i, window=window) > 0
-            elif not shared and (rule == "mask" or (rule == "alpha" and not alpha_is_data)):
-                shared = True  # one mask serves all bands
-                valid &= dataset.read_masks(i, window=window) > 0
-        if block.dtype.kind == "f":
-            for band in block:
-                valid &= np.isfinite(band)
-        return valid
+            if rule == "mask" or (rule == "alpha" and not alpha_is_data):
+                found: NDArray[np.bool_] = dataset.read_masks(i, window=window) > 0
+                return found
+        return np.ones((window.height, window.width), bool)
+
+    def _exclude(
+        self,
+        valid: NDArray[np.bool_],
+        dataset: Any,
+        window: Window,
+        index: int,
+        values: NDArray[Any],
+    ) -> None:
+        """Take a band's nodata, if that is its rule, out of the valid pixels."""
+        if self.info.rules[index - 1] != "nodata":
+            return
+        nodata = self.info.bands[index - 1].nodata
+        if nodata is not None and comparable(nodata, values.dtype) and not self._together:
+            exclude(valid, values, nodata)
+        else:
+            valid &= dataset.read_masks(index, window=window) > 0  # which decodes the band anew
+
+    @property
+    def _together(self) -> bool:
+        """Tell whether a pixel is no data only where all bands are."""
+        return "NODATA_VALUES" in self.info.tags
 
 
 def handle_bytes(paths: Iterable[str]) -> int:
@@ -185,7 +207,13 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         default=data or tuple(alpha),
         times=("",) * count,
         tags=_tags(dataset),
+        tiles=_tiles(dataset),
     )
+
+
+def _tiles(dataset: Any) -> int:
+    rows, cols = dataset.block_shapes[0]
+    return int(cols) if rows == cols < dataset.width else 0
 
 
 def _tags(dataset: Any) -> dict[str, str]:

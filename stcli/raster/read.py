@@ -151,6 +151,12 @@ class Raster:
         block[~valid] = 0
         return block, valid
 
+    @property
+    def tiles(self) -> int:
+        """Side of the square tiles that all files are made of; 0 where they are not alike."""
+        found = {source.info.tiles if nesting is None else 0 for source, nesting, *_ in self._parts}
+        return found.pop() if len(found) == 1 else 0
+
     def alone(self) -> tuple[Source, tuple[int, ...]] | None:
         """Return the one file and its band numbers where there is but one; else None."""
         source, nesting, indexes, _ = self._parts[0]

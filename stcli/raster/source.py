@@ -36,6 +36,8 @@ class SourceInfo:
         1-based numbers of the bands that are read when none is named.
     times : tuple of str
         For each band its ISO time, ``''`` where it has none.
+    tiles : int
+        Side in pixels of the square tiles that the file is made of; 0 for any other layout.
     """
 
     path: str
@@ -46,6 +48,7 @@ class SourceInfo:
     default: tuple[int, ...]
     times: tuple[str, ...]
     tags: dict[str, str] = field(default_factory=dict)
+    tiles: int = 0
 
 
 class Source(Protocol):

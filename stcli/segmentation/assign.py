@@ -8,6 +8,9 @@ above and below: what its pixels add to centres there, for another range to take
 
 Cells of which none of the nine centres moved are passed over, exactly.
 
+Pixels may be held for fewer rows of cells than there are: those of row r lie at r modulo their
+number.
+
 Distances are counted for five centres and then for four, sixteen pixels in the lanes of vectors:
 each sum over bands is a chain of dependent additions, and it takes as many chains side by side to
 keep a processor busy. `adaptive` is an empty tuple, or one of length 1 for a compactness that each
@@ -59,20 +62,20 @@ def nowhere(rows: int, cols: int, bands: int) -> NDArray[np.float32]:
 
 
 @njit(**OPTIONS)
-def start(pixels, place, unit, first, last, choice, totals):  # type: ignore[no-untyped-def]
+def start(pixels, place, unit, rows, choice, totals):  # type: ignore[no-untyped-def]
     """Sum each cell's pixels, all given to their own cell.
 
-    `totals` is int64 (row + 2, col, band + 3), its second row that of `first`: bands in units of
-    ``1 / unit``, then rows and columns in the centre's own cell, then how many.
+    `totals` is int64 (row + 2, col, band + 3): bands in units of ``1 / unit``, then rows and
+    columns in the centre's own cell, then how many. `rows` are the one that its second row stands
+    for, the first to do and the one after the last.
     """
     cols, lanes, bands = choice.shape[1], choice.shape[2], totals.shape[2] - 3
-    flat = pixels.reshape(-1)
-    totals[:] = 0
+    (base, first, last), held, flat = rows, pixels.shape[0], pixels.reshape(-1)
     for row in range(first, last):
         for col in range(cols):
-            sums = totals[row - first + 1, col]
+            sums = totals[row - base + 1, col]
             for band in range(bands):
-                at = ((row * cols + col) * bands + band) * lanes
+                at = ((row % held * cols + col) * bands + band) * lanes
                 total = int64(0)
                 for lane in range(0, lanes, WIDTH):
                     total += whole_total(flat, at + lane, unit)
@@ -161,6 +164,7 @@ def assign(  # type: ignore[no-untyped-def]
     away, sums, marks = _away(cols, step), totals.ravel(), touched.ravel()
     stock, planes = pixels.reshape(-1), (centres.reshape(-1), factor.reshape(-1))
     for row in range(first, last):
+        slot = row % pixels.shape[0]
         for col in range(left, right):
             if col % WIDTH == 0:
                 shape = bands, centres.shape[1] * centres.shape[2], centres.shape[2]
@@ -169,8 +173,8 @@ def assign(  # type: ignore[no-untyped-def]
                 continue
             for j in range(bands + 2):
                 own[j] = centres[j, row + 1, col + 1]
-            cell, chosen = pixels[row, col], choice[row, col]
-            at = (row * cols + col) * cell.size
+            cell, chosen = pixels[slot, col], choice[row, col]
+            at = (slot * cols + col) * cell.size
             _nearest(adaptive, (stock, at), place, own, (near, col % WIDTH), local, which, far)
             many = _differing(chosen, which, changed)
             if many:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy import float32, uint8
 from numpy.typing import NDArray
 
 from stcli.jit import njit
@@ -61,6 +62,10 @@ class Layout:
         """Pixels of a packed cell, padding counted."""
         return -(-(self.step**2) // WIDTH) * WIDTH
 
+    def row_bytes(self, bands: int) -> int:
+        """Bytes of the packed pixels of a row of cells."""
+        return 4 * self.cells[1] * bands * self.lanes
+
     def place(self) -> NDArray[np.float32]:
         """Row and column of each lane in its cell, (2, lane); 0 for padding."""
         place = np.zeros((2, self.lanes), dtype=np.float32)
@@ -69,11 +74,15 @@ class Layout:
 
 
 def empty(
-    layout: Layout, bands: int, memory: Kept
+    layout: Layout, bands: int, memory: Kept, held: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Make room for packed pixels (row, col, band · lane), kept, and choices (row, col, lane)."""
-    pixels = memory.array((*layout.cells, bands * layout.lanes), np.float32)
-    return pixels, np.empty((*layout.cells, layout.lanes), dtype=np.uint8)
+    """Make room for packed pixels (row, col, band · lane), kept, and choices (row, col, lane).
+
+    Pixels of only `held` rows of cells, if given, which make room for others once they are done.
+    """
+    rows, cols = layout.cells
+    pixels = memory.array((held or rows, cols, bands * layout.lanes), np.float32)
+    return pixels, np.empty((rows, cols, layout.lanes), dtype=np.uint8)
 
 
 def pack(
@@ -90,7 +99,8 @@ def pack(
     block : (ndarray (band, row, col) of any real dtype, ndarray of bool (row, col))
         Values, and which of them are valid.
     packed : (ndarray of float32, ndarray of uint8)
-        As `empty` makes them. Choices become 4, a pixel's own cell, or `NONE`.
+        As `empty` makes them: the pixels of row r lie at r modulo the rows that are held. Choices
+        become 4, a pixel's own cell, or `NONE`.
     rows : range
         Rows of cells.
     """
@@ -101,73 +111,87 @@ def pack(
     rest = np.zeros_like(low) if wide else low
     scale = rest.astype(np.float32), (high - low).astype(np.float32)
     many = max(1, _STRIP // (low.itemsize * layout.step * values.shape[0] * values.shape[2]))
-    for first in range(rows.start, rows.stop, many):
-        last = min(first + many, rows.stop)
+    held, first = packed[0].shape[0], rows.start
+    while first < rows.stop:
+        slot = first % held
+        last = min(first + many, rows.stop, first + held - slot)
         top = max(first * layout.step - layout.corner[0], 0)
         part = np.s_[top : max(last * layout.step - layout.corner[0], 0)]
         strip = values[:, part] - low[:, None, None] if wide else values[:, part]
         at = (layout.corner[0] if first == 0 else 0, layout.corner[1])
-        cells = packed[0][first:last], packed[1][first:last]
+        cells = packed[0][slot : slot + last - first], packed[1][first:last]
         _pack(strip.astype(np.float32), valid[part], scale, at, layout.step, *cells)
+        first = last
 
 
 @njit(**OPTIONS)
 def _pack(values, valid, scaling, corner, step, pixels, choice):  # type: ignore[no-untyped-def]
     """Scale a strip, a band of a row of cells after the other, and cut it into its cells."""
-    bands, height, width = values.shape
-    lanes, flat, chosen = choice.shape[2], pixels.reshape(-1), choice.reshape(-1)
-    lines = np.empty((step, width + WIDTH), dtype=np.float32)
-    marks = np.empty((step, width + WIDTH), dtype=np.uint8)
-    there = np.empty((step, width), dtype=np.float32)
+    (bands, height, width), (cols, lanes) = values.shape, choice.shape[1:]
+    stock, flat, chosen = values.reshape(-1), pixels.reshape(-1), choice.reshape(-1)
+    apart = width + WIDTH
+    lines = np.empty(step * apart, dtype=np.float32)
+    there = np.empty(step * apart, dtype=np.float32)
+    marks = np.empty(step * apart, dtype=np.uint8)
+    sizes = step, width, cols
     for cell_row in range(choice.shape[0]):
         top = cell_row * step - corner[0]
         rows = max(top, 0), min(top + step, height)
+        seen, cell = (rows[0] - top, rows[1] - top), cell_row * cols
         for row in range(*rows):
-            for col in range(width):
-                there[row - top, col] = valid[row, col]
-                marks[row - top, col] = _OWN if valid[row, col] else NONE
-        seen = rows[0] - top, rows[1] - top
-        first = cell_row * choice.shape[1]
-        _cut(marks, seen, corner[1], (width, choice.shape[1]), chosen, (first * lanes, lanes), NONE)
+            line = (row - top) * apart
+            _mark(valid[row], there[line : line + width], marks[line : line + width])
+        place = cell * lanes, lanes
+        _cut(marks, apart, seen, corner[1], sizes, chosen, place, NONE)
         for band in range(bands):
-            low, span = scaling[0][band], scaling[1][band]
+            limits = scaling[0][band], scaling[1][band]
             for row in range(*rows):
-                _scale(values[band, row], there[row - top], low, span, lines[row - top])
-            place = (first * bands + band) * lanes, bands * lanes
-            _cut(lines, seen, corner[1], (width, choice.shape[1]), flat, place, np.float32(0.0))
+                at, line = (band * height + row) * width, (row - top) * apart
+                _scale(stock, at, width, there, limits, lines, line)
+            place = (cell * bands + band) * lanes, bands * lanes
+            _cut(lines, apart, seen, corner[1], sizes, flat, place, np.float32(0.0))
 
 
 @njit(**OPTIONS)
-def _scale(values, there, low, span, line):  # type: ignore[no-untyped-def]
-    """Scale a row and hold it within limits; 0 where `there` is not above 0."""
-    nothing, limit = splat(np.float32(0.0)), splat(_LIMIT)
-    least, whole = splat(-_LIMIT), values.size // WIDTH * WIDTH
+def _mark(valid, there, marks):  # type: ignore[no-untyped-def]
+    """Say of pixels of a row whether they are there, and what they choose at first."""
+    for col in range(valid.size):
+        there[col] = float32(valid[col])
+    for col in range(valid.size):
+        marks[col] = NONE - (NONE - _OWN) * uint8(valid[col])
+
+
+@njit(inline="always", **OPTIONS)
+def _scale(values, at, count, there, limits, lines, line):  # type: ignore[no-untyped-def]
+    """Scale pixels of a row and hold them within limits; 0 where `there` is not above 0."""
+    (low, span), nothing, limit = limits, splat(np.float32(0.0)), splat(_LIMIT)
+    least, whole = splat(-_LIMIT), count // WIDTH * WIDTH
     for col in range(0, whole, WIDTH):
-        x = (load(values, col) - low) / span
+        x = (load(values, at + col) - low) / span
         x = smaller(least, x, x, least)
         x = smaller(x, limit, x, limit)
-        store(line, col, smaller(nothing, load(there, col), x, nothing))
-    for col in range(whole, values.size):
-        x = (values[col] - low) / span
-        x = x if x > -_LIMIT else -_LIMIT
-        x = x if x < _LIMIT else _LIMIT
-        line[col] = x if there[col] > 0 else np.float32(0.0)
+        store(lines, line + col, smaller(nothing, load(there, line + col), x, nothing))
+    for col in range(whole, count):
+        y = (values[at + col] - low) / span
+        y = y if y > -_LIMIT else -_LIMIT
+        y = y if y < _LIMIT else _LIMIT
+        lines[line + col] = y if there[line + col] > 0 else np.float32(0.0)
 
 
 @njit(**OPTIONS)
-def _cut(lines, rows, corner, counts, target, place, rest):  # type: ignore[no-untyped-def]
-    """Cut a row of cells out of lines of pixels; `rest` where no pixel is.
+def _cut(lines, apart, rows, inset, sizes, target, place, rest):  # type: ignore[no-untyped-def]
+    """Cut cells out of lines of pixels, each so far `apart` from the next; `rest` where none is.
 
-    `rows` are the first of the lines that are there and the one after the last; `counts` the
-    columns of pixels and of cells; `place` where the first cell's go, and how far each is from the
-    next.
+    `rows` are the first of the lines that are there and the one after the last; the first cell
+    begins `inset` columns before them. `sizes` are the side of a cell, and columns of pixels and
+    of cells; `place` is where the first cell's pixels go, and how far each is from the next.
     """
-    step, (width, cols), flat = lines.shape[0], counts, lines.reshape(-1)
+    step, width, many = sizes
     lanes = (step * step + WIDTH - 1) // WIDTH * WIDTH
-    for cell_col in range(cols):
-        left, base = cell_col * step - corner, place[0] + cell_col * place[1]
+    for number in range(many):
+        left, base = number * step - inset, place[0] + number * place[1]
         if rows[1] - rows[0] == step and left >= 0 and left + step <= width:
-            _cut_whole(flat, left, lines.shape[1], step, target, base, lanes)
+            _cut_whole(lines, left, apart, step, target, base, lanes)
             for lane in range(step * step, lanes):
                 target[base + lane] = rest
             continue
@@ -175,24 +199,25 @@ def _cut(lines, rows, corner, counts, target, place, rest):  # type: ignore[no-u
             target[base + lane] = rest
         for row in range(*rows):
             for col in range(max(left, 0), min(left + step, width)):
-                target[base + row * step + col - left] = lines[row, col]
+                target[base + row * step + col - left] = lines[row * apart + col]
 
 
 @njit(inline="always", **OPTIONS)
-def _cut_whole(flat, left, apart, step, target, base, lanes):  # type: ignore[no-untyped-def]
-    """Cut a cell out of lines of pixels, each so far `apart` from the next.
+def _cut_whole(lines, left, apart, step, target, base, lanes):  # type: ignore[no-untyped-def]
+    """Cut a cell out of lines of pixels.
 
     Rows are copied by whole vectors, whose rest the next row overwrites, or what comes after.
     """
     wide = (step + WIDTH - 1) // WIDTH * WIDTH
-    for row in range(step):
+    whole = min(step, (lanes - wide) // step + 1)  # rows that end within the cell
+    for row in range(whole):
         source, start = row * apart + left, base + row * step
-        if row * step + wide <= lanes:
-            for col in range(0, step, WIDTH):
-                store(target, start + col, load(flat, source + col))
-        else:
-            for col in range(step):
-                target[start + col] = flat[source + col]
+        store(target, start, load(lines, source))
+        for col in range(WIDTH, step, WIDTH):
+            store(target, start + col, load(lines, source + col))
+    for row in range(whole, step):
+        for col in range(step):
+            target[base + row * step + col] = lines[row * apart + left + col]
 
 
 @njit(**OPTIONS)

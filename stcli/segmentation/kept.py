@@ -32,6 +32,11 @@ class Kept:
         """Begin anew: what was cut so far is given back."""
         self.used = 0
 
+    def reserve(self, size: int) -> None:
+        """Have the memory grow to a size, before anything is cut from it."""
+        if size > _kept():
+            _grow(size)
+
     def array(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array that is not initialised, of the shape asked for, as (row, col)."""
         count = math.prod(shape) if isinstance(shape, tuple) else shape

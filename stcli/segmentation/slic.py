@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,13 @@ from stcli.segmentation.connectivity import REACH, connect
 from stcli.segmentation.kept import beyond
 from stcli.segmentation.runs import find_runs, write_runs
 from stcli.segmentation.team import Team
-from stcli.segmentation.waves import waves
+from stcli.segmentation.waves import held, waves
 from stcli.settings import BandScaling, SlicSettings
 
 #: Compactness of the first round and at least, where each superpixel finds its own.
 AUTO_START, AUTO_LEAST = 0.1, 0.01
+#: Bytes a pixel that are kept at least: labels and, where six pixels are a run, all of the runs.
+_SETTLING = 12
 #: Centres that are moved by several threads at least: fewer take less than a thread to wake.
 _MANY = 5_000
 
@@ -125,11 +128,11 @@ def rehearse() -> None:
 def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> int:
     """Bytes a pixel that `slic` holds at its peak, beside the block, from what it allocates.
 
-    While centres move: packed pixels and choices, padding counted; a strip of float32 bands;
-    totals, centres and marks of a cell. While fragments are settled: choices and the result; in the
-    memory of the packed pixels, or beyond it, labels, and of each run two columns, its component,
-    what settled and a scratch number; at worst every pixel is a run, and a fragment with borders or
-    left over.
+    While centres move: packed pixels, as if those of all rows were held, and choices, padding
+    counted; a strip of float32 bands; totals, centres and marks of a cell. While fragments are
+    settled: choices and the result; in the memory of the packed pixels, or beyond it, labels, and
+    of each run two columns, its component, what settled and a scratch number; at worst every pixel
+    is a run, and a fragment with borders or left over.
 
     Parameters
     ----------
@@ -141,9 +144,10 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
     cell, lanes = settings.step**2, Layout((1, 1), (0, 0), settings.step).lanes
     of_cell = 8 * (bands + 3) + 4 * (bands + 3) + 2 + (40 if settings.compactness == "auto" else 0)
     pixels, choices = padded * 4 * bands * lanes / cell, padded * lanes / cell
-    moving = pixels + choices + padded * of_cell / cell + 4 * bands
+    kept = max(pixels, _SETTLING)
+    moving = kept + choices + padded * of_cell / cell + 4 * bands
     # labels, start, stop, parent, settled, scratch
-    settling = pixels + choices + beyond(pixels, (4, 4, 4, 8, 4, 4)) + 8 + 20
+    settling = kept + choices + beyond(kept, (4, 4, 4, 8, 4, 4)) + 8 + 20
     return math.ceil(max(moving, settling))
 
 
@@ -246,6 +250,9 @@ def choose(
 ) -> NDArray[np.uint8]:
     """Choose for each pixel one of the nine cells around its own.
 
+    A thread by itself packs a row of cells when the first round comes to it, and holds it until the
+    last one has left it, so that pixels stay in cache.
+
     Returns
     -------
     ndarray of uint8 (cell row, cell col, lane)
@@ -253,12 +260,16 @@ def choose(
         as in `stcli.segmentation.cells`. Final within the reach of the fragment rule of the core.
     """
     layout, bands = _layout(block, settings.step), len(scaling.low)
-    packed = empty(layout, bands, team.memory)
-    rows = layout.cells[0]
-    team.over(
-        rows, lambda a, b: pack((block.values, block.valid), scaling, layout, packed, range(a, b))
-    )
-    iterate(packed, bands, layout, settings, team, block.core)
+    some = rows = layout.cells[0]
+    if team.threads == 1:
+        some = held(1 + settings.iterations, rows, layout.row_bytes(bands))
+    team.memory.reserve(_SETTLING * block.valid.size)
+    packed = empty(layout, bands, team.memory, some)
+
+    def fill(first: int, last: int) -> None:
+        pack((block.values, block.valid), scaling, layout, packed, range(first, last))
+
+    iterate(packed, bands, layout, settings, team, block.core, fill)
     return packed[1]
 
 
@@ -269,6 +280,7 @@ def iterate(
     settings: SlicSettings,
     team: Team,
     core: tuple[slice, slice] | None = None,
+    fill: Callable[[int, int], None] = lambda first, last: None,
 ) -> None:
     """Assign pixels and move centres `settings.iterations` times; choices are made in place.
 
@@ -286,6 +298,9 @@ def iterate(
     core : (slice, slice) or None
         Rows and columns of the block's pixels whose choices are wanted, and those of `REACH` cells
         around them; None for all.
+    fill : callable
+        ``fill(first, last)`` packs rows of cells, called once for each row before its pixels are
+        looked at; by default they are packed already.
     """
     (pixels, choice), (rows, cols), place = packed, layout.cells, layout.place().ravel()
     least, weight, first = weights(settings, bands)
@@ -294,36 +309,44 @@ def iterate(
     factor = np.full(centres.shape[1:] if adaptive else (0, 0), first, dtype=np.float32)
     auto = (0,) * adaptive
     totals = {
-        a: np.empty((b - a + 2, cols, bands + 3), dtype=np.int64) for a, b in team.parts(rows)
+        a: np.zeros((b - a + 2, cols, bands + 3), dtype=np.int64) for a, b in team.parts(rows)
     }
     moved, touched = np.ones((2, rows, cols), dtype=np.bool_)
     spread = np.zeros((rows, cols, 9) if adaptive else (0, 0, 0), dtype=np.float32)
     numbers = settings.step, weight, unit
     state = centres, moved, touched, factor, spread
-
-    def begin(a: int, b: int) -> None:
-        start(pixels, place, unit, a, b, choice, totals[a])
-
-    share = team.over if rows * cols >= _MANY else team.alone
-    team.over(rows, begin)
-    share(rows, lambda a, b: move(totals[a], touched, unit, (a, a, b), centres, moved))
     lefts = reversed(range(settings.iterations))
     nears = [_within(layout, core, REACH + 2 * left) for left in lefts]
+
+    def begin(part: int, first: int, last: int) -> None:
+        fill(first, last)
+        start(pixels, place, unit, (part, first, last), choice, totals[part])
+
+    def place_rows(part: int, first: int, last: int) -> None:
+        move(totals[part], touched, unit, (part, first, last), centres, moved)
 
     def choose_rows(near: _Cells, part: int, first: int, last: int) -> None:
         cells = part, first, last, near.cols.start // WIDTH * WIDTH, near.cols.stop
         assign(auto, pixels, place, numbers, cells, choice, totals[part], *state)
 
     def move_rows(part: int, first: int, last: int) -> None:
-        move(totals[part], touched, unit, (part, first, last), centres, moved)
+        place_rows(part, first, last)
         if adaptive:
             adapt(spread, least, first, last, factor, moved)
 
     if len(totals) == 1:
-        for k, chosen, settled in waves([near.rows for near in nears], pixels[0].nbytes):
-            choose_rows(nears[k], 0, *chosen)
-            move_rows(0, *settled)
+        rounds = [range(rows), *(near.rows for near in nears)]
+        for k, chosen, settled in waves(rounds, layout.row_bytes(bands)):
+            if k == 0:
+                begin(0, *chosen)
+                place_rows(0, *settled)
+            else:
+                choose_rows(nears[k - 1], 0, *chosen)
+                move_rows(0, *settled)
         return
+    share = team.over if rows * cols >= _MANY else team.alone
+    team.over(rows, lambda a, b: begin(a, a, b))
+    share(rows, lambda a, b: place_rows(a, a, b))
     for near in nears:
 
         def half(a: int, b: int, near: _Cells = near) -> None:

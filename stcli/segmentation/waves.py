@@ -14,7 +14,7 @@ _GROUP = 8
 #: Rows between a round and the next.
 _LAG = 2
 #: Bytes of the rows that the rounds of a wave are at: a processor's share of the last cache.
-_NEAR = 16 << 20
+_NEAR = 20 << 20
 
 #: From a row of cells to the one after the last.
 Rows = tuple[int, int]
@@ -38,9 +38,22 @@ def waves(rounds: Sequence[range], row_bytes: int) -> Iterator[tuple[int, Rows, 
     settled : (int, int)
         Rows whose centres are then to move: no pixel of the round will yet choose them.
     """
-    many = max(1, (_NEAR // max(row_bytes, 1) - _GROUP) // _LAG)
+    many = _together(row_bytes)
     for first in range(0, len(rounds), many):
         yield from _wave(first, rounds[first : first + many])
+
+
+def held(rounds: int, rows: int, row_bytes: int) -> int:
+    """Count the rows of cells that rounds are at at once: all where they take several waves.
+
+    A row that a wave has left may make room for the one that lies so many further down.
+    """
+    return min(rows, _GROUP + _LAG * rounds) if rounds <= _together(row_bytes) else rows
+
+
+def _together(row_bytes: int) -> int:
+    """Count the rounds of a wave."""
+    return max(1, (_NEAR // max(row_bytes, 1) - _GROUP) // _LAG)
 
 
 def _wave(number: int, rounds: Sequence[range]) -> Iterator[tuple[int, Rows, Rows]]:

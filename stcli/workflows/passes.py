@@ -139,9 +139,14 @@ def plan_pass(
 
 
 def plan_first(
-    raster: Planned, cost: Cost, settings: RunSettings, halo: int = 0, align: int = 1
+    raster: Planned,
+    cost: Cost,
+    settings: RunSettings,
+    halo: int = 0,
+    align: int = 1,
+    origin: tuple[int, int] | None = None,
 ) -> Pass:
-    """Choose tiles for a first pass, whose result is the same for all tilings.
+    """Choose tiles for a first pass, whose result is the same for all tilings; see `plan_pass`.
 
     Those that are asked for are the outputs'; where they do not fit here, others are taken, and
     that is said.
@@ -151,11 +156,11 @@ def plan_first(
     BudgetError
     """
     try:
-        return plan_pass(raster, cost, settings, halo, align)
+        return plan_pass(raster, cost, settings, halo, align, origin)
     except BudgetError:
         if settings.tile_size is None:
             raise
-        free = plan_pass(raster, cost, replace(settings, tile_size=None), halo, align)
+        free = plan_pass(raster, cost, replace(settings, tile_size=None), halo, align, origin)
         logging.getLogger("stcli").warning(
             "memory: a first pass with tiles of %d px does not fit, it takes tiles of %d px",
             *(settings.tile_size, free.budget.plan.tile_size),

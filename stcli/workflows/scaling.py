@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,11 @@ from stcli.workflows.passes import plan_first
 #: Pixels of the sample at most; a raster of no more is taken whole.
 SAMPLE = 1 << 20
 PERCENTILES = (2.0, 98.0)
-#: Planned tiles are multiples of this: the pass has no halo, and small ones only cost calls.
+#: Planned tiles are multiples of this, from the raster's corner, as a file's own blocks mostly are.
 _ALIGN = 512
+
+#: Nanoseconds in which a band's pixel is read at least: uncompressed, from the system's memory.
+_PIXEL = 2.0
 
 
 def sample_step(shape: tuple[int, int]) -> int:
@@ -107,4 +110,9 @@ def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
     align = 1 if settings.tile_size else _ALIGN
-    return plan_first(raster, cost, settings, align=align)
+    if (
+        raster.tiles and not settings.tile_size
+    ):  # each is decoded once, and small ones stay in cache
+        align = raster.tiles * -(-_ALIGN // raster.tiles)
+        cost = replace(cost, pixel=_PIXEL * info.count)
+    return plan_first(raster, cost, settings, align=align, origin=(0, 0))

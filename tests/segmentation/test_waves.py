@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stcli.segmentation.waves import waves
+from stcli.segmentation.waves import held, waves
 
 ROUNDS = {
     "one round": [range(0, 5)],
@@ -35,6 +35,20 @@ def test_every_row_sees_the_centres_of_its_own_round(rounds, row_bytes):
             moved[row] = k + 1
     for row in range(60):
         assert chosen[row] == moved[row] == sum(row in rows for rows in rounds)
+
+
+@pytest.mark.parametrize("rounds", ROUNDS.values(), ids=ROUNDS)
+@pytest.mark.parametrize("row_bytes", [1, 500_000, 1 << 30])
+def test_a_row_is_held_until_its_last_round(rounds, row_bytes):
+    """The first round puts each row where others may have been that are done."""
+    some = held(len(rounds), 60, row_bytes)
+    assert some == 60 or some < 8 + 2 * len(rounds) + 1
+    places = [-1] * some
+    for k, (first, last), _ in waves([range(60), *rounds[1:]], row_bytes):
+        for row in range(first, last):
+            if k == 0:
+                places[row % some] = row
+            assert places[row % some] == row
 
 
 def test_rounds_follow_each_other_where_rows_are_small_and_not_where_they_are_large():

@@ -1,0 +1,57 @@
+"""Which stored values are a nodata value: GDAL's rule, without GDAL's reading the band again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Floats are equal when they differ by less than this share of their sum.
+_EQUAL = 2 * np.finfo(np.float32).eps
+#: Rows that are compared at once: what is between stays small.
+_ROWS = 64
+
+
+def comparable(nodata: float, dtype: np.dtype[Any]) -> bool:
+    """Tell whether `exclude` knows what GDAL's own mask says.
+
+    It does not for fractions among whole numbers, nor for 64-bit integers, whose nodata value may
+    have been rounded.
+    """
+    if dtype.kind not in "iuf" or (dtype.kind != "f" and dtype.itemsize > 4):
+        return False
+    return dtype.kind == "f" or float(nodata).is_integer()
+
+
+def exclude(valid: NDArray[np.bool_], values: NDArray[Any], nodata: float) -> None:
+    """Make invalid where a band's stored values are its nodata value.
+
+    Parameters
+    ----------
+    valid : ndarray of bool (row, col)
+        Changed in place.
+    values : ndarray (row, col)
+        Whole numbers of at most 32 bits are compared as they are. Floats are nodata where they
+        differ by less than 2.4e-7 of the sum of both (``ARE_REAL_EQUAL`` of GDAL 3.10, which
+        takes single precision's epsilon for double precision too); NaN where nodata is NaN.
+    nodata : float
+        As the file declares it.
+    """
+    if values.dtype.kind in "iu":
+        limits = np.iinfo(values.dtype)
+        if limits.min <= nodata <= limits.max:
+            valid &= values != values.dtype.type(nodata)
+        return
+    if nodata != nodata:
+        valid &= ~np.isnan(values)
+        return
+    with np.errstate(over="ignore", invalid="ignore"):  # as in GDAL: infinity is equal to itself
+        wanted = values.dtype.type(nodata)
+        for top in range(0, len(values), _ROWS):
+            some = values[top : top + _ROWS]
+            near = np.abs(some + wanted)
+            near *= _EQUAL
+            equal = np.abs(some - wanted) < near
+            equal |= some == wanted
+            valid[top : top + _ROWS] &= ~equal
