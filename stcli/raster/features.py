@@ -25,6 +25,8 @@ FORMATS = {
     ".geoparquet": "Parquet",
     ".pq": "Parquet",
 }
+#: Bytes of what writes features, measured: Arrow, pyogrio and the GDAL that it brings along.
+WRITER = 110_000_000
 #: Columns of a table, each (feature,).
 Columns = dict[str, NDArray[Any]]
 #: Vertices (vertex, 2) as rows and columns of the raster, and offsets of rings, parts, features.

@@ -273,3 +273,7 @@ def _refresh(nodes, links, lengths, state, weights, kept):  # type: ignore[no-un
     for node in changed:
         task[node] = 0
     return np.array(changed)
+
+
+#: What merges.
+KERNELS = (_links, _merge)

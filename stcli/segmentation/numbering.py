@@ -127,3 +127,7 @@ def _number(labels):  # type: ignore[no-untyped-def]
                 number_ = values[slot]
             numbers[row, col] = number_
     return numbers, distinct[:count].copy()
+
+
+#: What depends on the labels' data type.
+KERNELS = (_span, _mark, _number)

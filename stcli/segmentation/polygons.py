@@ -235,3 +235,7 @@ def _holds(shell, box, hole):  # type: ignore[no-untyped-def]
         if a[1] == b[1] and a[1] <= col and min(a[0], b[0]) <= box[0] < max(a[0], b[0]):
             odd = not odd
     return odd
+
+
+#: What polygons are assembled by.
+KERNELS = (_store, _assemble)

@@ -91,7 +91,7 @@ def band_sums(
         Above the largest number.
     """
     sums = BandSums.empty(objects, len(block))
-    if block.dtype.kind in "iu" and block.dtype.itemsize <= 2:
+    if kernel_of(block.dtype) is _add_integers:
         whole = np.zeros((objects, 2 * len(block)), np.int64)
         _add_integers(numbers, block, valid, whole, sums.low, sums.high)
         _carry(whole, sums.digits, sums.top)
@@ -101,6 +101,11 @@ def band_sums(
         _add_floats(numbers, block, valid, exact, parts, sums.low, sums.high)
     _count(numbers, valid, sums.count)
     return sums
+
+
+def kernel_of(dtype: np.dtype[Any]) -> Any:
+    """Choose what adds up bands of a data type: squares of short whole numbers fit an int64."""
+    return _add_integers if dtype.kind in "iu" and dtype.itemsize <= 2 else _add_floats
 
 
 @njit(cache=True, nogil=True)

@@ -33,6 +33,7 @@ from stcli.workflows.job import Inputs, Progress, plan_pass, report, silent
 from stcli.workflows.labels import list_labels, open_label_raster, open_scene, refuse_other_grid
 from stcli.workflows.levels import graph_of
 from stcli.workflows.measure import Measured, Measures, measure
+from stcli.workflows.rehearsal import compile_measuring
 from stcli.workflows.scaling import band_scaling
 
 
@@ -91,6 +92,7 @@ def assess_segments(
         open_label_raster(path, against.band) as raster,
         open_scene(against.scene, raster) as scene,
     ):
+        compile_measuring(raster, scene, progress, candidates is not None)
         labels = list_labels(raster, settings, progress)
         measures = Measures(plain(raster.info.shape[0]).weights, scene)
         bands = measures.bands

@@ -16,6 +16,7 @@ from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, silent
 from stcli.workflows.labels import open_label_raster
 from stcli.workflows.levels import merge_segments
 from stcli.workflows.objects import Segments, Tables, check_tables, write_objects
+from stcli.workflows.rehearsal import compile_measuring
 from stcli.workflows.segment import segment
 from stcli.workflows.staged import staged
 
@@ -110,5 +111,6 @@ def _merge(
     progress: Progress,
 ) -> tuple[int, ...]:
     with open_label_raster(str(paths[0])) as raster, inputs.open() as scene:
+        compile_measuring(raster, scene, progress, merging=True)
         done = merge_segments(raster, scene, str(paths[1]), settings, output, progress)
     return done.objects

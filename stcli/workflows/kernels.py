@@ -7,6 +7,7 @@ none of it back; a plan cannot be larger only because it is the first.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import subprocess
 import threading
@@ -22,7 +23,9 @@ LOADED = 80_000_000
 _STAGE = "compile kernels (once)"
 
 
-def compile_apart(kernels: Sequence[Any], code: str, progress: Progress) -> None:
+def compile_apart(
+    kernels: Sequence[Any], code: str, progress: Progress, dtypes: Sequence[str] = ()
+) -> None:
     """Compile kernels that numba's cache does not hold, in a process of its own.
 
     Parameters
@@ -33,12 +36,15 @@ def compile_apart(kernels: Sequence[Any], code: str, progress: Progress) -> None
         Python that calls all of them.
     progress : callable
         Told that it takes a while: up to half a minute, once on a machine.
+    dtypes : sequence of str
+        For each kernel the data type of an array that it is to take; by default any.
     """
-    if all(map(cached, kernels)):
+    wanted = tuple(itertools.zip_longest(kernels, dtypes, fillvalue=""))
+    if all(itertools.starmap(cached, wanted)):
         return
     progress(_STAGE, 0, 1)
     with compiling():
-        done = all(map(cached, kernels)) or _compiled(code)
+        done = all(itertools.starmap(cached, wanted)) or _compiled(code)
     progress(_STAGE, 1, 1)
     if not done:
         logging.getLogger("stcli").warning(
@@ -70,6 +76,10 @@ def loading(rehearse: Callable[[], None]) -> Iterator[None]:
         loader.join()
 
 
-def cached(kernel: Any) -> bool:
-    """Tell whether numba's cache holds a kernel, by its own index, which no other can read."""
-    return bool(kernel._cache._cache_file._load_index())
+def cached(kernel: Any, dtype: str = "") -> bool:
+    """Tell whether numba's cache holds a kernel, by its own index, which no other can read.
+
+    With a data type, whether for an array of it.
+    """
+    found = kernel._cache._cache_file._load_index()
+    return any(not dtype or f"({dtype}, " in str(signature) for signature, *_ in found)

@@ -106,13 +106,14 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """The block function."""
+class MeasureStep:
+    """The block function: the sums of a tile."""
 
     labels: NDArray[np.int64]
     measures: Measures
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> _Part:
+        """Measure a block."""
         numbers, distinct = number(block[0])
         core, place, weights = core_of(where), place_of(where), self.measures.weights
         sums, limits = shape_sums(numbers, core, place, weights)
@@ -179,7 +180,7 @@ def measure(
         if part is not None:
             measured.add(part)
 
-    tally = work.run(_Measure(labels, measures), sink, "objects", progress)
+    tally = work.run(MeasureStep(labels, measures), sink, "objects", progress)
     return measured, work.budget, tally
 
 

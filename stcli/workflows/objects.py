@@ -15,7 +15,14 @@ from stcli.engine.memory import Budget, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.features import Columns, FeatureSpec, Outlines, feature_format, write_features
+from stcli.raster.features import (
+    WRITER,
+    Columns,
+    FeatureSpec,
+    Outlines,
+    feature_format,
+    write_features,
+)
 from stcli.raster.ground import ground
 from stcli.raster.read import Raster
 from stcli.segmentation.indices import band_letters, check_indices
@@ -27,6 +34,7 @@ from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clas
 from stcli.workflows.labels import list_labels, open_label_raster, open_scene
 from stcli.workflows.measure import Measured, Measures, core_of, measure, place_of
 from stcli.workflows.percentiles import percentiles
+from stcli.workflows.rehearsal import compile_measuring
 from stcli.workflows.scaling import band_scaling
 from stcli.workflows.table import border_columns, object_columns, table_bytes
 
@@ -121,11 +129,12 @@ def write_objects(
         open_scene(segments.scene, raster) as scene,
     ):
         _check_scene(scene, wanted)
+        compile_measuring(raster, scene, progress)
         labels = list_labels(raster, settings, progress)
         area = ground(raster.info.geobox, raster.info.path)
         texture = band_scaling(scene, settings, progress) if wanted.texture and scene else None
         measures = Measures(area.weights, scene, texture)
-        more = table_bytes(labels.size, measures.bands, wanted)
+        more = table_bytes(labels.size, measures.bands, wanted) + WRITER
         measured, budget, tally = measure(raster, labels, measures, settings, progress, more)
         budgets = [budget]
         columns = object_columns(measured, raster, area, scene, wanted)
@@ -210,7 +219,7 @@ def _corners(
     rows, cols = raster.info.shape
     a_pixel = min(4.0, 2 * counts.sum() / (rows * cols))
     batch = np.add.reduceat(counts, np.arange(0, counts.size, _BATCH)).max()
-    once = polygon_bytes(int(counts.sum()), counts.size) + _CORNER * int(batch)
+    once = polygon_bytes(int(counts.sum()), counts.size) + _CORNER * int(batch) + WRITER
     cost = Cost(raster.info.dtype.itemsize + 1 + 4 + 8, int(12 * a_pixel) + 1, once=once)
     work = plan_pass(raster, cost, settings, halo=1)
     store = CornerStore(counts)

@@ -94,7 +94,7 @@ def test_compiling_is_progress(kernel):
 def test_runs_that_need_the_same_kernels_compile_them_once(kernel, tmp_path, monkeypatch):
     """The others wait for the first, and find them in the cache."""
     began, done = tmp_path / "began", tmp_path / "done"
-    monkeypatch.setattr("stcli.workflows.kernels.cached", lambda kernel: done.exists())
+    monkeypatch.setattr("stcli.workflows.kernels.cached", lambda *words: done.exists())
     code = f"import time; open({str(began)!r}, 'a').write('x'); time.sleep(1); "
     code += f"open({str(done)!r}, 'w')"
     runs = [
