@@ -66,9 +66,9 @@ def rehearse(labels: str, bands: str | None, merging: bool) -> None:
     scene: Any = _Still(np.stack([rows, cols]).astype(bands))
     for texture in (scaling, None):
         measured = _measured(named, Measures(weights, scene, texture))
-    store, one = PixelStore(measured.sums[:, PIXELS], scene.values.dtype), np.zeros(1, np.int32)
+    store, two = PixelStore(measured.sums[:, PIXELS], scene.values.dtype), np.zeros(2, np.int32)
     for values in (scene.values[:, named == 1], scene.values[:1, named == 1]):  # laid out otherwise
-        store.add(one, values[0][:1])
+        store.add(two, values[0][:2])
     store.percentiles((50.0,))
     if merging:
         merge_levels(graph_of(measured, scaling), MergeSettings((1.0, 50.0)))

@@ -38,8 +38,9 @@ sys.exit(main(["objects", folder + "/l.tif", folder + "/s.tif", folder + "/o.par
 
 @pytest.mark.parametrize(("labels", "bands"), [("uint32", "uint16"), ("int64", "float32")])
 def test_a_rehearsal_leaves_nothing_to_compile(tmp_path, labels, bands):
+    """With kernels that earlier runs kept, none would be compiled whatever was rehearsed."""
     code = PROBE.format(labels=labels, bands=bands, folder=str(tmp_path))
-    env = {**os.environ, **environment()}
+    env = {**os.environ, **environment(), "NUMBA_CACHE_DIR": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines() == []
