@@ -27,6 +27,9 @@ from stcli.settings import RunSettings
 from stcli.workflows.deposit import shard_path
 from stcli.workflows.pace import Pace, Progress
 
+#: Reads of a pixel beyond which a run is told to be long.
+_MUCH = 10
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -135,7 +138,18 @@ def plan_pass(
             "--tile-size %d: rounded up to %d, a multiple of %d",
             *(settings.tile_size, chosen.plan.tile_size, align),
         )
+    _tell_waste(chosen, settings)
     return Pass(raster, chosen, settings.scheduler)
+
+
+def _tell_waste(chosen: Budget, settings: RunSettings) -> None:
+    """Tell that a small budget makes a run long: its tiles are small beside their halos."""
+    if settings.tile_size is None and chosen.overcompute > _MUCH:
+        logging.getLogger("stcli").warning(
+            "memory: with tiles of %d px and halos of %d px each pixel is read %.0f times; "
+            "a larger --memory allows larger tiles",
+            *(chosen.plan.tile_size, chosen.plan.halo, chosen.overcompute),
+        )
 
 
 def plan_first(

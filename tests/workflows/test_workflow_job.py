@@ -63,6 +63,19 @@ def test_a_first_pass_takes_smaller_tiles_where_those_asked_for_do_not_fit(monke
     assert "a first pass with tiles of 256 px does not fit, it takes tiles of 192 px" in caplog.text
 
 
+def test_a_budget_that_makes_a_run_long_is_told(monkeypatch, caplog):
+    monkeypatch.setattr("stcli.engine.memory.resident", lambda: 0)
+    monkeypatch.setenv("GDAL_CACHEMAX", "0")
+    small, cost = RunSettings(None, 10_000_000, 1), Cost(1, 1000)
+    with Inputs((SCENE,)).open() as raster:
+        plan_pass(raster, cost, RunSettings(None, 1_000_000_000, 1), halo=200)
+        plan_pass(raster, cost, RunSettings(64, 10_000_000, 1), halo=200)  # as it was asked for
+        assert "is read" not in caplog.text
+        found = plan_pass(raster, cost, small, halo=200).budget
+    assert found.overcompute > 10
+    assert f"each pixel is read {found.overcompute:.0f} times" in caplog.text
+
+
 @pytest.mark.parametrize("step", [1, 3, 7])
 @pytest.mark.parametrize("tile_size", [5, 16, 64])
 def test_a_sample_is_the_same_for_every_tiling(step, tile_size):
