@@ -23,7 +23,7 @@ PERCENTILES = (2.0, 98.0)
 _ALIGN = 512
 
 #: Nanoseconds in which a band's pixel is read at least: uncompressed, from the system's memory.
-_PIXEL = 2.0
+_PIXEL = 1.0
 
 
 def sample_step(shape: tuple[int, int]) -> int:
@@ -110,9 +110,7 @@ def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=SAMPLE * info.count * 24)
     align = 1 if settings.tile_size else _ALIGN
-    if (
-        raster.tiles and not settings.tile_size
-    ):  # each is decoded once, and small ones stay in cache
+    if raster.tiles and not settings.tile_size:  # so that each is decoded once, and stays in cache
         align = raster.tiles * -(-_ALIGN // raster.tiles)
         cost = replace(cost, pixel=_PIXEL * info.count)
     return plan_first(raster, cost, settings, align=align, origin=(0, 0))
