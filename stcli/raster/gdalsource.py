@@ -213,7 +213,8 @@ def describe(dataset: Any, path: str) -> SourceInfo:
 
 def _tiles(dataset: Any) -> int:
     rows, cols = dataset.block_shapes[0]
-    return int(cols) if rows == cols < dataset.width else 0
+    real = dataset.driver != "VRT"  # whose blocks say nothing of the files behind it
+    return int(cols) if real and rows == cols < dataset.width else 0
 
 
 def _tags(dataset: Any) -> dict[str, str]:
