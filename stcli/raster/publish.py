@@ -163,9 +163,9 @@ def _replace_directory(target: Path, final: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def checksum(block: NDArray[Any]) -> int:
-    """CRC-32 of the values of a block (band, row, col)."""
-    return zlib.crc32(np.ascontiguousarray(block).data)
+def checksum(block: NDArray[Any], before: int = 0) -> int:
+    """CRC-32 of the values of a block (band, row, col), and of what has another one before it."""
+    return zlib.crc32(np.ascontiguousarray(block).data, before)
 
 
 def sidecar(path: Path) -> Path:
