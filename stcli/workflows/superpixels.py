@@ -136,7 +136,7 @@ class StripStep:
 
 
 def all_labels(strips: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Labels of a tile from those of its strips."""
+    """Join labels (label,) of a tile's strips: each once, rising."""
     return np.unique(np.concatenate(strips))
 
 
