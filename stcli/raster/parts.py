@@ -31,9 +31,10 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from stcli.raster.checksum import checksum
 from stcli.raster.finish import finish
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
-from stcli.raster.publish import checksum, label, reported
+from stcli.raster.publish import label, reported
 from stcli.raster.tiffblocks import packed
 from stcli.settings import MOST_THREADS
 
