@@ -7,6 +7,7 @@ as many threads as there are, and appended one after the other.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -112,10 +113,23 @@ class _Packer:
     def _packed(self, window: Window) -> bytes:
         factor = 1 if self._reduce is None else 2
         wanted = Window(*(factor * n for n in window.flatten()))  # it may end beyond the raster
-        block = self._handle().read(window=wanted)
+        block = self._read(wanted)
         if self._see is not None:
             self._see(wanted.row_off, wanted.col_off, block)
         return pack(self._spec, block if self._reduce is None else self._reduce(block))
+
+    def _read(self, window: Window) -> NDArray[Any]:
+        """Read what a file has of a window, to where this thread's last window was."""
+        dataset = self._handle()
+        rows = min(window.height, dataset.height - window.row_off)
+        cols = min(window.width, dataset.width - window.col_off)
+        shape, dtype = (dataset.count, rows, cols), np.dtype(dataset.dtypes[0])
+        size = math.prod(shape)
+        if not hasattr(self._own, "room") or self._own.room.size < size:
+            self._own.room = np.empty(size, dtype)
+        block: NDArray[Any] = self._own.room[:size].reshape(shape)
+        dataset.read(window=window, out=block)
+        return block
 
     def _handle(self) -> Any:
         if not hasattr(self._own, "dataset"):
