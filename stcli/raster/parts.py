@@ -32,9 +32,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
+from stcli.raster.checksum import checksum, part_sum
 from stcli.raster.finish import finish
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
-from stcli.raster.publish import checksum, label, reported
+from stcli.raster.publish import label, reported
 from stcli.raster.tiffblocks import packed
 from stcli.settings import MOST_THREADS
 
@@ -110,7 +111,8 @@ class Parts:
     def save_strips(self, tile: Placed, strips: Iterable[NDArray[Any]]) -> int:
         """Store a tile's block of one band that comes in strips of whole rows, from the top.
 
-        See `save`; each strip (1, row, col) is packed before the next is asked for.
+        See `save`; each strip (1, row, col) is packed before the next is asked for. It ends at the
+        end of a piece of the checksum or of the tile.
         """
         shape = 1, int(tile.core.height), int(tile.core.width)
         known = row = 0
@@ -120,9 +122,10 @@ class Parts:
                     window = Window(0, row, shape[2], strip.shape[1])
                     check_block(self.spec, window, strip)
                     dataset.write(strip, window=window)
-                    known, row = checksum(strip, known), row + strip.shape[1]
+                    known += part_sum(strip, row, 0, shape[2])
+                    row += strip.shape[1]
             draft.write_bytes(memory.getbuffer())
-        return known
+        return known % (1 << 32)
 
     def drop(self, tile: Placed) -> None:
         """Remove a tile's part."""

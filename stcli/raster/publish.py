@@ -6,13 +6,11 @@ import contextlib
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
@@ -161,11 +159,6 @@ def _replace_directory(target: Path, final: Path) -> None:
         shutil.rmtree(old)
     else:
         old.unlink(missing_ok=True)
-
-
-def checksum(block: NDArray[Any], before: int = 0) -> int:
-    """CRC-32 of the values of a block (band, row, col), and of what has another one before it."""
-    return zlib.crc32(np.ascontiguousarray(block).data, before)
 
 
 def sidecar(path: Path) -> Path:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
+from stcli.raster.checksum import checksum
 from stcli.raster.draft import sync
 from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts, Placed, Stored, check_block
-from stcli.raster.publish import checksum, reported
+from stcli.raster.publish import reported
 from stcli.raster.zarrlayout import array_name, create, zarr_options
 
 
