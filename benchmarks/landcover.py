@@ -44,7 +44,8 @@ from stcli.landcover.members import Machine
 from stcli.landcover.patches import Patches, hold_out
 from stcli.landcover.patchfeatures import PERCENTILES, Lens, features
 from stcli.noise.bands import band_noise, clarity, weights
-from stcli.segmentation.slic import Block, LabelSpace, slic
+from stcli.segmentation.slic import Block, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, PatchSettings, SlicSettings
 
 ROOT = Path(__file__).resolve().parents[1]

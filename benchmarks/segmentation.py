@@ -33,7 +33,9 @@ from scipy import ndimage
 
 from stcli.engine.tiling import TilePlan
 from stcli.segmentation.cells import Layout, empty, pack
-from stcli.segmentation.slic import Block, LabelSpace, halo, iterate, slic
+from stcli.segmentation.rounds import iterate
+from stcli.segmentation.slic import Block, halo, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.segmentation.team import Team
 from stcli.settings import BandScaling, SlicSettings
 

@@ -3,7 +3,7 @@
 Two files lie in a job's folder. ``job.json`` says what the job is: the fingerprint of all that
 can change a result, and the plan its tiles are cut by. ``journal`` gets one line a finished tile::
 
-    12 8f3a2b1c     tile 12 is stored, and its pixels have this CRC-32
+    12 8f3a2b1c     tile 12 is stored, and its pixels have this checksum
     13 --------     tile 13 has no valid pixel
     14 07be33d0 [[2.5, 1.0], 3]     as 12; what else is known of it, as JSON
 

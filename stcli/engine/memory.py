@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -81,6 +82,9 @@ class Cost:
         Time of a core's pixel over that of a pixel read.
     completed : bool
         Tiles are completed beyond the raster's ends: what is read is as large there as elsewhere.
+    strips : tuple of (int, int)
+        What is held of some rows of a tile's read window alone: how many at most, and bytes for
+        each of their pixels.
     """
 
     read_pixel: int
@@ -93,6 +97,7 @@ class Cost:
     pixel: float = 500.0
     toil: float = 0.0
     completed: bool = False
+    strips: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -272,12 +277,12 @@ def _cgroups() -> Iterator[tuple[Path, str, Path]]:
 
 def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:
     """Bytes by name; those of other schedulers only where they are not nothing."""
-    read, core = _pixels(plan, cost.completed)
+    read, core = map(math.prod, _sides(plan, cost.completed))
     jobs = min(place.jobs, len(plan))
     terms = {
         "program": place.program,
         "gdal_cache": place.cache,
-        "read": jobs * read * cost.read_pixel,
+        "read": jobs * (read * cost.read_pixel + _strips(plan, cost)),
         "core": jobs * core * cost.core_pixel,
         "workers": jobs * cost.worker,
         "window": jobs * cost.window,
@@ -299,13 +304,19 @@ def _peak(terms: dict[str, int]) -> int:
     return max(work, sum(terms[name] for name in _LASTING))
 
 
-def _pixels(plan: TilePlan, completed: bool = False) -> tuple[int, int]:
-    """Pixels that a tile reads, or what is read is completed to, and answers for, at most."""
+def _strips(plan: TilePlan, cost: Cost) -> int:
+    """Bytes of what is held of some rows of a tile."""
+    (rows, cols), _ = _sides(plan, cost.completed)
+    return cols * sum(min(some, rows) * size for some, size in cost.strips)
+
+
+def _sides(plan: TilePlan, completed: bool = False) -> tuple[list[int], list[int]]:
+    """Rows and columns that a tile reads, or what is read is completed to, and answers for."""
     core = [min(plan.tile_size, size) for size in plan.shape]
     read = [side + 2 * plan.halo for side in core]
     if not completed:
         read = [min(side, size) for side, size in zip(read, plan.shape, strict=True)]
-    return read[0] * read[1], core[0] * core[1]
+    return read, core
 
 
 def _fitting(grid: Grid, cost: Cost, place: Place) -> dict[int, int]:
@@ -337,23 +348,24 @@ def _length(plan: TilePlan, cost: Cost, jobs: int) -> float:
     Whoever is free takes the next tile. Of many tiles no worker ends much before another. Memory
     is new to a worker's first tile alone.
     """
-    read, core = _pixels(plan, cost.completed)
-    fresh = _FRESH / cost.pixel * (read * cost.read_pixel + core * cost.core_pixel)
+    read, core = map(math.prod, _sides(plan, cost.completed))
+    held = read * cost.read_pixel + core * cost.core_pixel + _strips(plan, cost)
+    fresh = _FRESH / cost.pixel * held
     if len(plan) > _FEW:
-        largest = _weight(_pixels(plan), cost)
+        largest = _weight(math.prod(_sides(plan)[0]), math.prod(_sides(plan)[1]), cost)
         read, core = plan.read_along(0) * plan.read_along(1), plan.shape[0] * plan.shape[1]
         everything = read + cost.toil * core + len(plan) * _TILE
         return fresh + everything / jobs + largest * (jobs - 1) / jobs
     ends = [0.0] * jobs
     for tile in plan:
         read, core = (int(window.height * window.width) for window in (tile.read, tile.core))
-        heapq.heapreplace(ends, ends[0] + _weight((read, core), cost))
+        heapq.heapreplace(ends, ends[0] + _weight(read, core, cost))
     return fresh + max(ends)
 
 
-def _weight(pixels: tuple[int, int], cost: Cost) -> float:
+def _weight(read: int, core: int, cost: Cost) -> float:
     """How long a tile of so many pixels, read and core, takes."""
-    return pixels[0] + cost.toil * pixels[1] + _TILE
+    return read + cost.toil * core + _TILE
 
 
 def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:

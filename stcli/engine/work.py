@@ -7,9 +7,9 @@ sink, of the workflow understands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,18 @@ class BlockFunction(Protocol):
         """Answer for ``where.core``."""
 
 
+#: Whole rows of a tile's core (band, row, col), and whether a pixel of them is valid.
+Strip = tuple[NDArray[Any], bool]
+
+
+@runtime_checkable
+class StripFunction(Protocol):
+    """An algorithm that reads a tile bit by bit, and answers for it strip by strip."""
+
+    def strips(self, source: Source, where: Tile) -> Iterator[Strip]:
+        """Answer for ``where.core`` from the top; a strip's memory is lost with the next."""
+
+
 class Store(Protocol):
     """Puts the result of a tile where it stays; any thread may call it, it can be pickled.
 
@@ -46,6 +58,9 @@ class Store(Protocol):
 
     def __call__(self, tile: Tile, result: Any) -> Any:
         """Store a tile's result; return the answer, what the sink must know about it."""
+
+    def strips(self, tile: Tile, strips: Iterator[Strip]) -> Any:
+        """Store a tile of one array strip by strip; None where no pixel is valid."""
 
 
 Sink = Callable[[Tile, Any], None]
@@ -68,8 +83,8 @@ class Job:
     ----------
     plan : TilePlan
     source : Source
-    function : BlockFunction
-        Called for each tile that has a valid pixel.
+    function : BlockFunction or StripFunction
+        Called for each tile that has a valid pixel, or gives the strips of any.
     sink : callable
         ``sink(tile, answer)``; `answer` is what `store` returned, or without one the function's
         result, None for a tile without a valid pixel. Calls never overlap; their order is not
@@ -87,7 +102,7 @@ class Job:
 
     plan: TilePlan
     source: Source
-    function: BlockFunction
+    function: BlockFunction | StripFunction
     sink: Sink
     progress: Progress = lambda done, total: None
     store: Store | None = None
@@ -125,11 +140,15 @@ class Work:
     """Read, function, store: a tile in, an answer and whether the tile is empty out."""
 
     source: Source
-    function: BlockFunction
+    function: BlockFunction | StripFunction
     store: Store | None = None
 
     def __call__(self, tile: Tile) -> tuple[Any, bool]:
         """Do a tile."""
+        if isinstance(self.function, StripFunction):
+            found = self.function.strips(self.source, tile)
+            result = _joined(found) if self.store is None else self.store.strips(tile, found)
+            return result, result is None
         block, valid = self.source.read(tile.read)
         empty = not valid[tile.trim].any()
         result = None if empty else self.function(block, valid, tile)
@@ -137,6 +156,12 @@ class Work:
         if not empty and self.store is not None:
             result = self.store(tile, result)
         return result, empty
+
+
+def _joined(strips: Iterator[Strip]) -> list[NDArray[Any]] | None:
+    """Join a tile's strips to one array, in a list; None where no pixel is valid."""
+    rows, valid = zip(*((rows.copy(), valid) for rows, valid in strips), strict=True)
+    return [np.concatenate(rows, axis=1)] if any(valid) else None
 
 
 #: A tile that failed, and how.

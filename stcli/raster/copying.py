@@ -7,6 +7,7 @@ as many threads as there are, and appended one after the other.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,10 +27,16 @@ from stcli.settings import MOST_THREADS
 #: Bytes of a window that is read, about; as many are held as there are threads, and two more.
 _WINDOW = 8_000_000
 Reduce = Callable[[NDArray[Any]], NDArray[Any]]
+#: Is shown what was read: the row and column where it begins, and the block (band, row, col).
+See = Callable[[int, int, NDArray[Any]], None]
 
 
 def copy_windows(
-    source: Path, target: PackedTiff, threads: int, reduce: Reduce | None = None
+    source: Path,
+    target: PackedTiff,
+    threads: int,
+    reduce: Reduce | None = None,
+    see: See | None = None,
 ) -> None:
     """Copy all pixels of a file into the level that a target is at.
 
@@ -43,8 +50,10 @@ def copy_windows(
     reduce : callable, optional
         Halves a block (band, row, col) of even rows and columns but at the raster's end; the
         source is then of twice the resolution.
+    see : callable, optional
+        Is shown all of the source once, in the threads that read it.
     """
-    with _Packer(source, target.spec, threads, reduce) as packer:
+    with _Packer(source, target.spec, threads, reduce, see) as packer:
         ahead: deque[tuple[int, Future[bytes]]] = deque()
         for first, window in _windows(target, 1 if reduce is None else 4):
             ahead.append((first, packer.packed(window)))
@@ -77,9 +86,16 @@ def _windows(target: PackedTiff, factor: int) -> Iterator[tuple[int, Window]]:
 class _Packer:
     """Threads that read windows of a file, each with a handle of its own, and pack them."""
 
-    def __init__(self, source: Path, spec: OutputSpec, threads: int, reduce: Reduce | None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        spec: OutputSpec,
+        threads: int,
+        reduce: Reduce | None,
+        see: See | None,
+    ) -> None:
         self._source, self._spec, self._own = source, spec, threading.local()
-        self._reduce = reduce
+        self._reduce, self._see = reduce, see
         self._opened = contextlib.ExitStack()
         self._pool = ThreadPoolExecutor(min(threads, MOST_THREADS))
 
@@ -95,10 +111,25 @@ class _Packer:
         return self._pool.submit(self._packed, window)
 
     def _packed(self, window: Window) -> bytes:
-        if self._reduce is None:
-            return pack(self._spec, self._handle().read(window=window))
-        twice = Window(*(2 * n for n in window.flatten()))  # it may end beyond the raster
-        return pack(self._spec, self._reduce(self._handle().read(window=twice)))
+        factor = 1 if self._reduce is None else 2
+        wanted = Window(*(factor * n for n in window.flatten()))  # it may end beyond the raster
+        block = self._read(wanted)
+        if self._see is not None:
+            self._see(wanted.row_off, wanted.col_off, block)
+        return pack(self._spec, block if self._reduce is None else self._reduce(block))
+
+    def _read(self, window: Window) -> NDArray[Any]:
+        """Read what a file has of a window, to where this thread's last window was."""
+        dataset = self._handle()
+        rows = min(window.height, dataset.height - window.row_off)
+        cols = min(window.width, dataset.width - window.col_off)
+        shape, dtype = (dataset.count, rows, cols), np.dtype(dataset.dtypes[0])
+        size = math.prod(shape)
+        if not hasattr(self._own, "room") or self._own.room.size < size:
+            self._own.room = np.empty(size, dtype)
+        block: NDArray[Any] = self._own.room[:size].reshape(shape)
+        dataset.read(window=window, out=block)
+        return block
 
     def _handle(self) -> Any:
         if not hasattr(self._own, "dataset"):

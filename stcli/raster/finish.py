@@ -26,11 +26,13 @@ _DRIVERS = 48_000_000
 #: Blocks of all bands that drivers hold at once: read, packed, one a level of overviews; for each
 #: thread; and for each part that is kept open (1.6 measured).
 _HELD, _HELD_A_THREAD, _HELD_A_PART = 4, 3, 2
+#: Tells whether the pixels of a file are those that were handed in.
+Matches = Callable[[Path], bool]
 _GRID = ("width", "height", "count", "dtype", "nodata", "crs", "transform")
 
 
 def finish(
-    spec: OutputSpec, source: Path, final: Path, matches: Callable[[Path], bool], keep: bool = False
+    spec: OutputSpec, source: Path, final: Path, matches: Matches, keep: bool = False
 ) -> None:
     """Copy a finished source into the final file, read that back, and flush it to the disk.
 
@@ -60,7 +62,7 @@ def writer_bytes(spec: OutputSpec) -> int:
     return _DRIVERS + block * (_HELD + _HELD_A_THREAD * threads + _HELD_A_PART * POOL)
 
 
-def complete(spec: OutputSpec, final: Path, matches: Callable[[Path], bool]) -> None:
+def complete(spec: OutputSpec, final: Path, matches: Matches) -> None:
     """Read a final file back, give it its sidecar, and flush both to the disk.
 
     Raises

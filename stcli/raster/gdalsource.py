@@ -198,6 +198,7 @@ def describe(dataset: Any, path: str) -> SourceInfo:
             f"{path}: its CRS cannot be understood ({error}); assign a standard one, for example "
             "with gdal_edit.py -a_srs"
         ) from error
+    rows, cols = _block(dataset)
     return SourceInfo(
         path=path,
         driver=dataset.driver,
@@ -207,14 +208,15 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         default=data or tuple(alpha),
         times=("",) * count,
         tags=_tags(dataset),
-        tiles=_tiles(dataset),
+        tiles=cols if rows == cols < dataset.width else 0,
+        rows=rows,
     )
 
 
-def _tiles(dataset: Any) -> int:
-    rows, cols = dataset.block_shapes[0]
-    real = dataset.driver != "VRT"  # whose blocks say nothing of the files behind it
-    return int(cols) if real and rows == cols < dataset.width else 0
+def _block(dataset: Any) -> tuple[int, int]:
+    """Rows and columns of a file's blocks; 0 of a VRT's, which say nothing of the files behind."""
+    rows, cols = (0, 0) if dataset.driver == "VRT" else dataset.block_shapes[0]
+    return int(rows), int(cols)
 
 
 def _tags(dataset: Any) -> dict[str, str]:

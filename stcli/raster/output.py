@@ -102,7 +102,12 @@ class OutputSpec:
 
 def side_of(spec: OutputSpec) -> int:
     """Side of the blocks that an output has: halved until one of all bands is no more than 8 MB."""
-    side, pixel = BLOCK, np.dtype(spec.dtype).itemsize * len(spec.bands)
+    return side_of_pixels(np.dtype(spec.dtype).itemsize * len(spec.bands))
+
+
+def side_of_pixels(pixel: int) -> int:
+    """Side of the blocks of an output whose pixels have so many bytes in all bands."""
+    side = BLOCK
     while side > _LEAST_SIDE and side**2 * pixel > _MOST_BYTES:
         side //= 2
     return side

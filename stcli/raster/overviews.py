@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 
-from stcli.raster.copying import copy_windows
+from stcli.raster.copying import See, copy_windows
 from stcli.raster.output import packing
 from stcli.raster.tiff import read_directory
 from stcli.raster.tiffblocks import PackedTiff
@@ -24,7 +24,7 @@ from stcli.raster.tiffblocks import PackedTiff
 Kind = Literal["labels", "classes", "continuous"]
 
 
-def fill_overviews(source: Path, target: PackedTiff, threads: int) -> None:
+def fill_overviews(source: Path, target: PackedTiff, threads: int, see: See | None = None) -> None:
     """Fill the overviews of a file under construction, and turn to its full resolution.
 
     Parameters
@@ -35,6 +35,8 @@ def fill_overviews(source: Path, target: PackedTiff, threads: int) -> None:
         Nothing has been appended to it yet. Files beside it, with longer names, hold the levels
         while the coarser ones are made of them.
     threads : int
+    see : callable, optional
+        Is shown all of the full resolution once, where there are overviews; see `copy_windows`.
     """
     spec, made = target.spec, list[Path]()
     reduce = functools.partial(halve, kind=spec.kind, nodata=spec.nodata)
@@ -44,7 +46,10 @@ def fill_overviews(source: Path, target: PackedTiff, threads: int) -> None:
         grid = {"height": rows, "width": cols, "count": len(spec.bands), "dtype": spec.dtype}
         grid |= {"nodata": spec.nodata, "transform": Affine.scale(2**number)}
         with PackedTiff(path, plain, grid) as level:
-            copy_windows(made[-1] if made else source, level, threads, reduce)
+            if made:
+                copy_windows(made[-1], level, threads, reduce)
+            else:
+                copy_windows(source, level, threads, reduce, see)
         made.append(path)
     for number in range(len(made), 0, -1):
         target.turn(number)

@@ -10,10 +10,11 @@ from typing import Any
 
 from odc.geo.geobox import GeoBox
 
-from stcli.raster.finish import complete
+from stcli.raster.finish import Matches, complete
 from stcli.raster.output import block_side, grid, packed_profile
 from stcli.raster.overviews import fill_overviews
 from stcli.raster.parts import Parts, Placed, Stored, matches
+from stcli.raster.proof import Proof, provable
 from stcli.raster.tiff import Directory, read_directory
 from stcli.raster.tiffblocks import PackedTiff
 
@@ -27,14 +28,19 @@ class PackedParts(Parts):
 
     def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:
         """Line the parts' blocks up in the finished file; see `Parts.assemble`."""
+        same: Matches = functools.partial(matches, tiles=stored, threads=threads)
         with PackedTiff(final, self.spec, grid(self.spec, geobox)) as target:
             if len(target.levels) > 1:
                 whole = self.mosaic(final.parent, geobox, (tile for tile, _ in stored()))
-                fill_overviews(whole, target, threads)
+                see = None
+                if provable(self.spec):
+                    proof = Proof(self, target.levels, stored())
+                    see, same = proof.see, proof.same
+                fill_overviews(whole, target, threads, see)
             tiles = (tile for tile, _ in stored())
             for _, row in itertools.groupby(tiles, key=lambda tile: int(tile.core.row_off)):
                 self._line_up(target, list(row))
-        complete(self.spec, final, functools.partial(matches, tiles=stored, threads=threads))
+        complete(self.spec, final, same)
         return final
 
     def _line_up(self, target: PackedTiff, row: Sequence[Placed]) -> None:

@@ -29,11 +29,13 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
+from stcli.raster.checksum import checksum, part_sum
 from stcli.raster.finish import finish
 from stcli.raster.output import BLOCK, OutputSpec, part_profile, profile
-from stcli.raster.publish import checksum, label, reported
+from stcli.raster.publish import label, reported
 from stcli.raster.tiffblocks import packed
 from stcli.settings import MOST_THREADS
 
@@ -102,18 +104,46 @@ class Parts:
             The block is not of the output's dtype, bands and the tile's size.
         """
         check_block(self.spec, tile.core, block)
+        with self._draft(tile) as draft, packed(self.profile(block.shape), block) as data:
+            draft.write_bytes(data)
+        return checksum(block)
+
+    def save_strips(self, tile: Placed, strips: Iterable[NDArray[Any]]) -> int:
+        """Store a tile's block of one band that comes in strips of whole rows, from the top.
+
+        See `save`; each strip (1, row, col) is packed before the next is asked for. It ends at the
+        end of a piece of the checksum or of the tile.
+        """
+        shape = 1, int(tile.core.height), int(tile.core.width)
+        known = row = 0
+        with self._draft(tile) as draft, MemoryFile() as memory:
+            with memory.open(**self.profile(shape)) as dataset:
+                for strip in strips:
+                    window = Window(0, row, shape[2], strip.shape[1])
+                    check_block(self.spec, window, strip)
+                    dataset.write(strip, window=window)
+                    known += part_sum(strip, row, 0, shape[2])
+                    row += strip.shape[1]
+            draft.write_bytes(memory.getbuffer())
+        return known % (1 << 32)
+
+    def drop(self, tile: Placed) -> None:
+        """Remove a tile's part."""
+        self.path(tile.index).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _draft(self, tile: Placed) -> Iterator[Path]:
+        """Give the name under which a part is written; it gets its own when that is done."""
         path = self.path(tile.index)
         draft = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
         with reported(self.spec, self.shape):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with packed(self.profile(block.shape), block) as data:
-                    draft.write_bytes(data)
+                yield draft
                 draft.replace(path)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise
-        return checksum(block)
 
     def profile(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Creation profile of the part of a tile's pixels (band, row, col)."""

@@ -6,13 +6,11 @@ import contextlib
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
@@ -161,11 +159,6 @@ def _replace_directory(target: Path, final: Path) -> None:
         shutil.rmtree(old)
     else:
         old.unlink(missing_ok=True)
-
-
-def checksum(block: NDArray[Any]) -> int:
-    """CRC-32 of the values of a block (band, row, col)."""
-    return zlib.crc32(np.ascontiguousarray(block).data)
 
 
 def sidecar(path: Path) -> Path:

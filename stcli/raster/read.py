@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +34,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.raster.gdalsource import GdalSource
 from stcli.raster.info import BandInfo, RasterInfo
-from stcli.raster.source import RULES, Source, stem
+from stcli.raster.source import RULES, Source, SourceInfo, stem
 from stcli.raster.stack import Nesting, Resampling, finest, nest, read_nested
 from stcli.raster.stdin import readable
 
@@ -154,7 +154,16 @@ class Raster:
     @property
     def tiles(self) -> int:
         """Side of the square tiles that all files are made of; 0 where they are not alike."""
-        found = {source.info.tiles if nesting is None else 0 for source, nesting, *_ in self._parts}
+        return self._alike(lambda info: info.tiles)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of the blocks that all files are made of; 0 where they are not alike, or unknown."""
+        return self._alike(lambda info: info.rows)
+
+    def _alike(self, of: Callable[[SourceInfo], int]) -> int:
+        """Tell what is the same of all files, read as they lie; 0 where it is not."""
+        found = {of(source.info) if nesting is None else 0 for source, nesting, *_ in self._parts}
         return found.pop() if len(found) == 1 else 0
 
     def alone(self) -> tuple[Source, tuple[int, ...]] | None:

@@ -38,6 +38,8 @@ class SourceInfo:
         For each band its ISO time, ``''`` where it has none.
     tiles : int
         Side in pixels of the square tiles that the file is made of; 0 for any other layout.
+    rows : int
+        Rows of the blocks, tiles or strips, that the file is made of; 0 where that is not known.
     """
 
     path: str
@@ -49,6 +51,7 @@ class SourceInfo:
     times: tuple[str, ...]
     tags: dict[str, str] = field(default_factory=dict)
     tiles: int = 0
+    rows: int = 0
 
 
 class Source(Protocol):

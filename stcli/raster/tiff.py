@@ -20,6 +20,8 @@ from stcli.raster.stdin import readable
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _SUBFILE, _WIDTH, _HEIGHT, _STRIPS, _ROWS, _STRIP_SIZES = 254, 256, 257, 273, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
+#: Bits and kind of samples, their number and order, codec, predictor, order of bits, sides.
+_CODING = (258, 339, 277, 284, 259, 317, 266, _TILE_WIDTH, _TILE_HEIGHT)
 _GHOST = b"GDAL_STRUCTURAL_METADATA_SIZE="
 #: More directories than any pyramid has: a chain that long is a loop or damage.
 _MOST = 1000
@@ -43,6 +45,8 @@ class Directory:
         Where each block begins and its bytes; 0 for a block that was never written.
     table : (int, str)
         Byte at which the offsets stand in the file, and their NumPy data type there.
+    coding : tuple of (int, tuple of int)
+        Tags, and their values, that say how the bytes of a block become pixels.
     """
 
     position: int
@@ -55,6 +59,7 @@ class Directory:
     offsets: NDArray[np.uint64]
     sizes: NDArray[np.uint64]
     table: tuple[int, str]
+    coding: tuple[tuple[int, tuple[int, ...]], ...]
 
     @property
     def first(self) -> int:
@@ -170,6 +175,7 @@ def _directory(file: BinaryIO, position: int, order: str, big: bool) -> tuple[Di
 _WANTED = {
     *(_SUBFILE, _WIDTH, _HEIGHT, _STRIPS, _ROWS, _STRIP_SIZES),
     *(_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES),
+    *_CODING,
 }
 
 
@@ -209,4 +215,5 @@ def _facts(position: int, tags: dict[int, NDArray[np.uint64]], table: tuple[int,
         tags[_TILES if tiled else _STRIPS],
         tags[_TILE_SIZES if tiled else _STRIP_SIZES],
         table,
+        tuple((tag, tuple(tags[tag].tolist())) for tag in _CODING if tag in tags),
     )

@@ -26,13 +26,13 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
+from stcli.raster.checksum import checksum
 from stcli.raster.draft import hidden_folder
 from stcli.raster.finish import finish
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec, profile
 from stcli.raster.parts import check_block
 from stcli.raster.publish import (
     GDAL_ERRORS,
-    checksum,
     label,
     publish,
     refuse_output,

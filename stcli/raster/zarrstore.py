@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
+from stcli.raster.checksum import checksum
 from stcli.raster.draft import sync
 from stcli.raster.output import OutputSpec
 from stcli.raster.parts import Parts, Placed, Stored, check_block
-from stcli.raster.publish import checksum, reported
+from stcli.raster.publish import reported
 from stcli.raster.zarrlayout import array_name, create, zarr_options
 
 
@@ -56,6 +57,10 @@ class ZarrStore(Parts):
         with reported(self.spec, self.shape):
             _put(_array(self.store, self.spec), tile.core, block)
         return checksum(block)
+
+    def save_strips(self, tile: Placed, strips: Iterable[NDArray[Any]]) -> int:
+        """Join strips, for a chunk is written whole; see `Parts.save_strips`."""
+        return self.save(tile, np.concatenate([strip.copy() for strip in strips], axis=1))
 
     def load(self, tile: Placed, known: int) -> NDArray[Any] | None:
         """Read a tile's block (band, row, col) back; None where its checksum is another."""

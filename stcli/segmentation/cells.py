@@ -91,6 +91,7 @@ def pack(
     layout: Layout,
     packed: tuple[NDArray[np.float32], NDArray[np.uint8]],
     rows: range,
+    above: int = 0,
 ) -> None:
     """Convert, scale and pack some rows of cells, in place.
 
@@ -102,7 +103,9 @@ def pack(
         As `empty` makes them: the pixels of row r lie at r modulo the rows that are held. Choices
         become 4, a pixel's own cell, or `NONE`.
     rows : range
-        Rows of cells.
+        Rows of cells, all pixels of which `block` holds.
+    above : int
+        Rows of pixels that lie above those of `block`.
     """
     values, valid = block
     wide = not np.can_cast(values.dtype, np.float32)  # which could swallow all but an offset
@@ -116,7 +119,7 @@ def pack(
         slot = first % held
         last = min(first + many, rows.stop, first + held - slot)
         top = max(first * layout.step - layout.corner[0], 0)
-        part = np.s_[top : max(last * layout.step - layout.corner[0], 0)]
+        part = np.s_[top - above : max(last * layout.step - layout.corner[0], 0) - above]
         strip = values[:, part] - low[:, None, None] if wide else values[:, part]
         at = (layout.corner[0] if first == 0 else 0, layout.corner[1])
         cells = packed[0][slot : slot + last - first], packed[1][first:last]

@@ -52,6 +52,7 @@ def connect(
     names: NDArray[Any],
     island: tuple[int, int],
     team: Team | None = None,
+    final: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Make every label one 4-connected set of at least `smallest` pixels where it can be.
 
@@ -69,6 +70,8 @@ def connect(
         Number of an island whose first pixel is the block's first, and what a row adds to it.
     team : Team or None
         Threads that share the work.
+    final : ndarray of the dtype of `names` (row, col), optional
+        Where the result goes.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def connect(
         height, count = labels.shape[0], runs.parent.size
         team.over(count, lambda a, b: absorb(height, runs, settled, a, b, scratch))
         settle_rest(runs.parent, main, scratch, settled)
-    final = np.empty(labels.shape, dtype=names.dtype)
+    if final is None:
+        final = np.empty(labels.shape, dtype=names.dtype)
     left = team.over(
         labels.shape[0],
         lambda top, bottom: write_runs(labels, runs, settled, names, top, bottom, final),

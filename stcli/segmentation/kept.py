@@ -7,9 +7,10 @@ for the largest array is kept, and what comes after it finds its place in the sa
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,15 @@ class Kept:
     def free(self) -> None:
         """Begin anew: what was cut so far is given back."""
         self.used = 0
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Give back at the end what is cut meanwhile."""
+        used = self.used
+        try:
+            yield
+        finally:
+            self.used = used
 
     def reserve(self, size: int) -> None:
         """Have the memory grow to a size, before anything is cut from it."""

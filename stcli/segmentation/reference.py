@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.segmentation.slic import Block, fixed_point, weights
+from stcli.segmentation.rounds import fixed_point, weights
+from stcli.segmentation.slic import Block
 from stcli.settings import BandScaling, SlicSettings
 
 

@@ -1,8 +1,8 @@
 """The order in which rounds go over the rows of cells of a block.
 
 Round after round over all rows, each row would come from memory once a round. But a round's rows
-can be done as soon as those of the round before are settled around them; so several rounds follow
-each other down the block, two rows of cells apart, and a row stays in cache for all of them.
+can be done as soon as those of the round before are settled around them; so the rounds follow each
+other down the block, two rows of cells apart, and a row stays in cache for all of them.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from collections.abc import Iterator, Sequence
 _GROUP = 8
 #: Rows between a round and the next.
 _LAG = 2
-#: Bytes of the rows that the rounds of a wave are at: a processor's share of the last cache.
-_NEAR = 20 << 20
 
 #: From a row of cells to the one after the last.
 Rows = tuple[int, int]
 
 
-def waves(rounds: Sequence[range], row_bytes: int) -> Iterator[tuple[int, Rows, Rows]]:
+def waves(rounds: Sequence[range]) -> Iterator[tuple[int, Rows, Rows]]:
     """Say what to do next, until all rounds are over.
 
     Parameters
     ----------
     rounds : sequence of range
         Rows of cells of each round, each within those of the one before.
-    row_bytes : int
-        Of a row of cells.
 
     Yields
     ------
@@ -38,26 +34,6 @@ def waves(rounds: Sequence[range], row_bytes: int) -> Iterator[tuple[int, Rows, 
     settled : (int, int)
         Rows whose centres are then to move: no pixel of the round will yet choose them.
     """
-    many = _together(row_bytes)
-    for first in range(0, len(rounds), many):
-        yield from _wave(first, rounds[first : first + many])
-
-
-def held(rounds: int, rows: int, row_bytes: int) -> int:
-    """Count the rows of cells that rounds are at at once: all where they take several waves.
-
-    A row that a wave has left may make room for the one that lies so many further down.
-    """
-    return min(rows, _GROUP + _LAG * rounds) if rounds <= _together(row_bytes) else rows
-
-
-def _together(row_bytes: int) -> int:
-    """Count the rounds of a wave."""
-    return max(1, (_NEAR // max(row_bytes, 1) - _GROUP) // _LAG)
-
-
-def _wave(number: int, rounds: Sequence[range]) -> Iterator[tuple[int, Rows, Rows]]:
-    """Take some rounds down the block together."""
     chosen = [rows.start for rows in rounds]
     settled, front = list(chosen), chosen[0]
     while any(done < rows.stop for done, rows in zip(settled, rounds, strict=True)):
@@ -66,5 +42,13 @@ def _wave(number: int, rounds: Sequence[range]) -> Iterator[tuple[int, Rows, Row
             last = max(min(front - _LAG * k, rows.stop), chosen[k])
             ready = max(last if last == rows.stop else last - 1, settled[k])
             if ready > settled[k] or last > chosen[k]:
-                yield number + k, (chosen[k], last), (settled[k], ready)
+                yield k, (chosen[k], last), (settled[k], ready)
             chosen[k], settled[k] = last, ready
+
+
+def held(rounds: int, rows: int) -> int:
+    """Count the rows of cells that rounds are at at once.
+
+    A row that all have left may make room for the one that lies so many further down.
+    """
+    return min(rows, _GROUP + _LAG * rounds)

@@ -22,7 +22,8 @@ from stcli.nn.device import compute
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, rehearse, slic
+from stcli.segmentation.slic import KERNELS, Block, halo, rehearse, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -47,7 +48,7 @@ from stcli.workflows.products import (
     specs_of,
 )
 from stcli.workflows.refining import Resegmenting, refining_bytes, told
-from stcli.workflows.segment import PIXEL, REHEARSAL, label_space, slic_bytes
+from stcli.workflows.superpixels import PIXEL, REHEARSAL, label_space, slic_bytes
 
 #: A pixel's way through the network takes a microsecond; reading and segmenting it a thirtieth.
 TOIL = 30.0

@@ -48,7 +48,7 @@ from stcli.workflows.products import (
     legend_values,
     specs_of,
 )
-from stcli.workflows.segment import label_space
+from stcli.workflows.superpixels import label_space
 
 #: Architectures of models that want a stack.
 _OF_SERIES = (architectures.SERIES, architectures.GLOCAL_SERIES)

@@ -18,7 +18,8 @@ from stcli.landcover.windows import Scene
 from stcli.raster.datestack import DateStack
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import Block, LabelSpace, pixel_bytes, slic
+from stcli.segmentation.slic import Block, pixel_bytes, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.workflows.classify import TOIL
 from stcli.workflows.dated import Seasonal
 from stcli.workflows.kernels import LOADED

@@ -15,7 +15,7 @@ from stcli.engine.journal import Header
 from stcli.engine.memory import Budget, Cost, Grid, budget, threads_of
 from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Workers, run, there
 from stcli.engine.tiling import Tile
-from stcli.engine.work import Kind
+from stcli.engine.work import Kind, StripFunction
 from stcli.errors import BudgetError
 from stcli.raster.finish import writer_bytes
 from stcli.raster.folder import SHARD
@@ -53,7 +53,7 @@ class Pass:
 
     def run(
         self,
-        function: BlockFunction,
+        function: BlockFunction | StripFunction,
         sink: Sink,
         stage: str,
         progress: Progress,

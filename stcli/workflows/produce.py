@@ -25,6 +25,7 @@ from stcli.engine.journal import Header, fingerprint
 from stcli.engine.memory import Cost
 from stcli.engine.run import BlockFunction, Sink, Tally
 from stcli.engine.tiling import Tile, TilePlan
+from stcli.engine.work import Strip, StripFunction
 from stcli.errors import BudgetError, InputError, ModelError, UsageError
 from stcli.heap import lean
 from stcli.raster.output import OutputSpec
@@ -65,17 +66,21 @@ class Step:
     Attributes
     ----------
     function : callable
-        ``function(block, valid, where) -> Blocks``, or `Noted`.
+        ``function(block, valid, where) -> Blocks``, or `Noted`; or a `StripFunction` that makes
+        one output.
     summary : callable or None
         ``summary(blocks)``: what the sink is told of a tile, small; None for its note, if it has
         one. Both can be pickled; the summary must follow from the blocks alone.
     stage : str
         Name of the pass in progress reports.
+    merged : callable or None
+        ``merged(summaries)``: the summary of a tile from those of its strips.
     """
 
-    function: BlockFunction
+    function: BlockFunction | StripFunction
     summary: Callable[[Blocks], Any] | None = None
     stage: str = "tiles"
+    merged: Callable[[list[Any]], Any] | None = None
 
     def summed(self, blocks: Blocks, note: Any) -> Any:
         """Say what the sink is told."""
@@ -110,6 +115,24 @@ class _Store:
         made = self.plan[tile.index]
         checksums = tuple(parts.save(made, block) for parts, block in pairs)
         return _Answer(checksums, self.step.summed(blocks, note), note)
+
+    def strips(self, tile: Tile, strips: Iterator[Strip]) -> _Answer | None:
+        """Store the only output's strips; see `stcli.engine.work.Store`."""
+        told: list[Any] = []
+
+        def rows() -> Iterator[NDArray[Any]]:
+            for block, some in strips:
+                if some:
+                    told.append(self.step.summed([block], None))
+                yield block
+
+        (parts,), made = self.parts, self.plan[tile.index]
+        found = parts.save_strips(made, rows())
+        if not told:
+            parts.drop(made)
+            return None
+        summary = self.step.merged(told) if self.step.merged else None
+        return _Answer((found,), summary, None)
 
 
 class Product:

@@ -37,8 +37,8 @@ from stcli.settings import (
 from stcli.settings.checking import check
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.scenes import OpenScene
-from stcli.workflows.segment import label_space, slic_bytes
 from stcli.workflows.stacks import Growing, growing_bytes
+from stcli.workflows.superpixels import label_space, slic_bytes
 from stcli.workflows.survey import Survey
 
 #: Bytes of the kernels that torch and numba load at the first training step, as measured.

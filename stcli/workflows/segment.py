@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Cost, threads_of
+from stcli.engine.memory import threads_of
 from stcli.engine.tiling import Tile
-from stcli.raster.info import RasterInfo, lattice_origin
+from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.segmentation.numbering import distinct
-from stcli.segmentation.slic import KERNELS, Block, LabelSpace, halo, pixel_bytes, rehearse, slic
-from stcli.settings import BandScaling, RunSettings, SlicSettings
+from stcli.segmentation.slic import KERNELS, halo, rehearse
+from stcli.settings import RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
     Inputs,
@@ -27,16 +26,19 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.kernels import LOADED, compile_apart, loading
+from stcli.workflows.kernels import compile_apart, loading
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Blocks, Step, resumable
+from stcli.workflows.produce import Step, resumable
 from stcli.workflows.scaling import band_scaling, plan_scaling
-
-#: Compiles the kernels of SLIC.
-REHEARSAL = "from stcli.segmentation.slic import rehearse; rehearse()"
-#: Nanoseconds of a pixel that is read, and how much more a core's takes: halos are worked on only
-#: as far as they reach.
-PIXEL, _TOIL = 50.0, 0.6
+from stcli.workflows.superpixels import (
+    REHEARSAL,
+    all_labels,
+    cells_of,
+    label_space,
+    labelling,
+    labels_of,
+    planned_tiles,
+)
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,24 @@ def segment(
         known = given.band_scaling(raster.info)
         space = label_space(raster.info, slic_settings)
         spec = _spec(raster.info, path, slic_settings, settings, output)
-        cost, found = _cost(raster.info, slic_settings), _Found(_cells(space))
+        found = _Found(cells_of(space))
         with resumable((spec,), raster.info.geobox, output) as product:
             # planned first: what the scaling's pass leaves in memory serves this one too
-            work = product.plan(raster, cost, settings, halo(slic_settings))
+            work, threads = planned_tiles(
+                lambda cost: product.plan(raster, cost, settings, halo(slic_settings)),
+                raster,
+                slic_settings,
+                settings,
+            )
             compile_apart(KERNELS, REHEARSAL, progress)
             with loading(rehearse):
                 scaling = known or band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
             product.identify(**output.identity(inputs, verb="segment", **used))
             product.tag({SCALING: text_of(scaling)})
-            function = SegmentStep(scaling, slic_settings, space, work.threads(settings))
-            tally = product.run(work, Step(function, labels_of, "segment"), found.take, progress)
+            function = labelling(raster, (scaling, slic_settings, space), threads)
+            step = Step(function, labels_of, "segment", all_labels)
+            tally = product.run(work, step, found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -119,8 +127,12 @@ def plan_segment(
         passes = {}
         if given.band_scaling(info) is None:
             passes["scaling"] = plan_scaling(raster, settings)
-        cost = writing(_cost(info, slic_settings), (spec,))
-        passes["segment"] = plan_pass(raster, cost, settings, halo(slic_settings))
+        passes["segment"], _ = planned_tiles(
+            lambda cost: plan_pass(raster, writing(cost, (spec,)), settings, halo(slic_settings)),
+            raster,
+            slic_settings,
+            settings,
+        )
     return planned(passes, (spec,), info.shape, output.shard)
 
 
@@ -140,55 +152,6 @@ def _spec(
         driver=output.driver,
         threads=threads_of(settings),
     )
-
-
-def _cells(space: LabelSpace) -> int:
-    return space.cells[0] * space.cells[1]
-
-
-def _cost(info: RasterInfo, settings: SlicSettings) -> Cost:
-    """Bytes that a tile needs, and those that count labels."""
-    labels = _cells(label_space(info, settings))  # a bit of each, and a byte of eight to add them
-    return Cost(
-        slic_bytes(info, settings),
-        core_pixel=24,
-        once=labels // 4,
-        kernels=LOADED,
-        pixel=PIXEL,
-        toil=_TOIL,
-    )
-
-
-@dataclass(frozen=True)
-class SegmentStep:
-    """The block function: labels of a tile's core, (1, row, col) in a list of one."""
-
-    scaling: BandScaling
-    settings: SlicSettings
-    space: LabelSpace
-    threads: int = 1
-
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> list[NDArray[Any]]:
-        """Segment a block."""
-        part = Block(block, valid, where.lattice, where.trim)
-        return [slic(part, self.scaling, self.settings, self.space, self.threads)[None]]
-
-
-def labels_of(blocks: Blocks) -> NDArray[np.int64]:
-    """List a tile's labels (label,), each once, rising."""
-    return distinct(blocks[0][0])
-
-
-def label_space(info: RasterInfo, settings: SlicSettings) -> LabelSpace:
-    """Numbering of a raster's segments."""
-    return LabelSpace(lattice_origin(info.geobox), info.shape, settings.step)
-
-
-def slic_bytes(info: RasterInfo, settings: SlicSettings) -> int:
-    """Bytes a pixel that reading and `slic` hold at their peak."""
-    return info.count * info.dtype.itemsize + 1 + pixel_bytes(info.count, settings, info.shape)
 
 
 class _Found:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from stcli.landcover.dates import Dates, composite
 from stcli.landcover.windows import Scene
 from stcli.raster.datestack import DateStack
-from stcli.segmentation.slic import Block, LabelSpace, pixel_bytes, slic
+from stcli.segmentation.slic import Block, pixel_bytes, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, SlicSettings
 
 

@@ -196,18 +196,18 @@ def test_segments_are_kept_for_their_levels(step, holed, tmp_path, monkeypatch):
     how = (*LEVELS, "--tile-size", 64, "-j", 1, "--no-progress", "--json")
     whole = good("segment", holed, tmp_path / "whole.tif", *how).json
     words = ("segment", holed, tmp_path / "o.tif", *how, "--objects", tmp_path / "o.gpkg")
-    save_part, calls = Parts.save, []
+    save_part, calls = Parts.save_strips, []
 
-    def some(self, tile, block):
+    def some(self, tile, strips):
         calls.append(tile.index)
         if step == "segment" and len(calls) == 4:
             raise KeyboardInterrupt
-        return save_part(self, tile, block)
+        return save_part(self, tile, strips)
 
     def never(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Parts, "save", some)
+    monkeypatch.setattr(Parts, "save_strips", some)
     with monkeypatch.context() as patched:
         if step == "merge":
             patched.setattr("stcli.workflows.levels.merge_levels", never)
@@ -216,7 +216,7 @@ def test_segments_are_kept_for_their_levels(step, holed, tmp_path, monkeypatch):
     told = good(*words)
     done = 3 if step == "segment" else 9
     assert f"{done} of 9 tiles were finished already" in told.err
-    assert len(calls) == (4 + 5 if step == "segment" else 8)  # the last is empty
+    assert len(calls) == (4 + 6 if step == "segment" else 9)
     assert told.json["objects"] == whole["objects"]
     np.testing.assert_array_equal(read(tmp_path / "o.tif"), read(tmp_path / "whole.tif"))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["o.gpkg", "o.tif", "whole.tif"]

@@ -27,13 +27,13 @@ SOON = 0.3
 SLOW = """
 import time
 from stcli.raster.parts import Parts
-save = Parts.save
-def slowly(self, tile, block):
+save = Parts.save_strips
+def slowly(self, tile, strips):
     try:
-        return save(self, tile, block)
+        return save(self, tile, strips)
     finally:
         time.sleep(0.3)
-Parts.save = slowly
+Parts.save_strips = slowly
 """
 
 

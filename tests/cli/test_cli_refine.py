@@ -10,7 +10,7 @@ import pytest
 
 from stcli.landcover.prediction import load_model
 from stcli.raster.parts import Parts
-from stcli.segmentation.slic import LabelSpace
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import DecisionSettings
 from stcli.workflows.classify import ClassifyStep
 from stcli.workflows.products import Products

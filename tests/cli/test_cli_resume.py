@@ -82,15 +82,15 @@ def test_each_format_holds_the_same(scene, tmp_path):
 def test_the_same_command_continues_and_says_so(scene, tmp_path, monkeypatch, capsys):
     out = tmp_path / "o.tif"
     argv = ["segment", scene, str(out), *SEGMENT[:-1], "--json", "--no-progress"]
-    save, calls = Parts.save, []
+    save, calls = Parts.save_strips, []
 
-    def some(self, tile, block):
+    def some(self, tile, strips):
         calls.append(tile.index)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return save(self, tile, block)
+        return save(self, tile, strips)
 
-    monkeypatch.setattr(Parts, "save", some)
+    monkeypatch.setattr(Parts, "save_strips", some)
     assert main(argv) == 130
     assert "2 tiles are kept; the same command continues" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]

@@ -144,3 +144,63 @@ def test_constant_bands_give_the_lattice(tmp_path):
     path = save(tmp_path / "scene.tif", np.full((3, 40, 50), 7, dtype=np.float32), profile)
     good("segment", path, tmp_path / "o.tif", *SMALL)
     assert 80 <= len(np.unique(read(tmp_path / "o.tif"))) <= 110
+
+
+def large(side):
+    """The scene again and again, up to a size, and darker to the right."""
+    array, profile = scene()
+    times = [-(-side // n) for n in array.shape[1:]]
+    dark = np.linspace(1.2, 0.8, side)
+    return (np.tile(array, (1, *times))[:, :side, :side] * dark).astype(array.dtype), profile
+
+
+LAYOUTS = {
+    "tiles of 256": {"tiled": True, "blockxsize": 256, "blockysize": 256},
+    "strips of one row": {"blockysize": 1},
+    "strips of 300 rows": {"blockysize": 300},
+    "one strip": {"blockysize": 1000},
+    "band after band": {"tiled": True, "blockxsize": 64, "blockysize": 48, "interleave": "band"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_how_a_file_is_laid_out_does_not_show(layout, tmp_path):
+    """A tile is read by whole rows of the file's blocks; one held whole is shared by threads."""
+    values, profile = large(700)
+    values[:, 350:, :120] = 0
+    plain, other = tmp_path / "plain.tif", tmp_path / "other.tif"
+    save(plain, values, profile, nodata=0)
+    save(other, values, profile, nodata=0, **layout)
+    how = ("--size", "50", "--iterations", "3", "-q")
+    good("segment", plain, tmp_path / "whole.tif", *how, "--tile-size", "0", "-j", "2")
+    expected = read(tmp_path / "whole.tif")
+    assert (expected == 0).any()
+    for size in ("0", "192"):
+        out = tmp_path / f"{size}.tif"
+        good("segment", other, out, *how, "--tile-size", size, "-j", "1")
+        assert np.array_equal(read(out), expected)
+
+
+def test_a_vrt_is_read_by_whole_tiles(tmp_path):
+    values, profile = large(500)
+    save(tmp_path / "scene.tif", values, profile)
+    rasterio.shutil.copy(tmp_path / "scene.tif", tmp_path / "scene.vrt", driver="VRT")
+    how = ("--size", "50", "--iterations", "3", "-q", "-j", "1", "--tile-size", "192")
+    for name in ("tif", "vrt"):
+        good("segment", tmp_path / f"scene.{name}", tmp_path / f"{name}.labels.tif", *how)
+    found = [read(tmp_path / f"{name}.labels.tif") for name in ("tif", "vrt")]
+    assert np.array_equal(*found)
+
+
+def test_where_a_tile_that_is_shared_by_threads_does_not_fit_one_does_it(tmp_path):
+    path = tmp_path / "scene.tif"
+    save(path, *large(3000))
+    words = ("segment", path, tmp_path / "o.tif", "--tile-size", "0", "--dry-run", "--json")
+
+    def predicted(*more):
+        return good(*words, *more).json["passes"][-1]["memory"]["predicted"]
+
+    alone, shared = (predicted("--memory", "20GB", "-j", jobs) for jobs in "12")
+    assert alone < shared
+    between = (alone + shared) // 2
+    assert predicted("--memory", f"{between // 1_000_000}MB", "-j", "2") < between

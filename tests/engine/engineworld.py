@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rasterio.windows import Window
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from stcli.engine.run import Job, Workers, run
@@ -48,6 +49,31 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class ReachByStrips:
+    """`Reach` of a few rows after the other, each read by itself, in memory that is used again."""
+
+    halo: int
+    rows: int
+
+    def strips(self, source, where: Tile):
+        core, width = where.core, where.core.width
+        room = np.empty((1, self.rows, width), np.int64)
+        for top in range(0, core.height, self.rows):
+            some = min(self.rows, core.height - top)
+            first = max(core.row_off + top - self.halo, where.read.row_off)
+            last = min(
+                core.row_off + top + some + self.halo, where.read.row_off + where.read.height
+            )
+            block, valid = source.read(
+                Window(where.read.col_off, first, where.read.width, last - first)
+            )
+            rows = slice(core.row_off + top - first, core.row_off + top - first + some)
+            part = Tile(where.index, core, where.read, (rows, where.trim[1]), where.lattice)
+            room[0, :some] = Reach(self.halo)(block, valid, part)
+            yield room[:, :some], bool(valid[part.trim].any())
+
+
+@dataclass(frozen=True)
 class Stuck:
     """A function that does its first tile and is lost in the next, deaf to all but SIGKILL."""
 
@@ -65,10 +91,18 @@ class Kept:
     folder: Path
 
     def __call__(self, tile: Tile, result):
+        if isinstance(result, list):  # strips that were joined where they were made
+            result = result[0][0]
         draft = self.folder / f"{tile.index}.{os.getpid()}.tmp"
         draft.write_bytes(result.astype("int64").tobytes())
         draft.replace(self.folder / str(tile.index))
         return int(result.sum())
+
+    def strips(self, tile: Tile, strips):
+        found = [(block.copy(), some) for block, some in strips]
+        if not any(some for _, some in found):
+            return None
+        return self(tile, np.concatenate([block for block, _ in found], axis=1)[0])
 
 
 @dataclass(frozen=True)

@@ -368,3 +368,20 @@ def test_what_is_completed_beyond_the_ends_counts_as_large_there_as_elsewhere():
         (low, completed, 264),
     ):
         assert budget(grid, cost, settings).terms["read"] == rows * 264 * 1000
+
+
+def test_what_is_held_of_some_rows_counts_for_those_alone():
+    cost = Cost(2, strips=((300, 7), (1000, 5)))
+    settings = RunSettings(64, 1 << 40, 3)
+    for side, tall in ((64, 264), (400, 600), (2000, 2200)):
+        found = budget(Grid((9000, 9000), 100), cost, replace(settings, tile_size=side))
+        rows = min(tall, 300) * 7 + min(tall, 1000) * 5
+        assert found.terms["read"] == 3 * tall * (2 * tall + rows)
+
+
+def test_tiles_are_larger_where_only_some_rows_are_held():
+    whole = budget(Grid((9000, 9000), 100), Cost(20), RunSettings(None, 500 * MB, 2))
+    strips = Cost(2, strips=((300, 18),))
+    some = budget(Grid((9000, 9000), 100), strips, RunSettings(None, 500 * MB, 2))
+    assert some.predicted <= 500 * MB
+    assert some.overcompute < whole.overcompute

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engineworld import KINDS, Bad, Deadly, Kept, Made, Reach, Slow, Stuck, painted
+from engineworld import KINDS, Bad, Deadly, Kept, Made, Reach, ReachByStrips, Slow, Stuck, painted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +107,32 @@ def test_a_store_runs_for_tiles_with_pixels_and_the_sink_gets_its_answer(kind, a
         if path.exists():
             assert np.frombuffer(path.read_bytes(), "int64").sum() == answers[tile.index]
     assert len(list(tmp_path.iterdir())) == tally.tiles - tally.empty
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
+@pytest.mark.parametrize("rows", [3, 100])
+def test_strips_are_what_the_whole_tile_is(kind, stored, rows, address, tmp_path):
+    plan, found = TilePlan((50, 40), 8, 3), []
+    for function in (Reach(3), ReachByStrips(3, rows)):
+        folder = tmp_path / type(function).__name__
+        folder.mkdir()
+        answers = {}
+        job = Job(
+            plan,
+            Made(plan.shape),
+            function,
+            lambda t, a, answers=answers: answers.update({t.index: a}),
+            store=Kept(folder) if stored else None,
+        )
+        tally = run(job, Workers(kind, 2, address))
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        if not stored:
+            arrays = {k: a[0][0] if isinstance(a, list) else a for k, a in answers.items()}
+            answers = {k: None if a is None else a.tolist() for k, a in arrays.items()}
+        found.append((answers, files, tally))
+    assert found[0] == found[1]
+    assert 0 < found[0][2].empty < len(plan)
 
 
 @pytest.mark.parametrize("kind", KINDS)

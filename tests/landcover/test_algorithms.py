@@ -20,7 +20,8 @@ from stcli.landcover.task import Sample, Task
 from stcli.landcover.windows import Scene, Window, centres, cut, square
 from stcli.nn.device import compute
 from stcli.nn.weights import BandCard, Card, ClassCard, load_card, save_weights
-from stcli.segmentation.slic import Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import Block, halo, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import (
     BandScaling,
     ForestSettings,

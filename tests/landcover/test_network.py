@@ -19,7 +19,8 @@ from stcli.landcover.prediction import classes, load_model, uncertainty
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
 from stcli.nn.device import compute
-from stcli.segmentation.slic import Block, LabelSpace, halo, slic
+from stcli.segmentation.slic import Block, halo, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 SCALING = BandScaling((0.0, 0.0), (1.0, 2.0))

@@ -11,7 +11,8 @@ from stcli.errors import ModelError, UsageError
 from stcli.landcover.prediction import load_model
 from stcli.landcover.refinement import VIEWS, Changes, View
 from stcli.landcover.windows import Scene, Window, by_windows, cut, turned, turned_back
-from stcli.segmentation.slic import Block, LabelSpace, slic
+from stcli.segmentation.slic import Block, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import DecisionSettings, SlicSettings
 from stcli.workflows.refining import Resegmenting
 

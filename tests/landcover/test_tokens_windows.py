@@ -11,7 +11,8 @@ from stcli.landcover.legend import colors, rgba
 from stcli.landcover.tally import measure
 from stcli.landcover.tokens import SHAPE_FEATURES, tokenise
 from stcli.landcover.windows import Scene, centres, cut, square
-from stcli.segmentation.slic import Block, LabelSpace, slic
+from stcli.segmentation.slic import Block, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 STEP = 5

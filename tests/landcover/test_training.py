@@ -13,7 +13,8 @@ from stcli.landcover import training
 from stcli.landcover.training import Begin, Sample, Task, train, turn
 from stcli.landcover.windows import Scene, Window, centres, cut, square
 from stcli.nn.states import StateFile
-from stcli.segmentation.slic import Block, LabelSpace, slic
+from stcli.segmentation.slic import Block, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, SlicSettings, TrainingSettings
 
 SLIC = SlicSettings(16, 0.1, 2)

@@ -9,7 +9,8 @@ from scipy.sparse.csgraph import connected_components
 
 from stcli.segmentation.cells import Layout
 from stcli.segmentation.reference import reference, scaled
-from stcli.segmentation.slic import Block, LabelSpace, choose, halo, slic
+from stcli.segmentation.slic import Block, choose, halo, slic
+from stcli.segmentation.space import LabelSpace
 from stcli.segmentation.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
