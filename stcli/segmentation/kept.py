@@ -30,7 +30,7 @@ class Kept:
         self.used = 0
 
     def free(self, array: NDArray[Any]) -> None:
-        """Give back an array, of any shape, and all that were cut after it."""
+        """Give back an array, as (row, col), and all that were cut after it."""
         if np.may_share_memory(array, _OWN.memory):
             self.used = array.ctypes.data - _OWN.memory.ctypes.data
 
