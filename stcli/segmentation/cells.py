@@ -7,6 +7,7 @@ work. Its S x S pixels lie band after band, row by row, and each band is padded 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,11 @@ class Layout:
         """Bytes of the packed pixels of a row of cells."""
         return 4 * self.cells[1] * bands * self.lanes
 
+    @property
+    def choice_bytes(self) -> int:
+        """Bytes of the choices of all cells."""
+        return math.prod(self.cells) * self.lanes
+
     def place(self) -> NDArray[np.float32]:
         """Row and column of each lane in its cell, (2, lane); 0 for padding."""
         place = np.zeros((2, self.lanes), dtype=np.float32)
@@ -76,13 +82,14 @@ class Layout:
 def empty(
     layout: Layout, bands: int, memory: Kept, held: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Make room for packed pixels (row, col, band · lane), kept, and choices (row, col, lane).
+    """Make room for packed pixels (row, col, band · lane) and choices (row, col, lane).
 
-    Pixels of only `held` rows of cells, if given, which make room for others once they are done.
+    Both are kept, choices before pixels. Pixels of only `held` rows of cells, if given, which make
+    room for others once they are done.
     """
     rows, cols = layout.cells
-    pixels = memory.array((held or rows, cols, bands * layout.lanes), np.float32)
-    return pixels, np.empty((rows, cols, layout.lanes), dtype=np.uint8)
+    choice = memory.array((rows, cols, layout.lanes), np.uint8)
+    return memory.array((held or rows, cols, bands * layout.lanes), np.float32), choice
 
 
 def pack(

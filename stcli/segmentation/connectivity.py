@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli import heap
 from stcli.jit import njit
 from stcli.segmentation.cells import OPTIONS
 from stcli.segmentation.runs import (
@@ -86,7 +87,7 @@ def connect(
         team.over(count, lambda a, b: absorb(height, runs, settled, a, b, scratch))
         settle_rest(runs.parent, main, scratch, settled)
     if final is None:
-        final = np.empty(labels.shape, dtype=names.dtype)
+        final = heap.empty(labels.shape, names.dtype)
     left = team.over(
         labels.shape[0],
         lambda top, bottom: write_runs(labels, runs, settled, names, top, bottom, final),

@@ -23,18 +23,19 @@ class Kept:
     """Arrays cut one after the other from the memory that the calling thread keeps.
 
     The first one has the memory grow to its size. A later one that finds no place is a fresh array.
-    What `free` gave back must no longer be looked at.
+    What was given back must no longer be looked at.
     """
 
     def __init__(self) -> None:
         self.used = 0
 
-    def free(self) -> None:
-        """Begin anew: what was cut so far is given back."""
-        self.used = 0
+    def free(self, array: NDArray[Any]) -> None:
+        """Give back an array, as (row, col), and all that were cut after it."""
+        if np.may_share_memory(array, _OWN.memory):
+            self.used = array.ctypes.data - _OWN.memory.ctypes.data
 
     @contextlib.contextmanager
-    def apart(self) -> Iterator[None]:
+    def back(self) -> Iterator[None]:
         """Give back at the end what is cut meanwhile."""
         used = self.used
         try:

@@ -115,7 +115,8 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
     """Bytes a pixel that `slic` holds at its peak, beside the block, from what it allocates.
 
     While centres move: packed pixels, as if those of all rows were held, and choices, padding
-    counted; a strip of float32 bands; totals, centres and marks of a cell. While fragments are
+    counted; a strip of float32 bands; totals, centres and marks of a cell; and room that the result
+    of the block before has left for this one's. While fragments are
     settled: choices and the result; in the memory of the packed pixels, or beyond it, labels, and
     of each run two columns, its component, what settled and a scratch number; at worst every pixel
     is a run, and a fragment with borders or left over.
@@ -131,7 +132,7 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
     of_cell = _cell_bytes(bands, settings)
     pixels, choices = padded * 4 * bands * lanes / cell, padded * lanes / cell
     kept = max(pixels, _SETTLING)
-    moving = kept + choices + padded * of_cell / cell + 4 * bands
+    moving = kept + choices + padded * of_cell / cell + 4 * bands + 8
     # labels, start, stop, parent, settled, scratch
     settling = kept + choices + beyond(kept, (4, 4, 4, 8, 4, 4)) + 8 + 20
     return math.ceil(max(moving, settling))
@@ -200,7 +201,6 @@ def slic(
     team = Team(threads)
     choice = choose(block, scaling, settings, team)
     core = block.core or (slice(0, block.valid.shape[0]), slice(0, block.valid.shape[1]))
-    team.memory.free()  # packed pixels are no longer needed
     part = Part(choice, _layout(block.valid.shape, block.lattice, settings.step), block.lattice)
     return settle(part, core, settings, space, team)
 
@@ -220,8 +220,8 @@ def slic_strips(
     team, bands, rows = Team(1), len(scaling.low), strip_rows(settings)
     some = held(1 + settings.iterations, layout.cells[0])
     around = min(rows + 2 * (REACH + 1) * settings.step, stream.shape[0])
-    kept = some * layout.row_bytes(bands) + _SETTLING_STRIP * around * stream.shape[1]
-    team.memory.reserve(kept)
+    settling = _SETTLING_STRIP * around * stream.shape[1]
+    team.memory.reserve(layout.choice_bytes + some * layout.row_bytes(bands) + settling)
     packed = empty(layout, bands, team.memory, some)
     feed = Feed(stream.read, stream.stops, scaling, layout, packed)
     ready, last = rounds(packed, bands, layout, settings, team, core, feed), 0
@@ -230,7 +230,7 @@ def slic_strips(
         strip = slice(top, min(top + rows, core[0].stop)), core[1]
         while last < within(layout, strip, REACH).rows.stop:
             last = next(ready)
-        with team.memory.apart():
+        with team.memory.back():
             yield settle(part, strip, settings, space, team, keep=True)
 
 
@@ -252,12 +252,14 @@ def choose(
     ndarray of uint8 (cell row, cell col, lane)
         3·dr + dc for the cell dr - 1 rows and dc - 1 columns away, 255 for none, pixels packed
         as in `stcli.segmentation.cells`. Final within the reach of the fragment rule of the core.
+        It is in memory that the team keeps.
     """
     layout, bands = _layout(block.valid.shape, block.lattice, settings.step), len(scaling.low)
     some = rows = layout.cells[0]
     if team.threads == 1:
         some = held(1 + settings.iterations, rows)
-    team.memory.reserve(_SETTLING * block.valid.size)
+    moving, settling = some * layout.row_bytes(bands), _SETTLING * block.valid.size
+    team.memory.reserve(layout.choice_bytes + max(moving, settling))
     packed = empty(layout, bands, team.memory, some)
 
     def fill(first: int, last: int) -> None:
@@ -265,4 +267,5 @@ def choose(
 
     for _ in rounds(packed, bands, layout, settings, team, block.core, fill):
         pass
+    team.memory.free(packed[0])
     return packed[1]
