@@ -40,12 +40,14 @@ from stcli.settings import BandScaling, SlicSettings
 
 #: Bytes a pixel that are kept at least: labels and, where six pixels are a run, all of the runs.
 _SETTLING = 12
-#: Bytes a pixel of a strip whose fragments are settled: as `_SETTLING`, and the result.
-_SETTLING_STRIP = 16
+#: Bytes a pixel of a strip whose fragments are settled: as `_SETTLING`, and the result; and at
+#: worst: every pixel is a run (24), labels and result (12), a part of the fragments is left over
+#: (20 each), for which there must be pixels without a label beside them, which are no runs.
+_SETTLING_STRIP, _WORST_STRIP = 16, 40
 #: Rows of labels of a streamed block are multiples of this, as the blocks of outputs mostly are;
-#: and how many times the reach of the fragment rule they are at least: what lies within reach of
-#: them is settled with them.
-_STRIP, _REACHES = 512, 6
+#: and how many times the reach of the fragment rule they are at least, where they are few or many:
+#: what lies within reach of them is settled with them.
+_STRIP, _REACHES = 512, (2, 6)
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,14 @@ def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> i
     return math.ceil(max(moving, settling))
 
 
-def strip_rows(settings: SlicSettings) -> int:
-    """Rows of labels that `slic_strips` gives at a time."""
-    return -(-_REACHES * REACH * settings.step // _STRIP) * _STRIP
+def strip_rows(settings: SlicSettings) -> tuple[int, int]:
+    """Rows of labels that `slic_strips` may give at a time: few, and as many as are sooner done."""
+    few, many = (-(-n * REACH * settings.step // _STRIP) * _STRIP for n in _REACHES)
+    return few, many
 
 
 def strip_bytes(
-    bands: int, settings: SlicSettings, cols: int
+    bands: int, settings: SlicSettings, cols: int, rows: int
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
     """Bytes that `slic_strips` holds at its peak, beside what is read, from what it allocates.
 
@@ -152,6 +155,8 @@ def strip_bytes(
     ----------
     cols : int
         Columns of the raster: cells stand out beyond it, which counts where it is small.
+    rows : int
+        Of labels that are given at a time.
 
     Returns
     -------
@@ -168,8 +173,8 @@ def strip_bytes(
     of_cell = lanes + _cell_bytes(bands, settings)
     ring = held(1 + settings.iterations, 1 << 30) * step
     packed = padded * 4 * bands * lanes / cell
-    settled = strip_rows(settings) + 2 * (REACH + 1) * step
-    strips = (ring, math.ceil(packed)), (settled, _SETTLING_STRIP)
+    settled = rows + 2 * (REACH + 1) * step
+    strips = (ring, math.ceil(packed)), (settled, _WORST_STRIP)
     return math.ceil(padded * of_cell / cell), strips
 
 
@@ -206,18 +211,23 @@ def slic(
 
 
 def slic_strips(
-    stream: Stream, scaling: BandScaling, settings: SlicSettings, space: LabelSpace
+    stream: Stream, scaling: BandScaling, settings: SlicSettings, space: LabelSpace, rows: int
 ) -> Iterator[NDArray[Any]]:
     """Segment a block whose rows are read when rounds come to them.
+
+    Parameters
+    ----------
+    rows : int
+        Of labels that are given at a time; they do not change the result.
 
     Yields
     ------
     ndarray (row, col) of ``space.dtype``
-        As `slic` gives, of `strip_rows(settings)` rows of the core from the top, the last of those
-        that are left. What it holds is lost with the next.
+        As `slic` gives, of `rows` rows of the core from the top, the last of those that are left.
+        What it holds is lost with the next.
     """
     layout, core = _layout(stream.shape, stream.lattice, settings.step), stream.core
-    team, bands, rows = Team(1), len(scaling.low), strip_rows(settings)
+    team, bands = Team(1), len(scaling.low)
     some = held(1 + settings.iterations, layout.cells[0])
     around = min(rows + 2 * (REACH + 1) * settings.step, stream.shape[0])
     settling = _SETTLING_STRIP * around * stream.shape[1]

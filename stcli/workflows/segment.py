@@ -14,6 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.segmentation.slic import KERNELS, halo, rehearse
+from stcli.segmentation.space import LabelSpace
 from stcli.settings import RunSettings, SlicSettings
 from stcli.workflows.given import SCALING, Given, text_of
 from stcli.workflows.job import (
@@ -82,10 +83,10 @@ def segment(
         known = given.band_scaling(raster.info)
         space = label_space(raster.info, slic_settings)
         spec = _spec(raster.info, path, slic_settings, settings, output)
-        found = _Found(cells_of(space))
+        found = _Found(space)
         with resumable((spec,), raster.info.geobox, output) as product:
             # planned first: what the scaling's pass leaves in memory serves this one too
-            work, threads = planned_tiles(
+            work, threads, rows = planned_tiles(
                 lambda cost: product.plan(raster, cost, settings, halo(slic_settings)),
                 raster,
                 slic_settings,
@@ -97,7 +98,7 @@ def segment(
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
             product.identify(**output.identity(inputs, verb="segment", **used))
             product.tag({SCALING: text_of(scaling)})
-            function = labelling(raster, (scaling, slic_settings, space), threads)
+            function = labelling(raster, (scaling, slic_settings, space), threads, rows)
             step = Step(function, labels_of, "segment", all_labels)
             tally = product.run(work, step, found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
@@ -127,7 +128,7 @@ def plan_segment(
         passes = {}
         if given.band_scaling(info) is None:
             passes["scaling"] = plan_scaling(raster, settings)
-        passes["segment"], _ = planned_tiles(
+        passes["segment"], *_ = planned_tiles(
             lambda cost: plan_pass(raster, writing(cost, (spec,)), settings, halo(slic_settings)),
             raster,
             slic_settings,
@@ -155,12 +156,15 @@ def _spec(
 
 
 class _Found:
-    """Count distinct labels without a set of them all: one bit a lattice cell."""
+    """Count distinct labels without a set of them all.
 
-    def __init__(self, cells: int) -> None:
-        self.cells = cells
-        self.seen = np.zeros(cells // 8 + 1, dtype=np.uint8)
-        self.islands: set[int] = set()
+    A bit for each lattice cell; an island is numbered by its first pixel, and counts where that is.
+    """
+
+    def __init__(self, space: LabelSpace) -> None:
+        self.cells, self.width = cells_of(space), space.shape[1]
+        self.seen = np.zeros(self.cells // 8 + 1, dtype=np.uint8)
+        self.islands = 0
 
     def take(self, tile: Tile, labels: NDArray[Any] | None) -> None:
         """Count a tile's distinct labels."""
@@ -168,8 +172,14 @@ class _Found:
             low = labels <= self.cells
             place = labels[low & (labels > 0)].astype(np.int64)
             np.bitwise_or.at(self.seen, place >> 3, (1 << (place & 7)).astype(np.uint8))
-            self.islands.update(int(label) for label in labels[~low])
+            self.islands += self._begun(tile, labels[~low].astype(np.int64))
+
+    def _begun(self, tile: Tile, islands: NDArray[np.int64]) -> int:
+        """Count the islands whose first pixel is a tile's own."""
+        row, col = np.divmod(islands - self.cells - 1, self.width)
+        (top, bottom), (left, right) = tile.core.toranges()
+        return int(((row >= top) & (row < bottom) & (col >= left) & (col < right)).sum())
 
     @property
     def count(self) -> int:
-        return int(np.bitwise_count(self.seen).sum(dtype=np.int64)) + len(self.islands)
+        return int(np.bitwise_count(self.seen).sum(dtype=np.int64)) + self.islands

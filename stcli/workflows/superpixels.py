@@ -18,7 +18,15 @@ from stcli.errors import BudgetError
 from stcli.raster.info import RasterInfo, lattice_origin
 from stcli.raster.read import Raster
 from stcli.segmentation.numbering import distinct
-from stcli.segmentation.slic import Block, Stream, pixel_bytes, slic, slic_strips, strip_bytes
+from stcli.segmentation.slic import (
+    Block,
+    Stream,
+    pixel_bytes,
+    slic,
+    slic_strips,
+    strip_bytes,
+    strip_rows,
+)
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.kernels import LOADED
@@ -32,32 +40,45 @@ REHEARSAL = "from stcli.segmentation.slic import rehearse; rehearse()"
 PIXEL, _TOIL = 50.0, 0.6
 #: Rows that are read at a time at least.
 _READ = 128
+#: Pixels read, over those with low strips, up to which strips are high: they save a tenth.
+_LARGER = 1.1
 
 
 def planned_tiles(
     plan: Callable[[Cost], Pass], raster: Raster, slic_settings: SlicSettings, settings: RunSettings
-) -> tuple[Pass, int]:
-    """Choose tiles, and how many threads share each.
+) -> tuple[Pass, int, int]:
+    """Choose tiles, how many threads share each, and the rows of labels that are made at a time.
 
-    A tile is read and segmented strip by strip by one thread. Where that leaves processors idle, a
-    tile is held whole and shared, if the memory allows it.
+    A tile is read and segmented strip by strip by one thread; by low strips where those allow much
+    larger tiles. Where that leaves processors idle, a tile is held whole and shared, if the memory
+    allows it.
+
+    Raises
+    ------
+    BudgetError
     """
-    work = plan(_streamed(raster, slic_settings))
+    few, many = strip_rows(slic_settings)
+    work, rows = plan(_streamed(raster, slic_settings, few)), few
+    with contextlib.suppress(BudgetError):
+        high = plan(_streamed(raster, slic_settings, many))
+        if high.budget.overcompute < _LARGER * work.budget.overcompute:
+            work, rows = high, many
     if work.threads(settings) > 1:
         with contextlib.suppress(BudgetError):
             whole = plan(_whole(raster.info, slic_settings))
-            return whole, whole.threads(settings)
-    return work, 1
+            return whole, whole.threads(settings), rows
+    return work, 1, rows
 
 
-def _streamed(raster: Raster, settings: SlicSettings) -> Cost:
+def _streamed(raster: Raster, settings: SlicSettings, rows: int) -> Cost:
     """Bytes that a tile needs that is segmented strip by strip, and time that it takes."""
     info = raster.info
-    pixel, strips = strip_bytes(info.count, settings, info.shape[1])
+    pixel, strips = strip_bytes(info.count, settings, info.shape[1], rows)
     read = info.count * info.dtype.itemsize + 1
     return Cost(
         read_pixel=pixel,
-        strips=(*strips, (_rows_read(raster), read)),
+        # of labels: where islands' numbers lie far apart they are listed by a table
+        strips=(*strips, (_rows_read(raster), read), (rows, 12)),
         # the part, packed in memory that grows by a tenth at a time
         core_pixel=label_space(info, settings).dtype.itemsize + 1,
         **_common(info, settings),
@@ -82,10 +103,13 @@ def _rows_read(raster: Raster) -> int:
 
 
 def labelling(
-    raster: Raster, how: tuple[BandScaling, SlicSettings, LabelSpace], threads: int
+    raster: Raster,
+    how: tuple[BandScaling, SlicSettings, LabelSpace],
+    threads: int,
+    rows: int,
 ) -> SegmentStep | StripStep:
-    """Make the step of a tile: shared by threads, or strip by strip."""
-    return SegmentStep(*how, threads) if threads > 1 else StripStep(*how, _rows_read(raster))
+    """Make the step of a tile: shared by threads, or by strips of so many rows of labels."""
+    return SegmentStep(*how, threads) if threads > 1 else StripStep(*how, _rows_read(raster), rows)
 
 
 @dataclass(frozen=True)
@@ -111,13 +135,16 @@ class StripStep:
 
     Attributes
     ----------
-    rows : int
+    read : int
         Rows of the raster that are read at a time, from multiples of this.
+    rows : int
+        Rows of labels that are made at a time.
     """
 
     scaling: BandScaling
     settings: SlicSettings
     space: LabelSpace
+    read: int
     rows: int
 
     def strips(self, source: Source, where: Tile) -> Iterator[Strip]:
@@ -128,10 +155,10 @@ class StripStep:
         def read(first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             return source.read(Window(around.col_off, top + first, around.width, last - first))
 
-        inner = range(self.rows - top % self.rows, height, self.rows)
+        inner = range(self.read - top % self.read, height, self.read)
         shape = height, around.width
         stream = Stream(read, [*inner, height], shape, where.lattice, where.trim)
-        for labels in slic_strips(stream, self.scaling, self.settings, self.space):
+        for labels in slic_strips(stream, self.scaling, self.settings, self.space, self.rows):
             yield labels[None], bool(labels.any())
 
 

@@ -204,3 +204,17 @@ def test_where_a_tile_that_is_shared_by_threads_does_not_fit_one_does_it(tmp_pat
     assert alone < shared
     between = (alone + shared) // 2
     assert predicted("--memory", f"{between // 1_000_000}MB", "-j", "2") < between
+
+
+@pytest.mark.parametrize("size", ["0", "64"])
+def test_islands_are_counted_once_however_many_tiles_they_lie_in(size, tmp_path):
+    values, profile = large(200)
+    values[:, np.random.default_rng(3).random(values.shape[1:]) < 0.5] = 0
+    values[:, 60:70] = values[:, :, 60:70] = 0
+    values[:, 64] = values[:, :, 64] = 700  # islands that cross tiles
+    path = save(tmp_path / "scene.tif", values, profile, nodata=0)
+    how = ("--size", "25", "--iterations", "2", "--tile-size", size, "-j", "2", "--json")
+    told = good("segment", path, tmp_path / "o.tif", *how).json
+    labels = np.unique(read(tmp_path / "o.tif"))
+    assert told["segments"] == len(labels) - 1
+    assert (labels > 41 * 41).sum() > 100
