@@ -83,6 +83,7 @@ def _settled(
     team: Team,
     keep: bool,
 ) -> NDArray[Any]:
+    """Settle a part that has no more rows than that takes: cells are counted from its first."""
     layout, step = part.layout, settings.step
     near = within(layout, core, REACH)
     pixels = near.pixels(layout)
