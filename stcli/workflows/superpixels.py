@@ -40,7 +40,8 @@ REHEARSAL = "from stcli.segmentation.slic import rehearse; rehearse()"
 PIXEL, _TOIL = 50.0, 0.6
 #: Rows that are read at a time at least.
 _READ = 128
-#: Pixels read, over those with low strips, up to which strips are high: they save a tenth.
+#: Pixels read, over those of smaller needs, up to which strips are high, which saves a tenth, and
+#: tiles held whole.
 _LARGER = 1.1
 
 
@@ -51,7 +52,7 @@ def planned_tiles(
 
     A tile is read and segmented strip by strip by one thread; by low strips where those allow much
     larger tiles. Where that leaves processors idle, a tile is held whole and shared, if the memory
-    allows it.
+    allows one as large.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def planned_tiles(
     if work.threads(settings) > 1:
         with contextlib.suppress(BudgetError):
             whole = plan(_whole(raster.info, slic_settings))
-            return whole, whole.threads(settings), rows
+            if whole.budget.overcompute < _LARGER * work.budget.overcompute:
+                return whole, whole.threads(settings), rows
     return work, 1, rows
 
 
