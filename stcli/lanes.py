@@ -76,6 +76,20 @@ def load(typing, array, position):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def load_single(typing, array, position):  # type: ignore[no-untyped-def]
+    """Return as float32 the 16 numbers of an array from a position: whole ones, or float32."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        numbers = read(builder, array, place_of(context, builder, array, *arguments))
+        if array.dtype == types.float32:
+            return numbers
+        convert = builder.sitofp if array.dtype.signed else builder.uitofp
+        return convert(numbers, vector_of(types.float32))
+
+    return Lanes(types.float32)(array, types.intp), code
+
+
+@_instruction
 def store(typing, array, position, lanes):  # type: ignore[no-untyped-def]
     """Write 16 numbers to an array from a position."""
 

@@ -13,6 +13,7 @@ from stcli.lanes import (
     exp2_parts,
     fill,
     load,
+    load_single,
     lowest,
     prefetch,
     repeat,
@@ -175,6 +176,21 @@ def test_whole_numbers_are_copied(dtype):
 @njit
 def differing(left, right, but):
     return unequal(left, right, 3, but)
+
+
+@njit
+def _singles(source, target):
+    for at in range(0, source.size, WIDTH):
+        store(target, at, load_single(source, at))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "float32"])
+def test_numbers_are_loaded_as_float32(dtype):
+    low, high = (-2.5, 1e30) if dtype == "float32" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    source = np.linspace(low, high, 3 * WIDTH).astype(dtype)
+    target = np.empty(source.size, np.float32)
+    _singles(source, target)
+    assert np.array_equal(target, source.astype(np.float32))
 
 
 def test_places_that_differ_are_bits():

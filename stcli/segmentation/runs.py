@@ -17,6 +17,9 @@ from stcli.jit import njit
 from stcli.lanes import WIDTH, WORD, fill, lowest, steps
 from stcli.segmentation.cells import OPTIONS
 
+#: A list that ends with the entry k is known as this less k, below 0 as no label is.
+_LIST = -2
+
 
 class Runs(NamedTuple):
     """Runs of a block of labels.
@@ -125,7 +128,7 @@ def settle_large(labels, runs, smallest, main, size, settled):  # type: ignore[n
     main : ndarray of int64 (label + 1,)
         Filled with the largest component of each label, -1 for none; on a tie the first.
     size : ndarray (run,)
-        Filled with the pixels of each component, at its first run.
+        Filled with the pixels of each component, at its first run, 0 at others.
     settled : ndarray (run,)
         Filled with the label of each component that settles, 0 for others, at its first run.
 
@@ -163,11 +166,10 @@ def absorb(height, runs, settled, begin, end, taken):  # type: ignore[no-untyped
 
     On a tie the lower label. Components are those that begin with a run from `begin` to before
     `end`, so that parts run side by side; all look at the same state. ``taken[begin:end]``, of the
-    labels' dtype, is filled with the label, 0 for none.
+    labels' dtype, has the sizes of components, and is filled with the label, 0 for none.
     """
     first, start, stop, parent = runs
-    taken[begin:end] = -1
-    border = np.empty((1024, 3), dtype=np.int64)  # label, pixel edges, next of the component
+    border = np.empty((1024, 3), dtype=taken.dtype)  # label, pixel edges, next of the component
     used = 0
     for row in range(height):
         above, below = first[max(row - 1, 0)], first[row + 1]
@@ -177,29 +179,35 @@ def absorb(height, runs, settled, begin, end, taken):  # type: ignore[no-untyped
                 continue
             if used + 2 + 2 * (stop[run] - start[run]) > len(border):
                 border = _longer(border, 2 * len(border) + 2 * (stop[run] - start[run]))
+            alone = run == root and taken[run] == stop[run] - start[run]
+            kept, last = used, -1 if run == root else _LIST - taken[root]
             if run > first[row] and stop[run - 1] == start[run]:
-                used = _meet(border, used, taken, root, settled[parent[run - 1]], 1)
+                used, last = _meet(border, used, last, settled[parent[run - 1]], 1)
             if run + 1 < first[row + 1] and start[run + 1] == stop[run]:
-                used = _meet(border, used, taken, root, settled[parent[run + 1]], 1)
+                used, last = _meet(border, used, last, settled[parent[run + 1]], 1)
             while row > 0 and above < first[row] and stop[above] <= start[run]:
                 above += 1
             at = above
             while row > 0 and at < first[row] and start[at] < stop[run]:
                 edges = min(stop[at], stop[run]) - max(start[at], start[run])
-                used = _meet(border, used, taken, root, settled[parent[at]], int(edges))
+                used, last = _meet(border, used, last, settled[parent[at]], int(edges))
                 at += 1
             while row + 1 < height and below < first[row + 2] and stop[below] <= start[run]:
                 below += 1
             at = below
             while row + 1 < height and at < first[row + 2] and start[at] < stop[run]:
                 edges = min(stop[at], stop[run]) - max(start[at], start[run])
-                used = _meet(border, used, taken, root, settled[parent[at]], int(edges))
+                used, last = _meet(border, used, last, settled[parent[at]], int(edges))
                 at += 1
+            if alone:  # as most are: its list makes room at once
+                taken[root], used = _longest(border, last), kept
+            else:
+                taken[root] = _LIST - last
     for run in range(begin, end):
-        if parent[run] == run and settled[run] == 0 and taken[run] >= 0:
-            taken[run] = _longest(border, taken[run])
-        else:
+        if parent[run] != run or settled[run] != 0:
             taken[run] = 0
+        elif taken[run] < 0:
+            taken[run] = _longest(border, _LIST - taken[run])
 
 
 @njit(**OPTIONS)
@@ -216,7 +224,7 @@ def settle_rest(parent, main, taken, settled):  # type: ignore[no-untyped-def]
 @njit(**OPTIONS)
 def _longer(border, length):  # type: ignore[no-untyped-def]
     """Copy a list into more room."""
-    longer = np.empty((length, 3), dtype=np.int64)
+    longer = np.empty((length, 3), dtype=border.dtype)
     for i in range(len(border)):
         for j in range(3):
             longer[i, j] = border[i, j]
@@ -224,29 +232,28 @@ def _longer(border, length):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _meet(border, used, taken, root, label, edges):  # type: ignore[no-untyped-def]
-    """Add pixel edges between a component and a settled label to the component's list."""
+def _meet(border, used, last, label, edges):  # type: ignore[no-untyped-def]
+    """Add pixel edges with a settled label to a component's list; return what is used, its last."""
     if label == 0:
-        return used
-    at = taken[root]
+        return used, last
+    at = last
     while at >= 0:
         if border[at, 0] == label:
             border[at, 1] += edges
-            return used
-        at = border[at, 2]
-    border[used, 0], border[used, 1], border[used, 2] = label, edges, taken[root]
-    taken[root] = used
-    return used + 1
+            return used, last
+        at = int64(border[at, 2])
+    border[used, 0], border[used, 1], border[used, 2] = label, edges, last
+    return used + 1, used
 
 
 @njit(**OPTIONS)
 def _longest(border, at):  # type: ignore[no-untyped-def]
-    """Find the label of the longest border in a list, the lower on a tie."""
-    best, edges = border[at, 0], border[at, 1]
+    """Find the label of the longest border in a list, the lower on a tie; 0 in none."""
+    best, edges = int64(0), int64(0)
     while at >= 0:
         if border[at, 1] > edges or (border[at, 1] == edges and border[at, 0] < best):
-            best, edges = border[at, 0], border[at, 1]
-        at = border[at, 2]
+            best, edges = int64(border[at, 0]), int64(border[at, 1])
+        at = int64(border[at, 2])
     return best
 
 
