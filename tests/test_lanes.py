@@ -8,6 +8,8 @@ from numba import njit
 
 from stcli.lanes import (
     WIDTH,
+    count_bits,
+    differ,
     exp2,
     exp2_each,
     exp2_parts,
@@ -19,9 +21,9 @@ from stcli.lanes import (
     repeat,
     smaller,
     splat,
-    steps,
     store,
     store_bytes,
+    there,
     total,
     transpose,
     unequal,
@@ -202,15 +204,26 @@ def test_places_that_differ_are_bits():
 
 
 @njit
-def stepped(x):
-    return steps(x, 2)
+def places(x):
+    return differ(x, 2, 5), there(x, 2)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
-def test_places_where_a_number_follows_another_are_bits(dtype):
-    x = np.random.default_rng(5).integers(0, 2, WIDTH + 4).astype(dtype) << 20
-    wanted = np.diff(x)[1 : 1 + WIDTH] != 0
-    assert [stepped(x) >> place & 1 for place in range(64)] == [*wanted, *[0] * (64 - WIDTH)]
+def test_places_that_differ_or_are_not_0_are_bits(dtype):
+    x = np.random.default_rng(5).integers(0, 2, WIDTH + 5).astype(dtype) << 20
+    here, other = x[2 : 2 + WIDTH], x[5 : 5 + WIDTH]
+    for bits, wanted in zip(places(x), (here != other, here != 0), strict=True):
+        assert [bits >> place & 1 for place in range(64)] == [*wanted, *[0] * (64 - WIDTH)]
+
+
+@njit
+def counted(bits):
+    return count_bits(bits)
+
+
+@pytest.mark.parametrize("bits", [0, 1, -1, 1 << 62, -(1 << 63), 0b1011])
+def test_bits_are_counted(bits):
+    assert counted(np.int64(bits)) == (bits % (1 << 64)).bit_count()
 
 
 @njit

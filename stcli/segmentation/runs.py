@@ -14,7 +14,7 @@ from numpy import int64
 from numpy.typing import NDArray
 
 from stcli.jit import njit
-from stcli.lanes import WIDTH, WORD, fill, lowest, steps
+from stcli.lanes import WIDTH, WORD, count_bits, differ, fill, lowest, there
 from stcli.segmentation.cells import OPTIONS
 
 #: A list that ends with the entry k is known as this less k, below 0 as no label is.
@@ -58,49 +58,103 @@ def find_runs(labels, top, bottom, runs):  # type: ignore[no-untyped-def]
 
     Joins stay within the rows given.
     """
-    first, start, stop, parent = runs
     width, flat = labels.shape[1], labels.reshape(-1)
+    begins = np.empty((2, (width + WORD - 1) // WORD), dtype=np.int64)
     for row in range(top, bottom):
-        run, begin, base = first[row], 0, row * width
-        for col in range(1, width, WORD):
-            ends = _ends(flat, base + col, min(WORD, width - col))
-            while ends:
-                end = col + lowest(ends)
-                ends &= ends - 1
-                if flat[base + begin] != 0:
-                    start[run], stop[run], parent[run] = begin, end, run
-                    run += 1
-                begin = end
-        if flat[base + begin] != 0:
-            start[run], stop[run], parent[run] = begin, width, run
+        _list_runs(flat, width, row, runs)
+        _begin(flat, width, row, begins[row & 1])
         if row > top:
-            join_rows(labels, row, runs)
-
-
-@njit(inline="always", **OPTIONS)
-def _ends(flat, at, count):  # type: ignore[no-untyped-def]
-    """Tell, as bits, where labels end that begin before: in `count` places, at most a WORD."""
-    whole, ends = count // WIDTH * WIDTH, int64(0)
-    for place in range(0, whole, WIDTH):
-        ends |= steps(flat, at + place) << place
-    for place in range(whole, count):
-        ends |= int64(flat[at + place] != flat[at + place - 1]) << place
-    return ends
+            _join_rows(flat, width, row, runs, begins[1 - (row & 1)], begins[row & 1])
 
 
 @njit(**OPTIONS)
 def join_rows(labels, row, runs):  # type: ignore[no-untyped-def]
     """Join the runs of a row with those of their label in the row above."""
+    width, flat = labels.shape[1], labels.reshape(-1)
+    begins = np.empty((2, (width + WORD - 1) // WORD), dtype=np.int64)
+    for k in range(2):
+        _begin(flat, width, row - 1 + k, begins[k])
+    _join_rows(flat, width, row, runs, begins[0], begins[1])
+
+
+@njit(**OPTIONS)
+def _list_runs(flat, width, row, runs):  # type: ignore[no-untyped-def]
+    """Say where each run of a row begins and ends, and let it be a component by itself."""
     first, start, stop, parent = runs
-    a, b = first[row - 1], first[row]
-    while a < first[row] and b < first[row + 1]:
-        touch = start[a] < stop[b] and start[b] < stop[a]
-        if touch and labels[row - 1, start[a]] == labels[row, start[b]]:
-            _join(parent, a, b)
-        if stop[a] <= stop[b]:
-            a += 1
+    run, begin, base = first[row], 0, row * width
+    for col in range(1, width, WORD):
+        ends = _differing(flat, base + col, base + col - 1, min(WORD, width - col))
+        while ends:
+            end = col + lowest(ends)
+            ends &= ends - 1
+            if flat[base + begin] != 0:
+                start[run], stop[run], parent[run] = begin, end, run
+                run += 1
+            begin = end
+    if flat[base + begin] != 0:
+        start[run], stop[run], parent[run] = begin, width, run
+
+
+@njit(**OPTIONS)
+def _begin(flat, width, row, begins):  # type: ignore[no-untyped-def]
+    """Tell where runs of a row begin: bits of `begins`, a word after the other."""
+    for word in range(begins.size):
+        col = word * WORD
+        at, count = row * width + col, min(WORD, width - col)
+        if col == 0:
+            begin = 1 | _differing(flat, at + 1, at, count - 1) << 1
         else:
-            b += 1
+            begin = _differing(flat, at, at - 1, count)
+        begins[word] = begin & _labelled(flat, at, count)
+
+
+@njit(**OPTIONS)
+def _join_rows(flat, width, row, runs, above, here):  # type: ignore[no-untyped-def]
+    """Join runs that have a label in common one below the other, where one of them begins.
+
+    `above` and `here` tell where runs of the two rows begin; how many did so far is a run's number.
+    """
+    first, parent = runs.first, runs.parent
+    a, b = first[row - 1] - 1, first[row] - 1
+    for word in range(here.size):
+        col = word * WORD
+        at, count = row * width + col, min(WORD, width - col)
+        same = _labelled(flat, at, count) & ~_differing(flat, at, at - width, count)
+        same &= above[word] | here[word]
+        while same:
+            bit = same & -same
+            until = bit | (bit - 1)
+            same &= same - 1
+            upper, lower = a + count_bits(above[word] & until), b + count_bits(here[word] & until)
+            upper = parent[upper]
+            if parent[upper] == upper and parent[lower] == lower:  # the rule
+                parent[lower] = upper
+            else:
+                _join(parent, upper, lower)
+        a += count_bits(above[word])
+        b += count_bits(here[word])
+
+
+@njit(inline="always", **OPTIONS)
+def _differing(flat, at, other, count):  # type: ignore[no-untyped-def]
+    """Tell, as bits, which of `count` labels, at most a WORD, are not those from another place."""
+    whole, found = count // WIDTH * WIDTH, int64(0)
+    for place in range(0, whole, WIDTH):
+        found |= differ(flat, at + place, other + place) << place
+    for place in range(whole, count):
+        found |= int64(flat[at + place] != flat[other + place]) << place
+    return found
+
+
+@njit(inline="always", **OPTIONS)
+def _labelled(flat, at, count):  # type: ignore[no-untyped-def]
+    """Tell, as bits, which of `count` labels, at most a WORD, are not 0."""
+    whole, found = count // WIDTH * WIDTH, int64(0)
+    for place in range(0, whole, WIDTH):
+        found |= there(flat, at + place) << place
+    for place in range(whole, count):
+        found |= int64(flat[at + place] != 0) << place
+    return found
 
 
 @njit(**OPTIONS)
