@@ -116,24 +116,24 @@ def store_bytes(typing, array, position, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
-def unequal(typing, left, right, position, but):  # type: ignore[no-untyped-def]
+def unequal(typing, left, position, right, place, but):  # type: ignore[no-untyped-def]
     """Tell in which of 16 places two arrays of uint8 differ, the left one's `but` passed over.
 
-    The places are bits of an int64, the first the lowest.
+    They begin at a position of the left one and a place of the right one. The places are bits of
+    an int64, the first the lowest.
     """
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
         found = []
-        for kind, array in zip((left, right), arguments[:2], strict=True):
+        for kind, array, at in ((left, *arguments[:2]), (right, *arguments[2:4])):
             data = context.make_array(kind)(context, builder, array).data
-            place = builder.bitcast(builder.gep(data, [arguments[2]]), bytes_.as_pointer())
+            place = builder.bitcast(builder.gep(data, [at]), bytes_.as_pointer())
             found.append(builder.load(place, align=1))
-        passed = builder.icmp_unsigned("!=", found[0], spread(builder, arguments[3]))
-        flags = builder.and_(passed, builder.icmp_unsigned("!=", *found))
-        return _bits(builder, flags)
+        passed = builder.icmp_unsigned("!=", found[0], spread(builder, arguments[4]))
+        return _bits(builder, builder.and_(passed, builder.icmp_unsigned("!=", *found)))
 
-    return types.int64(left, right, types.intp, types.uint8), code
+    return types.int64(left, types.intp, right, types.intp, types.uint8), code
 
 
 @_instruction

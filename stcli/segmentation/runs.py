@@ -227,12 +227,13 @@ def absorb(height, runs, settled, begin, end, taken):  # type: ignore[no-untyped
     used = 0
     for row in range(height):
         above, below = first[max(row - 1, 0)], first[row + 1]
+        most = 2 * (first[row + 1] - first[row]) + 2 * stop[max(first[row + 1] - 1, 0)]
+        if used + most > len(border):  # not run by run: each would count references to the list
+            border = _longer(border, 2 * len(border) + most)
         for run in range(first[row], first[row + 1]):
             root = parent[run]
             if root < begin or root >= end or settled[root] != 0:
                 continue
-            if used + 2 + 2 * (stop[run] - start[run]) > len(border):
-                border = _longer(border, 2 * len(border) + 2 * (stop[run] - start[run]))
             alone = run == root and taken[run] == stop[run] - start[run]
             kept, last = used, -1 if run == root else _LIST - taken[root]
             if run > first[row] and stop[run - 1] == start[run]:
