@@ -23,8 +23,9 @@ from numpy.typing import DTypeLike, NDArray
 
 #: Seconds between two times that free memory is given back.
 _TIDY = 0.2
-#: Bytes beyond which the C library never keeps what is freed.
-_LARGE = 32 << 20
+#: Bytes beyond which the C library does not keep what is freed for sure: its heaps are of 64 MB,
+#: and one that two blocks do not fit in comes and goes with the second.
+_LARGE = 4 << 20
 #: Bytes of free blocks that are kept at most.
 _KEPT = 1 << 30
 #: Of a free block, the share that an array has to fill.

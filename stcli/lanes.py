@@ -76,6 +76,20 @@ def load(typing, array, position):  # type: ignore[no-untyped-def]
 
 
 @_instruction
+def load_single(typing, array, position):  # type: ignore[no-untyped-def]
+    """Return as float32 the 16 numbers of an array from a position: whole ones, or float32."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        numbers = read(builder, array, place_of(context, builder, array, *arguments))
+        if array.dtype == types.float32:
+            return numbers
+        convert = builder.sitofp if array.dtype.signed else builder.uitofp
+        return convert(numbers, vector_of(types.float32))
+
+    return Lanes(types.float32)(array, types.intp), code
+
+
+@_instruction
 def store(typing, array, position, lanes):  # type: ignore[no-untyped-def]
     """Write 16 numbers to an array from a position."""
 
@@ -102,44 +116,67 @@ def store_bytes(typing, array, position, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
-def unequal(typing, left, right, position, but):  # type: ignore[no-untyped-def]
+def unequal(typing, left, position, right, place, but):  # type: ignore[no-untyped-def]
     """Tell in which of 16 places two arrays of uint8 differ, the left one's `but` passed over.
 
-    The places are bits of an int64, the first the lowest.
+    They begin at a position of the left one and a place of the right one. The places are bits of
+    an int64, the first the lowest.
     """
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
         found = []
-        for kind, array in zip((left, right), arguments[:2], strict=True):
+        for kind, array, at in ((left, *arguments[:2]), (right, *arguments[2:4])):
             data = context.make_array(kind)(context, builder, array).data
-            place = builder.bitcast(builder.gep(data, [arguments[2]]), bytes_.as_pointer())
+            place = builder.bitcast(builder.gep(data, [at]), bytes_.as_pointer())
             found.append(builder.load(place, align=1))
-        passed = builder.icmp_unsigned("!=", found[0], spread(builder, arguments[3]))
-        flags = builder.and_(passed, builder.icmp_unsigned("!=", *found))
-        return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+        passed = builder.icmp_unsigned("!=", found[0], spread(builder, arguments[4]))
+        return _bits(builder, builder.and_(passed, builder.icmp_unsigned("!=", *found)))
 
-    return types.int64(left, right, types.intp, types.uint8), code
+    return types.int64(left, types.intp, right, types.intp, types.uint8), code
 
 
 @_instruction
-def steps(typing, array, position):  # type: ignore[no-untyped-def]
-    """Tell in which of 16 places, from a position, an array's number is not the one before.
+def differ(typing, array, position, other):  # type: ignore[no-untyped-def]
+    """Tell in which of 16 places the numbers from one position are not those from another.
 
     The places are bits of an int64, the first the lowest.
     """
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        source, at = arguments
-        before = builder.sub(at, ir.Constant(at.type, 1))
         here, there = (
-            read(builder, array, place_of(context, builder, array, source, where))
-            for where in (at, before)
+            read(builder, array, place_of(context, builder, array, arguments[0], where))
+            for where in arguments[1:]
         )
-        flags = builder.icmp_unsigned("!=", here, there)
-        return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+        return _bits(builder, builder.icmp_unsigned("!=", here, there))
+
+    return types.int64(array, types.intp, types.intp), code
+
+
+@_instruction
+def there(typing, array, position):  # type: ignore[no-untyped-def]
+    """Tell in which of 16 places, from a position, a whole number is not 0; as `differ`."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        numbers = read(builder, array, place_of(context, builder, array, *arguments))
+        return _bits(builder, builder.icmp_unsigned("!=", numbers, ir.Constant(numbers.type, None)))
 
     return types.int64(array, types.intp), code
+
+
+def _bits(builder: Any, flags: Any) -> Any:
+    """Make bits of an int64 of the flags of 16 places."""
+    return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
+
+
+@_instruction
+def count_bits(typing, bits):  # type: ignore[no-untyped-def]
+    """Count the bits that are set of an int64."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), code
 
 
 @_instruction

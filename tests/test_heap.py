@@ -58,7 +58,7 @@ def test_views_of_a_tensor_hold_its_memory() -> None:
 
 
 def test_small_arrays_are_left_to_numpy() -> None:
-    heap.empty((32 << 20,), "uint8")
+    heap.empty((4 << 20,), "uint8")
     assert not kept()
     assert heap.empty((0, 5), "float64").shape == (0, 5)
 

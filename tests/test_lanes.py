@@ -8,19 +8,22 @@ from numba import njit
 
 from stcli.lanes import (
     WIDTH,
+    count_bits,
+    differ,
     exp2,
     exp2_each,
     exp2_parts,
     fill,
     load,
+    load_single,
     lowest,
     prefetch,
     repeat,
     smaller,
     splat,
-    steps,
     store,
     store_bytes,
+    there,
     total,
     transpose,
     unequal,
@@ -174,27 +177,54 @@ def test_whole_numbers_are_copied(dtype):
 
 @njit
 def differing(left, right, but):
-    return unequal(left, right, 3, but)
+    return unequal(left, 3, right, 5, but)
+
+
+@njit
+def _singles(source, target):
+    for at in range(0, source.size, WIDTH):
+        store(target, at, load_single(source, at))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "float32"])
+def test_numbers_are_loaded_as_float32(dtype):
+    low, high = (-2.5, 1e30) if dtype == "float32" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    source = np.linspace(low, high, 3 * WIDTH).astype(dtype)
+    target = np.empty(source.size, np.float32)
+    _singles(source, target)
+    assert np.array_equal(target, source.astype(np.float32))
 
 
 def test_places_that_differ_are_bits():
     rng = np.random.default_rng(3)
     left, right = rng.integers(0, 3, (2, WIDTH + 5)).astype(np.uint8)
-    wanted = (left != right) & (left != 2)
+    here, other = left[3 : 3 + WIDTH], right[5 : 5 + WIDTH]
+    wanted = (here != other) & (here != 2)
     bits = [differing(left, right, np.uint8(2)) >> place & 1 for place in range(64)]
-    assert bits == [*wanted[3 : 3 + WIDTH], *[0] * (64 - WIDTH)]
+    assert bits == [*wanted, *[0] * (64 - WIDTH)]
 
 
 @njit
-def stepped(x):
-    return steps(x, 2)
+def places(x):
+    return differ(x, 2, 5), there(x, 2)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
-def test_places_where_a_number_follows_another_are_bits(dtype):
-    x = np.random.default_rng(5).integers(0, 2, WIDTH + 4).astype(dtype) << 20
-    wanted = np.diff(x)[1 : 1 + WIDTH] != 0
-    assert [stepped(x) >> place & 1 for place in range(64)] == [*wanted, *[0] * (64 - WIDTH)]
+def test_places_that_differ_or_are_not_0_are_bits(dtype):
+    x = np.random.default_rng(5).integers(0, 2, WIDTH + 5).astype(dtype) << 20
+    here, other = x[2 : 2 + WIDTH], x[5 : 5 + WIDTH]
+    for bits, wanted in zip(places(x), (here != other, here != 0), strict=True):
+        assert [bits >> place & 1 for place in range(64)] == [*wanted, *[0] * (64 - WIDTH)]
+
+
+@njit
+def counted(bits):
+    return count_bits(bits)
+
+
+@pytest.mark.parametrize("bits", [0, 1, -1, 1 << 62, -(1 << 63), 0b1011])
+def test_bits_are_counted(bits):
+    assert counted(np.int64(bits)) == (bits % (1 << 64)).bit_count()
 
 
 @njit

@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.heap import give_back
+from stcli.heap import empty, give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.nodata import comparable, exclude
 from stcli.raster.source import SourceInfo, assume, stem, unpack
@@ -92,7 +92,8 @@ class GdalSource:
         bands = [self.info.bands[i - 1] for i in indexes]
         valid = self._masked(dataset, window, indexes)
         if len({band.dtype for band in bands}) == 1 and not any(band.packed for band in bands):
-            block = dataset.read(list(indexes), window=window)
+            block = empty((len(bands), window.height, window.width), np.dtype(bands[0].dtype))
+            dataset.read(list(indexes), window=window, out=block)
             for i, values in zip(indexes, block, strict=True):
                 self._exclude(valid, dataset, window, i, values)
         else:

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError
+from stcli.heap import empty
 from stcli.raster.gdalsource import GdalSource
 from stcli.raster.info import BandInfo, RasterInfo
 from stcli.raster.source import RULES, Source, SourceInfo, stem
@@ -107,15 +108,18 @@ class Raster:
             A file cannot be read there.
         """
         window = self._checked(window)
-        block = np.empty((self.info.count, window.height, window.width), self.info.dtype)
-        valid = np.ones(block.shape[1:], bool)
+        shape = self.info.count, int(window.height), int(window.width)
+        valid = np.ones(shape[1:], bool)
+        block: NDArray[Any] | None = None
         for source, nesting, indexes, places in self._parts:
             part, part_valid = read_nested(source, nesting, window, indexes, self._resampling)
-            if places == tuple(range(self.info.count)) and part.dtype == block.dtype:
-                block = part  # the usual single file: no copy
-            else:
-                block[list(places)] = part
             valid &= part_valid
+            if places == tuple(range(self.info.count)) and part.dtype == self.info.dtype:
+                block = part  # the usual single file: no copy
+                continue
+            block = empty(shape, self.info.dtype) if block is None else block
+            block[list(places)] = part
+        assert block is not None  # a raster has a file
         if not valid.all():
             block[:, ~valid] = 0
         return block, valid

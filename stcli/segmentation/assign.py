@@ -162,9 +162,10 @@ def assign(  # type: ignore[no-untyped-def]
     changed = room(lanes, dtype=int64)
     far = room(lanes if len(adaptive) else 0, dtype=float32)
     away, sums, marks = _away(cols, step), totals.ravel(), touched.ravel()
-    stock, planes = pixels.reshape(-1), (centres.reshape(-1), factor.reshape(-1))
+    # whatever holds an array for each cell would count its references, which halts other threads
+    stock, picks, held = pixels.reshape(-1), choice.reshape(-1), pixels.shape[0]
+    planes = centres.reshape(-1), factor.reshape(-1)
     for row in range(first, last):
-        slot = row % pixels.shape[0]
         for col in range(left, right):
             if col % WIDTH == 0:
                 shape = bands, centres.shape[1] * centres.shape[2], centres.shape[2]
@@ -173,15 +174,14 @@ def assign(  # type: ignore[no-untyped-def]
                 continue
             for j in range(bands + 2):
                 own[j] = centres[j, row + 1, col + 1]
-            cell, chosen = pixels[slot, col], choice[row, col]
-            at = (slot * cols + col) * cell.size
-            _nearest(adaptive, (stock, at), place, own, (near, col % WIDTH), local, which, far)
-            many = _differing(chosen, which, changed)
+            here, at = row * cols + col, (row % held * cols + col) * bands * lanes
+            _nearest(adaptive, stock, at, place, own, near, col % WIDTH, local, which, far)
+            many = _differing(picks, here * lanes, which, changed)
             if many:
-                at = row * cols + col, (base - 1) * cols
-                _carry(cell, place, changed[:many], (chosen, which), unit, at, away, sums, marks)
+                cells, lists = (here, (base - 1) * cols, bands), (sums, marks)
+                _carry(stock, at, place, changed, many, picks, which, unit, cells, away, lists)
             if len(adaptive):
-                _spread(chosen, far, spread[row, col])
+                _spread(picks, here * lanes, far, spread, row, col)
 
 
 @njit(**OPTIONS)
@@ -228,15 +228,15 @@ def _gather(adaptive, planes, shape, corner, numbers, near):  # type: ignore[no-
 
 @njit(**OPTIONS)
 def _nearest(  # type: ignore[no-untyped-def]
-    adaptive, cell, place, own, around, local, which, far
+    adaptive, pixels, at, place, own, near, col, local, which, far
 ):
     """Find the nearest of nine centres for the pixels of a cell, sixteen at a time.
 
     With x a pixel and g a centre, both less the cell's own centre, |x - g|² = |x|² - 2 x·g + |g|².
-    The first part is the same for all nine and left out, where not adaptive. `cell` is where its
-    pixels lie; those of the next cell are asked for.
+    The first part is the same for all nine and left out, where not adaptive. The cell's pixels lie
+    from `at`; those of the next cell are asked for.
     """
-    (pixels, at), (lanes, bands) = cell, (which.size, own.size - 2)
+    lanes, bands = which.size, own.size - 2
     for lane in range(0, lanes, WIDTH):
         square = splat(float32(0.0))
         for band in range(bands):
@@ -249,13 +249,13 @@ def _nearest(  # type: ignore[no-untyped-def]
             x = load(place, axis * lanes + lane) - own[bands + axis]
             store(local, (bands + axis) * WIDTH, x)
         best, chosen, widest = splat(float32(inf)), splat(float32(0.0)), square
-        a, b, c, d, e = _five(adaptive, local, around, square)
+        a, b, c, d, e = _five(adaptive, local, near, col, square)
         best, chosen, widest = _closer(adaptive, a, float32(0), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, b, float32(1), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, c, float32(2), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, d, float32(3), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, e, float32(4), best, chosen, widest)
-        a, b, c, d = _four(adaptive, local, around, square)
+        a, b, c, d = _four(adaptive, local, near, col, square)
         best, chosen, widest = _closer(adaptive, a, float32(5), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, b, float32(6), best, chosen, widest)
         best, chosen, widest = _closer(adaptive, c, float32(7), best, chosen, widest)
@@ -266,9 +266,9 @@ def _nearest(  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always", **OPTIONS)
-def _five(adaptive, local, around, square):  # type: ignore[no-untyped-def]
+def _five(adaptive, local, near, col, square):  # type: ignore[no-untyped-def]
     """Distances of sixteen pixels from the first five centres, and their spectral parts."""
-    (near, col), count = around, local.size // WIDTH
+    count = local.size // WIDTH
     bands, at = count - 2, count * _ROW + col
     a, b, c = repeat(near, at), repeat(near, at + WIDTH), repeat(near, at + 2 * WIDTH)
     d, e = repeat(near, at + 3 * WIDTH), repeat(near, at + 4 * WIDTH)
@@ -290,9 +290,9 @@ def _five(adaptive, local, around, square):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always", **OPTIONS)
-def _four(adaptive, local, around, square):  # type: ignore[no-untyped-def]
+def _four(adaptive, local, near, col, square):  # type: ignore[no-untyped-def]
     """As `_five`, from the last four centres."""
-    (near, col), count = around, local.size // WIDTH
+    count = local.size // WIDTH
     bands, at = count - 2, count * _ROW + col + 5 * WIDTH
     a, b = repeat(near, at), repeat(near, at + WIDTH)
     c, d = repeat(near, at + 2 * WIDTH), repeat(near, at + 3 * WIDTH)
@@ -336,13 +336,16 @@ def _part(spectral, square):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True, **OPTIONS)
-def _differing(choice, which, changed):  # type: ignore[no-untyped-def]
-    """List the valid pixels whose choice is another one now; return how many."""
-    many = 0
-    for first in range(0, choice.size, WORD):
+def _differing(picks, here, which, changed):  # type: ignore[no-untyped-def]
+    """List a cell's valid pixels whose choice is another one now; return how many.
+
+    Its choices lie from `here`.
+    """
+    many, lanes = 0, which.size
+    for first in range(0, lanes, WORD):
         places = int64(0)
-        for at in range(first, min(first + WORD, choice.size), WIDTH):
-            places |= unequal(choice, which, at, NONE) << (at - first)
+        for at in range(first, min(first + WORD, lanes), WIDTH):
+            places |= unequal(picks, here + at, which, at, NONE) << (at - first)
         while places:
             changed[many] = first + lowest(places)
             places &= places - 1
@@ -352,26 +355,24 @@ def _differing(choice, which, changed):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True, **OPTIONS)
 def _carry(  # type: ignore[no-untyped-def]
-    cell, place, changed, choices, unit, at, away, sums, marks
+    pixels, at, place, changed, many, picks, which, unit, cells, away, lists
 ):
     """Carry pixels from the totals of the centres that they leave to those of others.
 
-    `sums` are the totals in one line, `marks` which centres' totals changed; `at` is the cell, and
-    the one of which the first total is.
+    The cell's pixels lie from `at`; `cells` are the cell, the one of which the first total is, and
+    the bands; `lists` are the totals in one line, and which centres' totals changed.
     """
-    (chosen, which), (here, origin) = choices, at
-    lanes = chosen.size
-    bands = cell.size // lanes
+    (here, origin, bands), (sums, marks), lanes = cells, lists, which.size
     size = bands + 3
-    for i in range(changed.size):
+    for i in range(many):
         lane = changed[i]
-        old, new = int64(chosen[lane]), int64(which[lane])
-        chosen[lane] = which[lane]
+        old, new = int64(picks[here * lanes + lane]), int64(which[lane])
+        picks[here * lanes + lane] = which[lane]
         left, joined = here + away[old, 0], here + away[new, 0]
         marks[left] = marks[joined] = True
         left, joined = (left - origin) * size, (joined - origin) * size
         for band in range(bands):
-            value = int64(float64(cell[band * lanes + lane]) * unit)
+            value = int64(float64(pixels[at + band * lanes + lane]) * unit)
             sums[left + band] -= value
             sums[joined + band] += value
         # offsets from the centre's own cell: the same in any block
@@ -385,10 +386,11 @@ def _carry(  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _spread(choice, far, spread):  # type: ignore[no-untyped-def]
+def _spread(picks, here, far, spread, row, col):  # type: ignore[no-untyped-def]
     """Find the largest spectral distance of a cell's pixels to each centre that they chose."""
-    spread[:] = float32(0.0)
-    for lane in range(choice.size):
-        k = choice[lane]
+    for k in range(9):
+        spread[row, col, k] = float32(0.0)
+    for lane in range(far.size):
+        k = picks[here + lane]
         if k != NONE:
-            spread[k] = max(spread[k], far[lane])
+            spread[row, col, k] = max(spread[row, col, k], far[lane])

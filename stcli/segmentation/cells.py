@@ -16,7 +16,7 @@ from numpy import float32, uint8
 from numpy.typing import NDArray
 
 from stcli.jit import njit
-from stcli.lanes import WIDTH, load, smaller, splat, store
+from stcli.lanes import WIDTH, load, load_single, smaller, splat, store
 from stcli.segmentation.kept import Kept
 from stcli.settings import BandScaling
 
@@ -29,6 +29,8 @@ LIMIT_BITS = 13
 _LIMIT = np.float32(2.0**LIMIT_BITS)
 #: Bytes of a strip of rows that is converted at a time: it stays in a cache.
 _STRIP = 1 << 20
+#: What is packed as it is: float32 and what fits it; other values are converted first.
+DIRECT = (np.uint8, np.uint16, np.int16, np.float32)
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -122,22 +124,31 @@ def pack(
     scale = rest.astype(np.float32), (high - low).astype(np.float32)
     many = max(1, _STRIP // (low.itemsize * layout.step * values.shape[0] * values.shape[2]))
     held, first = packed[0].shape[0], rows.start
+    bottom = above + values.shape[1]
+    direct = values.dtype in DIRECT and values.flags.c_contiguous
     while first < rows.stop:
         slot = first % held
         last = min(first + many, rows.stop, first + held - slot)
         top = max(first * layout.step - layout.corner[0], 0)
-        part = np.s_[top - above : max(last * layout.step - layout.corner[0], 0) - above]
-        strip = values[:, part] - low[:, None, None] if wide else values[:, part]
+        part = slice(top - above, min(last * layout.step - layout.corner[0], bottom) - above)
         at = (layout.corner[0] if first == 0 else 0, layout.corner[1])
         cells = packed[0][slot : slot + last - first], packed[1][first:last]
-        _pack(strip.astype(np.float32), valid[part], scale, at, layout.step, *cells)
+        source, start = values, part.start
+        if not direct:
+            strip = values[:, part] - low[:, None, None] if wide else values[:, part]
+            source, start = strip.astype(np.float32), 0
+        _pack(source, start, valid[part], scale, at, layout.step, *cells)
         first = last
 
 
 @njit(**OPTIONS)
-def _pack(values, valid, scaling, corner, step, pixels, choice):  # type: ignore[no-untyped-def]
-    """Scale a strip, a band of a row of cells after the other, and cut it into its cells."""
-    (bands, height, width), (cols, lanes) = values.shape, choice.shape[1:]
+def _pack(values, first, valid, scaling, corner, step, pixels, choice):  # type: ignore[no-untyped-def]
+    """Scale a strip, a band of a row of cells after the other, and cut it into its cells.
+
+    `valid` is the strip's; its values begin in the row `first` of `values`.
+    """
+    (bands, many, width), (cols, lanes) = values.shape, choice.shape[1:]
+    height = valid.shape[0]
     stock, flat, chosen = values.reshape(-1), pixels.reshape(-1), choice.reshape(-1)
     apart = width + WIDTH
     lines = np.empty(step * apart, dtype=np.float32)
@@ -156,7 +167,7 @@ def _pack(values, valid, scaling, corner, step, pixels, choice):  # type: ignore
         for band in range(bands):
             limits = scaling[0][band], scaling[1][band]
             for row in range(*rows):
-                at, line = (band * height + row) * width, (row - top) * apart
+                at, line = (band * many + first + row) * width, (row - top) * apart
                 _scale(stock, at, width, there, limits, lines, line)
             place = (cell * bands + band) * lanes, bands * lanes
             _cut(lines, apart, seen, corner[1], sizes, flat, place, np.float32(0.0))
@@ -177,12 +188,12 @@ def _scale(values, at, count, there, limits, lines, line):  # type: ignore[no-un
     (low, span), nothing, limit = limits, splat(np.float32(0.0)), splat(_LIMIT)
     least, whole = splat(-_LIMIT), count // WIDTH * WIDTH
     for col in range(0, whole, WIDTH):
-        x = (load(values, at + col) - low) / span
+        x = (load_single(values, at + col) - low) / span
         x = smaller(least, x, x, least)
         x = smaller(x, limit, x, limit)
         store(lines, line + col, smaller(nothing, load(there, line + col), x, nothing))
     for col in range(whole, count):
-        y = (values[at + col] - low) / span
+        y = (np.float32(values[at + col]) - low) / span
         y = y if y > -_LIMIT else -_LIMIT
         y = y if y < _LIMIT else _LIMIT
         lines[line + col] = y if there[line + col] > 0 else np.float32(0.0)

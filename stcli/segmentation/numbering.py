@@ -54,16 +54,23 @@ def distinct(labels: NDArray[Any]) -> NDArray[np.int64]:
     return listed
 
 
+def merged(lists: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Join lists of labels (label,), each rising, to one that has each label once, rising."""
+    joined = np.sort(np.concatenate(lists), kind="stable")  # which takes lists as they rise
+    once: NDArray[np.int64] = joined[np.append(np.diff(joined) > 0, True)[: joined.size]]
+    return once
+
+
 @njit(cache=True, nogil=True)
 def _span(labels):  # type: ignore[no-untyped-def]
     """Find the lowest and the highest label; 1 and 0 where there is none."""
-    low, high = np.int64(np.iinfo(np.int64).max), np.int64(0)
+    low, high = np.uint64(np.iinfo(np.uint64).max), np.uint64(0)
     for row in range(labels.shape[0]):
         for col in range(labels.shape[1]):
-            label = np.int64(labels[row, col])
+            label = np.uint64(labels[row, col])
             high = max(high, label)
-            low = min(low, label if label != 0 else low)
-    return (low, high) if high > 0 else (np.int64(1), high)
+            low = min(low, label - np.uint64(1))  # of 0 it is the largest there is
+    return (np.int64(low) + 1, np.int64(high)) if high > 0 else (np.int64(1), np.int64(0))
 
 
 @njit(cache=True, nogil=True)

@@ -14,8 +14,11 @@ from numpy import int64
 from numpy.typing import NDArray
 
 from stcli.jit import njit
-from stcli.lanes import WIDTH, WORD, fill, lowest, steps
+from stcli.lanes import WIDTH, WORD, count_bits, differ, fill, lowest, there
 from stcli.segmentation.cells import OPTIONS
+
+#: A list that ends with the entry k is known as this less k, below 0 as no label is.
+_LIST = -2
 
 
 class Runs(NamedTuple):
@@ -55,49 +58,103 @@ def find_runs(labels, top, bottom, runs):  # type: ignore[no-untyped-def]
 
     Joins stay within the rows given.
     """
-    first, start, stop, parent = runs
     width, flat = labels.shape[1], labels.reshape(-1)
+    begins = np.empty((2, (width + WORD - 1) // WORD), dtype=np.int64)
     for row in range(top, bottom):
-        run, begin, base = first[row], 0, row * width
-        for col in range(1, width, WORD):
-            ends = _ends(flat, base + col, min(WORD, width - col))
-            while ends:
-                end = col + lowest(ends)
-                ends &= ends - 1
-                if flat[base + begin] != 0:
-                    start[run], stop[run], parent[run] = begin, end, run
-                    run += 1
-                begin = end
-        if flat[base + begin] != 0:
-            start[run], stop[run], parent[run] = begin, width, run
+        _list_runs(flat, width, row, runs)
+        _begin(flat, width, row, begins[row & 1])
         if row > top:
-            join_rows(labels, row, runs)
-
-
-@njit(inline="always", **OPTIONS)
-def _ends(flat, at, count):  # type: ignore[no-untyped-def]
-    """Tell, as bits, where labels end that begin before: in `count` places, at most a WORD."""
-    whole, ends = count // WIDTH * WIDTH, int64(0)
-    for place in range(0, whole, WIDTH):
-        ends |= steps(flat, at + place) << place
-    for place in range(whole, count):
-        ends |= int64(flat[at + place] != flat[at + place - 1]) << place
-    return ends
+            _join_rows(flat, width, row, runs, begins[1 - (row & 1)], begins[row & 1])
 
 
 @njit(**OPTIONS)
 def join_rows(labels, row, runs):  # type: ignore[no-untyped-def]
     """Join the runs of a row with those of their label in the row above."""
+    width, flat = labels.shape[1], labels.reshape(-1)
+    begins = np.empty((2, (width + WORD - 1) // WORD), dtype=np.int64)
+    for k in range(2):
+        _begin(flat, width, row - 1 + k, begins[k])
+    _join_rows(flat, width, row, runs, begins[0], begins[1])
+
+
+@njit(**OPTIONS)
+def _list_runs(flat, width, row, runs):  # type: ignore[no-untyped-def]
+    """Say where each run of a row begins and ends, and let it be a component by itself."""
     first, start, stop, parent = runs
-    a, b = first[row - 1], first[row]
-    while a < first[row] and b < first[row + 1]:
-        touch = start[a] < stop[b] and start[b] < stop[a]
-        if touch and labels[row - 1, start[a]] == labels[row, start[b]]:
-            _join(parent, a, b)
-        if stop[a] <= stop[b]:
-            a += 1
+    run, begin, base = first[row], 0, row * width
+    for col in range(1, width, WORD):
+        ends = _differing(flat, base + col, base + col - 1, min(WORD, width - col))
+        while ends:
+            end = col + lowest(ends)
+            ends &= ends - 1
+            if flat[base + begin] != 0:
+                start[run], stop[run], parent[run] = begin, end, run
+                run += 1
+            begin = end
+    if flat[base + begin] != 0:
+        start[run], stop[run], parent[run] = begin, width, run
+
+
+@njit(**OPTIONS)
+def _begin(flat, width, row, begins):  # type: ignore[no-untyped-def]
+    """Tell where runs of a row begin: bits of `begins`, a word after the other."""
+    for word in range(begins.size):
+        col = word * WORD
+        at, count = row * width + col, min(WORD, width - col)
+        if col == 0:
+            begin = 1 | _differing(flat, at + 1, at, count - 1) << 1
         else:
-            b += 1
+            begin = _differing(flat, at, at - 1, count)
+        begins[word] = begin & _labelled(flat, at, count)
+
+
+@njit(**OPTIONS)
+def _join_rows(flat, width, row, runs, above, here):  # type: ignore[no-untyped-def]
+    """Join runs that have a label in common one below the other, where one of them begins.
+
+    `above` and `here` tell where runs of the two rows begin; how many did so far is a run's number.
+    """
+    first, parent = runs.first, runs.parent
+    a, b = first[row - 1] - 1, first[row] - 1
+    for word in range(here.size):
+        col = word * WORD
+        at, count = row * width + col, min(WORD, width - col)
+        same = _labelled(flat, at, count) & ~_differing(flat, at, at - width, count)
+        same &= above[word] | here[word]
+        while same:
+            bit = same & -same
+            until = bit | (bit - 1)
+            same &= same - 1
+            upper, lower = a + count_bits(above[word] & until), b + count_bits(here[word] & until)
+            upper = parent[upper]
+            if parent[upper] == upper and parent[lower] == lower:  # the rule
+                parent[lower] = upper
+            else:
+                _join(parent, upper, lower)
+        a += count_bits(above[word])
+        b += count_bits(here[word])
+
+
+@njit(inline="always", **OPTIONS)
+def _differing(flat, at, other, count):  # type: ignore[no-untyped-def]
+    """Tell, as bits, which of `count` labels, at most a WORD, are not those from another place."""
+    whole, found = count // WIDTH * WIDTH, int64(0)
+    for place in range(0, whole, WIDTH):
+        found |= differ(flat, at + place, other + place) << place
+    for place in range(whole, count):
+        found |= int64(flat[at + place] != flat[other + place]) << place
+    return found
+
+
+@njit(inline="always", **OPTIONS)
+def _labelled(flat, at, count):  # type: ignore[no-untyped-def]
+    """Tell, as bits, which of `count` labels, at most a WORD, are not 0."""
+    whole, found = count // WIDTH * WIDTH, int64(0)
+    for place in range(0, whole, WIDTH):
+        found |= there(flat, at + place) << place
+    for place in range(whole, count):
+        found |= int64(flat[at + place] != 0) << place
+    return found
 
 
 @njit(**OPTIONS)
@@ -125,7 +182,7 @@ def settle_large(labels, runs, smallest, main, size, settled):  # type: ignore[n
     main : ndarray of int64 (label + 1,)
         Filled with the largest component of each label, -1 for none; on a tie the first.
     size : ndarray (run,)
-        Filled with the pixels of each component, at its first run.
+        Filled with the pixels of each component, at its first run, 0 at others.
     settled : ndarray (run,)
         Filled with the label of each component that settles, 0 for others, at its first run.
 
@@ -163,43 +220,49 @@ def absorb(height, runs, settled, begin, end, taken):  # type: ignore[no-untyped
 
     On a tie the lower label. Components are those that begin with a run from `begin` to before
     `end`, so that parts run side by side; all look at the same state. ``taken[begin:end]``, of the
-    labels' dtype, is filled with the label, 0 for none.
+    labels' dtype, has the sizes of components, and is filled with the label, 0 for none.
     """
     first, start, stop, parent = runs
-    taken[begin:end] = -1
-    border = np.empty((1024, 3), dtype=np.int64)  # label, pixel edges, next of the component
+    border = np.empty((1024, 3), dtype=taken.dtype)  # label, pixel edges, next of the component
     used = 0
     for row in range(height):
         above, below = first[max(row - 1, 0)], first[row + 1]
+        most = 2 * (first[row + 1] - first[row]) + 2 * stop[max(first[row + 1] - 1, 0)]
+        if used + most > len(border):  # not run by run: each would count references to the list
+            border = _longer(border, 2 * len(border) + most)
         for run in range(first[row], first[row + 1]):
             root = parent[run]
             if root < begin or root >= end or settled[root] != 0:
                 continue
-            if used + 2 + 2 * (stop[run] - start[run]) > len(border):
-                border = _longer(border, 2 * len(border) + 2 * (stop[run] - start[run]))
+            alone = run == root and taken[run] == stop[run] - start[run]
+            kept, last = used, -1 if run == root else _LIST - taken[root]
             if run > first[row] and stop[run - 1] == start[run]:
-                used = _meet(border, used, taken, root, settled[parent[run - 1]], 1)
+                used, last = _meet(border, used, last, settled[parent[run - 1]], 1)
             if run + 1 < first[row + 1] and start[run + 1] == stop[run]:
-                used = _meet(border, used, taken, root, settled[parent[run + 1]], 1)
+                used, last = _meet(border, used, last, settled[parent[run + 1]], 1)
             while row > 0 and above < first[row] and stop[above] <= start[run]:
                 above += 1
             at = above
             while row > 0 and at < first[row] and start[at] < stop[run]:
                 edges = min(stop[at], stop[run]) - max(start[at], start[run])
-                used = _meet(border, used, taken, root, settled[parent[at]], int(edges))
+                used, last = _meet(border, used, last, settled[parent[at]], int(edges))
                 at += 1
             while row + 1 < height and below < first[row + 2] and stop[below] <= start[run]:
                 below += 1
             at = below
             while row + 1 < height and at < first[row + 2] and start[at] < stop[run]:
                 edges = min(stop[at], stop[run]) - max(start[at], start[run])
-                used = _meet(border, used, taken, root, settled[parent[at]], int(edges))
+                used, last = _meet(border, used, last, settled[parent[at]], int(edges))
                 at += 1
+            if alone:  # as most are: its list makes room at once
+                taken[root], used = _longest(border, last), kept
+            else:
+                taken[root] = _LIST - last
     for run in range(begin, end):
-        if parent[run] == run and settled[run] == 0 and taken[run] >= 0:
-            taken[run] = _longest(border, taken[run])
-        else:
+        if parent[run] != run or settled[run] != 0:
             taken[run] = 0
+        elif taken[run] < 0:
+            taken[run] = _longest(border, _LIST - taken[run])
 
 
 @njit(**OPTIONS)
@@ -216,7 +279,7 @@ def settle_rest(parent, main, taken, settled):  # type: ignore[no-untyped-def]
 @njit(**OPTIONS)
 def _longer(border, length):  # type: ignore[no-untyped-def]
     """Copy a list into more room."""
-    longer = np.empty((length, 3), dtype=np.int64)
+    longer = np.empty((length, 3), dtype=border.dtype)
     for i in range(len(border)):
         for j in range(3):
             longer[i, j] = border[i, j]
@@ -224,29 +287,28 @@ def _longer(border, length):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _meet(border, used, taken, root, label, edges):  # type: ignore[no-untyped-def]
-    """Add pixel edges between a component and a settled label to the component's list."""
+def _meet(border, used, last, label, edges):  # type: ignore[no-untyped-def]
+    """Add pixel edges with a settled label to a component's list; return what is used, its last."""
     if label == 0:
-        return used
-    at = taken[root]
+        return used, last
+    at = last
     while at >= 0:
         if border[at, 0] == label:
             border[at, 1] += edges
-            return used
-        at = border[at, 2]
-    border[used, 0], border[used, 1], border[used, 2] = label, edges, taken[root]
-    taken[root] = used
-    return used + 1
+            return used, last
+        at = int64(border[at, 2])
+    border[used, 0], border[used, 1], border[used, 2] = label, edges, last
+    return used + 1, used
 
 
 @njit(**OPTIONS)
 def _longest(border, at):  # type: ignore[no-untyped-def]
-    """Find the label of the longest border in a list, the lower on a tie."""
-    best, edges = border[at, 0], border[at, 1]
+    """Find the label of the longest border in a list, the lower on a tie; 0 in none."""
+    best, edges = int64(0), int64(0)
     while at >= 0:
         if border[at, 1] > edges or (border[at, 1] == edges and border[at, 0] < best):
-            best, edges = border[at, 0], border[at, 1]
-        at = border[at, 2]
+            best, edges = int64(border[at, 0]), int64(border[at, 1])
+        at = int64(border[at, 2])
     return best
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.segmentation.assign import assign
-from stcli.segmentation.cells import Layout, empty, pack
+from stcli.segmentation.cells import DIRECT, Layout, empty, pack
 from stcli.segmentation.connectivity import REACH
 from stcli.segmentation.feed import Feed, Read
 from stcli.segmentation.kept import beyond
@@ -100,17 +100,20 @@ def halo(settings: SlicSettings) -> int:
     return (2 * settings.iterations + REACH) * settings.step
 
 
+#: Of a rehearsal.
+_SCALING = BandScaling((0, 0), (128, 128))
 #: Some of its compiled kernels, the first and the last among them.
 KERNELS = (assign, find_runs, write_runs)
 
 
-def rehearse() -> None:
-    """Segment a small block, so that all kernels are compiled."""
-    values = np.arange(2 * 64 * 64, dtype=np.uint16).reshape(2, 64, 64)
+def rehearse(dtypes: Sequence[Any] = DIRECT) -> None:
+    """Segment a small block of each data type, so that all kernels are compiled."""
     valid = np.ones((64, 64), dtype=np.bool_)
     settings = SlicSettings(100)
     space = LabelSpace((0, 0), (64, 64), settings.step)
-    slic(Block(values, valid, (0, 0)), BandScaling((0, 0), (8192, 8192)), settings, space)
+    for dtype in dtypes:
+        values = np.arange(2 * 64 * 64).reshape(2, 64, 64) % 128
+        slic(Block(values.astype(dtype), valid, (0, 0)), _SCALING, settings, space)
 
 
 def pixel_bytes(bands: int, settings: SlicSettings, shape: tuple[int, int]) -> int:

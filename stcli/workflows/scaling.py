@@ -20,7 +20,7 @@ from stcli.workflows.passes import plan_first
 SAMPLE = 1 << 20
 PERCENTILES = (2.0, 98.0)
 #: Planned tiles are multiples of this, from the raster's corner, as a file's own blocks mostly are.
-_ALIGN = 512
+_ALIGN = 1024
 
 #: Nanoseconds in which a band's pixel is read at least: uncompressed, from the system's memory.
 _PIXEL = 1.0

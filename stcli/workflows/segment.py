@@ -13,6 +13,7 @@ from stcli.engine.memory import threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
+from stcli.segmentation.numbering import merged
 from stcli.segmentation.slic import KERNELS, halo, rehearse
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import RunSettings, SlicSettings
@@ -33,7 +34,6 @@ from stcli.workflows.produce import Step, resumable
 from stcli.workflows.scaling import band_scaling, plan_scaling
 from stcli.workflows.superpixels import (
     REHEARSAL,
-    all_labels,
     cells_of,
     label_space,
     labelling,
@@ -93,13 +93,13 @@ def segment(
                 settings,
             )
             compile_apart(KERNELS, REHEARSAL, progress)
-            with loading(rehearse):
+            with loading(lambda: rehearse([raster.info.dtype])):
                 scaling = known or band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
             product.identify(**output.identity(inputs, verb="segment", **used))
             product.tag({SCALING: text_of(scaling)})
             function = labelling(raster, (scaling, slic_settings, space), threads, rows)
-            step = Step(function, labels_of, "segment", all_labels)
+            step = Step(function, labels_of, "segment", merged)
             tally = product.run(work, step, found.take, progress)
     return Segmented(path, found.count, report(work.budget, tally, time.perf_counter() - begun))
 

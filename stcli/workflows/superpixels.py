@@ -164,11 +164,6 @@ class StripStep:
             yield labels[None], bool(labels.any())
 
 
-def all_labels(strips: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Join labels (label,) of a tile's strips: each once, rising."""
-    return np.unique(np.concatenate(strips))
-
-
 def labels_of(blocks: Blocks) -> NDArray[np.int64]:
     """List a tile's labels (label,), each once, rising."""
     return distinct(blocks[0][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.segmentation.numbering import distinct
+from stcli.segmentation.numbering import distinct, merged
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "int64"])
@@ -19,3 +19,11 @@ def test_distinct_labels_are_those_of_a_sort(dtype, island, share):
     labels[rng.random(labels.shape) < share] = 0
     found = distinct(labels)
     assert found.tolist() == [label for label in np.unique(labels).tolist() if label]
+
+
+def test_labels_of_strips_are_those_of_a_sort():
+    """A label that two strips share is listed once."""
+    rng = np.random.default_rng(5)
+    strips = [np.unique(rng.integers(1, 400, size)) for size in (300, 0, 1, 200)]
+    assert merged(strips).tolist() == np.unique(np.concatenate(strips)).tolist()
+    assert merged([np.empty(0, np.int64)]).tolist() == []
