@@ -18,6 +18,7 @@ from stcli.landcover.calibration import (
     prediction_sets,
     reliability,
 )
+from stcli.landcover.learning import Held
 from stcli.landcover.tempering import choose, confidence_temperature, temper
 
 
@@ -143,3 +144,10 @@ def test_a_lying_group_is_seen_only_because_it_was_left_out():
 def test_one_group_is_refused():
     with pytest.raises(InputError, match="one group"):
         cross_fit(*drawn(10), np.zeros(10, int))
+
+
+def test_held_out_blocks_of_a_single_split_are_dealt_into_five_groups_whole():
+    place = np.stack(np.mgrid[0:40, 0:60], axis=-1).reshape(-1, 2)
+    held = Held(np.empty((2, len(place)), np.float32), place[:, 0], place, None)
+    groups, block = held.groups(20), place[:, 0] // 20 * 3 + place[:, 1] // 20
+    assert [set(groups[block == b]) for b in range(6)] == [{0}, {1}, {2}, {3}, {4}, {0}]
