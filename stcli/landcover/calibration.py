@@ -212,7 +212,19 @@ def by_others(
     groups: NDArray[np.integer[Any]],
     use: NDArray[np.bool_],
 ) -> FloatArray:
-    """Temper each group (K, n) by what the other groups' samples in `use` (n,) choose."""
+    """Temper each group by what the others choose.
+
+    Parameters
+    ----------
+    probabilities, truth, groups
+        As in `cross_fit`.
+    use : ndarray of bool (n,)
+        Samples that may choose and fit; the others are tempered, too.
+
+    Returns
+    -------
+    ndarray of float (K, n)
+    """
     honest = np.empty_like(probabilities)
     for group in np.unique(groups):
         inside, others = groups == group, use & (groups != group)
