@@ -80,6 +80,7 @@ def sure(name: str, chances: NDArray[Any], truth: NDArray[Any], groups: NDArray[
     """Bars of calibration: error after it, and coverage of sets at 0.9, both cross-fitted."""
     found = cross_fit(chances, truth, groups)
     print(f"  {name}: ECE {100 * found.ece_before:.2f} before, {100 * found.ece_after:.2f} after")
+    print(f"  {name}: temperature {found.temperature:.3f}, growth {found.growth:.3f}")
     bar(f"{name}.ece", 100 * found.ece_after, "<=", 3)
     bar(f"{name}.coverage_gap", 100 * abs(found.coverage_found["0.9"] - 0.9), "<=", 2)
 

@@ -28,8 +28,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from stcli.landcover.calibration import prediction_sets, reliability, temper
+from stcli.landcover.calibration import prediction_sets, reliability
 from stcli.landcover.series import Recipe, Samples, folds, train_series
+from stcli.landcover.tempering import temper
 from stcli.nn.device import compute
 from stcli.settings import SeriesSettings
 
@@ -73,13 +74,12 @@ def look(samples, seed, algorithm, trees):
         here = fold == k
         rest = samples.part(~here)
         trained = train_series(rest, recipe, compute("cpu"))
-        p = temper(
-            trained.model.probabilities(samples.series[here]), trained.calibration.temperature
-        )
+        sure = trained.calibration
+        p = temper(trained.model.probabilities(samples.series[here]), sure.temperature, sure.growth)
         chances[:, here], learnable[here] = p, np.isin(samples.truth[here], rest.truth)
         true = (samples.truth[here], np.arange(here.sum()))
         for c, asked in enumerate(COVERAGES):
-            threshold = trained.calibration.conformal[asked]
+            threshold = sure.conformal[asked]
             sets = prediction_sets(p, threshold)
             above[c, here], inside[c, here] = p[true] >= threshold, sets[true]
             sizes[c, here] = sets.sum(axis=0)

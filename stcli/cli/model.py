@@ -71,5 +71,6 @@ def _rows(card: dict[str, Any]) -> list[tuple[str, str]]:
     calibration = card.get("calibration")
     if calibration:
         rows.append(("temperature", f"{calibration['temperature']:.3f}"))
+        rows.append(("growth", f"{calibration['growth']:.3f}"))
         rows.append(("coverages", ", ".join(calibration["conformal"]) or "none"))
     return [*rows, ("sha256", card["sha256"])]

@@ -199,9 +199,9 @@ def print_model(metrics: dict[str, Any], calibration: Any) -> None:
             for asked, found in calibration.coverage_found.items()
         )
         print(
-            f"\ntemperature {calibration.temperature:.2f}; calibration error "
-            f"{percent(calibration.ece_before)} before, {percent(calibration.ece_after)} after\n"
-            f"prediction sets cover {covered}"
+            f"\ntemperature {calibration.temperature:.2f}, growth {calibration.growth:.2f}; "
+            f"calibration error {percent(calibration.ece_before)} before, "
+            f"{percent(calibration.ece_after)} after\nprediction sets cover {covered}"
         )
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from stcli.errors import InputError
 from stcli.landcover import architectures, ensemble, forest, svm
 from stcli.landcover.accuracy import ConfusionMatrix
-from stcli.landcover.calibration import temperature
 from stcli.landcover.features import feature_count, window_features
 from stcli.landcover.network_method import network_method
 from stcli.landcover.pixels import PixelMethod
 from stcli.landcover.prediction import classes as best_classes
 from stcli.landcover.task import Sample, Task
+from stcli.landcover.tempering import temperature
 from stcli.landcover.training import Begin, Report, train
 from stcli.landcover.windows import Window
 from stcli.nn.tensors import arrays_of

@@ -26,6 +26,8 @@ from stcli.nn.weights import Arrays, Card, load_weights
 #: Held-out pixels of a training that calibration is fitted on, at most, and their probabilities:
 #: of more, every n-th pixel is taken.
 MOST, MOST_CHANCES = 100_000, 1_000_000
+#: Groups that the held-out blocks of a single split are dealt into, to calibrate and to measure.
+GROUPS = 5
 #: Layers whose outputs are the classes.
 _HEADS = ("head.", "token_head.")
 
@@ -121,10 +123,10 @@ class Held:
     place: NDArray[np.int64]
     matrix: ConfusionMatrix
 
-    def halves(self, side: int) -> NDArray[np.int64]:
-        """Put each pixel into one of two groups, whole blocks of a side together: (pixel,)."""
+    def groups(self, side: int) -> NDArray[np.int64]:
+        """Put each pixel into one of `GROUPS`, whole blocks of a side together: (pixel,)."""
         _, block = np.unique(self.place // side, axis=0, return_inverse=True)
-        return np.asarray(block.ravel() % 2, dtype=np.int64)
+        return np.asarray(block.ravel() % GROUPS, dtype=np.int64)
 
 
 def judge(learned: Learned, samples: Sequence[Sample], classes: tuple[str, ...]) -> Held:

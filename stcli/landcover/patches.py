@@ -17,12 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.landcover.calibration import (
-    Calibration,
-    confidence_temperature,
-    cross_fit,
-    temper,
-)
+from stcli.landcover.calibration import Calibration, by_others, cross_fit
 from stcli.landcover.members import Arrays, Machine, Member
 from stcli.landcover.series import Held, joined, parts_of
 from stcli.settings import PatchSettings
@@ -231,12 +226,7 @@ def train_patches(
     # of a class that a fold's training lacked there is nothing to be sure about
     use = held.learnable
     calibration = cross_fit(chances[:, use], truth[use], held.fold[use])
-    honest = np.empty_like(chances)
-    for k in np.unique(held.fold):
-        here = held.fold == k
-        others = use & ~here
-        value = confidence_temperature(chances[:, others], truth[others])
-        honest[:, here] = temper(chances[:, here], value)
+    honest = by_others(chances, truth, held.fold, use)
     everywhere = np.ones(len(truth), dtype=np.bool_)
     model = fit(patches, everywhere, settings)
     model = replace(model, temperatures=held.temperatures(truth, everywhere))

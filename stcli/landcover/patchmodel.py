@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stcli.errors import ModelError
-from stcli.landcover.calibration import prediction_sets, temper
+from stcli.landcover.calibration import prediction_sets
 from stcli.landcover.patches import ARCHITECTURE, PatchModel
 from stcli.landcover.patchfeatures import WAVES, Lens, feature_count, features
+from stcli.landcover.tempering import temper
 from stcli.nn.weights import Card, load_card, load_weights, save_weights
 
 
@@ -70,10 +71,9 @@ class PatchClassifier:
         with threadpool_limits(1):  # sums of one order, whatever the machine
             chances = self.model.probabilities(features(patches, self.lens))
         calibration = self.card.calibration
-        result = np.array(
-            temper(chances, calibration.temperature if calibration else 1.0),
-            dtype=np.float64,
-        )
+        if calibration is not None:
+            chances = temper(chances, calibration.temperature, calibration.growth)
+        result = np.array(chances, dtype=np.float64)
         result[:, np.isnan(patches).all(axis=(1, 2, 3))] = np.nan
         return result
 

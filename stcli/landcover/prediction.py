@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from stcli.errors import ModelError, UsageError
 from stcli.landcover import architectures
-from stcli.landcover.calibration import temper
 from stcli.landcover.ensemble import load_ensemble
 from stcli.landcover.forest import Forest
 from stcli.landcover.network_method import load_network, scaling_of
 from stcli.landcover.pixels import loader
 from stcli.landcover.refinement import Refinement
+from stcli.landcover.tempering import temper
 from stcli.landcover.windows import Needs, Scene, Windowed
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
@@ -184,7 +184,9 @@ class Classifier:
 
     def _calibrated(self, chances: NDArray[np.float32]) -> NDArray[np.float32]:
         calibration = self.card.calibration
-        return chances if calibration is None else temper(chances, calibration.temperature)
+        if calibration is None:
+            return chances
+        return temper(chances, calibration.temperature, calibration.growth)
 
 
 def is_known(architecture: str) -> bool:

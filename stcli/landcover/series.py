@@ -17,17 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.landcover.calibration import (
-    Calibration,
-    confidence_temperature,
-    cross_fit,
-    temper,
-    temperature,
-)
+from stcli.landcover.calibration import Calibration, by_others, cross_fit
 from stcli.landcover.forest_member import Trees
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
 from stcli.landcover.season import filled
 from stcli.landcover.seriesfeatures import contrasts, features
+from stcli.landcover.tempering import temper, temperature
 from stcli.landcover.temporal_member import Network
 from stcli.nn.device import Compute
 from stcli.settings import SeriesSettings, TemporalSettings, TemporalTraining
@@ -261,11 +256,7 @@ def train_series(
     held = hold_out(samples, recipe, where, report)
     chances, use = held.probabilities(samples.truth), held.learnable
     calibration = cross_fit(chances[:, use], samples.truth[use], held.fold[use])
-    honest = np.empty_like(chances)
-    for k in np.unique(held.fold):
-        here, rest = held.fold == k, use & (held.fold != k)
-        value = confidence_temperature(chances[:, rest], samples.truth[rest])
-        honest[:, here] = temper(chances[:, here], value)
+    honest = by_others(chances, samples.truth, held.fold, use)
     model = train_members(samples, recipe, where)
     everywhere = np.ones(len(held.fold), dtype=np.bool_)
     temperatures = held.temperatures(samples.truth, everywhere)

@@ -33,9 +33,11 @@ class CalibrationCard(_Record):
     Attributes
     ----------
     temperature : float
-        What its logits are divided by: probabilities p become p^(1/T), summing to 1 again.
+        T: what its logits are divided by. Probabilities p become p^(1/T), summing to 1 again.
+    growth : float
+        g: of a largest probability c the power is (c / (1 - c))^g / T; 0 in cards without it.
     ece_before, ece_after : float
-        Expected calibration error, 0 to 1; the latter on samples that T was not fitted on.
+        Expected calibration error, 0 to 1; the latter on samples that T and g were not fitted on.
     conformal : dict of str to float
         By coverage ("0.9"): the calibrated probability from which a class belongs to a
         prediction set.
@@ -44,6 +46,7 @@ class CalibrationCard(_Record):
     """
 
     temperature: float = Field(gt=0, allow_inf_nan=False)
+    growth: float = Field(0.0, ge=0, le=1)
     ece_before: float | None = None
     ece_after: float | None = None
     conformal: dict[str, float] = {}

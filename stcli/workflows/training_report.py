@@ -126,6 +126,8 @@ def _calibration(outcome: Outcome) -> Section:
         "Prediction sets; found by thresholds fitted without the samples counted",
     )
     text = f"Temperature {fitted.temperature:.3f}: above 1 it softens, below 1 it sharpens."
+    if fitted.growth:
+        text += f" Growth {fitted.growth:.3f}: divided by the best class's odds raised to that."
     return Section("How sure it may be", (paragraph(text), *pictures, sets))
 
 

@@ -16,12 +16,13 @@ from stcli.engine.memory import Budget
 from stcli.engine.run import Tally
 from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
-from stcli.landcover.calibration import Calibration, Reliability, cross_fit, reliability, temper
+from stcli.landcover.calibration import Calibration, Reliability, cross_fit, reliability
 from stcli.landcover.folds import Fold, calibrate, held_out, pooled, summary
 from stcli.landcover.learning import Learned, Learner, judge
 from stcli.landcover.prediction import classes
 from stcli.landcover.split import Block, draw_blocks, draw_folds
 from stcli.landcover.task import Sample, Task
+from stcli.landcover.tempering import temper
 from stcli.landcover.training import Keep
 from stcli.nn.device import Compute
 from stcli.settings import RunSettings, TrainingSettings
@@ -133,7 +134,7 @@ class Trainings:
         learned = self._learn(task, "train", (0, 1))
         found = judge(learned, task.validation, task.classes)
         spatial = held is not None
-        groups = found.halves(survey.side if spatial else 1)
+        groups = found.groups(survey.side if spatial else 1)
         calibration, shapes = None, None
         if len(set(groups.tolist())) > 1:
             calibration = cross_fit(found.probabilities, found.truth, groups)
@@ -217,7 +218,7 @@ def _held(survey: Survey, training: TrainingSettings, labels: str) -> frozenset[
 def _shapes(
     probabilities: Any, truth: Any, calibration: Calibration
 ) -> tuple[Reliability, Reliability]:
-    after = temper(probabilities, calibration.temperature)
+    after = temper(probabilities, calibration.temperature, calibration.growth)
     return reliability(probabilities, truth), reliability(after, truth)
 
 

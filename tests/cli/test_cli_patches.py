@@ -13,6 +13,10 @@ from cliworld import call, good, read, save
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
+from stcli.landcover.patchfeatures import features
+from stcli.landcover.patchmodel import load_patch_model
+from stcli.landcover.tempering import temper
+
 SIDE, ROWS, COLS = 6, 8, 9
 PROFILE = {"crs": CRS.from_epsg(32654), "transform": from_origin(3000, 9000, 10, 10)}
 CLASSES = ("water", "field", "town")
@@ -198,6 +202,19 @@ def test_what_does_not_fit_the_model_is_refused(patches, tmp_path):
     named = call("classify-patches", patches / "stack.tif", tmp_path / "o.doc", *words)
     assert (named.code, "o.doc: .csv, .json or .tif wanted, or -" in named.err) == (2, True)
     assert [p.name for p in tmp_path.iterdir()] == ["other.tif"]
+
+
+@pytest.mark.parametrize("growth", [{}, {"growth": 0.2}])
+def test_a_card_without_growth_is_read_and_one_with_it_applied(patches, tmp_path, growth):
+    model = shutil.copytree(patches / "model", tmp_path / "model")
+    card = json.loads((model / "card.json").read_text())
+    card["calibration"] = {"temperature": 2.0, **growth}
+    (model / "card.json").write_text(json.dumps(card))
+    values = stack()[0][:, :SIDE, : 5 * SIDE].reshape(2, SIDE, 5, SIDE).transpose(2, 0, 1, 3)
+    found = load_patch_model(model)
+    plain = found.model.probabilities(features(values, found.lens))
+    wanted = temper(plain, 2.0, growth.get("growth", 0.0))
+    np.testing.assert_allclose(found.probabilities(values), wanted, atol=1e-12)
 
 
 def test_a_damaged_model_is_refused(patches, tmp_path):

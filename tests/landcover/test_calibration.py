@@ -1,4 +1,4 @@
-"""Temperature, calibration error and conformal sets against brute force and known answers."""
+"""Calibration error, conformal sets and cross-fits against brute force and known answers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from stcli.errors import InputError
 from stcli.landcover.calibration import (
-    TEMPERATURES,
-    confidence_temperature,
+    by_others,
     conformal_threshold,
     covered,
     cross_fit,
     prediction_sets,
     reliability,
-    temper,
-    temperature,
 )
+from stcli.landcover.learning import Held
+from stcli.landcover.tempering import choose, confidence_temperature, temper
 
 
 def drawn(n: int, classes: int = 5, sharper: float = 1.0, seed: int = 0):
@@ -30,66 +29,6 @@ def drawn(n: int, classes: int = 5, sharper: float = 1.0, seed: int = 0):
     truth = (generator.random(n) > honest.cumsum(axis=0)).sum(axis=0).clip(max=classes - 1)
     lying = honest.clip(1e-6) ** sharper
     return lying / lying.sum(axis=0), truth
-
-
-def likelihood(probabilities, truth, value) -> float:
-    z = np.log(np.maximum(probabilities, 1e-6)) / value
-    each = np.log(np.exp(z).sum(axis=0)) - z[truth, np.arange(len(truth))]
-    return float(each.mean())
-
-
-@pytest.mark.parametrize("sharper", [0.5, 1.0, 3.0])
-def test_temperature_is_the_best_of_a_grid_and_undoes_a_sharpening(sharper):
-    probabilities, truth = drawn(20_000, sharper=sharper)
-    found = temperature(probabilities, truth)
-    grid = np.geomspace(0.05, 20, 400)
-    best = min(likelihood(probabilities, truth, value) for value in grid)
-    assert likelihood(probabilities, truth, found) <= best + 1e-9
-    assert found == pytest.approx(sharper, rel=0.05)
-
-
-def of_confidence(probabilities, truth, value) -> float:
-    confidence = temper(probabilities.astype(float), value).max(axis=0)
-    right = probabilities.argmax(axis=0) == truth
-    return float(-np.log(np.where(right, confidence, 1 - confidence)).mean())
-
-
-@pytest.mark.parametrize("sharper", [0.5, 1.0, 3.0])
-def test_temperature_of_confidence_is_the_best_of_a_grid_and_undoes_a_sharpening(sharper):
-    probabilities, truth = drawn(20_000, sharper=sharper)
-    found = confidence_temperature(probabilities, truth)
-    best = min(of_confidence(probabilities, truth, value) for value in np.geomspace(0.4, 4, 400))
-    assert of_confidence(probabilities, truth, found) <= best + 1e-9
-    assert found == pytest.approx(sharper, rel=0.05)
-
-
-def test_what_was_thought_impossible_softens_no_confidence():
-    probabilities, truth = drawn(20_000)
-    lost = np.arange(20_000) % 20 == 0
-    probabilities[:, lost] = np.array([0.6, 0.4, 0, 0, 0])[:, None]
-    truth[lost] = np.where(np.arange(1000) % 10 < 6, 0, 4)
-    honest = temper(probabilities, confidence_temperature(probabilities, truth))
-    soft = temper(probabilities, temperature(probabilities, truth))
-    assert reliability(honest, truth).error < 0.015 < 0.05 < reliability(soft, truth).error
-
-
-@pytest.mark.parametrize("fit", [temperature, confidence_temperature])
-def test_temperature_stops_at_its_ends(fit):
-    sure = np.tile([[0.9], [0.1]], 50)
-    assert fit(sure, np.zeros(50, int)) == pytest.approx(TEMPERATURES[0])
-    assert fit(sure, np.ones(50, int)) == pytest.approx(TEMPERATURES[1])
-
-
-def test_temper_keeps_order_sum_dtype_and_nan():
-    probabilities = drawn(100)[0].astype(np.float32)
-    probabilities[:, 7] = np.nan
-    soft = temper(probabilities, 2.5)
-    assert soft.dtype == np.float32
-    assert np.isnan(soft[:, 7]).all()
-    known = ~np.isnan(probabilities[0])
-    np.testing.assert_allclose(soft[:, known].sum(axis=0), 1, rtol=1e-5)
-    assert (soft.argmax(axis=0) == probabilities.argmax(axis=0))[known].all()
-    assert temper(probabilities, 1) is probabilities
 
 
 def bins_by_hand(probabilities, truth, bins):
@@ -154,22 +93,45 @@ def test_sets_hold_the_best_class_and_nothing_where_nothing_is_known():
     assert prediction_sets(probabilities, 0.3)[:, 0].tolist() == [True, True, False]
 
 
-def test_cross_fit_measures_each_group_by_the_others():
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_cross_fit_measures_each_group_by_what_the_others_choose(count):
     probabilities, truth = drawn(9_000, sharper=2)
-    groups = np.arange(9_000) % 3
+    groups = np.arange(9_000) % count
     found = cross_fit(probabilities, truth, groups, (0.9,))
     inside, honest = [], np.empty_like(probabilities)
-    for group in range(3):
+    for group in range(count):
         out, others = groups == group, groups != group
-        value = confidence_temperature(probabilities[:, others], truth[others])
-        threshold = conformal_threshold(temper(probabilities[:, others], value), truth[others], 0.9)
-        honest[:, out] = temper(probabilities[:, out], value)
+        fit = choose(probabilities[:, others], truth[others], groups[others])
+        threshold = conformal_threshold(temper(probabilities[:, others], *fit), truth[others], 0.9)
+        honest[:, out] = temper(probabilities[:, out], *fit)
         inside.append(covered(prediction_sets(honest[:, out], threshold), truth[out]))
     assert found.ece_after == pytest.approx(reliability(honest, truth).error)
     assert found.coverage_found["0.9"] == pytest.approx(np.mean(inside))
-    assert found.temperature == confidence_temperature(probabilities, truth)
+    wanted = choose(probabilities, truth, groups if count > 2 else np.zeros(9_000, int))
+    assert (found.temperature, found.growth) == wanted
     assert found.ece_after < 0.02 < found.ece_before
     assert found.to_json()["conformal"].keys() == {"0.9"}
+    everywhere = np.ones(9_000, bool)
+    np.testing.assert_array_equal(by_others(probabilities, truth, groups, everywhere), honest)
+
+
+def test_two_groups_cannot_choose_a_growth_and_three_can():
+    probabilities, _ = drawn(6_000)
+    honest = temper(probabilities, 2.0, 0.4).cumsum(axis=0)
+    truth = (np.random.default_rng(1).random(6_000) > honest).sum(axis=0).clip(max=4)
+    two, three = (cross_fit(probabilities, truth, np.arange(6_000) % n) for n in (2, 3))
+    assert two.growth == 0
+    assert two.temperature == confidence_temperature(probabilities, truth)
+    assert three.growth == pytest.approx(0.4, abs=0.1)
+    assert three.ece_after < 0.02 < two.ece_after
+
+
+def test_samples_out_of_use_are_tempered_and_fit_nothing():
+    probabilities, truth = drawn(3_000, sharper=2)
+    groups, use = np.arange(3_000) % 3, np.arange(3_000) % 7 > 0
+    lying = np.where(use, truth, (truth + 1) % 5)
+    found = by_others(probabilities, lying, groups, use)
+    np.testing.assert_array_equal(found, by_others(probabilities, truth, groups, use))
 
 
 def test_a_lying_group_is_seen_only_because_it_was_left_out():
@@ -179,14 +141,13 @@ def test_a_lying_group_is_seen_only_because_it_was_left_out():
     assert cross_fit(probabilities, truth, groups, (0.9,)).coverage_found["0.9"] < 0.85
 
 
-@pytest.mark.parametrize(
-    ("shape", "truth"), [((3, 4), [0, 1, 2]), ((3, 2), [0, 3]), ((3, 1), [-1]), ((3, 0), [])]
-)
-def test_samples_that_do_not_fit_are_refused(shape, truth):
-    with pytest.raises(InputError, match="calibration"):
-        temperature(np.ones(shape), np.array(truth, dtype=int))
-
-
 def test_one_group_is_refused():
     with pytest.raises(InputError, match="one group"):
         cross_fit(*drawn(10), np.zeros(10, int))
+
+
+def test_held_out_blocks_of_a_single_split_are_dealt_into_five_groups_whole():
+    place = np.stack(np.mgrid[0:40, 0:60], axis=-1).reshape(-1, 2)
+    held = Held(np.empty((2, len(place)), np.float32), place[:, 0], place, None)
+    groups, block = held.groups(20), place[:, 0] // 20 * 3 + place[:, 1] // 20
+    assert [set(groups[block == b]) for b in range(6)] == [{0}, {1}, {2}, {3}, {4}, {0}]

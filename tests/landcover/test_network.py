@@ -16,6 +16,7 @@ from stcli.landcover.network import GLocal, Windows, pack
 from stcli.landcover.network_method import used_part
 from stcli.landcover.neural import batch, window_bytes
 from stcli.landcover.prediction import classes, load_model, uncertainty
+from stcli.landcover.tempering import temper
 from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
 from stcli.landcover.windows import Scene, Window, cut
 from stcli.nn.device import compute
@@ -386,6 +387,17 @@ def test_calibrated_probabilities_are_the_softmax_of_logits_over_the_temperature
     valid = seen.valid[:16, :16]
     assert np.allclose(found[:, valid], wanted[:, valid], atol=2e-6)
     assert np.isnan(found[:, ~valid]).all()
+
+
+def test_a_temperature_that_grows_is_applied_to_each_pixel_by_its_own_odds(save_model):
+    plain = load_model(save_model())
+    grown = load_model(save_model(calibration={"temperature": 0.8, "growth": 0.3}))
+    seen = window(0)
+    scene, core = Scene(seen.values, seen.valid, seen.segments, (0, 0)), (slice(0, 16),) * 2
+    found = grown.probabilities(scene, core)
+    np.testing.assert_array_equal(found, temper(plain.probabilities(scene, core), 0.8, 0.3))
+    assert found.dtype == np.float32
+    assert np.array_equal(np.isnan(found[0]), ~seen.valid[:16, :16])
 
 
 def test_wrong_bands_are_refused_by_name(save_model):

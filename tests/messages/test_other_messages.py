@@ -30,7 +30,8 @@ from stcli.errors import (
 )
 from stcli.landcover import prediction, training
 from stcli.landcover.accuracy import ConfusionMatrix, stratified_accuracy
-from stcli.landcover.calibration import cross_fit, temperature
+from stcli.landcover.calibration import cross_fit
+from stcli.landcover.tempering import temperature
 from stcli.nn import backend, weights
 from stcli.nn.device import resolve
 from stcli.noise.wavelets import bank
