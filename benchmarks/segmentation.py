@@ -245,7 +245,7 @@ def process(data: Path, quick: bool) -> None:
 
     In turn, for hosts differ from minute to minute; of each the least seconds.
     """
-    side, some, rounds = (3000, 1000, 1) if quick else (10_000, 1600, 3)
+    side, some, rounds = (3000, 1000, 1) if quick else (10_000, 1600, 7)
     x = features(scene(data, 4, some))
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -35,6 +35,7 @@ from stcli.segmentation.runs import (
     count_runs,
     find_runs,
     join_rows,
+    list_unsettled,
     settle_large,
     settle_rest,
     write_runs,
@@ -93,7 +94,7 @@ def connect(
         lambda top, bottom: write_runs(labels, runs, settled, names, top, bottom, final),
     )
     if any(left):
-        rest = _leftover(labels, final, sum(left))
+        rest = list_unsettled(runs, settled, labels.shape[1], sum(left))
         rest = _grow(final, rest, GROWTH * step)
         _number_islands(labels, final, rest, island)
     return final
@@ -112,20 +113,6 @@ def _runs(labels: NDArray[Any], team: Team) -> Runs:
     for top, _ in team.parts(height)[1:]:
         join_rows(labels, top, runs)
     return runs
-
-
-@njit(**OPTIONS)
-def _leftover(labels, final, count):  # type: ignore[no-untyped-def]
-    """List the pixels that have a label and no name yet, in raster order."""
-    height, width = labels.shape
-    rest = np.empty(count, dtype=np.int64)
-    found = 0
-    for row in range(height):
-        for col in range(width):
-            if final[row, col] == 0 and labels[row, col] != 0:
-                rest[found] = row * width + col
-                found += 1
-    return rest
 
 
 @njit(**OPTIONS)

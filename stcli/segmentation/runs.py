@@ -340,3 +340,18 @@ def write_runs(labels, runs, settled, names, top, bottom, final):  # type: ignor
             final[row, col] = 0
             col += 1
     return left
+
+
+@njit(**OPTIONS)
+def list_unsettled(runs, settled, width, count):  # type: ignore[no-untyped-def]
+    """List the `count` pixels that have a label and no name yet, in raster order."""
+    first, start, stop, parent = runs
+    pixels = np.empty(count, dtype=np.int64)
+    found = 0
+    for row in range(first.size - 1):
+        for run in range(first[row], first[row + 1]):
+            if settled[parent[run]] == 0:
+                for col in range(start[run], stop[run]):
+                    pixels[found] = row * width + col
+                    found += 1
+    return pixels
