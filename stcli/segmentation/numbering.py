@@ -108,6 +108,10 @@ def grown(keys, values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _number(labels):  # type: ignore[no-untyped-def]
+    """Give labels numbers; tables grow between rows.
+
+    Where an array is replaced within a loop, numba counts references to it at each step.
+    """
     height, width = labels.shape
     numbers = np.empty((height, width), dtype=np.int32)
     keys = np.full(1024, NONE, dtype=np.int64)
@@ -115,25 +119,29 @@ def _number(labels):  # type: ignore[no-untyped-def]
     distinct = np.empty(512, dtype=np.int64)
     count = 0
     for row in range(height):
-        before, number_ = np.int64(0), np.int32(-1)
-        for col in range(width):
-            label = np.int64(labels[row, col])
-            if label == before:  # runs are the rule
-                numbers[row, col] = number_
-                continue
+        while count + width > distinct.size:
+            distinct = np.concatenate((distinct, np.empty(distinct.size, dtype=np.int64)))
+            keys, values = grown(keys, values)
+        count = _number_row(labels, row, keys, values, distinct, count, numbers)
+    return numbers, distinct[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _number_row(labels, row, keys, values, distinct, count, numbers):  # type: ignore[no-untyped-def]
+    """Give a row's labels numbers; return how many labels there are so far."""
+    before, number_ = np.int64(0), np.int32(-1)
+    for col in range(labels.shape[1]):
+        label = np.int64(labels[row, col])
+        if label != before:  # runs are the rule
             before, number_ = label, np.int32(-1)
             if label != 0:
                 slot = slot_of(keys, label)
                 if keys[slot] == NONE:
-                    if count == distinct.size:
-                        distinct = np.concatenate((distinct, np.empty(count, dtype=np.int64)))
-                        keys, values = grown(keys, values)
-                        slot = slot_of(keys, label)
                     keys[slot], values[slot], distinct[count] = label, count, label
                     count += 1
                 number_ = values[slot]
-            numbers[row, col] = number_
-    return numbers, distinct[:count].copy()
+        numbers[row, col] = number_
+    return count
 
 
 #: What depends on the labels' data type.

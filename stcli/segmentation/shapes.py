@@ -171,33 +171,43 @@ def _corners(numbers, where, owner, vertex):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _borders(numbers, core, first, weights):  # type: ignore[no-untyped-def]
-    across, down = weights
     span = np.int64(numbers.max() + 1)
     keys = np.full(1024, NONE, dtype=np.int64)
     values = np.empty(1024, dtype=np.int32)
     pairs = np.empty(512, dtype=np.int64)
     lengths = np.zeros((512, 2), dtype=np.int64)
-    count, before, at = 0, NONE, np.int32(0)
+    count = 0
     for row in range(core[0], core[1]):
-        for col in range(core[2], core[3]):
-            i = numbers[row, col]
-            for side in range(2):
-                j = _at(numbers, row + (side == 0), col + (side == 1))
-                if i < 0 or j < 0 or i == j:
-                    continue
-                key = min(i, j) * span + max(i, j)
-                if key != before:
-                    before = key
-                    slot = slot_of(keys, key)
-                    if keys[slot] == NONE:
-                        if count == pairs.size:
-                            pairs = np.concatenate((pairs, np.empty(count, dtype=np.int64)))
-                            more = np.zeros((count, 2), dtype=np.int64)
-                            lengths = np.concatenate((lengths, more))
-                            keys, values = grown(keys, values)
-                            slot = slot_of(keys, key)
-                        keys[slot], values[slot], pairs[count] = key, count, key
-                        count += 1
-                    at = values[slot]
-                lengths[at, side] += across[first + row + 1] if side == 0 else down[first + row]
+        while count + 2 * (core[3] - core[2]) > pairs.size:  # not pixel by pixel: see `_number`
+            pairs = np.concatenate((pairs, np.empty(pairs.size, dtype=np.int64)))
+            lengths = np.concatenate((lengths, np.zeros(lengths.shape, dtype=np.int64)))
+            keys, values = grown(keys, values)
+        edges = weights[0][first + row + 1], weights[1][first + row]
+        at = row, core[2], core[3]
+        count = _row_borders(numbers, at, span, edges, (keys, values), pairs, lengths, count)
     return pairs[:count].copy(), lengths[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _row_borders(  # type: ignore[no-untyped-def]
+    numbers, at, span, edges, table, pairs, lengths, count
+):
+    """Add the borders of a row's pixels with those below and to the right; return their number."""
+    (row, left, right), (keys, values) = at, table
+    before, place = NONE, np.int32(0)
+    for col in range(left, right):
+        i = numbers[row, col]
+        for side in range(2):
+            j = _at(numbers, row + (side == 0), col + (side == 1))
+            if i < 0 or j < 0 or i == j:
+                continue
+            key = min(i, j) * span + max(i, j)
+            if key != before:
+                before = key
+                slot = slot_of(keys, key)
+                if keys[slot] == NONE:
+                    keys[slot], values[slot], pairs[count] = key, count, key
+                    count += 1
+                place = values[slot]
+            lengths[place, side] += edges[side]
+    return count
