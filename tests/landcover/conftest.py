@@ -19,6 +19,20 @@ CLASSES = ("water", "forest", "urban")
 TINY = NetworkSettings(window=32, margin=8, local_width=4, model_width=8, state=4, layers=1)
 
 
+def _drawn(n: int, classes: int = 5, sharper: float = 1.0, seed: int = 0):
+    """Probabilities and truth drawn from them; then sharpened, so that they lie by `sharper`."""
+    generator = np.random.default_rng(seed)
+    honest = generator.dirichlet(np.full(classes, 0.4), n).T
+    truth = (generator.random(n) > honest.cumsum(axis=0)).sum(axis=0).clip(max=classes - 1)
+    lying = honest.clip(1e-6) ** sharper
+    return lying / lying.sum(axis=0), truth
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    return _drawn
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Give back torch's threads, which a model sets to one."""

@@ -22,15 +22,6 @@ from stcli.landcover.learning import Held
 from stcli.landcover.tempering import choose, confidence_temperature, temper
 
 
-def drawn(n: int, classes: int = 5, sharper: float = 1.0, seed: int = 0):
-    """Probabilities and truth drawn from them; then sharpened, so that they lie by `sharper`."""
-    generator = np.random.default_rng(seed)
-    honest = generator.dirichlet(np.full(classes, 0.4), n).T
-    truth = (generator.random(n) > honest.cumsum(axis=0)).sum(axis=0).clip(max=classes - 1)
-    lying = honest.clip(1e-6) ** sharper
-    return lying / lying.sum(axis=0), truth
-
-
 def bins_by_hand(probabilities, truth, bins):
     """Expected calibration error, sample by sample: a bin ends where a quantile is reached."""
     confidence, n = probabilities.max(axis=0), len(truth)
@@ -48,7 +39,7 @@ def bins_by_hand(probabilities, truth, bins):
 
 @given(st.integers(1, 80), st.integers(1, 15), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_calibration_error_by_hand(n, bins, seed):
+def test_calibration_error_by_hand(drawn, n, bins, seed):
     probabilities, truth = drawn(n, 3, seed=seed)
     probabilities = probabilities.round(1)  # ties
     found = reliability(probabilities, truth, bins)
@@ -60,14 +51,14 @@ def test_calibration_error_by_hand(n, bins, seed):
     assert shuffled.error == pytest.approx(found.error, abs=1e-12)
 
 
-def test_calibration_error_of_honest_and_of_lying_probabilities():
+def test_calibration_error_of_honest_and_of_lying_probabilities(drawn):
     assert reliability(*drawn(50_000)).error < 0.01
     assert reliability(*drawn(50_000, sharper=3)).error > 0.1
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.99), st.integers(0, 99))
 @settings(max_examples=80, deadline=None)
-def test_conformal_threshold_is_the_smallest_quantile_that_suffices(n, coverage, seed):
+def test_conformal_threshold_is_the_smallest_quantile_that_suffices(drawn, n, coverage, seed):
     probabilities, truth = drawn(n, 3, seed=seed)
     found = conformal_threshold(probabilities, truth, coverage)
     scores = sorted(1 - probabilities[y, i] for i, y in enumerate(truth))
@@ -78,7 +69,7 @@ def test_conformal_threshold_is_the_smallest_quantile_that_suffices(n, coverage,
         assert 1 - found == pytest.approx(scores[rank - 1])
 
 
-def test_conformal_sets_cover_fresh_samples():
+def test_conformal_sets_cover_fresh_samples(drawn):
     fit, fresh = drawn(20_000, sharper=2), drawn(20_000, sharper=2, seed=1)
     for coverage in (0.8, 0.9, 0.97):
         sets = prediction_sets(fresh[0], conformal_threshold(*fit, coverage))
@@ -94,7 +85,7 @@ def test_sets_hold_the_best_class_and_nothing_where_nothing_is_known():
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_cross_fit_measures_each_group_by_what_the_others_choose(count):
+def test_cross_fit_measures_each_group_by_what_the_others_choose(drawn, count):
     probabilities, truth = drawn(9_000, sharper=2)
     groups = np.arange(9_000) % count
     found = cross_fit(probabilities, truth, groups, (0.9,))
@@ -115,7 +106,7 @@ def test_cross_fit_measures_each_group_by_what_the_others_choose(count):
     np.testing.assert_array_equal(by_others(probabilities, truth, groups, everywhere), honest)
 
 
-def test_two_groups_cannot_choose_a_growth_and_three_can():
+def test_two_groups_cannot_choose_a_growth_and_three_can(drawn):
     probabilities, _ = drawn(6_000)
     honest = temper(probabilities, 2.0, 0.4).cumsum(axis=0)
     truth = (np.random.default_rng(1).random(6_000) > honest).sum(axis=0).clip(max=4)
@@ -126,7 +117,7 @@ def test_two_groups_cannot_choose_a_growth_and_three_can():
     assert three.ece_after < 0.02 < two.ece_after
 
 
-def test_samples_out_of_use_are_tempered_and_fit_nothing():
+def test_samples_out_of_use_are_tempered_and_fit_nothing(drawn):
     probabilities, truth = drawn(3_000, sharper=2)
     groups, use = np.arange(3_000) % 3, np.arange(3_000) % 7 > 0
     lying = np.where(use, truth, (truth + 1) % 5)
@@ -134,14 +125,14 @@ def test_samples_out_of_use_are_tempered_and_fit_nothing():
     np.testing.assert_array_equal(found, by_others(probabilities, truth, groups, use))
 
 
-def test_a_lying_group_is_seen_only_because_it_was_left_out():
+def test_a_lying_group_is_seen_only_because_it_was_left_out(drawn):
     probabilities, truth = drawn(6_000)
     groups = np.arange(6_000) % 2
     truth = np.where(groups == 1, (truth + 1) % 5, truth)
     assert cross_fit(probabilities, truth, groups, (0.9,)).coverage_found["0.9"] < 0.85
 
 
-def test_one_group_is_refused():
+def test_one_group_is_refused(drawn):
     with pytest.raises(InputError, match="one group"):
         cross_fit(*drawn(10), np.zeros(10, int))
 

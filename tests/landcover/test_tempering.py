@@ -22,15 +22,6 @@ from stcli.landcover.tempering import (
 from stcli.nn.card import CalibrationCard
 
 
-def drawn(n: int, classes: int = 5, sharper: float = 1.0, seed: int = 0):
-    """Probabilities and truth drawn from them; then sharpened, so that they lie by `sharper`."""
-    generator = np.random.default_rng(seed)
-    honest = generator.dirichlet(np.full(classes, 0.4), n).T
-    truth = (generator.random(n) > honest.cumsum(axis=0)).sum(axis=0).clip(max=classes - 1)
-    lying = honest.clip(1e-6) ** sharper
-    return lying / lying.sum(axis=0), truth
-
-
 def likelihood(probabilities, truth, value) -> float:
     z = np.log(np.maximum(probabilities, 1e-6)) / value
     each = np.log(np.exp(z).sum(axis=0)) - z[truth, np.arange(len(truth))]
@@ -38,7 +29,7 @@ def likelihood(probabilities, truth, value) -> float:
 
 
 @pytest.mark.parametrize("sharper", [0.5, 1.0, 3.0])
-def test_temperature_is_the_best_of_a_grid_and_undoes_a_sharpening(sharper):
+def test_temperature_is_the_best_of_a_grid_and_undoes_a_sharpening(drawn, sharper):
     probabilities, truth = drawn(20_000, sharper=sharper)
     found = temperature(probabilities, truth)
     grid = np.geomspace(0.05, 20, 400)
@@ -54,7 +45,7 @@ def of_confidence(probabilities, truth, value) -> float:
 
 
 @pytest.mark.parametrize("sharper", [0.5, 1.0, 3.0])
-def test_temperature_of_confidence_is_the_best_of_a_grid_and_undoes_a_sharpening(sharper):
+def test_temperature_of_confidence_is_the_best_of_a_grid_and_undoes_a_sharpening(drawn, sharper):
     probabilities, truth = drawn(20_000, sharper=sharper)
     found = confidence_temperature(probabilities, truth)
     best = min(of_confidence(probabilities, truth, value) for value in np.geomspace(0.4, 4, 400))
@@ -62,7 +53,7 @@ def test_temperature_of_confidence_is_the_best_of_a_grid_and_undoes_a_sharpening
     assert found == pytest.approx(sharper, rel=0.05)
 
 
-def test_what_was_thought_impossible_softens_no_confidence():
+def test_what_was_thought_impossible_softens_no_confidence(drawn):
     probabilities, truth = drawn(20_000)
     lost = np.arange(20_000) % 20 == 0
     probabilities[:, lost] = np.array([0.6, 0.4, 0, 0, 0])[:, None]
@@ -79,7 +70,7 @@ def test_temperature_stops_at_its_ends(fit):
     assert fit(sure, np.ones(50, int)) == pytest.approx(TEMPERATURES[1])
 
 
-def test_temper_keeps_order_sum_dtype_and_nan():
+def test_temper_keeps_order_sum_dtype_and_nan(drawn):
     probabilities = drawn(100)[0].astype(np.float32)
     probabilities[:, 7] = np.nan
     soft = temper(probabilities, 2.5)
@@ -131,7 +122,7 @@ def test_temperature_and_growth_are_the_best_of_a_grid(seed):
     assert of_growth(*given, *growing_temperature(*given)) <= best + 1e-6
 
 
-def test_no_growth_below_zero_is_fitted():
+def test_no_growth_below_zero_is_fitted(drawn):
     probabilities, truth = drawn(20_000)
     sure = probabilities.max(axis=0) > 0.9  # these are right no more often than others
     truth = np.where(sure & (np.arange(20_000) % 3 == 0), (truth + 1) % 5, truth)
@@ -179,7 +170,7 @@ def test_the_surer_stays_the_surer_whatever_the_shares_of_the_others(shares, val
     assert np.diff(found).min() >= -1e-12
 
 
-def test_a_temperature_that_grows_keeps_dtype_and_nan_pixel_by_pixel():
+def test_a_temperature_that_grows_keeps_dtype_and_nan_pixel_by_pixel(drawn):
     probabilities = drawn(600)[0].astype(np.float32).reshape(5, 20, 30)
     probabilities[:, 3, 4] = np.nan
     probabilities[:, 0, 0] = [1, 0, 0, 0, 0]
