@@ -1,18 +1,14 @@
-"""A series in the frame that the WDM transform needs: padded, tiled into cells, and back.
+"""The frame that the WDM transform needs: where a series lies in it, and its cells.
 
-The padding is the series mirrored at both ends under a cosine that falls to zero, so that the
-frame closes on itself. What the padding becomes when it is whitened is kept beside the result:
-with it, and only with it, whitening can be undone to the last digit.
+What the padding around the series becomes when it is whitened is kept beside the result: with it,
+and only with it, whitening can be undone to the last digit.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 
 from stcli.noise.wdm import Tiling
@@ -58,17 +54,3 @@ def frame(samples: int, rows: int | None = None) -> Frame:
     least = samples + 2 * max(count, samples // 32)
     times = 4 * next_fast_len(-(-least // (4 * count)), real=True)
     return Frame(samples, (times * count - samples) // 2, Tiling(times, count))
-
-
-def pad(x: NDArray[Any], where: Frame) -> NDArray[np.float64]:
-    """Pad series (series, N) to their frame (series, N')."""
-    wide = np.pad(x, ((0, 0), (where.before, where.after)), mode="reflect")
-    wide[:, : where.before] *= _rise(where.before)
-    wide[:, where.inside.stop :] *= _rise(where.after)[::-1]
-    return wide
-
-
-def _rise(count: int) -> NDArray[np.float64]:
-    steps = (np.arange(count) + 0.5) / max(count, 1)
-    rise: NDArray[np.float64] = np.sin(np.pi / 2 * steps) ** 2
-    return rise

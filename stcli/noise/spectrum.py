@@ -20,8 +20,9 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from stcli.noise.continuation import continued
 from stcli.noise.factors import shared_change
-from stcli.noise.frame import Frame, frame, pad
+from stcli.noise.frame import Frame, frame
 from stcli.noise.stationary import gain, segment_length, welch
 from stcli.noise.wdm import forward
 
@@ -90,20 +91,35 @@ def estimate(
     density = welch(x, valid, step, segment_length(x.shape[1], share))
     flat = np.ones((where.tiling.rows, where.tiling.times))
     if evolving and density.any():
-        flat = _relative(x, valid, gain(density, where, step), where)
+        flat = _relative(flatten(x, density, where, step), valid, where)
     return Spectrum(density, flat, where, step)
 
 
-def _relative(
-    x: NDArray[np.float64], valid: NDArray[np.bool_], amplitude: NDArray[np.float64], where: Frame
+def flatten(
+    x: NDArray[np.float64],
+    density: NDArray[np.float64],
+    where: Frame,
+    step: float,
+    workers: int = 1,
 ) -> NDArray[np.float64]:
-    white = scipy.fft.irfft(scipy.fft.rfft(pad(x, where)) * amplitude, where.tiling.samples)
-    cells = forward(white, where.tiling)
+    """Whiten series (series, N) by a stationary density, in their whole frame (series, N')."""
+    spectra = scipy.fft.rfft(continued(x, where, density, workers), workers=workers)
+    spectra *= gain(density, where.tiling.samples, step)
+    white: NDArray[np.float64] = scipy.fft.irfft(spectra, where.tiling.samples, workers=workers)
+    return white
+
+
+def _relative(
+    white: NDArray[np.float64], valid: NDArray[np.bool_], where: Frame
+) -> NDArray[np.float64]:
+    # what is predicted is less loud than noise: a cell at an end sees the series mirrored instead
+    around = ((0, 0), (where.before, where.after))
+    cells = forward(np.pad(white[:, where.inside], around, mode="reflect"), where.tiling)
     power = _mean_power(cells**2, _shares(valid, where))
     inside = _inside(where)
     log_gain = np.zeros(power.shape)
-    log_gain[:, inside] = _log_gain(power[:, inside], len(x))
-    # the padding mirrors the series: its gain is that of the nearest cell inside
+    log_gain[:, inside] = _log_gain(power[:, inside], len(white))
+    # beyond the ends the gain is that of the nearest cell inside
     log_gain[:, : inside.start] = log_gain[:, inside.start, None]
     log_gain[:, inside.stop :] = log_gain[:, inside.stop - 1, None]
     return np.exp(log_gain)

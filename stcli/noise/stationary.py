@@ -12,8 +12,6 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, median_filter, uniform_filter1d
 
-from stcli.noise.frame import Frame
-
 #: Periodograms that a density is averaged over, at least.
 AVERAGES = 8
 #: Periodograms from which on a density is not smoothed in frequency.
@@ -116,13 +114,38 @@ def _median_bias(count: int) -> float:
     return float(1 + (1 / (terms + 1) - 1 / terms).sum())
 
 
-def gain(density: NDArray[np.float64], where: Frame, step: float) -> NDArray[np.float64]:
-    """Amplitude that whitens each frequency of a frame, (N'/2 + 1,): sqrt(2 / (S · rate)).
+def gain(density: NDArray[np.float64], samples: int, step: float) -> NDArray[np.float64]:
+    """Amplitude that whitens each frequency of so many samples: sqrt(2 / (S · rate)).
 
-    The density is interpolated linearly in its logarithm.
+    Parameters
+    ----------
+    density : ndarray, (L/2 + 1,)
+        One-sided and positive, at 0 … Nyquist.
+    samples : int
+        Of the Fourier transform that it is for.
+    step : float
+        Between samples.
+
+    Returns
+    -------
+    ndarray, (samples // 2 + 1,)
     """
-    frequencies = scipy.fft.rfftfreq(where.tiling.samples)
-    known = np.linspace(0, 0.5, density.size)
-    found = np.exp(np.interp(frequencies, known, np.log(density)))
-    amplitude: NDArray[np.float64] = np.sqrt(2 * step / found)
+    amplitude: NDArray[np.float64] = np.sqrt(2 * step / at_frequencies(density, samples))
     return amplitude
+
+
+def at_frequencies(density: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
+    """Interpolate a density, linearly in its logarithm, at the frequencies of so many samples.
+
+    Parameters
+    ----------
+    density, samples
+        As in `gain`.
+
+    Returns
+    -------
+    ndarray, (samples // 2 + 1,)
+    """
+    wanted, known = scipy.fft.rfftfreq(samples), np.linspace(0, 0.5, density.size)
+    found: NDArray[np.float64] = np.exp(np.interp(wanted, known, np.log(density)))
+    return found

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from stcli.noise.frame import pad
-from stcli.noise.spectrum import Spectrum
+from stcli.noise.continuation import continued
+from stcli.noise.spectrum import Spectrum, flatten
 from stcli.noise.stationary import gain
 from stcli.noise.wdm import forward, inverse
 
@@ -40,13 +40,11 @@ def centred(
 def whiten(x: NDArray[np.float64], spectrum: Spectrum, workers: int = 1) -> NDArray[np.float64]:
     """Whiten centred series (series, N) into their whole frame (series, N')."""
     where, tiling = spectrum.frame, spectrum.frame.tiling
-    wide = pad(x, where)
     if spectrum.silent:
-        return wide
-    amplitude = gain(spectrum.density, where, spectrum.step)
-    white = scipy.fft.irfft(scipy.fft.rfft(wide, workers=workers) * amplitude, tiling.samples)
+        return continued(x, where, spectrum.density)
+    white = flatten(x, spectrum.density, where, spectrum.step, workers)
     if (spectrum.relative == 1).all():
-        return np.asarray(white)
+        return white
     cells = forward(white, tiling, workers)
     cells /= np.sqrt(spectrum.relative)
     return inverse(cells, tiling, workers)
@@ -63,7 +61,7 @@ def unwhiten(
         cells = forward(whitened, tiling, workers)
         cells *= np.sqrt(spectrum.relative)
         whitened = inverse(cells, tiling, workers)
-    amplitude = gain(spectrum.density, where, spectrum.step)
+    amplitude = gain(spectrum.density, tiling.samples, spectrum.step)
     spectra = scipy.fft.rfft(whitened, workers=workers) / amplitude
     x: NDArray[np.float64] = scipy.fft.irfft(spectra, tiling.samples)[:, where.inside]
     return x
