@@ -57,11 +57,14 @@ class HeadCpu:
 
 @njit(**OPTIONS)
 def _classify(local, index, span, of_token, pixel, head, result):  # type: ignore[no-untyped-def]
-    rows, columns = result.shape[1:]
+    (rows, columns), (factors, bias) = result.shape[1:], head
     place = np.empty(_AT_ONCE, dtype=np.int64)
-    hidden = np.empty((_AT_ONCE, pixel.shape[1]), dtype=np.float32)
-    logits = np.empty((_AT_ONCE, len(head[1])), dtype=np.float32)
-    turned = np.empty((len(head[1]), WIDTH), dtype=np.float32)
+    hidden = np.empty(_AT_ONCE * pixel.shape[1], dtype=np.float32)
+    logits = np.empty(_AT_ONCE * len(bias), dtype=np.float32)
+    turned = np.empty((len(bias), WIDTH), dtype=np.float32)
+    # flat, and made here once: see `stcli.nn.convolution`
+    pixels, tokens, lanes = local.reshape(-1), of_token.reshape(-1), turned.reshape(-1)
+    vectors, last = pixel.reshape(-1), factors.reshape(-1)
     for row in range(rows):
         for first in range(0, columns, _AT_ONCE):
             count = min(_AT_ONCE, columns - first)
@@ -70,10 +73,13 @@ def _classify(local, index, span, of_token, pixel, head, result):  # type: ignor
                 place[i] = index[at[0], at[1] + min(i, count - 1)] * of_token.shape[1]
             start = (at[0] * index.shape[1] + at[1]) * local.shape[1]
             for group in range(0, _whole(count), ROWS):
-                _fuse(local, start, group, place, of_token, pixel, hidden)
-                _tell(hidden, group, head, logits)
+                _fuse(pixels, start, group, place, tokens, vectors, pixel.shape, hidden)
+                _tell(hidden, group, last, bias, factors.shape, logits)
             for some in range(0, count, WIDTH):
-                _soften(logits, some, turned, result, (row, first, count))
+                _soften(logits, some * len(bias), len(bias), lanes, len(result))
+                for k in range(len(result)):
+                    for i in range(min(WIDTH, count - some)):
+                        result[k, row, first + some + i] = turned[k, i]
 
 
 @njit(**OPTIONS)
@@ -83,10 +89,9 @@ def _whole(count):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _fuse(local, start, group, place, of_token, pixel, hidden):  # type: ignore[no-untyped-def]
+def _fuse(pixels, start, group, place, tokens, vectors, shape, hidden):  # type: ignore[no-untyped-def]
     """Hidden features of six pixels: of their own and their token's."""
-    (channels, wide), tokens = pixel.shape, of_token.reshape(-1)
-    flat, vectors, out = local.reshape(-1), pixel.reshape(-1), hidden.reshape(-1)
+    channels, wide = shape
     for x in range(0, wide, WIDTH):
         sums = (
             load(tokens, place[group] + x),
@@ -97,7 +102,7 @@ def _fuse(local, start, group, place, of_token, pixel, hidden):  # type: ignore[
             load(tokens, place[group + 5] + x),
         )
         first = start + group * channels
-        sums = times(sums, flat, first, channels, vectors, x, wide, channels)
+        sums = times(sums, pixels, first, channels, vectors, x, wide, channels)
         active = (
             silu(sums[0]),
             silu(sums[1]),
@@ -106,27 +111,24 @@ def _fuse(local, start, group, place, of_token, pixel, hidden):  # type: ignore[
             silu(sums[4]),
             silu(sums[5]),
         )
-        store_six(out, group * wide + x, wide, active)
+        store_six(hidden, group * wide + x, wide, active)
 
 
 @njit(**OPTIONS)
-def _tell(hidden, group, head, logits):  # type: ignore[no-untyped-def]
+def _tell(hidden, group, factors, bias, shape, logits):  # type: ignore[no-untyped-def]
     """Logits of six pixels."""
-    factors, bias = head
-    (inner, wide), flat, out = factors.shape, hidden.reshape(-1), logits.reshape(-1)
+    inner, wide = shape
     for x in range(0, wide, WIDTH):
         sums = six(load(bias, x))
-        sums = times(sums, flat, group * inner, inner, factors.reshape(-1), x, wide, inner)
-        store_six(out, group * wide + x, wide, sums)
+        sums = times(sums, hidden, group * inner, inner, factors, x, wide, inner)
+        store_six(logits, group * wide + x, wide, sums)
 
 
 @njit(**OPTIONS)
-def _soften(logits, some, turned, result, where):  # type: ignore[no-untyped-def]
-    """Probabilities of 16 pixels, those that there are."""
-    (row, first, count), (classes, wide) = where, (len(result), logits.shape[1])
-    flat, lanes = logits.reshape(-1), turned.reshape(-1)
+def _soften(logits, start, wide, lanes, classes):  # type: ignore[no-untyped-def]
+    """Probabilities of 16 pixels: (class, pixel)."""
     for x in range(0, wide, WIDTH):
-        transpose(flat, some * wide + x, wide, lanes, x * WIDTH, WIDTH)
+        transpose(logits, start + x, wide, lanes, x * WIDTH, WIDTH)
     best, total = load(lanes, 0), splat(np.float32(0))
     for k in range(1, classes):
         one = load(lanes, k * WIDTH)
@@ -137,8 +139,6 @@ def _soften(logits, some, turned, result, where):  # type: ignore[no-untyped-def
         total = total + e
     for k in range(classes):
         store(lanes, k * WIDTH, load(lanes, k * WIDTH) / total)
-        for i in range(min(WIDTH, count - some)):
-            result[k, row, first + some + i] = turned[k, i]
 
 
 #: The compiled kernel of the head.

@@ -6,6 +6,7 @@ Images are rows, as `stcli.nn.convolution` has them.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,20 @@ from numpy.typing import NDArray
 
 from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, root, splat, store, transpose
-from stcli.nn.convolution import MADE, Convolution, Mix, Plain, blank, convolve_rows
+from stcli.nn.convolution import (
+    MADE,
+    Convolution,
+    Mix,
+    Plain,
+    blank,
+    convolve_rows,
+    extent,
+)
 from stcli.nn.mamba_cpu import Floats, State, part_of
 from stcli.settings import NetworkSettings
 
 #: Of torch's layer norm.
 _EPS = np.float32(1e-5)
-_ROOMS = threading.local()
 
 
 class LocalBranchCpu:
@@ -41,7 +49,7 @@ class LocalBranchCpu:
     def __call__(self, bands: Floats, valid: NDArray[np.bool_]) -> Floats:
         """Map (band, h, w) and (h, w), of multiples of 4, to features of pixels (h * w, c)."""
         (height, width), count = valid.shape, len(bands)
-        room = _room(count, len(self.stem.bias), (height, width))
+        room = _ROOMS.of(count, len(self.stem.bias), (height, width))
         image, full, half, quarter = room.image, room.full[0], room.half[0], room.quarter[0]
         image[:height, :count, :width] = bands.transpose(1, 0, 2)
         image[:height, count, :width] = valid
@@ -64,28 +72,40 @@ class _Room:
     At each resolution three: an image, what is made of it, and what is made of that.
     """
 
-    size: tuple[int, ...]
     image: Floats
     full: tuple[Floats, ...]
     half: tuple[Floats, ...]
     quarter: tuple[Floats, ...]
 
 
-def _room(bands: int, channels: int, shape: tuple[int, int]) -> _Room:
-    """Give a thread its room of a size; it has one."""
-    size, (height, width) = (bands, channels, *shape), shape
-    if getattr(_ROOMS, "mine", None) is None or _ROOMS.mine.size != size:
-        _ROOMS.mine = None  # before another is made
-        _ROOMS.mine = _Room(
-            size,
-            blank(height, bands + 1, width),
-            *(
-                tuple(blank(height // n, k * channels, width // n) for _ in range(3))
-                for k, n in ((1, 1), (2, 2), (3, 4))
-            ),
-        )
-    room: _Room = _ROOMS.mine
-    return room
+class _Rooms(threading.local):
+    """The room of each thread: laid out anew for windows of another size, in the same memory."""
+
+    size: tuple[int, ...] = ()
+    room: _Room | None = None
+    memory: Sequence[Floats] = ()
+
+    def of(self, bands: int, channels: int, shape: tuple[int, int]) -> _Room:
+        """Give room for a window."""
+        size, (height, width) = (bands, channels, *shape), shape
+        if self.room is None or self.size != size:
+            images = [(height, bands + 1, width)]
+            for k, n in ((1, 1), (2, 2), (3, 4)):
+                images += [(height // n, k * channels, width // n)] * 3
+            rows = self._laid_out(images)
+            self.size = size
+            self.room = _Room(rows[0], *(tuple(rows[n : n + 3]) for n in (1, 4, 7)))
+        return self.room
+
+    def _laid_out(self, images: list[tuple[int, int, int]]) -> list[Floats]:
+        counts = [extent(*image) for image in images]
+        if not self.memory or any(n > len(m) for n, m in zip(counts, self.memory, strict=True)):
+            self.room, self.memory = None, ()  # before others are made
+            self.memory = [np.zeros(n, dtype=np.float32) for n in counts]
+        return [blank(*image, out=m) for image, m in zip(images, self.memory, strict=True)]
+
+
+_ROOMS = _Rooms()
 
 
 class _Residual:

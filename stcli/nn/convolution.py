@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, outer_add, pairs, splat, store
 from stcli.nn.activations import silu
-from stcli.nn.products import ROWS, padded, six, store_six
+from stcli.nn.products import ROWS, padded, six, six_of, store_six, store_twelve, twelve
 
 #: Rows that are made at once, and those that they are made of.
 MADE, _READ = 4, 6
@@ -44,9 +44,25 @@ _TAPS = np.array(
 )
 
 
-def blank(height: int, channels: int, width: int) -> NDArray[np.float32]:
-    """Make rows of zeros: (h + 1, c, s)."""
-    return np.zeros((height + 1, channels, padded(width + 1)), dtype=np.float32)
+def extent(height: int, channels: int, width: int) -> int:
+    """Count the numbers of the rows of an image."""
+    return (height + 1) * channels * padded(width + 1)
+
+
+def blank(
+    height: int, channels: int, width: int, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Make rows (h + 1, c, s) of zeros.
+
+    In the first `extent` numbers of `out`, if given; then only what lies around the image is 0.
+    """
+    shape = (height + 1, channels, padded(width + 1))
+    if out is None:
+        return np.zeros(shape, dtype=np.float32)
+    rows = out[: extent(height, channels, width)].reshape(shape)
+    rows[-1] = 0
+    rows[:, :, width:] = 0
+    return rows
 
 
 def _grouped(weight: NDArray[Any]) -> NDArray[np.float32]:
@@ -131,18 +147,26 @@ class Mix:
         _double(rows, width, (self.factors, self.bias), made, onto)
 
 
+# Loops take arrays flat, and places in them: numba counts references, atomically, for each view
+# that it makes, and would do so vector by vector.
+
+
 @njit(**OPTIONS)
 def _convolve(rows, width, layer, room, result):  # type: ignore[no-untyped-def]
-    (read, made), (height, long) = room, (len(rows) - 1, rows[0].size)
+    (factors, bias), (read, made) = layer, room
+    height, long, shape = len(rows) - 1, rows[0].size, (rows.shape[2], 3, 3 * rows.shape[1])
+    flat, taps, out = rows.reshape(-1), factors.reshape(-1), made.reshape(-1)
     for row in range(height):
         for near in range(3):
             one = row - 1 + near
-            line = rows[one if 0 <= one < height else height].reshape(-1)
+            line = (one if 0 <= one < height else height) * long
             start = WIDTH + near * long
             for x in range(long):
-                read[start + x] = line[x]
-        _mix(read, WIDTH - 1, (rows.shape[2], 3), width, layer, made)
-        _copy(made, width, result[row])
+                read[start + x] = flat[line + x]
+        for group in range(len(factors)):
+            at = (WIDTH - 1, group * factors[0].size, group * ROWS * made.shape[1])
+            _product(read, taps, out, at, shape, (width, made.shape[1]))
+        _put_row(made, width, bias, result[row])
 
 
 @njit(**OPTIONS)
@@ -153,133 +177,150 @@ def convolve_rows(rows, first, width, layer, room, result, then):  # type: ignor
     and whether they are added to what stands in the result.
     """
     (factors, bias), (read, made) = layer, room
-    _sum_rows(rows, first, read)
-    for which in range(_READ):
-        for group in range(factors.shape[1]):
-            part = made[which, group * ROWS : (group + 1) * ROWS]
-            taps = factors[which, group].reshape(-1)
-            _product(read[which], WIDTH - 1, (rows.shape[2], 3), taps, part, width)
-    _finish(made, first, width, bias, result, then)
+    flat, taps, out = read.reshape(-1), factors.reshape(-1), made.reshape(-1)
+    shape, groups, each = (rows.shape[2], 3, rows.shape[1]), factors.shape[1], factors[0, 0].size
+    _sum_rows(rows.reshape(-1), first, (len(rows) - 1, rows[0].size), flat, read.shape[1])
+    for number in range(_READ * groups):
+        start = number // groups * read.shape[1] + WIDTH - 1
+        at = (start, number * each, number * ROWS * made.shape[2])
+        _product(flat, taps, out, at, shape, (width, made.shape[2]))
+    _finish(out, first, width, bias, result, then)
 
 
 @njit(**OPTIONS)
-def _sum_rows(rows, first, read):  # type: ignore[no-untyped-def]
-    """Bᵀ d of the rows from `first` - 1, past a vector of zeros."""
-    height, long = len(rows) - 1, rows.shape[1] * rows.shape[2]
-    flat, four, five, two = rows.reshape(-1), np.float32(4), np.float32(5), np.float32(2)
-    at = np.empty(_READ, dtype=np.int64)
-    for i in range(_READ):
-        row = first - 1 + i
-        at[i] = (row if 0 <= row < height else height) * long
+def _sum_rows(flat, first, shape, read, wide):  # type: ignore[no-untyped-def]
+    """Bᵀ d of the rows from `first` - 1, each past a vector of zeros and `wide` from the other."""
+    (height, long), four, five, two = shape, np.float32(4), np.float32(5), np.float32(2)
+    at0, at1 = _row(first - 1, height) * long, _row(first, height) * long
+    at2, at3 = _row(first + 1, height) * long, _row(first + 2, height) * long
+    at4, at5 = _row(first + 3, height) * long, _row(first + 4, height) * long
     for x in range(0, long, WIDTH):
-        d0, d1, d2 = load(flat, at[0] + x), load(flat, at[1] + x), load(flat, at[2] + x)
-        d3, d4, d5 = load(flat, at[3] + x), load(flat, at[4] + x), load(flat, at[5] + x)
+        d0, d1, d2 = load(flat, at0 + x), load(flat, at1 + x), load(flat, at2 + x)
+        d3, d4, d5 = load(flat, at3 + x), load(flat, at4 + x), load(flat, at5 + x)
         even, odd = d4 - d2 * four, d3 - d1 * four
-        near, far = d4 - d2, (d3 - d1) * two
-        store(read[0], WIDTH + x, d0 * four - d2 * five + d4)
-        store(read[1], WIDTH + x, even + odd)
-        store(read[2], WIDTH + x, even - odd)
-        store(read[3], WIDTH + x, near + far)
-        store(read[4], WIDTH + x, near - far)
-        store(read[5], WIDTH + x, d1 * four - d3 * five + d5)
+        near, far, out = d4 - d2, (d3 - d1) * two, WIDTH + x
+        store(read, out, d0 * four - d2 * five + d4)
+        store(read, out + wide, even + odd)
+        store(read, out + 2 * wide, even - odd)
+        store(read, out + 3 * wide, near + far)
+        store(read, out + 4 * wide, near - far)
+        store(read, out + 5 * wide, d1 * four - d3 * five + d5)
 
 
 @njit(**OPTIONS)
-def _product(rows, start, shape, factors, made, width):  # type: ignore[no-untyped-def]
-    """Six channels of a row: of channels `shape[0]` apart, `shape[1]` neighbours of each."""
-    (apart, taps), out = shape, made.reshape(-1)
-    count = len(factors) // (ROWS * taps)
-    for x in range(0, width, WIDTH):
-        sums, at, place = six(splat(np.float32(0))), start + x, 0
+def _row(row, height):  # type: ignore[no-untyped-def]
+    """Where a row stands; beyond an image's edge the row of zeros behind it."""
+    return row if 0 <= row < height else height
+
+
+@njit(**OPTIONS)
+def _product(rows, factors, out, at, shape, size):  # type: ignore[no-untyped-def]
+    """Six channels of a row: of `count` channels `apart` from each other, `taps` neighbours each.
+
+    `at` is where rows, factors and the result begin, `size` the result's width and what lies
+    between two of its channels. Two vectors at a time keep both multipliers of an AVX-512 core
+    busy; what each adds up, and in which order, is the same.
+    """
+    (start, first, to), (apart, taps, count), (width, step) = at, shape, size
+    wide = width // (2 * WIDTH) * (2 * WIDTH)
+    for x in range(0, wide, 2 * WIDTH):
+        both, here, place = twelve(splat(np.float32(0))), start + x, first
         for _ in range(count):
             for tap in range(taps):
-                sums = outer_add(sums, factors, place, 1, (load(rows, at + tap),))
+                pair = (load(rows, here + tap), load(rows, here + tap + WIDTH))
+                both = outer_add(both, factors, place, 1, pair)
                 place += ROWS
-            at += apart
-        store_six(out, x, made.shape[1], sums)
+            here += apart
+        store_twelve(out, to + x, step, both)
+    for x in range(wide, width, WIDTH):
+        sums, here, place = six(splat(np.float32(0))), start + x, first
+        for _ in range(count):
+            for tap in range(taps):
+                sums = outer_add(sums, factors, place, 1, (load(rows, here + tap),))
+                place += ROWS
+            here += apart
+        store_six(out, to + x, step, sums)
 
 
 @njit(**OPTIONS)
 def _finish(made, first, width, bias, result, then):  # type: ignore[no-untyped-def]
     """Aᵀ m into the rows from `first`, those that there are, and what follows."""
     two, four, eight = np.float32(2), np.float32(4), np.float32(8)
-    last, columns = min(first + MADE, len(result) - 1), result.shape[2]
-    for channel in range(len(bias)):
-        m = made[:, channel]
+    there, (channels, columns), flat = len(result) - 1 - first, result.shape[1:], result.reshape(-1)
+    apart, long = made.size // _READ, channels * columns
+    for channel in range(channels):
+        own, start, at = bias[channel], channel * columns, first * long + channel * columns
         for x in range(0, width, WIDTH):
-            m1, m2, m3, m4 = load(m[1], x), load(m[2], x), load(m[3], x), load(m[4], x)
-            even, odd, far, apart = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-            own, last_sum = bias[channel], load(m[5], x)
-            _put(result, first, last, channel, x, load(m[0], x) + even + far + own, then)
-            _put(result, first + 1, last, channel, x, odd + apart * two + own, then)
-            _put(result, first + 2, last, channel, x, even + far * four + own, then)
-            _put(result, first + 3, last, channel, x, odd + apart * eight + last_sum + own, then)
-        for row in range(first, last):
+            m0, m1, m2, m3, m4, m5 = six_of(made, start + x, apart)
+            even, odd, far, other = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+            _put(flat, at + x, there > 0, m0 + even + far + own, then)
+            _put(flat, at + long + x, there > 1, odd + other * two + own, then)
+            _put(flat, at + 2 * long + x, there > 2, even + far * four + own, then)
+            _put(flat, at + 3 * long + x, there > 3, odd + other * eight + m5 + own, then)
+        for row in range(min(MADE, there)):
             for x in range(width, columns):
-                result[row, channel, x] = 0
+                flat[at + row * long + x] = 0
 
 
 @njit(**OPTIONS)
-def _put(result, row, last, channel, x, value, then):  # type: ignore[no-untyped-def]
-    if row < last:
+def _put(flat, at, there, value, then):  # type: ignore[no-untyped-def]
+    if there:
         activated, added = then
-        line = result[row, channel]
         if activated:
             value = silu(value)
         if added:
-            value = value + load(line, x)
-        store(line, x, value)
+            value = value + load(flat, at)
+        store(flat, at, value)
 
 
 @njit(**OPTIONS)
-def _mix(rows, start, shape, width, layer, made):  # type: ignore[no-untyped-def]
-    """Mix the channels of a row; see `_product`."""
-    factors, bias = layer
-    for group in range(len(factors)):
-        part = made[group * ROWS : (group + 1) * ROWS]
-        _product(rows, start, shape, factors[group].reshape(-1), part, width)
-    for channel in range(len(bias)):
-        for x in range(width):
-            made[channel, x] += bias[channel]
-
-
-@njit(**OPTIONS)
-def _copy(made, width, line):  # type: ignore[no-untyped-def]
+def _put_row(made, width, bias, line):  # type: ignore[no-untyped-def]
     for channel in range(len(line)):
         for x in range(width):
-            line[channel, x] = made[channel, x]
+            line[channel, x] = made[channel, x] + bias[channel]
+
+
+@njit(**OPTIONS)
+def _mix(rows, start, shape, width, factors, made):  # type: ignore[no-untyped-def]
+    """Mix the channels of a row, `shape[1]` of them `shape[0]` apart."""
+    (apart, channels), taps, out = shape, factors.reshape(-1), made.reshape(-1)
+    for group in range(len(factors)):
+        at = (start, group * factors[0].size, group * ROWS * made.shape[1])
+        _product(rows, taps, out, at, (apart, 1, channels), (width, made.shape[1]))
 
 
 @njit(**OPTIONS)
 def _halve(rows, width, layer, room, result):  # type: ignore[no-untyped-def]
-    taken, made = room
+    (taken, made), (factors, bias), flat = room, layer, rows.reshape(-1)
     for row in range(len(result) - 1):
-        _quarter(rows, 2 * row, width, taken)
-        _mix(taken.reshape(-1), 0, (taken.shape[1], 1), width, layer, made)
-        _copy(made, width, result[row])
+        _quarter(flat, 2 * row, rows.shape[1:], width, taken)
+        _mix(taken.reshape(-1), 0, (taken.shape[1], len(taken)), width, factors, made)
+        _put_row(made, width, bias, result[row])
 
 
 @njit(**OPTIONS)
-def _quarter(rows, first, width, taken):  # type: ignore[no-untyped-def]
+def _quarter(flat, first, shape, width, taken):  # type: ignore[no-untyped-def]
     """Lay out two rows as one of four times the channels; past the width numbers do not count."""
-    flat = rows.reshape(-1)
-    for channel in range(rows.shape[1]):
+    (channels, columns), out, apart = shape, taken.reshape(-1), taken.shape[1]
+    for channel in range(channels):
         for below in range(2):
-            start = ((first + below) * rows.shape[1] + channel) * rows.shape[2]
-            left, right = taken[4 * channel + 2 * below], taken[4 * channel + 2 * below + 1]
+            start = ((first + below) * channels + channel) * columns
+            left = (4 * channel + 2 * below) * apart
             for x in range(0, width, WIDTH):
                 even, odd = pairs(flat, start + 2 * x)
-                store(left, x, even)
-                store(right, x, odd)
+                store(out, left + x, even)
+                store(out, left + apart + x, odd)
 
 
 @njit(**OPTIONS)
 def _double(rows, width, layer, made, onto):  # type: ignore[no-untyped-def]
+    (factors, bias), shape = layer, (rows.shape[2], rows.shape[1])
     for row in range(len(rows) - 1):
-        _mix(rows[row].reshape(-1), 0, (rows.shape[2], 1), width, layer, made)
+        _mix(rows[row].reshape(-1), 0, shape, width, factors, made)
         for channel in range(onto.shape[1]):
             for below in range(2):
                 line = onto[2 * row + below, channel]
                 for x in range(width):
-                    line[2 * x] += made[channel, x]
-                    line[2 * x + 1] += made[channel, x]
+                    each = made[channel, x] + bias[channel]
+                    line[2 * x] += each
+                    line[2 * x + 1] += each

@@ -86,6 +86,21 @@ def store_six(array, position, step, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
+def twelve(lanes):  # type: ignore[no-untyped-def]
+    """Return a tuple of the same lanes for two vectors of each row of a product."""
+    return (lanes, lanes, lanes, lanes, lanes, lanes, lanes, lanes, lanes, lanes, lanes, lanes)
+
+
+@njit(**OPTIONS)
+def store_twelve(array, position, step, sums):  # type: ignore[no-untyped-def]
+    """Store two vectors of each row of a product, `step` apart."""
+    for row in range(ROWS):
+        at = position + row * step
+        store(array, at, sums[2 * row])
+        store(array, at + WIDTH, sums[2 * row + 1])
+
+
+@njit(**OPTIONS)
 def times(sums, numbers, at, step, vectors, first, apart, count):  # type: ignore[no-untyped-def]
     """Add a product to six sums: ``numbers[at + r * step + k] * vectors[first + k * apart]``."""
     for k in range(count):
