@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import llvmlite.binding
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -26,6 +28,20 @@ _HALVES = ((0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
 _ROUND = 12582912.0
 #: The same number's bits.
 _ROUND_BITS = 0x4B400000
+
+
+_config: Any = numba.config
+
+
+def _spacious() -> bool:
+    """Tell whether the processor compiled for holds 32 vectors of 16 numbers in registers."""
+    if _config.CPU_FEATURES is not None:
+        return "+avx512f" in _config.CPU_FEATURES
+    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+
+
+#: Whether two vectors of each of six rows of a product, and what makes them, fit in registers.
+SPACIOUS = _spacious()
 
 
 def call(builder: Any, name: str, result: Any, argument: Any) -> Any:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, outer_add, pairs, splat, store
+from stcli.llvm import SPACIOUS
 from stcli.nn.activations import silu
 from stcli.nn.products import ROWS, padded, six, six_of, store_six, store_twelve, twelve
 
@@ -218,11 +219,11 @@ def _product(rows, factors, out, at, shape, size):  # type: ignore[no-untyped-de
     """Six channels of a row: of `count` channels `apart` from each other, `taps` neighbours each.
 
     `at` is where rows, factors and the result begin, `size` the result's width and what lies
-    between two of its channels. Two vectors at a time keep both multipliers of an AVX-512 core
-    busy; what each adds up, and in which order, is the same.
+    between two of its channels. Where registers hold them, two vectors at a time keep both of a
+    core's multipliers busy; what each adds up, and in which order, is the same.
     """
     (start, first, to), (apart, taps, count), (width, step) = at, shape, size
-    wide = width // (2 * WIDTH) * (2 * WIDTH)
+    wide = width // (2 * WIDTH) * (2 * WIDTH) if SPACIOUS else 0
     for x in range(0, wide, 2 * WIDTH):
         both, here, place = twelve(splat(np.float32(0))), start + x, first
         for _ in range(count):
