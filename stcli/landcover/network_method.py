@@ -113,7 +113,7 @@ def network_of(state: Arrays, card: Card, network: dict[str, Any], where: Comput
     TypeError, RuntimeError, UsageError
         When they do not fit together.
     """
-    settings, scaling = NetworkSettings(**network), scaling_of(card)
+    settings, scaling = NetworkSettings(**network).applied, scaling_of(card)
     if settings.date_width:
         scaling = composite_scaling(scaling)
     step = SlicSettings(**card.segmentation).step

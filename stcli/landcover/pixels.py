@@ -105,7 +105,7 @@ def pixel_method(make: Maker, state: Arrays, card: Card, network: dict[str, Any]
         When they do not fit together.
     """
     bands, classes = len(card.bands), len(card.classes)
-    grid = NetworkSettings(window=network["window"], margin=network["margin"])
+    grid = NetworkSettings(window=network["window"], margin=network["margin"]).applied
     step = SlicSettings(**card.segmentation).step
     model = make(state, feature_count(bands), classes)
     return PixelMethod(model, classes, scaling_of(card), grid, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stcli.settings.checking import check
 
@@ -16,6 +16,11 @@ CONVOLUTIONS = ("dense", "separable")
 DATE_WIDTH = 32
 
 
+#: Margin of a window where a trained model is applied: what its CNN reaches, 20 pixels, and a part
+#: of the superpixels beyond.
+APPLIED_MARGIN = 24
+
+
 @dataclass(frozen=True)
 class NetworkSettings:
     """Widths and windows of the GLocal OBIA-Mamba network.
@@ -23,7 +28,8 @@ class NetworkSettings:
     Attributes
     ----------
     window, margin : int
-        Side of a lattice window and the rim of it that gives context but no result, in pixels.
+        Side of a lattice window and the rim of it that gives context but no result, in pixels, in
+        training; see `applied`.
     local_width : int
         Channels of the CNN branch at full resolution; 0 for no such branch: bands alone.
     fine : int
@@ -79,6 +85,14 @@ class NetworkSettings:
     def stride(self) -> int:
         """Side of the part of a window that answers for its pixels."""
         return self.window - 2 * self.margin
+
+    @property
+    def applied(self) -> NetworkSettings:
+        """These settings as a trained model is applied: a margin of `APPLIED_MARGIN` at most.
+
+        A window costs the same whatever its margin, and answers for more with a narrow one.
+        """
+        return replace(self, margin=min(self.margin, APPLIED_MARGIN))
 
 
 #: What may be trained: the network, the two baselines, the network and the forest together.
