@@ -1,4 +1,7 @@
-"""Which stored values are a nodata value: GDAL's rule, without GDAL's reading the band again."""
+"""Which stored values are a nodata value, and what becomes of them.
+
+The rule is GDAL's, without GDAL's reading the band again.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 
 #: Floats are equal when they differ by less than this share of their sum.
 _EQUAL = 2 * np.finfo(np.float32).eps
-#: Rows that are compared at once: what is between stays small.
+#: Rows that are looked at once: what is between stays in the cache.
 _ROWS = 64
 
 
@@ -41,7 +44,9 @@ def exclude(valid: NDArray[np.bool_], values: NDArray[Any], nodata: float) -> No
     if values.dtype.kind in "iu":
         limits = np.iinfo(values.dtype)
         if limits.min <= nodata <= limits.max:
-            valid &= values != values.dtype.type(nodata)
+            for top in range(0, len(values), _ROWS):
+                rows = slice(top, top + _ROWS)
+                valid[rows] &= values[rows] != values.dtype.type(nodata)
         return
     if nodata != nodata:
         valid &= ~np.isnan(values)
@@ -55,3 +60,23 @@ def exclude(valid: NDArray[np.bool_], values: NDArray[Any], nodata: float) -> No
             equal = np.abs(some - wanted) < near
             equal |= some == wanted
             valid[top : top + _ROWS] &= ~equal
+
+
+def clear(block: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Set to 0 what is not valid.
+
+    By the bits of what is to stay, all or none: choosing by a mask takes twenty times as long
+    where much is not valid.
+
+    Parameters
+    ----------
+    block : ndarray (…, row, col)
+        Of numbers of 1, 2, 4 or 8 bytes; changed in place.
+    valid : ndarray of bool (row, col) or the shape of `block`
+    """
+    whole, kept = (np.dtype(f"{kind}{block.dtype.itemsize}") for kind in "ui")
+    bits = block.view(whole)
+    for top in range(0, block.shape[-2], _ROWS):
+        part = np.s_[..., top : top + _ROWS, :]
+        keep = np.negative(valid[part].view(np.int8), dtype=kept)
+        np.bitwise_and(bits[part], keep.view(whole), out=bits[part])

@@ -35,6 +35,7 @@ from stcli.errors import InputError
 from stcli.heap import empty
 from stcli.raster.gdalsource import GdalSource
 from stcli.raster.info import BandInfo, RasterInfo
+from stcli.raster.nodata import clear
 from stcli.raster.source import RULES, Source, SourceInfo, stem
 from stcli.raster.stack import Nesting, Resampling, finest, nest, read_nested
 from stcli.raster.stdin import readable
@@ -121,7 +122,7 @@ class Raster:
             block[list(places)] = part
         assert block is not None  # a raster has a file
         if not valid.all():
-            block[:, ~valid] = 0
+            clear(block, valid)
         return block, valid
 
     def read_each(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -152,7 +153,7 @@ class Raster:
                     source, nesting, window, (index,), self._resampling
                 )
                 block[place] = part[0]
-        block[~valid] = 0
+        clear(block, valid)
         return block, valid
 
     @property

@@ -8,7 +8,7 @@ import rasterio
 from rasterio.windows import Window
 
 from stcli.raster.gdalsource import GdalSource
-from stcli.raster.nodata import comparable
+from stcli.raster.nodata import clear, comparable
 
 WHOLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FLOATS = (-9999.0, 0.0, 0.1, 3.1, 1e20, 1e-40, -3.4028234663852886e38, np.inf, -np.inf, np.nan)
@@ -101,3 +101,20 @@ def test_values_that_are_no_data_together(tmp_path):
     _, valid = GdalSource(str(path)).read(Window(0, 0, 3, 1), (1, 2))
     np.testing.assert_array_equal(valid, wanted)
     assert valid.tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", ">i2", "u4", "i8", "f4", "f8", ">f4"])
+@pytest.mark.parametrize("each", [False, True])
+def test_what_is_not_valid_is_cleared(dtype, each):
+    rng = np.random.default_rng(0)
+    block = rng.integers(0, 256, (3, 150, 70)).astype(dtype)
+    if block.dtype.kind == "f":
+        block[:, ::3] = np.nan
+        block[:, 1::7] = -np.inf
+    block = block[:, :, 3:]  # no contiguous block
+    valid = rng.random(block.shape if each else block.shape[1:]) < 0.4
+    wanted = np.where(valid, block, 0)
+    clear(block, valid)
+    assert block.dtype == np.dtype(dtype)
+    assert np.array_equal(block, wanted, equal_nan=block.dtype.kind == "f")
+    assert not np.signbit(block[~np.broadcast_to(valid, block.shape)]).any()
