@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from stcli.noise.dates import Dates
 from stcli.noise.diagonal import Sums, measure
-from stcli.noise.spectrum import Spectrum, estimate
-from stcli.noise.whitening import centred, levels, unwhiten, whiten
+from stcli.noise.spectrum import Spectrum, evolved, flatten, stationary
+from stcli.noise.whitening import centred, level_off, levels, unwhiten
 from stcli.settings import WhitenSettings
 
 
@@ -63,23 +63,31 @@ def whiten_group(
     level = levels(x, valid)
     series = centred(x, valid, level)
     if spectrum is None:
-        full = valid.mean(axis=1) >= 0.5
-        use = full if full.any() else np.ones(len(x), bool)
-        spectrum = estimate(
-            series[use],
-            valid[use],
-            dates.step,
-            rows=settings.rows,
-            evolving=settings.evolving,
-            share=settings.share**2,
-        )
-    frames = whiten(series, spectrum)
+        spectrum, white = _estimated(series, valid, dates.step, settings)
+    else:
+        white = flatten(series, spectrum)
+    frames = level_off(white, spectrum)
     inside = np.zeros(frames.shape, bool)
     inside[:, spectrum.frame.inside] = valid
     some = valid.any(axis=1)
     sums = None if spectrum.silent else measure(frames[some], valid[some], spectrum)
     found = np.where(valid, frames[:, spectrum.frame.inside], np.nan)[:, places].T
     return Whitened(found, level, np.where(inside, np.nan, frames).T, spectrum, sums)
+
+
+def _estimated(
+    series: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    step: float,
+    settings: WhitenSettings,
+) -> tuple[Spectrum, NDArray[np.float64]]:
+    """Estimate the spectrum of series, and whiten them by its S0, which R is measured on."""
+    full = valid.mean(axis=1) >= 0.5
+    use = full if full.any() else np.ones(len(series), bool)
+    share = settings.share**2
+    found = stationary(series[use], valid[use], step, rows=settings.rows, share=share)
+    white = flatten(series, found)
+    return evolved(found, white[use], valid[use]) if settings.evolving else found, white
 
 
 def unwhiten_group(

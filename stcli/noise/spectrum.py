@@ -14,7 +14,7 @@ and erases signals. What is changed is calibrated: the power left over is 1 agai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -62,16 +62,15 @@ class Spectrum:
         return cells
 
 
-def estimate(
+def stationary(
     x: NDArray[np.float64],
     valid: NDArray[np.bool_],
     step: float,
     *,
     rows: int | None = None,
-    evolving: bool = True,
     share: int = 1,
 ) -> Spectrum:
-    """Estimate the spectrum that a group of series shares.
+    """Estimate the S0 that a group of series shares; R is 1.
 
     Parameters
     ----------
@@ -82,36 +81,40 @@ def estimate(
         Between samples, in units of time.
     rows : int, optional
         Frequency rows Nf, even.
-    evolving : bool
-        False for the stationary spectrum.
     share : int
         Series that share a spectrum, nominally: the resolution of S0 depends on it alone.
     """
     where = frame(x.shape[1], rows)
     density = welch(x, valid, step, segment_length(x.shape[1], share))
-    flat = np.ones((where.tiling.rows, where.tiling.times))
-    if evolving and density.any():
-        flat = _relative(flatten(x, density, where, step), valid, where)
-    return Spectrum(density, flat, where, step)
+    return Spectrum(density, np.ones((where.tiling.rows, where.tiling.times)), where, step)
 
 
-def flatten(
-    x: NDArray[np.float64],
-    density: NDArray[np.float64],
-    where: Frame,
-    step: float,
-    workers: int = 1,
-) -> NDArray[np.float64]:
-    """Whiten series (series, N) by a stationary density, in their whole frame (series, N')."""
-    spectra = scipy.fft.rfft(continued(x, where, density, workers), workers=workers)
-    spectra *= gain(density, where.tiling.samples, step)
+def flatten(x: NDArray[np.float64], spectrum: Spectrum, workers: int = 1) -> NDArray[np.float64]:
+    """Whiten series (series, N) by S0 alone, in their whole frame (series, N')."""
+    where = spectrum.frame
+    wide = continued(x, where, spectrum.density, workers)
+    if spectrum.silent:
+        return wide
+    spectra = scipy.fft.rfft(wide, workers=workers)
+    spectra *= gain(spectrum.density, where.tiling.samples, spectrum.step)
     white: NDArray[np.float64] = scipy.fft.irfft(spectra, where.tiling.samples, workers=workers)
     return white
 
 
-def _relative(
-    white: NDArray[np.float64], valid: NDArray[np.bool_], where: Frame
-) -> NDArray[np.float64]:
+def evolved(spectrum: Spectrum, white: NDArray[np.float64], valid: NDArray[np.bool_]) -> Spectrum:
+    """Add the R of series to their S0.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Its R is not looked at.
+    white : ndarray, (series, N')
+        What `flatten` makes of them.
+    valid : ndarray of bool, (series, N)
+    """
+    if spectrum.silent:
+        return spectrum
+    where = spectrum.frame
     # what is predicted is less loud than noise: a cell at an end sees the series mirrored instead
     around = ((0, 0), (where.before, where.after))
     cells = forward(np.pad(white[:, where.inside], around, mode="reflect"), where.tiling)
@@ -122,7 +125,7 @@ def _relative(
     # beyond the ends the gain is that of the nearest cell inside
     log_gain[:, : inside.start] = log_gain[:, inside.start, None]
     log_gain[:, inside.stop :] = log_gain[:, inside.stop - 1, None]
-    return np.exp(log_gain)
+    return replace(spectrum, relative=np.exp(log_gain))
 
 
 def _inside(where: Frame) -> slice:

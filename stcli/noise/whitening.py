@@ -14,7 +14,6 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from stcli.noise.continuation import continued
 from stcli.noise.spectrum import Spectrum, flatten
 from stcli.noise.stationary import gain
 from stcli.noise.wdm import forward, inverse
@@ -39,15 +38,18 @@ def centred(
 
 def whiten(x: NDArray[np.float64], spectrum: Spectrum, workers: int = 1) -> NDArray[np.float64]:
     """Whiten centred series (series, N) into their whole frame (series, N')."""
-    where, tiling = spectrum.frame, spectrum.frame.tiling
-    if spectrum.silent:
-        return continued(x, where, spectrum.density)
-    white = flatten(x, spectrum.density, where, spectrum.step, workers)
-    if (spectrum.relative == 1).all():
+    return level_off(flatten(x, spectrum, workers), spectrum, workers)
+
+
+def level_off(
+    white: NDArray[np.float64], spectrum: Spectrum, workers: int = 1
+) -> NDArray[np.float64]:
+    """Divide what `stcli.noise.spectrum.flatten` makes of series by sqrt(R): (series, N')."""
+    if spectrum.silent or (spectrum.relative == 1).all():
         return white
-    cells = forward(white, tiling, workers)
+    cells = forward(white, spectrum.frame.tiling, workers)
     cells /= np.sqrt(spectrum.relative)
-    return inverse(cells, tiling, workers)
+    return inverse(cells, spectrum.frame.tiling, workers)
 
 
 def unwhiten(

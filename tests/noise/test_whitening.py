@@ -11,7 +11,7 @@ from stcli.noise.dates import in_order, lattice
 from stcli.noise.diagonal import measure, verdict
 from stcli.noise.frame import frame
 from stcli.noise.groups import unwhiten_group, whiten_group
-from stcli.noise.spectrum import estimate
+from stcli.noise.spectrum import evolved, flatten, stationary
 from stcli.noise.whitening import centred, levels, whiten
 from stcli.settings import WhitenSettings
 
@@ -22,6 +22,12 @@ def red(rng, series, samples, memory=0.8):
     for k in range(1, x.shape[1]):
         x[:, k] += memory * x[:, k - 1]
     return x[:, 200:]
+
+
+def estimate(x, valid, step, *, evolving=True, share=1):
+    """Estimate the spectrum of series as a group's is."""
+    found = stationary(x, valid, step, share=share)
+    return evolved(found, flatten(x, found), valid) if evolving else found
 
 
 def all_valid(x):
