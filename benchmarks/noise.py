@@ -160,7 +160,7 @@ def whitened(x: Samples, evolving: bool = True) -> tuple[Samples, Whitened]:
 
 
 def deviations(y: Samples, block: int = BLOCK) -> Samples:
-    """Return standard deviations of blocks of 0.25 s, edges left out."""
+    """Return standard deviations of blocks, of 0.25 s unless said, edges left out."""
     inner = y[EDGE * RATE : y.size - EDGE * RATE]
     return inner[: inner.size // block * block].reshape(-1, block).std(axis=1)
 

@@ -102,7 +102,7 @@ class _Rooms(threading.local):
         if not self.memory or any(n > len(m) for n, m in zip(counts, self.memory, strict=True)):
             self.room, self.memory = None, ()  # before others are made
             self.memory = [np.zeros(n, dtype=np.float32) for n in counts]
-        return [blank(*image, out=m) for image, m in zip(images, self.memory, strict=True)]
+        return [blank(m, *image) for image, m in zip(images, self.memory, strict=True)]
 
 
 _ROOMS = _Rooms()

@@ -51,16 +51,11 @@ def extent(height: int, channels: int, width: int) -> int:
 
 
 def blank(
-    height: int, channels: int, width: int, out: NDArray[np.float32] | None = None
+    memory: NDArray[np.float32], height: int, channels: int, width: int
 ) -> NDArray[np.float32]:
-    """Make rows (h + 1, c, s) of zeros.
-
-    In the first `extent` numbers of `out`, if given; then only what lies around the image is 0.
-    """
+    """Lay out rows (h + 1, c, s) in the first `extent` numbers; what is around the image is 0."""
     shape = (height + 1, channels, padded(width + 1))
-    if out is None:
-        return np.zeros(shape, dtype=np.float32)
-    rows = out[: extent(height, channels, width)].reshape(shape)
+    rows = memory[: extent(height, channels, width)].reshape(shape)
     rows[-1] = 0
     rows[:, :, width:] = 0
     return rows

@@ -86,8 +86,10 @@ def _predicted(
 ) -> NDArray[np.float64]:
     """Predict so many samples after series (series, N): (series, count)."""
     samples = x.shape[1]
-    innovations = scipy.fft.irfft(scipy.fft.rfft(x, span, workers=workers) * whitener, span)
+    spectra = scipy.fft.rfft(x, span, workers=workers) * whitener
+    innovations = scipy.fft.irfft(spectra, span, workers=workers)
     innovations[:, samples:] = 0
-    later = scipy.fft.irfft(scipy.fft.rfft(innovations, workers=workers) / whitener, span)
+    spectra = scipy.fft.rfft(innovations, workers=workers) / whitener
+    later = scipy.fft.irfft(spectra, span, workers=workers)
     found: NDArray[np.float64] = later[:, samples : samples + count]
     return found

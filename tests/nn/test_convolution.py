@@ -10,14 +10,23 @@ from torch.nn import functional as F
 
 from stcli.lanes import WIDTH, load, root, store
 from stcli.nn.activations import silu, softplus
-from stcli.nn.convolution import MADE, Convolution, Mix, Plain, blank, convolve_rows
+from stcli.nn.convolution import MADE, Convolution, Mix, Plain, blank, convolve_rows, extent
 from stcli.nn.products import Linear
+
+
+def zeros(height, channels, width):
+    """Lay out an image of zeros in memory that holds something else behind it."""
+    rows = blank(
+        np.full(extent(height, channels, width) + 5, 7, np.float32), height, channels, width
+    )
+    rows[:-1, :, :width] = 0
+    return rows
 
 
 def rows_of(image):
     """Lay out an image (c, h, w) as rows."""
     channels, height, width = image.shape
-    rows = blank(height, channels, width)
+    rows = zeros(height, channels, width)
     rows[:height, :, :width] = image.transpose(1, 0, 2)
     return rows
 
@@ -61,7 +70,7 @@ def test_a_convolution_is_torchs(before, after, height, width):
     torch.manual_seed(0)
     layer, image = torch.nn.Conv2d(before, after, 3, padding=1), drawn(before, height, width)
     mine, wanted = made(layer, Convolution), exact(layer, image)
-    rows, into = rows_of(image), blank(height, after, width)
+    rows, into = rows_of(image), zeros(height, after, width)
     convolve(mine, rows, width, into)
     assert np.allclose(image_of(into, width), wanted, rtol=0, atol=2e-5)
     convolve(mine, rows, width, into, activated=True)  # what stood there is gone
@@ -77,7 +86,7 @@ def test_a_plain_convolution_is_torchs_beside_a_number_of_any_size():
     torch.manual_seed(0)
     layer, image = torch.nn.Conv2d(5, 7, 3, padding=1), drawn(5, 13, 37)
     image[2, 6, 20] = 1e20
-    into = blank(13, 7, 37)
+    into = zeros(13, 7, 37)
     made(layer, Plain)(rows_of(image), 37, into)
     far = np.ones((13, 37), dtype=bool)
     far[5:8, 19:22] = False
@@ -90,7 +99,7 @@ def test_a_pixel_does_not_depend_on_where_it_stands():
     """Moved by four rows and any columns, it is the same to the bit."""
     torch.manual_seed(0)
     mine, image = made(torch.nn.Conv2d(3, 5, 3, padding=1), Convolution), drawn(3, 24, 40)
-    whole, part = blank(24, 5, 40), blank(12, 5, 21)
+    whole, part = zeros(24, 5, 40), zeros(12, 5, 21)
     convolve(mine, rows_of(image), 40, whole)
     convolve(mine, rows_of(np.ascontiguousarray(image[:, 8:20, 7:28])), 21, part)
     inner = image_of(whole, 40)[:, 9:19, 8:27]
@@ -102,7 +111,7 @@ def test_mixes_that_halve_and_double_are_torchs(before, after, height, width):
     torch.manual_seed(0)
     image = drawn(before, height, width)
     halving, mixing = torch.nn.Conv2d(before, after, 2, stride=2), torch.nn.Conv2d(before, after, 1)
-    into = blank(height // 2, after, width // 2)
+    into = zeros(height // 2, after, width // 2)
     made(halving, Mix).halved(rows_of(image), width, into)
     assert np.allclose(image_of(into, width // 2), exact(halving, image), rtol=0, atol=1e-5)
     other = drawn(after, 2 * height, 2 * width)
