@@ -113,7 +113,8 @@ def raster(quick: bool) -> None:
     from rasterio import Affine
     from rasterio.windows import Window
 
-    from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
+    from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+    from stcli.raster.timeaxis import TimeAxis
 
     side = 250 if quick else 1000
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, ModelError
-from stcli.raster.netcdf_write import TimeAxis
+from stcli.raster.timeaxis import TimeAxis
 from stcli.raster.timecube import Cube
 
 

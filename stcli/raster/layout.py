@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.raster.netcdf import LayerFacts, NetcdfSource
-from stcli.raster.netcdf_write import CubeBand, TimeAxis
+from stcli.raster.netcdf_write import CubeBand
 from stcli.raster.read import Raster
+from stcli.raster.timeaxis import TimeAxis
 
 logger = logging.getLogger("stcli")
 
@@ -34,7 +35,7 @@ class Layout:
     bands : tuple of CubeBand
         The variables: float32 with NaN, names, units and attributes of the input.
     times : TimeAxis or None
-        The input's own numbers, units and calendar.
+        The input's own numbers, units, calendar and bounds.
     order : ndarray of int, (time, band)
         Place of each in the raster's bands; one row without a time axis.
     attrs : dict
@@ -75,6 +76,12 @@ def layout(raster: Raster) -> Layout:
 def global_attrs(raster: Raster) -> dict[str, Any]:
     """Give the global attributes of a NetCDF but those of its extent and of an earlier making."""
     return true_globals(raster.info.tags) if raster.info.driver == "netCDF" else {}
+
+
+def edged(raster: Raster) -> bool:
+    """Tell whether a raster is of NetCDF files that say where rows and columns begin and end."""
+    sources = [source for source, _, _ in raster.files]
+    return all(isinstance(source, NetcdfSource) and source.edged() for source in sources)
 
 
 def true_globals(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def _regrouped(source: NetcdfSource, chosen: dict[int, int]) -> _Cube | None:
     order = np.array(
         [[found[key][step if layers[key].time else 0] for key in found] for step in steps]
     )
-    return bands, _times(source.time_axis(axes.pop()), steps) if axes else None, order
+    return bands, source.time_axis(axes.pop()).at(steps) if axes else None, order
 
 
 def _band(name: str, layer: LayerFacts) -> CubeBand:
@@ -133,11 +140,6 @@ def _band(name: str, layer: LayerFacts) -> CubeBand:
 def true_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out a variable's units, and what speaks of how a file stored it or of its grid."""
     return {key: value for key, value in attrs.items() if key not in _STALE}
-
-
-def _times(axis: tuple[NDArray[Any], str, str, bool], steps: list[int]) -> TimeAxis:
-    values, units, calendar, unlimited = axis
-    return TimeAxis(tuple(float(values[step]) for step in steps), units, calendar, unlimited)
 
 
 def _word(name: str) -> str:

@@ -27,6 +27,7 @@ from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
 from stcli.raster.source import SourceInfo, assume, unpack
 from stcli.raster.stdin import readable
+from stcli.raster.timeaxis import TimeAxis
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -128,14 +129,25 @@ class NetcdfSource:
                     labels.append(f"{dim}_{_labels(dataset, dim)[i]}")
             return LayerFacts(layer.variable, tuple(labels), time, step, dict(variable.attrs))
 
-    def time_axis(self, name: str) -> tuple[NDArray[Any], str, str, bool]:
-        """Read a time coordinate as stored: numbers (time,), units, calendar, unlimited or not."""
+    def time_axis(self, name: str) -> TimeAxis:
+        """Read a time coordinate as stored, with its bounds if it names any."""
         with HDF5_LOCK:
             dataset = self._open()
             time = dataset[name]
             calendar = str(time.attrs.get("calendar", "standard"))
-            values, units = np.atleast_1d(time.values), str(time.attrs["units"])
-            return values, units, calendar, _unlimited(dataset, name)
+            values = np.atleast_1d(time.values).astype(float)
+            bounds = _bounds(dataset, name)
+            pairs = () if bounds is None else tuple(map(tuple, bounds.astype(float).tolist()))
+            unlimited = _unlimited(dataset, name)
+            return TimeAxis(
+                tuple(values.tolist()), str(time.attrs["units"]), calendar, unlimited, pairs
+            )
+
+    def edged(self) -> bool:
+        """Tell whether the file says where its rows and columns begin and end."""
+        with HDF5_LOCK:
+            dataset = self._open()
+            return all(_bounds(dataset, dim) is not None for dim in (self._grid.y, self._grid.x))
 
     def read(
         self, window: Window, indexes: tuple[int, ...]
@@ -206,6 +218,15 @@ def open_undecoded(path: str) -> xr.Dataset:
         raise InputError(
             f"{path}: cannot be read as NetCDF ({error}); a whole NetCDF or HDF5 file is wanted"
         ) from error
+
+
+def _bounds(dataset: xr.Dataset, name: str) -> NDArray[Any] | None:
+    """Read the bounds (value, 2) that a coordinate names; None for none of that shape."""
+    named = dataset[name].attrs.get("bounds")
+    if named not in dataset.variables:
+        return None
+    found = np.atleast_2d(dataset[named].values)
+    return found if found.shape == (dataset[name].size, 2) else None
 
 
 def _unlimited(dataset: xr.Dataset, dim: str) -> bool:

@@ -7,7 +7,7 @@ directory is removed and the output's name stays as it was.
 
 Conventions: CF 1.8. One ``grid_mapping`` with its CF parameters, ``crs_wkt`` and GDAL's
 ``GeoTransform`` (so that a transform survives to the bit), coordinates of pixel centres, and the
-time axis in the numbers, units and calendar it came with.
+time axis in the numbers, units, calendar and bounds it came with.
 """
 
 from __future__ import annotations
@@ -29,33 +29,15 @@ from stcli.errors import OutputError
 from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.netcdf import HDF5_LOCK
 from stcli.raster.output import STDOUT
+from stcli.raster.timeaxis import TimeAxis
 
 #: Bytes of a chunk at most: the default cache of HDF5 holds several.
 _CHUNK = 1 << 20
 _SIDE = 128
+#: Dimension of the two bounds of a coordinate's value, and the end of their variable's name.
+_PAIR = "bnds"
 #: What netCDF4 raises when a file cannot be written.
 _ERRORS = (OSError, RuntimeError)
-
-
-@dataclass(frozen=True)
-class TimeAxis:
-    """A time axis as CF stores it.
-
-    Attributes
-    ----------
-    values : tuple of float
-        Numbers in `units`, rising.
-    units : str
-        Such as ``"days since 1970-01-01"``.
-    calendar : str
-    unlimited : bool
-        More times may be put after them: the file's time dimension is unlimited.
-    """
-
-    values: tuple[float, ...]
-    units: str
-    calendar: str = "standard"
-    unlimited: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +84,8 @@ class CubeSpec:
         Global attributes; ``history`` should be the input's, one line of ours is put before it.
     command : str
         What that line says.
+    edges : bool
+        Say where the outer edges of each row and column are, as bounds of their coordinates.
     """
 
     path: str
@@ -110,6 +94,7 @@ class CubeSpec:
     overwrite: bool = False
     attrs: dict[str, Any] = field(default_factory=dict)
     command: str = "stcli"
+    edges: bool = False
 
 
 class CubeWriter:
@@ -224,7 +209,7 @@ def _define(dataset: Any, spec: CubeSpec, geobox: GeoBox) -> None:
     dataset.setncatts(_globals(spec))
     if spec.times is not None:
         _define_time(dataset, spec.times)
-    dims = _define_grid(dataset, geobox)
+    dims = _define_grid(dataset, geobox, spec.edges)
     shape = (_steps(spec), int(geobox.shape[0]), int(geobox.shape[1]))
     for band in spec.bands:
         chunks = _chunks(shape, np.dtype(band.dtype).itemsize)
@@ -264,19 +249,33 @@ def _define_time(dataset: Any, times: TimeAxis) -> None:
         }
     )
     variable[:] = np.asarray(times.values)
+    if times.bounds:
+        _define_bounds(dataset, "time", np.asarray(times.bounds))
 
 
-def _define_grid(dataset: Any, geobox: GeoBox) -> tuple[str, str]:
+def _define_bounds(dataset: Any, name: str, bounds: NDArray[np.float64]) -> None:
+    """Write what each value of a coordinate stands for: bounds (value, 2) in its units."""
+    if _PAIR not in dataset.dimensions:
+        dataset.createDimension(_PAIR, 2)
+    dataset[name].bounds = f"{name}_{_PAIR}"
+    variable = dataset.createVariable(f"{name}_{_PAIR}", "f8", (name, _PAIR))
+    variable[:] = bounds
+
+
+def _define_grid(dataset: Any, geobox: GeoBox, edges: bool) -> tuple[str, str]:
     """Write the horizontal coordinates and the grid mapping; return the dimensions' names."""
     geographic = geobox.crs is not None and geobox.crs.geographic
     names = ("lat", "lon") if geographic else ("y", "x")
     t, (rows, cols) = geobox.transform, (int(n) for n in geobox.shape)
-    centres = (t.f + t.e * (np.arange(rows) + 0.5), t.c + t.a * (np.arange(cols) + 0.5))
-    for name, axis, values in zip(names, "YX", centres, strict=True):
-        dataset.createDimension(name, values.size)
+    sides = ((t.f, t.e, rows), (t.c, t.a, cols))
+    for name, axis, (start, step, size) in zip(names, "YX", sides, strict=True):
+        dataset.createDimension(name, size)
         variable = dataset.createVariable(name, "f8", (name,))
         variable.setncatts(_axis_attrs(geobox, axis, name))
-        variable[:] = values
+        variable[:] = start + step * (np.arange(size) + 0.5)
+        if edges:
+            lines = start + step * np.arange(size + 1)
+            _define_bounds(dataset, name, np.stack([lines[:-1], lines[1:]], axis=1))
     if geobox.crs is not None:
         mapping = dataset.createVariable("crs", "i4")
         mapping.setncatts(_mapping(geobox))

@@ -19,9 +19,9 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
 from stcli.raster.netcdf import NetcdfSource
-from stcli.raster.netcdf_write import TimeAxis
 from stcli.raster.read import Raster
 from stcli.raster.source import stem
+from stcli.raster.timeaxis import TimeAxis
 
 _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _EPOCH = date(1970, 1, 1)
@@ -221,13 +221,12 @@ def _stored(raster: Raster) -> tuple[list[tuple[str, int | None]], TimeAxis] | N
     axes = {layer.time for layer in layers if layer.time}
     if len(axes) != 1:
         return None
-    values, units, calendar, unlimited = source.time_axis(axes.pop())
     steps = sorted({layer.step for layer in layers if layer.time})
-    chosen = values[steps].astype(float)
-    if (np.diff(chosen) <= 0).any():
+    axis = source.time_axis(axes.pop()).at(steps)
+    if (np.diff(axis.values) <= 0).any():
         raise InputError(f"{raster.info.path}: times do not rise; sort them first")
     found = [
         ("_".join([layer.variable, *layer.labels]), steps.index(layer.step) if layer.time else None)
         for layer in layers
     ]
-    return found, TimeAxis(tuple(chosen.tolist()), units, calendar, unlimited)
+    return found, axis

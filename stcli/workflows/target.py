@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
 from stcli.raster.cubeparts import CubeForm
-from stcli.raster.layout import Layout, layout, own_attrs
+from stcli.raster.layout import Layout, edged, layout, own_attrs
 from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster
@@ -126,6 +126,7 @@ class Target:
             self.output.overwrite,
             {**plan.attrs, **own_attrs(facts)},
             shlex.join(self.output.argv) or "stcli",
+            edged(self.raster),
         )
 
 

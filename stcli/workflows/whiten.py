@@ -24,7 +24,7 @@ from stcli.noise.diagonal import Sums, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.layout import global_attrs, own_attrs
+from stcli.raster.layout import edged, global_attrs, own_attrs
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.publish import refuse_name
@@ -359,7 +359,8 @@ def cube_spec(
     """Describe a cube's dates as a NetCDF of these variables, over the times that it has."""
     attrs = global_attrs(cube.raster) | own_attrs(output.tags(cube.raster.info, **facts))
     command = shlex.join(output.argv) or "stcli whiten"
-    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command)
+    edges = edged(cube.raster)
+    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command, edges)
 
 
 def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec:

@@ -90,6 +90,37 @@ def test_a_variable_without_time_takes_the_time_of_no_other(tmp_path):
         assert after.encoding["unlimited_dims"] == {"time"}
 
 
+def test_bounds_are_made_finer_and_those_of_times_are_kept(tmp_path):
+    south_up = np.linspace(40, 40.5, 3)
+    around = np.stack([south_up - 0.125, south_up + 0.125], axis=1)
+    lon, west = np.arange(200.0, 204.0), np.arange(199.5, 203.5)
+    days = np.array([[0.0, 31.0], [31.0, 59.0]])
+    given = xr.Dataset(
+        {
+            "t2m": (("time", "lat", "lon"), np.random.default_rng(0).normal(size=(2, 3, 4))),
+            "lat_bnds": (("lat", "nv"), around),
+            "lon_bnds": (("lon", "nv"), np.stack([west, west + 1], axis=1)),
+            "time_bounds": (("time", "nv"), days),
+        },
+        {
+            "time": ("time", [15.0, 45.0], {"units": "days since 2001-01-01"}),
+            "lat": ("lat", south_up, {"units": "degrees_north", "bounds": "lat_bnds"}),
+            "lon": ("lon", lon, {"units": "degrees_east", "bounds": "lon_bnds"}),
+        },
+    )
+    given.time.attrs["bounds"] = "time_bounds"
+    given.to_netcdf(tmp_path / "in.nc")
+    good("downscale", tmp_path / "in.nc", tmp_path / "o.nc", "--factor", 4)
+    with xr.open_dataset(tmp_path / "o.nc", decode_times=False) as found:
+        assert np.array_equal(found[found.time.bounds], days)
+        assert np.allclose(found.lat_bnds[:, 0], 40.625 - 0.0625 * np.arange(12))
+        assert np.allclose(found.lat_bnds[:, 1], found.lat_bnds[:, 0] - 0.0625)
+        assert np.allclose(found.lon_bnds, -160.5 + 0.25 * (np.arange(16)[:, None] + [0, 1]))
+    good("downscale", tmp_path / "in.nc", tmp_path / "one.nc", "-b", "t2m@2001-02-15")
+    with xr.open_dataset(tmp_path / "one.nc", decode_times=False) as found:
+        assert np.array_equal(found.time_bnds, days[1:])
+
+
 @pytest.mark.parametrize(("more", "said"), [(("--co", "COMPRESS=LZW"), "none is wanted")])
 def test_gdals_options_are_refused(more, said, tmp_path):
     found = call("downscale", CUBE, tmp_path / "o.nc", *more)

@@ -363,7 +363,7 @@ def test_a_model_of_a_method_that_is_not_known_is_refused(stack, series_model, t
 def test_times_that_are_no_dates_are_refused():
     from stcli.errors import InputError
     from stcli.raster.datestack import days_of
-    from stcli.raster.netcdf_write import TimeAxis
+    from stcli.raster.timeaxis import TimeAxis
 
     axis = TimeAxis((0.0, 1.0), "months since 2019-01-01")
     with pytest.raises(InputError, match=r"a\.nc: times in 'months since 2019-01-01' are no dates"):

@@ -17,7 +17,8 @@ from rasterio.windows import Window
 
 from stcli.cli.app import main
 from stcli.errors import OutputError
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.timeaxis import TimeAxis
 
 BOX = GeoBox((45, 53), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
 DATES = 40

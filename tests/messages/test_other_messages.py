@@ -39,9 +39,10 @@ from stcli.raster import draft, folder, gdalsource, spectra, stdin, stream, writ
 from stcli.raster.features import FORMATS
 from stcli.raster.ground import ground
 from stcli.raster.identity import identify
-from stcli.raster.netcdf_write import CubeSpec, TimeAxis, refuse_cube
+from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import open_raster
+from stcli.raster.timeaxis import TimeAxis
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows import classify, percentiles, unwhiten
 from stcli.workflows.doctor import Finding

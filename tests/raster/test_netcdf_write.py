@@ -9,15 +9,18 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, TimeAxis, create_cube
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.read import open_raster
+from stcli.raster.timeaxis import TimeAxis
 
-TIMES = TimeAxis((0.0, 30.0, 60.0), "days since 2001-01-01", "360_day")
+MONTHS = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))
+TIMES = TimeAxis((0.0, 30.0, 60.0), "days since 2001-01-01", "360_day", bounds=MONTHS)
 GRIDS = {
     "utm": ("EPSG:32618", Affine(10, 0, 500000, 0, -10, 4e6)),
     "geographic": ("EPSG:4326", Affine(1 / 24, 0, -100, 0, -1 / 24, 40)),
@@ -73,7 +76,7 @@ def test_a_cube_is_read_back(name, tmp_path):
 @pytest.mark.parametrize("name", ["utm", "geographic", "lambert"])
 def test_the_conventions_are_kept(name, tmp_path):
     crs, transform = GRIDS[name]
-    write(cube(tmp_path / "a.nc"), GeoBox((17, 31), transform, crs), values())
+    write(cube(tmp_path / "a.nc", edges=True), GeoBox((17, 31), transform, crs), values())
     tool = Path(sys.executable).with_name("compliance-checker")
     if not tool.exists():
         pytest.skip("compliance-checker is absent")
@@ -81,6 +84,26 @@ def test_the_conventions_are_kept(name, tmp_path):
         [tool, "-t", "cf:1.8", str(tmp_path / "a.nc")], capture_output=True, text=True
     )
     assert "All tests passed" in ran.stdout, ran.stdout
+
+
+def test_bounds_are_those_of_the_grid_and_of_the_times(tmp_path):
+    box = GeoBox((17, 31), GRIDS["geographic"][1], "EPSG:4326")
+    write(cube(tmp_path / "a.nc", edges=True), box, values())
+    write(cube(tmp_path / "b.nc"), box, values())
+    with xr.open_dataset(tmp_path / "a.nc", decode_times=False) as found:
+        assert [found[name].attrs["bounds"] for name in ("time", "lat", "lon")] == [
+            *("time_bnds", "lat_bnds", "lon_bnds"),
+        ]
+        assert np.array_equal(found.time_bnds, MONTHS)
+        for name in ("lat", "lon"):
+            edges = found[f"{name}_bnds"].values
+            assert np.array_equal(edges[1:, 0], edges[:-1, 1])
+            assert np.allclose(edges.mean(axis=1), found[name], rtol=0, atol=1e-12)
+        assert found.lon_bnds[0, 0] == -100
+        assert found.lat_bnds[0, 0] == 40
+    with netCDF4.Dataset(tmp_path / "b.nc") as plain:
+        assert "lat_bnds" not in plain.variables
+        assert "bounds" not in plain["lat"].ncattrs()
 
 
 def test_without_a_time_axis(tmp_path):
