@@ -73,6 +73,28 @@ def layout(raster: Raster) -> Layout:
     return Layout(*_distinct(cube), global_attrs(raster))
 
 
+def widened(plan: Layout, suffixes: Sequence[str]) -> Layout:
+    """Lay out a raster that has several bands, one after the other, for each that was laid out.
+
+    Parameters
+    ----------
+    plan : Layout
+    suffixes : sequence of str
+        What each of them puts after the variable's name and its ``long_name``. Only one without
+        keeps its ``standard_name``: whoever looks for it finds that one.
+    """
+    bands = tuple(_suffixed(band, end) if end else band for band in plan.bands for end in suffixes)
+    order = plan.order[:, :, None] * len(suffixes) + np.arange(len(suffixes))
+    cube = _distinct((bands, plan.times, order.reshape(len(order), -1)))
+    return Layout(*cube, plan.attrs)
+
+
+def _suffixed(band: CubeBand, end: str) -> CubeBand:
+    attrs = {key: value for key, value in band.attrs.items() if key != "standard_name"}
+    attrs["long_name"] = f"{attrs['long_name']}{end.replace('_', ' ')}"
+    return replace(band, name=f"{band.name}{end}", attrs=attrs)
+
+
 def global_attrs(raster: Raster) -> dict[str, Any]:
     """Give the global attributes of a NetCDF but those of its extent and of an earlier making."""
     return true_globals(raster.info.tags) if raster.info.driver == "netCDF" else {}

@@ -27,6 +27,7 @@ from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, Pass, Progress, report, silent
+from stcli.workflows.members import groups
 from stcli.workflows.nested import EachBand
 
 #: What every raster is measured beside.
@@ -189,11 +190,13 @@ class _Step:
                 f"{self.reference.info.path}: {rows} x {cols} pixels found, more than "
                 f"{2 * edge} a side are wanted; choose another --margin or --factor."
             )
-        each = self.members + 2 if self.members else 1
-        names = self.estimate.info.band_names[::each]
-        bands = block[:, :rows, :cols].reshape(len(truth), each, rows, cols)
-        pairs = zip(names, bands, truth[:, :rows, :cols], strict=True)
-        return [self._band(name, ours, theirs) for name, ours, theirs in pairs]
+        info = self.estimate.info
+        places = groups(info.band_names, self.members, info.path)
+        pairs = zip(places, truth[:, :rows, :cols], strict=True)
+        return [
+            self._band(info.band_names[place[0]], block[place, :rows, :cols], theirs)
+            for place, theirs in pairs
+        ]
 
     def _band(self, name: str, fine: NDArray[Any], truth: NDArray[Any]) -> BandAssessment:
         """Measure one band: (1 or member + 2, row, col), the mean first."""

@@ -33,6 +33,7 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.members import suffixes
 from stcli.workflows.nested import EachBand
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
@@ -193,7 +194,7 @@ def _opened(
         target = Target.of(raster, path, output, threads=threads_of(settings))
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
         if help.members:
-            target = target.holding(member_names(raster.info.band_names, help.members))
+            target = target.holding(suffixes(help.members))
             target = target.saying(members=help.members, seed=help.seed)
         ready = _Ready(raster, upscaler, target, how, help)
         target.refuse(ready.grid)
@@ -303,12 +304,6 @@ def finer(geobox: GeoBox, factor: int) -> GeoBox:
     """Divide a grid's pixels: the transform times ``scale(1 / factor)``, to the bit."""
     rows, cols = (int(n) * factor for n in geobox.shape)
     return GeoBox((rows, cols), geobox.transform @ Affine.scale(1 / factor), geobox.crs)
-
-
-def member_names(bands: tuple[str, ...], members: int) -> tuple[str, ...]:
-    """Name an ensemble's bands: of each band its mean, its standard deviation, its members."""
-    numbers = range(1, members + 1)
-    return tuple(n for b in bands for n in (b, f"{b}_std", *(f"{b}_m{i}" for i in numbers)))
 
 
 def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: int | None) -> Cost:

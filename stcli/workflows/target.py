@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
 from stcli.raster.cubeparts import CubeForm
-from stcli.raster.layout import Layout, edged, layout, own_attrs
+from stcli.raster.layout import Layout, edged, layout, own_attrs, widened
 from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster
@@ -35,8 +35,8 @@ class Target:
         That finish a GeoTIFF.
     facts : dict
         What the file says of how it was made.
-    names : tuple of str
-        Of the bands, where they are not the raster's.
+    suffixes : tuple of str
+        Put after each band's name, one output band each; `widened` says how they lie.
     """
 
     raster: Raster
@@ -44,7 +44,7 @@ class Target:
     output: Output
     threads: int
     facts: dict[str, Any] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ("",)
 
     @classmethod
     def of(cls, raster: Raster, path: str, output: Output, threads: int) -> Target:
@@ -73,17 +73,9 @@ class Target:
         """Add facts to what the file says."""
         return replace(self, facts={**self.facts, **facts})
 
-    def holding(self, names: tuple[str, ...]) -> Target:
-        """Hold other bands than the raster's.
-
-        Raises
-        ------
-        UsageError
-            NetCDF, whose variables are the raster's.
-        """
-        if self.netcdf:
-            raise UsageError(f"{self.path}: NetCDF found, a GeoTIFF is wanted for --members.")
-        return replace(self, names=names)
+    def holding(self, suffixes: tuple[str, ...]) -> Target:
+        """Hold several bands of each of the raster's, named by what is put after its name."""
+        return replace(self, suffixes=suffixes)
 
     def refuse(self, geobox: GeoBox) -> None:
         """Refuse an output that cannot be written, before any work; raises `OutputError`."""
@@ -97,7 +89,7 @@ class Target:
         """How its parts end, if not as a GeoTIFF or Zarr."""
         if not self.netcdf:
             return None
-        laid = layout(self.raster)
+        laid = widened(layout(self.raster), self.suffixes)
         return CubeForm(self._cube(laid), laid.order)
 
     @property
@@ -107,7 +99,7 @@ class Target:
         return OutputSpec(
             self.path,
             "float32",
-            tuple(OutputBand(name) for name in self.names or info.band_names),
+            tuple(OutputBand(f"{n}{end}") for n in info.band_names for end in self.suffixes),
             np.nan,
             "continuous",
             output.creation_options,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from cliworld import call, good, read, save, spawn
 from rasterio import Affine
 from test_cli_downscale import UTM, agrees, values
@@ -143,11 +144,7 @@ def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_members_go_to_a_geotiff_and_are_scored(files, models, tmp_path):
-    said = call(
-        "downscale", files["coarse"], tmp_path / "o.nc", "--model", models["plain"], "--members", 2
-    )
-    assert (said.code, "a GeoTIFF is wanted" in said.err) == (2, True)
+def test_members_are_scored(files, models, tmp_path):
     fine, truth = tmp_path / "o.tif", tmp_path / "truth.tif"
     run(files, fine, "--model", models["plain"], "--members", 4)
     run(files, truth)
@@ -158,6 +155,28 @@ def test_members_go_to_a_geotiff_and_are_scored(files, models, tmp_path):
     assert "spread skill" in good("assess-downscaling", fine, truth).out
     other = call("assess-downscaling", fine, fine)
     assert (other.code, "wanted as in" in other.err) == (3, True)
+    with rasterio.open(fine, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as renamed:
+        renamed.set_band_description(4, "other")
+    other = call("assess-downscaling", fine, truth)
+    assert (other.code, "as downscale writes them" in other.err) == (3, True)
+
+
+def test_members_of_a_netcdf_are_variables(files, models, tmp_path):
+    run(files, tmp_path / "o.nc", "--model", models["plain"], "--members", 4)
+    run(files, tmp_path / "o.tif", "--model", models["plain"], "--members", 4)
+    ends = ("", "_std", "_m1", "_m2", "_m3", "_m4")
+    with xr.open_dataset(tmp_path / "o.nc") as found:
+        names = [f"{band}{end}" for band in ("B05", "B11") for end in ends]
+        assert [name for name in found.data_vars if name != "crs"] == names
+        assert found.B05_m3.long_name == "B05 m3"
+        values = np.stack([found[name].values for name in names])
+    assert np.array_equal(values, read(tmp_path / "o.tif"), equal_nan=True)
+    run(files, tmp_path / "truth.tif")
+    scored = [
+        good("assess-downscaling", tmp_path / name, tmp_path / "truth.tif", "--json").json["bands"]
+        for name in ("o.nc", "o.tif")
+    ]
+    assert scored[0] == scored[1]
 
 
 def test_guides_that_do_not_fit_are_refused(files, models, tmp_path):

@@ -1,0 +1,54 @@
+"""What an ensemble's bands are called, and which of them belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from stcli.errors import InputError
+
+#: Where what a band's name says of time or level begins: ``t2m@2021-03-02``, ``B04[level=500]``.
+_PLACE = re.compile(r"(?=[@\[])")
+
+
+def suffixes(members: int) -> tuple[str, ...]:
+    """Name what is written of a band: its mean, its standard deviation, its members."""
+    return ("", "_std", *(f"_m{i}" for i in range(1, members + 1)))
+
+
+def groups(names: Sequence[str], members: int, path: str) -> list[list[int]]:
+    """Find the bands that are written of each band, whatever order they lie in.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of an ensemble's bands; in a NetCDF the suffix stands before time and level.
+    members : int
+        0 for a raster that is no ensemble.
+    path : str
+        Named in the refusal.
+
+    Returns
+    -------
+    list of list of int
+        Of each mean, in order: the places of mean, standard deviation and members.
+
+    Raises
+    ------
+    InputError
+        Bands that belong to none.
+    """
+    if not members:
+        return [[place] for place in range(len(names))]
+    places, found = {name: place for place, name in enumerate(names)}, []
+    for name in names:
+        stem, *rest = _PLACE.split(name, maxsplit=1)
+        group = [places.get("".join((stem, suffix, *rest))) for suffix in suffixes(members)]
+        if None not in group:
+            found.append([place for place in group if place is not None])
+    if len(found) * (members + 2) != len(names):
+        raise InputError(
+            f"{path}: bands {', '.join(names)} found; of each band a mean NAME, NAME_std and "
+            f"NAME_m1 to NAME_m{members} are wanted, as downscale writes them."
+        )
+    return found
