@@ -1,7 +1,8 @@
 """Noise of the members of an ensemble: a field that stands still on the lattice.
 
-Each window of the lattice has noise of its own, from the seed, the member and the window's place;
-around it stands that of its neighbours. So no tile, no crop and no order can change a member.
+Each window of the lattice has noise of its own, from the seed, the member, the field's time and the
+window's place; around it stands that of its neighbours. So no tile, no crop and no order can change
+a member.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ class Ensemble:
     members : int
         Two at least.
     seed : int
+    time : int
+        A number for the time of the field: at another time noise is another.
     """
 
     members: int
     seed: int = 0
+    time: int = 0
 
     def noise(
         self, member: int, centre: tuple[int, int], side: int, margin: int
@@ -55,6 +59,6 @@ class Ensemble:
 
     def _own(self, member: int, row: int, col: int, side: int) -> NDArray[np.float32]:
         """Draw the noise of one window, by its number along each axis of the lattice."""
-        entropy = [self.seed, member, row & (2**64 - 1), col & (2**64 - 1)]
+        entropy = [self.seed, member, row & (2**64 - 1), col & (2**64 - 1), self.time]
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
         return generator.standard_normal((CHANNELS, side, side), dtype=np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,16 @@ class Sample:
         Truth minus base, place by place; NaN where either has no value.
     coarse : ndarray of float64, (band, row, col)
         What is made finer.
+    whole : (int, int)
+        Rows and columns of the first sample of the field, of which this may be a shifted one: in
+        all of them the same blocks are held out.
     """
 
     factor: int
     inputs: NDArray[np.float32]
     target: NDArray[np.float32]
     coarse: NDArray[np.float64]
+    whole: tuple[int, int]
 
 
 def sample(truth: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> Sample:
@@ -57,7 +61,7 @@ def sample(truth: NDArray[Any], guide: NDArray[Any] | None, factor: int) -> Samp
     seen = None if guide is None else guide[:, :rows, :cols]
     inputs = features(coarse, seen, factor)
     target = unshuffle(fine - base(coarse, factor), factor).astype(np.float32)
-    return Sample(factor, inputs, target, coarse)
+    return Sample(factor, inputs, target, coarse, (rows // factor, cols // factor))
 
 
 def paired(
@@ -79,7 +83,8 @@ def paired(
     within = fine - spread(block_mean(fine, factor), factor)
     missed = within - (base(known, factor) - spread(known, factor))
     target = unshuffle(missed, factor).astype(np.float32)
-    return Sample(factor, features(known, guide, factor), target, known)
+    rows, cols = known.shape[1:]
+    return Sample(factor, features(known, guide, factor), target, known, (rows, cols))
 
 
 def copies(
@@ -87,6 +92,7 @@ def copies(
     guide: NDArray[Any] | None,
     factor: int,
     blurs: Sequence[Sequence[float]],
+    turn: int | None = None,
 ) -> list[Sample]:
     """Make samples of blurred truths, the first of them at several shifts of the block grid.
 
@@ -100,13 +106,19 @@ def copies(
     factor : int
     blurs : sequence of sequence of float
         Of each copy, standard deviations of a Gaussian in fine pixels, one a band.
+    turn : int, optional
+        Only the shift whose turn it is: for a field that is one of many.
     """
-    found = []
+    found: list[Sample] = []
+    starts, whole = shifts(factor), (truth.shape[1] // factor, truth.shape[2] // factor)
+    if turn is not None:
+        starts = (starts[turn % len(starts)],)
     for number, blur in enumerate(blurs):
         soft = np.stack([blurred(band, sigma) for band, sigma in zip(truth, blur, strict=True)])
-        for down, right in shifts(factor)[: 1 if number else None]:
+        for down, right in starts[: 1 if number else None]:
             seen = None if guide is None else guide[:, down:, right:]
-            found.append(sample(soft[:, down:, right:], seen, factor))
+            one = sample(soft[:, down:, right:], seen, factor)
+            found.append(replace(one, whole=whole))
     return found
 
 

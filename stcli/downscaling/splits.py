@@ -23,6 +23,8 @@ from stcli.settings import DownscalerTraining
 CONTEXT = 16
 #: Windows around held-out blocks begin at its multiples, as attention on latents wants.
 ALIGN = 16
+#: Side of crops of small fields: no smaller one is a multiple of what attention wants.
+LEAST_CROP = 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Split:
     parts : tuple of Block
     blocks, held : ndarray of bool, (row, col)
         Pixels that are not trained on, and those of them that are judged by.
+    side : int
+        Of crops.
     corners : ndarray of int, (corner, 2)
     inputs, target : Tensor
         Of `data`.
@@ -66,6 +70,7 @@ class Split:
     parts: tuple[Block, ...]
     blocks: NDArray[np.bool_]
     held: NDArray[np.bool_]
+    side: int
     corners: NDArray[np.int64]
     inputs: Tensor
     target: Tensor
@@ -75,8 +80,9 @@ def split(one: Sample, how: DownscalerTraining) -> Split:
     """Hold out a share of a sample's blocks, chosen by the seed."""
     rng = np.random.default_rng(how.seed)
     rows, cols = one.inputs.shape[1:]
-    block = min(how.block, max(how.crop, rows // 3), max(how.crop, cols // 3))
-    grid = max(1, rows // block), max(1, cols // block)
+    side = _crop(one.whole, how)
+    block = min(how.block, *(max(side, length // 3) for length in one.whole))
+    grid = max(1, one.whole[0] // block), max(1, one.whole[1] // block)
     chosen = rng.permutation(grid[0] * grid[1]) < max(1, round(how.validation * grid[0] * grid[1]))
     parts = tuple(
         _block((int(row), int(col)), grid, block, (rows, cols))
@@ -86,7 +92,6 @@ def split(one: Sample, how: DownscalerTraining) -> Split:
     for part in parts:
         held[part.core] = True
     known = np.isfinite(one.target).all(axis=0)
-    side = how.crop
     good = np.zeros((rows + 1, cols + 1))
     good[1:, 1:] = np.cumsum(np.cumsum(~held & known, 0), 1)
     if rows < side or cols < side:
@@ -99,7 +104,12 @@ def split(one: Sample, how: DownscalerTraining) -> Split:
         corners = np.argwhere((out == 0) & (area > side * side / 2))
     inputs = torch.from_numpy(np.ascontiguousarray(one.inputs))
     judged = binary_erosion(held, np.ones((3, 3)), border_value=1) & known
-    return Split(one, parts, held, judged, corners, inputs, torch.from_numpy(one.target))
+    return Split(one, parts, held, judged, side, corners, inputs, torch.from_numpy(one.target))
+
+
+def _crop(whole: tuple[int, int], how: DownscalerTraining) -> int:
+    """Choose the side of crops: the smallest where a field has not two of the usual one a side."""
+    return how.crop if min(whole) >= 2 * how.crop else min(how.crop, LEAST_CROP)
 
 
 def _block(at: tuple[int, int], grid: tuple[int, int], side: int, shape: tuple[int, int]) -> Block:
@@ -129,12 +139,15 @@ def crops(
 ) -> tuple[Tensor, Tensor]:
     """Cut crops at random corners, each turned and mirrored at random with its blocks.
 
+    Of small ones as many more as hold the pixels of the usual ones.
+
     Returns
     -------
     inputs, targets : Tensor, (crop, channel, row, col)
     """
-    chosen = one.corners[rng.integers(0, len(one.corners), how.batch)]
-    side, s, inputs, targets = how.crop, one.data.factor, [], []
+    side, s, inputs, targets = one.side, one.data.factor, [], []
+    count = how.batch * how.crop**2 // side**2
+    chosen = one.corners[rng.integers(0, len(one.corners), count)]
     for row, col in chosen:
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
         part = np.s_[:, row : row + side, col : col + side]

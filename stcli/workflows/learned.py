@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from stcli.downscaling.ensemble import Ensemble
@@ -15,6 +17,7 @@ from stcli.downscaling.prediction import Model, Where
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
+from stcli.raster.frames import Frames, beside, frames
 from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
 from stcli.workflows.upscalers import Guide, guided_bytes
@@ -28,13 +31,19 @@ class Learned:
     ----------
     model : Model
     factor : int
+    frames : Frames
+        Of the raster: the model sees one at a time.
     guide : Guide or None
+    shown : tuple of tuple of int
+        Of each frame: which of the guide's bands are seen beside it.
     ensemble : Ensemble or None
     """
 
     model: Model
     factor: int
+    frames: Frames
     guide: Guide | None = None
+    shown: tuple[tuple[int, ...], ...] = ()
     ensemble: Ensemble | None = None
 
     @classmethod
@@ -52,10 +61,12 @@ class Learned:
         ------
         ModelError
             Another factor, other bands or units, or no guide of the bands that it wants.
+        InputError
+            Variables that have different times.
         """
-        refuse_other_bands(model.folder, model.bands, raster.info, "bands")
-        units = model.card.data.get("units", [])
-        for band, unit in zip(raster.info.bands, units, strict=False):
+        info, units = raster.info, model.card.data.get("units", [])
+        known = matched(model, model.bands, info, "bands")
+        for band, unit in zip([info.bands[i] for i in known.places[0]], units, strict=False):
             if band.units and unit and band.units != unit:
                 raise ModelError(
                     f"{raster.info.path}: band {band.name} is in {band.units}, the model "
@@ -69,8 +80,10 @@ class Learned:
                 raise ModelError(
                     f"{model.folder}: wants the guide {', '.join(model.guides)}; give --guide."
                 )
-            refuse_other_bands(model.folder, model.guides, guide.raster.info, "guide bands")
-        return cls(model, factor, guide if model.guides else None, ensemble)
+            fine = guide.raster.info
+            shown = beside(known, matched(model, model.guides, fine, "guide bands"), fine.path)
+            return cls(model, factor, known, guide, shown, ensemble)
+        return cls(model, factor, known, ensemble=ensemble)
 
     @property
     def name(self) -> str:
@@ -102,7 +115,7 @@ class Learned:
         features = 2 * (info.count + guides) + guides * factor**2
         read = own.read_pixel + features * (8 + 4) + info.count * factor**2 * 16
         side = self.model.settings.window + 2 * self.model.settings.margin
-        channels = features + 6 * self.model.settings.width + 4 * info.count * factor**2
+        channels = features + 6 * self.model.settings.width + 4 * len(self.model.bands) * factor**2
         members = self.ensemble.members if self.ensemble else 1
         drawn = 12 * members * info.count * factor**2
         noise = 9 * 4 * CHANNELS * self.model.settings.window**2 if self.ensemble else 0
@@ -115,21 +128,44 @@ class Learned:
         Of an ensemble each band is (member, row, col).
         """
         guide = None if self.guide is None else self.guide.read(where.read)
-        asked = Where(where.trim, where.lattice)
-        found = self.model.fine(block, guide, self.factor, asked, self.ensemble)
-        for band in range(found.shape[1]):
-            yield found[:, band] if self.ensemble else found[0, band]
+        waiting: dict[int, NDArray[Any]] = {}
+        due = 0
+        for number, places in enumerate(self.frames.places):
+            found = self._frame(block, guide, number, where)
+            for band, place in enumerate(places):
+                if place >= due:  # one without a time is done in the first frame
+                    waiting[place] = found[:, band] if self.ensemble else found[0, band]
+            while due in waiting:
+                yield waiting.pop(due)
+                due += 1
+
+    def _frame(
+        self, block: NDArray[Any], guide: NDArray[Any] | None, number: int, where: Tile
+    ) -> NDArray[np.float64]:
+        """Run the network on one time: (member, band, row * factor, col * factor)."""
+        coarse, asked = block[list(self.frames.places[number])], Where(where.trim, where.lattice)
+        if guide is not None:
+            guide = guide[list(self.shown[number])]
+        drawn = self.ensemble
+        if drawn is not None:
+            drawn = replace(drawn, time=zlib.crc32(self.frames.times[number].encode()))
+        return self.model.fine(coarse, guide, self.factor, asked, drawn)
 
 
-def refuse_other_bands(folder: Any, wanted: tuple[str, ...], info: RasterInfo, what: str) -> None:
-    """Refuse a raster whose bands are not the model's.
+def matched(model: Model, wanted: tuple[str, ...], info: RasterInfo, what: str) -> Frames:
+    """Sort a raster's bands into frames of the variables that a model wants.
 
     Raises
     ------
     ModelError
+        The raster has others, or in another order.
+    InputError
+        Its variables have different times.
     """
-    if info.band_names != wanted:
+    found = frames(info.band_names, info.path)
+    if found.variables != wanted:
         raise ModelError(
-            f"{info.path}: {what} {', '.join(info.band_names)} found, the model {folder} wants "
-            f"{', '.join(wanted)}; choose and order them."
+            f"{info.path}: {what} {', '.join(found.variables)} found, the model {model.folder} "
+            f"wants {', '.join(wanted)}; choose and order them."
         )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, save_weights
+from stcli.raster.frames import Frames, beside, frames
 from stcli.raster.info import pixel_size
 from stcli.raster.page import write_page
 from stcli.raster.read import Raster
@@ -35,6 +37,10 @@ from stcli.workflows.upscalers import Guide
 REPORT = "report.html"
 #: Samples that are made of a field at one factor, at most: shifted and blurred ones.
 COPIES = 6
+#: From so many times on each is coarsened from one place where the block grid may begin.
+MANY = 4
+#: Times that are judged by, at most, spread evenly.
+JUDGED = 8
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,9 @@ def train_downscaler(
         _refuse_bands(asked, training)
         _refuse_large(fine, guide, network, settings)
         samples, checked = _samples((fine, guide, coarse), network, training)
-        guides, threads = 0 if guide is None else guide.info.count, settings.jobs or 1
-        model = seeded(asked.info.count, guides, network, training.seed, threads)
+        guides, threads = 0 if guide is None else len(_frames(guide).variables), settings.jobs or 1
+        bands = _frames(asked).variables
+        model = seeded(len(bands), guides, network, training.seed, threads)
         try:
             trained = train(model, samples, training, checked, figures)
         except ValueError as error:
@@ -127,8 +134,10 @@ def train_downscaler(
                 f"{fine.info.path}: too few valid pixels to validate every factor; a larger "
                 "raster or fewer factors are wanted."
             )
-        card = _card(asked, guide, samples[0], (network, training), trained)
-        page = training_page(model, samples[:checked], trained, asked.info, output.argv)
+        card = _card(asked, guide, samples[:checked], (network, training), trained)
+        shown = dict(zip(bands, card.data["units"], strict=True))
+        drawn = samples[: len(network.factors)]
+        page = training_page(model, drawn, trained, asked.info.path, shown, output.argv)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
     card = save_weights(folder, arrays_of(model.state_dict()), card)
     write_page(str(folder / REPORT), page, overwrite=True)
@@ -147,9 +156,10 @@ def _refuse_options(given: Given, network: UpscalerSettings, training: Downscale
 
 
 def _refuse_bands(raster: Raster, training: DownscalerTraining) -> None:
-    if len(training.psf) not in (0, 1, raster.info.count):
+    bands = len(_frames(raster).variables)
+    if len(training.psf) not in (0, 1, bands):
         raise UsageError(
-            f"--mtf, --psf: {len(training.psf)} values found, 1 or {raster.info.count} wanted, "
+            f"--mtf, --psf: {len(training.psf)} values found, 1 or {bands} wanted, "
             "one for each band."
         )
 
@@ -162,9 +172,16 @@ def _samples(
     """Make samples of fine bands, guide and coarse bands; the first, one a factor, are judged."""
     raster, finer, coarse = rasters
     if coarse is not None:
-        return [_pair(raster, finer, coarse, network.factors[0])], 1
-    truth, guide = _read(raster), None if finer is None else _guide(raster, finer)
-    if np.isnan(truth).all():
+        found = _pairs(raster, finer, coarse, network.factors[0])
+        return found, min(len(found), JUDGED)
+    truth, known = _read(raster), _frames(raster)
+    guides = _shown(known, finer, None if finer is None else _guide(raster, finer))
+    fields = [
+        (field, guide)
+        for places, guide in zip(known.places, guides, strict=True)
+        if not np.isnan(field := truth[list(places)]).all()
+    ]
+    if not fields:
         raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
     least = 2 * max(network.factors)  # block grids are shifted by up to a block
     if min(truth.shape[1:]) < least:
@@ -173,29 +190,65 @@ def _samples(
             f"{raster.info.path}: {rows} rows and {cols} columns found, at least {least} of each "
             "are wanted to coarsen it; a larger raster or a smaller factor is wanted."
         )
-    firsts, others, bands = [], [], len(truth)
-    for factor in network.factors:
-        known = training.transfer or training.psf
-        blurs = transferred(training.psf, factor, bands) if known else [(0.0,) * bands]
-        first, *more = copies(truth, guide, factor, blurs)
-        firsts.append(first)
-        others += more
+    return _coarsened(fields, network, training)
+
+
+def _coarsened(
+    fields: list[tuple[NDArray[Any], NDArray[Any] | None]],
+    network: UpscalerSettings,
+    training: DownscalerTraining,
+) -> tuple[list[Sample], int]:
+    """Coarsen the field and the guide of each time; those that are judged by come first."""
+    judged, many = set(_spread(len(fields))), len(fields) >= MANY
+    firsts: list[Sample] = []
+    others: list[Sample] = []
+    for number, (truth, guide) in enumerate(fields):
+        for factor in network.factors:
+            bands = len(truth)
+            known = training.transfer or training.psf
+            blurs = transferred(training.psf, factor, bands) if known else [(0.0,) * bands]
+            first, *more = copies(truth, guide, factor, blurs, number if many else None)
+            (firsts if number in judged else others).append(first)
+            others += more
     return firsts + others, len(firsts)
 
 
-def _pair(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> Sample:
-    """Read a fine raster and a guide on the blocks of a coarse one."""
+def _spread(count: int) -> list[int]:
+    """Choose numbers below a count, `JUDGED` at most, spread evenly."""
+    return sorted({int(n) for n in np.linspace(0, count - 1, min(count, JUDGED)).round()})
+
+
+def _pairs(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> list[Sample]:
+    """Read a fine raster and a guide on the blocks of a coarse one; some to judge by come first."""
     Pair.of(fine, coarse)
-    whole = _whole(*coarse.info.shape)
+    known, whole = _frames(coarse), _whole(*coarse.info.shape)
+    places = beside(known, _frames(fine), fine.info.path)
     guide = None if finer is None else Guide.of(finer, coarse, factor).read(whole)
-    truth = Guide.of(fine, coarse, factor).read(whole)
-    made = paired(_read(coarse), truth, guide, factor)
-    if np.isnan(made.target).all():
+    truth, seen = Guide.of(fine, coarse, factor).read(whole), _read(coarse)
+    trios = zip(known.places, places, _shown(known, finer, guide), strict=True)
+    made = [paired(seen[list(a)], truth[list(b)], shown, factor) for a, b, shown in trios]
+    made = [one for one in made if not np.isnan(one.target).all()]
+    if not made:
         raise InputError(
             f"{coarse.info.path}: no pixel with a value lies wholly on values of "
             f"{fine.info.path}, one at least is wanted."
         )
-    return made
+    first = _spread(len(made))
+    return [made[n] for n in first] + [one for n, one in enumerate(made) if n not in first]
+
+
+def _shown(
+    known: Frames, finer: Raster | None, guide: NDArray[Any] | None
+) -> list[NDArray[Any] | None]:
+    """Cut a guide's bands into what stands beside each frame."""
+    if finer is None or guide is None:
+        return [None] * len(known.times)
+    places = beside(known, _frames(finer), finer.info.path)
+    return [guide[list(shown)] for shown in places]
+
+
+def _frames(raster: Raster) -> Frames:
+    return frames(raster.info.band_names, raster.info.path)
 
 
 def _read(raster: Raster) -> NDArray[Any]:
@@ -224,8 +277,11 @@ def _refuse_large(
     raster: Raster, fine: Raster | None, network: UpscalerSettings, settings: RunSettings
 ) -> None:
     """Refuse rasters that do not fit in memory whole, with their features; raises `BudgetError`."""
+    times = len(_frames(raster).times)
     bands, guides = raster.info.count, fine.info.count if fine else 0
-    pixel = 8 * (6 * bands + 6 * guides) + COPIES * 4 * 4 * (bands + guides) * len(network.factors)
+    shown = guides * (times if fine and len(_frames(fine).times) == 1 else 1)
+    copies = COPIES if times < MANY else COPIES - 3
+    pixel = 8 * (6 * bands + 6 * guides) + copies * 4 * 4 * (bands + shown) * len(network.factors)
     finer = 1 if fine is None else 8 * guides * fine.info.shape[0] / raster.info.shape[0]
     cost = Cost(pixel + 2 * int(finer), once=1_000_000_000)
     budget(Grid(raster.info.shape), cost, RunSettings(0, settings.memory, 1))
@@ -234,13 +290,14 @@ def _refuse_large(
 def _card(
     raster: Raster,
     fine: Raster | None,
-    first: Sample,
+    judged: Sequence[Sample],
     recipe: tuple[UpscalerSettings, DownscalerTraining],
     trained: Trained,
 ) -> Card:
-    info = raster.info
-    lows, highs = np.nanpercentile(first.coarse, (2, 98), axis=(1, 2))
-    bands = zip(info.band_names, lows.tolist(), highs.tolist(), strict=True)
+    info, known = raster.info, _frames(raster)
+    seen = [one.coarse.reshape(len(one.coarse), -1) for one in judged]
+    lows, highs = np.nanpercentile(np.concatenate(seen, axis=1), (2, 98), axis=1)
+    bands = zip(known.variables, lows.tolist(), highs.tolist(), strict=True)
     return Card(
         schema="stcli-card-1",
         architecture=ARCHITECTURE,
@@ -252,10 +309,10 @@ def _card(
         training=fields(recipe[1]),
         data={
             "inputs": [Path(path).name for path in info.path.split(" + ")],
-            "guides": [] if fine is None else list(fine.info.band_names),
-            "units": [band.units for band in info.bands],
+            "guides": [] if fine is None else list(_frames(fine).variables),
+            "units": [info.bands[place].units for place in known.places[0]],
         },
-        metrics=_metrics(info.band_names, trained),
+        metrics=_metrics(known.variables, trained),
         version=__version__,
         parameters=0,
     )

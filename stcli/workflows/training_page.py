@@ -16,7 +16,6 @@ from stcli.downscaling.rebuilt import rebuilt
 from stcli.downscaling.samples import Sample
 from stcli.downscaling.training import Trained
 from stcli.raster.figures import Axis, Line, draw_beside, draw_lines
-from stcli.raster.info import RasterInfo
 from stcli.raster.page import Page, Part, Section, figure, paragraph, table
 
 #: Bands that are drawn, at most; the table has all of them.
@@ -29,7 +28,8 @@ def training_page(
     network: Upscaler,
     samples: Sequence[Sample],
     trained: Trained,
-    info: RasterInfo,
+    path: str,
+    bands: dict[str, str | None],
     argv: tuple[str, ...] | None,
 ) -> Page:
     """Make the page: curves, a table by band, parts beside each other, power spectra.
@@ -39,20 +39,22 @@ def training_page(
     network : Upscaler
         Trained.
     samples : sequence of Sample
-        One a factor, those that were judged.
+        One a factor, of those that were judged.
     trained : Trained
-    info : RasterInfo
-        Of the bands.
+    path : str
+        What was trained on.
+    bands : dict of str to str or None
+        Their names and units.
     argv : tuple of str or None
         The command.
     """
     summary = {f"RMSE over ibp's, ×{s}": float(np.mean(r)) for s, r in trained.ratios.items()}
     sections = [
-        Section("How it learned", (_curves(trained.history), *_bands(network, trained, info))),
-        *(_drawn(network, one, info) for one in samples),
+        Section("How it learned", (_curves(trained.history), *_bands(network, trained, bands))),
+        *(_drawn(network, one, bands) for one in samples),
     ]
     command = f"stcli {__version__}: {shlex.join(argv)}" if argv else f"stcli {__version__}"
-    return Page(f"Downscaling of {info.path}", summary, tuple(sections), command)
+    return Page(f"Downscaling of {path}", summary, tuple(sections), command)
 
 
 def _curves(history: list[dict[str, float]]) -> Part:
@@ -66,13 +68,13 @@ def _curves(history: list[dict[str, float]]) -> Part:
     return figure(picture, "Validation and loss by step; the thin line is the step that was kept.")
 
 
-def _bands(network: Upscaler, trained: Trained, info: RasterInfo) -> tuple[Part, ...]:
+def _bands(network: Upscaler, trained: Trained, bands: dict[str, str | None]) -> tuple[Part, ...]:
     head = ("factor", "band", "RMSE over ibp's", "weight against ibp")
     rows = [
         (f"×{s}", name, ratio, float(weight))
         for s, ratios in trained.ratios.items()
         for name, ratio, weight in zip(
-            info.band_names, ratios, network.blend[network.factors.index(s)], strict=True
+            bands, ratios, network.blend[network.factors.index(s)], strict=True
         )
     ]
     members = [(f"×{s}", m.crps_over_mae, m.spread_skill) for s, m in trained.spread.items()]
@@ -86,18 +88,16 @@ def _bands(network: Upscaler, trained: Trained, info: RasterInfo) -> tuple[Part,
     )
 
 
-def _drawn(network: Upscaler, one: Sample, info: RasterInfo) -> Section:
+def _drawn(network: Upscaler, one: Sample, bands: dict[str, str | None]) -> Section:
     """Draw each band's part with the most to find, and the spectra of the whole field."""
     s, fields = one.factor, rebuilt(network, one)
     parts: list[Part] = []
-    for band, (name, facts) in enumerate(
-        list(zip(info.band_names, info.bands, strict=True))[:SHOWN]
-    ):
+    for band, (name, units) in enumerate(list(bands.items())[:SHOWN]):
         top, left = _busiest(one.target[band * s**2 : (band + 1) * s**2])
         small = np.s_[top : top + SIDE, left : left + SIDE]
         large = np.s_[s * top : s * (top + SIDE), s * left : s * (left + SIDE)]
         planes = [one.coarse[band][small], *(f[band][large] for f in fields.values())]
-        unit = f"{name} ({facts.units})" if facts.units else name
+        unit = f"{name} ({units})" if units else name
         picture = draw_beside(planes, ["coarse", *fields], unit)
         parts.append(figure(picture, f"{name}: where ibp misses most."))
         lines = _spectra({kind: field[band] for kind, field in fields.items()})

@@ -16,7 +16,7 @@ from stcli.downscaling.guide import detail, part, weights
 from stcli.downscaling.models import build
 from stcli.downscaling.network import CHANNELS, RIM, conserving, pixel_loss
 from stcli.downscaling.samples import blurred, copies, paired, sample, shifts, transferred
-from stcli.downscaling.splits import split
+from stcli.downscaling.splits import crops, split
 from stcli.downscaling.training import train
 from stcli.downscaling.turns import moved, moved_back
 from stcli.downscaling.validation import around_held, averaged, blend, residual_of
@@ -220,6 +220,11 @@ def test_members_spread_around_the_mean_and_keep_block_means(settings):
         assert np.allclose(mean, residual_of(network, x, 2), atol=1e-4)
 
 
+def test_noise_is_another_at_another_time():
+    one, other = (Ensemble(2, 5, time).noise(1, (0, 0), 32, 16) for time in (0, 1))
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.05
+
+
 def test_noise_stands_still_on_the_lattice():
     ensemble = Ensemble(2, seed=7)
     left, right = (ensemble.noise(0, (-32, at), 32, 8) for at in (0, 32))
@@ -273,6 +278,39 @@ def test_held_out_blocks_are_never_seen():
     # The weight against ibp is what held-out pixels decide, and members are scaled by it.
     learned = [key for key in states[0] if key != "blend" and not key.startswith("noise.")]
     assert all(torch.equal(states[0][key], states[1][key]) for key in learned)
+
+
+@pytest.mark.parametrize("shape", [(256, 200), (640, 296), (128, 130)])
+def test_shifted_samples_hold_out_the_same_blocks(shape):
+    truth = np.random.default_rng(0).normal(size=(1, *shape))
+    for factor in (2, 4):
+        first, *others = (
+            split(one, DownscalerTraining()) for one in copies(truth, None, factor, [(0.0,)])
+        )
+        assert any(len(one.corners) for one in others)
+        for one in others:
+            rows, cols = one.blocks.shape
+            assert np.array_equal(one.blocks, first.blocks[:rows, :cols])
+
+
+def test_a_field_of_many_is_coarsened_from_one_place():
+    truth, _ = scene()
+    for turn in range(5):
+        one, *others = copies(truth, None, 2, [(0.0,), (0.45,)], turn)
+        down, right = shifts(2)[turn % 4]
+        same = sample(truth[:, down:, right:], None, 2)
+        assert np.array_equal(one.target, same.target, equal_nan=True)
+        assert len(others) == 1
+
+
+def test_small_fields_are_learned_from_small_crops():
+    one = split(sample(scene(96, 96)[0], None, 2), DownscalerTraining())
+    assert (one.side, one.blocks.sum()) == (16, 2 * 16 * 16)
+    assert len(one.corners) > 100
+    how = DownscalerTraining(batch=3)
+    inputs, targets = crops(build(1, 0, SMALL), one, how, np.random.default_rng(0))
+    assert inputs.shape[0] == targets.shape[0] == 12
+    assert inputs.shape[2:] == (16, 16)
 
 
 def test_too_small_a_field_is_refused():
