@@ -74,11 +74,20 @@ def _remove_empty(folder: Path) -> None:
             raise
 
 
+def _unwritable(name: str, error: OSError) -> OutputError:
+    return OutputError(
+        f"{name}: nothing can be written beside it ({error.strerror}); choose another directory"
+    )
+
+
 def _taken(path: Path, name: str, own: bool) -> int:
     """Descriptor of the lock, or -1 where another run removed its file meanwhile."""
-    try:
-        if own:
+    if own:
+        try:
             path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _unwritable(name, error) from error
+    try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:
         if own:
@@ -87,9 +96,7 @@ def _taken(path: Path, name: str, own: bool) -> int:
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):  # no matter of the directory
             raise
-        raise OutputError(
-            f"{name}: nothing can be written beside it ({error.strerror}); choose another directory"
-        ) from error
+        raise _unwritable(name, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

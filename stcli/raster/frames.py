@@ -110,3 +110,59 @@ def beside(own: Frames, other: Frames, path: str) -> tuple[tuple[int, ...], ...]
 
 def _range(one: Frames) -> str:
     return f"{one.times[0]} to {one.times[-1]}" if one.times[0] else "not dated"
+
+
+def matched_bands(
+    own: Sequence[str], other: Sequence[str], own_path: str, other_path: str
+) -> tuple[int, ...]:
+    """Find the band of another raster that belongs to each band of one.
+
+    By name and time where both have the same ones, in whatever order; else one after the other, as
+    bands without names must be.
+
+    Parameters
+    ----------
+    own, other : sequence of str
+        Names of as many bands; ``t2m[level=850.0]`` and ``t2m_level_850_0`` are one name.
+    own_path, other_path : str
+        For messages.
+
+    Returns
+    -------
+    tuple of int
+        Of each of `own` the place in `other`.
+
+    Raises
+    ------
+    InputError
+        They have different times, or some of the same names at different places.
+    """
+    mine, theirs = ([_key(name) for name in names] for names in (own, other))
+    if len(set(mine)) == len(mine) and set(mine) == set(theirs):
+        return tuple(theirs.index(key) for key in mine)
+    _refuse_other_times(mine, theirs, own_path, other_path)
+    for place, (one, two) in enumerate(zip(mine, theirs, strict=True)):
+        dated = one[1] and two[1] and one[1] != two[1]
+        moved = one != two and (one in theirs or two in mine)
+        if dated or moved:
+            raise InputError(
+                f"{other_path}: band {other[place]} found where {own_path} has {own[place]}, the "
+                "same names and times of both are wanted; choose or rename bands."
+            )
+    return tuple(range(len(mine)))
+
+
+def _refuse_other_times(
+    mine: Sequence[tuple[str, str]], theirs: Sequence[tuple[str, str]], own: str, other: str
+) -> None:
+    times, known = ([time for _, time in keys] for keys in (mine, theirs))
+    missing = [time for time in times if time not in known]
+    if missing and all(times) and all(known):
+        raise InputError(
+            f"{other}: no {missing[0]} found, the times of {own} are wanted; choose those of both."
+        )
+
+
+def _key(name: str) -> tuple[str, str]:
+    """Give the name of a variable as a NetCDF would have it, and the time."""
+    return re.sub(r"\W+", "_", _TIME.sub("", name)).strip("_"), _time(name)

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.errors import InputError
 from stcli.raster.netcdf import LayerFacts, NetcdfSource
 from stcli.raster.netcdf_write import CubeBand
 from stcli.raster.read import Raster
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.timecube import count_dates, cube_of
 
 logger = logging.getLogger("stcli")
 
@@ -52,7 +54,8 @@ def layout(raster: Raster) -> Layout:
     """Lay a raster's bands out as variables over time and space.
 
     Bands of one NetCDF file become its variables again, over the times that all of them have; one
-    that has no time stays without. Any other raster becomes one variable a band.
+    that has no time stays without. Of other rasters the dates that names tell become the time axis,
+    where every variable has each; else a band becomes a variable.
     """
     (source, indexes, places), *others = raster.files
     cube = None
@@ -64,6 +67,8 @@ def layout(raster: Raster) -> Layout:
                 "its own, without a time axis",
                 raster.info.path,
             )
+    else:
+        cube = _dated(raster)
     if cube is None:
         bands = tuple(
             CubeBand(_word(b.name), units=b.units or "1", attrs={"long_name": b.name})
@@ -153,10 +158,27 @@ def _regrouped(source: NetcdfSource, chosen: dict[int, int]) -> _Cube | None:
     return bands, source.time_axis(axes.pop()).at(steps) if axes else None, order
 
 
+def _dated(raster: Raster) -> _Cube | None:
+    """Group bands by the dates that names tell; None where these are no cube of several."""
+    if count_dates(raster) < 2:
+        return None
+    try:
+        cube = cube_of(raster)
+    except InputError:
+        return None
+    firsts = [raster.info.bands[place] for place in cube.places[0]]
+    bands = tuple(
+        CubeBand(_word(name), units=first.units or "1", attrs={"long_name": name})
+        for name, first in zip(cube.variables, firsts, strict=True)
+    )
+    return bands, cube.times, np.array(cube.places)
+
+
 def _band(name: str, layer: LayerFacts) -> CubeBand:
     attrs = {"long_name": _word(name), **true_attrs(layer.attrs)}
     units = str(layer.attrs.get("units", "1"))
-    return CubeBand(_word(name), units=units, attrs=attrs, timed=bool(layer.time))
+    timed = bool(layer.time)
+    return CubeBand(_word(name), units=units, attrs=attrs, timed=timed, scalars=layer.scalars)
 
 
 def true_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:

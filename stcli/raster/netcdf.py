@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +52,22 @@ class _Layer:
 
 
 @dataclass(frozen=True)
+class ScalarCoordinate:
+    """A coordinate that is one number, the same for all of a variable.
+
+    Attributes
+    ----------
+    name : str
+    value : numpy scalar
+    attrs : dict
+    """
+
+    name: str
+    value: Any
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class LayerFacts:
     """What a file says of one band.
 
@@ -58,13 +75,16 @@ class LayerFacts:
     ----------
     variable : str
     labels : tuple of str
-        Positions on other dimensions than time, such as ``level_500``.
+        Positions on other dimensions than time, such as ``level_500``: letters, digits and
+        underscores.
     time : str
         Name of the time coordinate, '' for none.
     step : int
         Position on it.
     attrs : dict
         The variable's attributes, undecoded.
+    scalars : tuple of ScalarCoordinate
+        What else it says of where it is, such as a height of 2 m.
     """
 
     variable: str
@@ -72,6 +92,7 @@ class LayerFacts:
     time: str
     step: int
     attrs: dict[str, Any]
+    scalars: tuple[ScalarCoordinate, ...] = ()
 
 
 class NetcdfSource:
@@ -126,8 +147,10 @@ class NetcdfSource:
                 if _is_time(dataset, dim):
                     time, step = dim, i
                 elif variable.sizes[dim] > 1:
-                    labels.append(f"{dim}_{_labels(dataset, dim)[i]}")
-            return LayerFacts(layer.variable, tuple(labels), time, step, dict(variable.attrs))
+                    label = re.sub(r"\W+", "_", _labels(dataset, dim)[i]).strip("_")
+                    labels.append(f"{dim}_{label}")
+            facts = layer.variable, tuple(labels), time, step, dict(variable.attrs)
+            return LayerFacts(*facts, _scalars(dataset, variable))
 
     def time_axis(self, name: str) -> TimeAxis:
         """Read a time coordinate as stored, with its bounds if it names any."""
@@ -313,6 +336,19 @@ def _scalar_time_name(dataset: xr.Dataset, variable: xr.DataArray) -> str:
         if _is_time(dataset, name) and dataset[name].size == 1:
             return name
     return ""
+
+
+def _scalars(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[ScalarCoordinate, ...]:
+    """Read the numbers, but a time, that a variable names as its coordinates."""
+    found = []
+    for name in str(variable.attrs.get("coordinates", "")).split():
+        if name not in dataset.variables or _is_time(dataset, name):
+            continue
+        one = dataset[name]
+        if one.ndim == 0 and one.dtype.kind in "iuf":
+            attrs = {key: v for key, v in one.attrs.items() if key not in ("bounds", "_FillValue")}
+            found.append(ScalarCoordinate(name, one.values[()], attrs))
+    return tuple(found)
 
 
 def _labels(dataset: xr.Dataset, dim: str) -> list[str]:

@@ -27,7 +27,7 @@ from rasterio.windows import Window
 
 from stcli.errors import OutputError
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.netcdf import HDF5_LOCK
+from stcli.raster.netcdf import HDF5_LOCK, ScalarCoordinate
 from stcli.raster.output import STDOUT
 from stcli.raster.timeaxis import TimeAxis
 
@@ -55,6 +55,8 @@ class CubeBand:
         UDUNITS; ``"1"`` for a number without a unit.
     attrs : dict
         Further attributes, such as ``long_name`` (default: the name) or ``standard_name``.
+    scalars : tuple of ScalarCoordinate
+        Coordinates of it that are one number.
     timed : bool
         Whether it has the cube's times; False for what is the same at all of them.
     """
@@ -65,6 +67,7 @@ class CubeBand:
     units: str = "1"
     attrs: dict[str, Any] = field(default_factory=dict)
     timed: bool = True
+    scalars: tuple[ScalarCoordinate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,18 @@ def _define(dataset: Any, spec: CubeSpec, geobox: GeoBox) -> None:
         attrs = {"long_name": band.name.replace("_", " "), "units": band.units, **band.attrs}
         if geobox.crs is not None:
             attrs["grid_mapping"] = "crs"
+        if band.scalars:
+            attrs["coordinates"] = " ".join(_scalar(dataset, one) for one in band.scalars)
         variable.setncatts(attrs)
+
+
+def _scalar(dataset: Any, one: ScalarCoordinate) -> str:
+    """Write a coordinate that is one number, if it is not there; name it."""
+    if one.name not in dataset.variables:
+        variable = dataset.createVariable(one.name, one.value.dtype)
+        variable.setncatts(one.attrs)
+        variable[...] = one.value
+    return one.name
 
 
 def _globals(spec: CubeSpec) -> dict[str, Any]:

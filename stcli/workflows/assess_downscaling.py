@@ -22,6 +22,7 @@ from stcli.downscaling.metrics import (
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
+from stcli.raster.frames import matched_bands
 from stcli.raster.info import grid_difference
 from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
@@ -152,6 +153,14 @@ def _refuse_apart(estimate: Raster, reference: Raster, members: int) -> None:
         raise InputError(f"{a.path}: {a.count} bands found, {wanted} wanted as in {b.path}.")
 
 
+def _places(estimate: Raster, reference: Raster, members: int) -> list[tuple[list[int], int]]:
+    """Find the bands that are estimated of each band, and the true one."""
+    a, b = estimate.info, reference.info
+    found = groups(a.band_names, members, a.path)
+    own = [a.band_names[places[0]] for places in found]
+    return list(zip(found, matched_bands(own, b.band_names, a.path, b.path), strict=True))
+
+
 def _factor(estimate: Raster) -> int:
     text = _tag(estimate, "factor")
     if not text.isdecimal():
@@ -191,11 +200,9 @@ class _Step:
                 f"{2 * edge} a side are wanted; choose another --margin or --factor."
             )
         info = self.estimate.info
-        places = groups(info.band_names, self.members, info.path)
-        pairs = zip(places, truth[:, :rows, :cols], strict=True)
         return [
-            self._band(info.band_names[place[0]], block[place, :rows, :cols], theirs)
-            for place, theirs in pairs
+            self._band(info.band_names[own[0]], block[own, :rows, :cols], truth[true, :rows, :cols])
+            for own, true in _places(self.estimate, self.reference, self.members)
         ]
 
     def _band(self, name: str, fine: NDArray[Any], truth: NDArray[Any]) -> BandAssessment:

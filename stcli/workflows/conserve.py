@@ -13,13 +13,13 @@ from stcli.downscaling.conserve import Limits, conserve, residual, unreachable
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
 from stcli.workflows.nested import EachBand, Pair
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
+from stcli.workflows.target import Target
 
 
 @dataclass
@@ -122,7 +122,8 @@ def conserve_rasters(
     refuse_clash((*fine.paths, *coarse.paths), (path,))
     with fine.open() as one, coarse.open() as other:
         pair = Pair.of(one, other)
-        spec = _spec(pair, path, how, output, settings)
+        target = _target(pair, path, how, output, settings)
+        target.refuse(one.info.geobox)
         before, after = _residuals(one), _residuals(one)
 
         def sink(tile: Tile, told: Any) -> None:
@@ -130,13 +131,13 @@ def conserve_rasters(
                 _take(before, told[0])
                 _take(after, told[1])
 
-        with resumable((spec,), one.info.geobox, output) as product:
+        with resumable((target.spec,), one.info.geobox, output, form=target.form) as product:
             work = product.plan(EachBand(one), _cost(one), settings, *pair.cuts)
             product.identify(
                 **output.identity(fine, verb="conserve", how=how.how, limits=how.limits),
                 coarse=output.identity(coarse)["inputs"],
             )
-            step = Step(_Conserve(pair, how, spec.dtype), stage="conserve")
+            step = Step(_Conserve(pair, how, target.dtype), stage="conserve")
             tally = product.run(work, step, sink, progress)
             if output.shard is None:
                 _refuse_none(pair, before)
@@ -163,9 +164,14 @@ def plan_conserve(
     refuse_clash((*fine.paths, *coarse.paths), (path,))
     with fine.open() as one, coarse.open() as other:
         pair = Pair.of(one, other)
-        spec = _spec(pair, path, how, output or Output(), settings)
+        output = output or Output()
+        target = _target(pair, path, how, output, settings)
+        target.refuse(one.info.geobox)
+        spec = target.spec
         work = pair.plan(writing(_cost(one), (spec,)), settings)
-        return planned({"conserve": work}, (spec,), one.info.shape, (output or Output()).shard)
+        return planned(
+            {"conserve": work}, (spec,), one.info.shape, output.shard, cubes=target.netcdf
+        )
 
 
 @dataclass(frozen=True)
@@ -265,21 +271,8 @@ def _cost(fine: Raster) -> Cost:
     return Cost(bands + 10 * 8)
 
 
-def _spec(
+def _target(
     pair: Pair, path: str, how: Conserving, output: Output, settings: RunSettings
-) -> OutputSpec:
-    info = pair.fine.info
-    dtype = "float64" if info.dtype == np.float64 else "float32"
-    tags = output.tags(info, conserve=how.how, coarse=pair.coarse.info.path)
-    return OutputSpec(
-        path,
-        dtype,
-        tuple(OutputBand(name) for name in info.band_names),
-        np.nan,
-        "continuous",
-        output.creation_options,
-        output.overwrite,
-        tags,
-        output.driver,
-        threads_of(settings),
-    )
+) -> Target:
+    target = Target.of(pair.fine, path, output, threads_of(settings))
+    return target.saying(conserve=how.how, coarse=pair.coarse.info.path)

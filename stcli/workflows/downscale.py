@@ -94,7 +94,8 @@ def downscale(
     ----------
     inputs : Inputs
     path : str
-        Fine raster to write: float32, NaN for no value; its grid is the input's with pixels
+        Fine raster to write: float32, or float64 where the input's values need it; NaN for no
+        value; its grid is the input's with pixels
         divided by the factor.
     how : DownscaleSettings
     settings : RunSettings
@@ -156,7 +157,7 @@ class _Ready:
     @property
     def step(self) -> _Step:
         """The block function."""
-        return _Step(self.upscaler, self.how, self.raster.info.path)
+        return _Step(self.upscaler, self.how, self.raster.info.path, self.target.dtype)
 
     def needs(self, settings: RunSettings) -> tuple[Cost, RunSettings, int, int]:
         """Say what its pass is planned by: cost, settings, halo and alignment."""
@@ -311,7 +312,7 @@ def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: i
     info, own = raster.info, upscaler.bytes(raster.info, how.factor)
     read = info.count * (info.dtype.itemsize + 1 + EachBand(raster).dtype.itemsize) + 1
     bands = info.count * (members + 2 if members else 1)
-    core = how.factor**2 * (2 * 4 * bands + 8 * 8 * (members or 1))
+    core = how.factor**2 * (2 * EachBand(raster).dtype.itemsize * bands + 8 * 8 * (members or 1))
     return Cost(read + own.read_pixel, core + own.core_pixel, own.worker, own.once)
 
 
@@ -322,20 +323,21 @@ class _Step:
     upscaler: Upscaler
     how: DownscaleSettings
     path: str
+    dtype: str
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         how, core = self.how, block[:, where.trim[0], where.trim[1]]
         Conserving(how.conserve, how.limits).refuse_unreachable(core, self.path)
         written, worst = [], 0.0
         for x, fine in zip(core, self.upscaler.fine(block, where), strict=True):
-            kept = conserve(fine, x, how.factor, how.conserve, how.limits).astype(np.float32)
+            kept = conserve(fine, x, how.factor, how.conserve, how.limits).astype(self.dtype)
             worst = max(worst, float(np.nanmax(residual(kept, x, how.factor)[1], initial=0.0)))
             written.append(_summed_up(kept) if kept.ndim > 2 else kept[None])
         return Noted([np.concatenate(written)], [worst])
 
 
-def _summed_up(members: NDArray[np.float32]) -> NDArray[np.float32]:
+def _summed_up(members: NDArray[Any]) -> NDArray[Any]:
     """Put the mean and the standard deviation (of a sample) before the members."""
     mean = members.mean(axis=0, dtype=np.float64)
     deviation = members.std(axis=0, ddof=1, dtype=np.float64)
-    return np.concatenate([np.stack([mean, deviation]).astype(np.float32), members])
+    return np.concatenate([np.stack([mean, deviation]).astype(members.dtype), members])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stcli import __version__
-from stcli.errors import UsageError
+from stcli.errors import OutputError, UsageError
 from stcli.raster.identity import Fingerprint, identify
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import STDOUT, Driver
@@ -161,6 +162,8 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
     Raises
     ------
     UsageError
+    OutputError
+        The working directory is gone.
     """
     read = {_place(path): path for path in inputs if not on_stdin(path)}
     written: dict[object, str] = {}
@@ -177,11 +180,15 @@ def _place(path: str) -> object:
     """Name a place alike for all names of one file: by inode, or by where it would be made."""
     if path in STDOUT:
         return STDOUT
-    try:
+    with contextlib.suppress(OSError):
         found = Path(path).stat()
-    except OSError:
+        return found.st_dev, found.st_ino
+    try:
         return str(Path(path).resolve())
-    return found.st_dev, found.st_ino
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{path}: the working directory is gone, one that exists is wanted; go to another"
+        ) from error
 
 
 def fields(settings: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.errors import InputError
+from stcli.raster.frames import matched_bands
 from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
 from stcli.raster.stack import Nesting, nest
@@ -57,11 +58,14 @@ class Pair:
     ----------
     fine, coarse : Raster
     nesting : Nesting
+    order : tuple of int
+        Of each band of the fine raster the place of the coarse one that belongs to it.
     """
 
     fine: Raster
     coarse: Raster
     nesting: Nesting
+    order: tuple[int, ...]
 
     @classmethod
     def of(cls, fine: Raster, coarse: Raster) -> Pair:
@@ -70,19 +74,20 @@ class Pair:
         Raises
         ------
         InputError
-            Their grids do not nest, or they do not have as many bands or the same units.
+            Their grids do not nest, or they do not have as many bands, the same times, or the same
+            units.
         """
-        pair = cls(fine, coarse, nested(fine, coarse))
-        a, b = fine.info, coarse.info
+        nesting, a, b = nested(fine, coarse), fine.info, coarse.info
         if a.count != b.count:
             raise InputError(f"{b.path}: {b.count} bands found, {a.count} wanted as in {a.path}.")
-        for one, other in zip(a.bands, b.bands, strict=True):
+        order = matched_bands(a.band_names, b.band_names, a.path, b.path)
+        for one, other in zip(a.bands, (b.bands[place] for place in order), strict=True):
             if one.units and other.units and one.units != other.units:
                 raise InputError(
                     f"{b.path}: band {other.name} is in {other.units}, {one.units} wanted as in "
                     f"{a.path}; convert one of them."
                 )
-        return pair
+        return cls(fine, coarse, nesting, order)
 
     @property
     def factor(self) -> int:
@@ -135,7 +140,7 @@ class Pair:
         if rows.stop > rows.start and cols.stop > cols.start:
             window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
             values, _ = EachBand(self.coarse).read(window)
-            coarse[:, rows.held, cols.held] = values
+            coarse[:, rows.held, cols.held] = values[list(self.order)]
         inner = (
             slice(rows.before, rows.before + block.shape[1]),
             slice(cols.before, cols.before + block.shape[2]),

@@ -18,11 +18,12 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import NETCDF_SUFFIXES, Raster
 from stcli.raster.write import refuse_output
 from stcli.workflows.job import Output
+from stcli.workflows.nested import EachBand
 
 
 @dataclass(frozen=True)
 class Target:
-    """A float32 output with the bands of a raster, NaN for no value.
+    """An output of floats with the bands of a raster, NaN for no value.
 
     Attributes
     ----------
@@ -35,6 +36,8 @@ class Target:
         That finish a GeoTIFF.
     facts : dict
         What the file says of how it was made.
+    dtype : str
+        Of the values.
     suffixes : tuple of str
         Put after each band's name, one output band each; `widened` says how they lie.
     """
@@ -44,18 +47,19 @@ class Target:
     output: Output
     threads: int
     facts: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
     suffixes: tuple[str, ...] = ("",)
 
     @classmethod
     def of(cls, raster: Raster, path: str, output: Output, threads: int) -> Target:
-        """Choose the format by the path.
+        """Choose the format by the path, and floats that hold the raster's values.
 
         Raises
         ------
         UsageError
             GDAL's creation options for NetCDF, which GDAL does not write here; or a shard.
         """
-        target = cls(raster, path, output, threads)
+        target = cls(raster, path, output, threads, dtype=EachBand(raster).dtype.name)
         if not target.netcdf:
             return target
         if output.creation_options:
@@ -98,7 +102,7 @@ class Target:
         info, output = self.raster.info, self.output
         return OutputSpec(
             self.path,
-            "float32",
+            self.dtype,
             tuple(OutputBand(f"{n}{end}") for n in info.band_names for end in self.suffixes),
             np.nan,
             "continuous",
@@ -113,7 +117,7 @@ class Target:
         facts = self.output.tags(self.raster.info, **self.facts)
         return CubeSpec(
             self.path,
-            plan.bands,
+            tuple(replace(band, dtype=self.dtype) for band in plan.bands),
             plan.times,
             self.output.overwrite,
             {**plan.attrs, **own_attrs(facts)},

@@ -21,7 +21,7 @@ from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, save_weights
-from stcli.raster.frames import Frames, beside, frames
+from stcli.raster.frames import Frames, beside, frames, matched_bands
 from stcli.raster.info import pixel_size
 from stcli.raster.page import write_page
 from stcli.raster.read import Raster
@@ -225,8 +225,10 @@ def _pairs(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> l
     places = beside(known, _frames(fine), fine.info.path)
     guide = None if finer is None else Guide.of(finer, coarse, factor).read(whole)
     truth, seen = Guide.of(fine, coarse, factor).read(whole), _read(coarse)
+    names = known.variables, _frames(fine).variables
+    order = list(matched_bands(*names, coarse.info.path, fine.info.path))
     trios = zip(known.places, places, _shown(known, finer, guide), strict=True)
-    made = [paired(seen[list(a)], truth[list(b)], shown, factor) for a, b, shown in trios]
+    made = [paired(seen[list(a)], truth[list(b)][order], shown, factor) for a, b, shown in trios]
     made = [one for one in made if not np.isnan(one.target).all()]
     if not made:
         raise InputError(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from cliworld import BANDS, LABELS, REAL, call, good, random_model, read, save, spawn
+from cliworld import BANDS, LABELS, REAL, SCENE, call, good, random_model, read, save, spawn
 from cliworld import scene as crop
 from rasterio.control import GroundControlPoint
 from rasterio.transform import from_origin
@@ -382,6 +382,15 @@ def test_a_raster_too_small_to_coarsen_trains_no_downscaler(shape, tmp_path):
         True,
     )
     assert [file.name for file in tmp_path.iterdir()] == ["small.tif"]
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path):
+    gone = tmp_path / "gone"
+    prelude = (
+        f"import os; os.mkdir({str(gone)!r}); os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})"
+    )
+    done = spawn("segment", SCENE, "o.tif", "-q", prelude=prelude)
+    assert (done.returncode, "the working directory is gone" in done.stderr) == (4, True)
 
 
 @pytest.mark.parametrize("found", ["-1", "nan", "inf"])

@@ -6,7 +6,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
-from cliworld import CUBE, REAL, call, good, read
+from cliworld import CUBE, REAL, call, good, read, save
 from rasterio import Affine
 
 from stcli.downscaling.coarsen import block_mean
@@ -119,6 +119,79 @@ def test_bounds_are_made_finer_and_those_of_times_are_kept(tmp_path):
     good("downscale", tmp_path / "in.nc", tmp_path / "one.nc", "-b", "t2m@2001-02-15")
     with xr.open_dataset(tmp_path / "one.nc", decode_times=False) as found:
         assert np.array_equal(found.time_bnds, days[1:])
+
+
+def levels(path, order=("time", "level", "lat", "lon")):
+    """Save a variable over times and levels, at a height of its own."""
+    rng = np.random.default_rng(0)
+    shape = {"time": 2, "level": 2, "lat": 5, "lon": 6}
+    values = rng.normal(280, 5, tuple(shape.values()))
+    cube = xr.Dataset(
+        {"tas": (tuple(shape), values, {"units": "K", "standard_name": "air_temperature"})},
+        {
+            "time": ("time", [0.0, 31.0], {"units": "days since 2001-01-01"}),
+            "level": ("level", [1000.0, 850.0], {"units": "hPa"}),
+            "lat": ("lat", 50 - 0.25 * np.arange(5), {"units": "degrees_north"}),
+            "lon": ("lon", 10 + 0.25 * np.arange(6), {"units": "degrees_east"}),
+            "height": ((), 2.0, {"units": "m", "positive": "up"}),
+        },
+    )
+    cube.transpose(*order).to_netcdf(path)
+    return path
+
+
+def test_levels_agree_with_what_they_came_from(tmp_path):
+    coarse, fine = levels(tmp_path / "in.nc"), tmp_path / "o.nc"
+    good("downscale", coarse, fine, "--factor", 2)
+    assert good("check", "agreement", fine, coarse).code == 0
+    with xr.open_dataset(fine, decode_times=False) as found:
+        assert set(found.data_vars) - {"crs"} == {"tas_level_1000_0", "tas_level_850_0"}
+        assert (float(found.height), found.height.positive) == (2.0, "up")
+        assert "height" in found.tas_level_850_0.coords
+    told = good("conserve", fine, coarse, tmp_path / "same.nc", "--json").json
+    assert told["residual"] < 1e-6
+    with xr.open_dataset(fine) as a, xr.open_dataset(tmp_path / "same.nc") as b:
+        assert np.array_equal(a.time, b.time)
+        assert np.allclose(a.tas_level_850_0, b.tas_level_850_0, rtol=1e-7)
+
+
+def test_other_times_are_refused_by_conserve_and_its_kin(tmp_path):
+    coarse, fine = levels(tmp_path / "in.nc"), tmp_path / "fine.nc"
+    good("downscale", coarse, fine, "--factor", 2)
+    with xr.open_dataset(coarse, decode_times=False) as cube:
+        cube.assign_coords(time=("time", [0.0, 30.0], cube.time.attrs)).to_netcdf(
+            tmp_path / "other.nc"
+        )
+        cube.isel(time=[1, 0]).to_netcdf(tmp_path / "turned.nc")
+    assert good("check", "agreement", fine, tmp_path / "turned.nc").code == 0
+    for verb in (("conserve",), ("check", "agreement")):
+        out = (tmp_path / "o.nc",) if verb == ("conserve",) else ()
+        found = call(*verb, fine, tmp_path / "other.nc", *out)
+        assert (found.code, "no 2001-02-01 found" in found.err) == (3, True), found.err
+    assert not (tmp_path / "o.nc").exists()
+
+
+def test_values_that_float32_does_not_hold_stay(tmp_path):
+    coarse = np.random.default_rng(0).normal(1e9, 100, (1, 8, 9))
+    profile = {"driver": "GTiff", "crs": "EPSG:32618", "transform": Affine(10, 0, 0, 0, -10, 0)}
+    save(tmp_path / "in.tif", coarse, profile)
+    good("downscale", tmp_path / "in.tif", tmp_path / "o.tif", "--factor", 2)
+    found = read(tmp_path / "o.tif")
+    assert found.dtype == np.float64
+    assert np.allclose(block_mean(found, 2), coarse, rtol=1e-14)
+
+
+def test_dated_files_become_a_time_axis(tmp_path):
+    values = np.random.default_rng(0).normal(300, 20, (2, 2, 8, 9)).astype("f4")
+    profile = {"driver": "GTiff", "crs": "EPSG:32618", "transform": Affine(10, 0, 0, 0, -10, 0)}
+    for day, block in zip(("2021-01-14", "2021-03-02"), values, strict=True):
+        save(tmp_path / f"{day}.tif", block, profile, ("B04", "B08"))
+    inputs = [tmp_path / "2021-01-14.tif", tmp_path / "2021-03-02.tif"]
+    good("downscale", *inputs, tmp_path / "o.nc", "--factor", 2)
+    with xr.open_dataset(tmp_path / "o.nc") as found:
+        assert found.B04.dims == ("time", "y", "x")
+        assert [str(t)[:10] for t in found.time.values] == ["2021-01-14", "2021-03-02"]
+        assert np.allclose(block_mean(found.B08.values, 2), values[:, 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("more", "said"), [(("--co", "COMPRESS=LZW"), "none is wanted")])

@@ -145,6 +145,13 @@ def test_a_lock_is_refused_within_one_process_too(tmp_path):
     held.release()  # once more does no harm
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_a_place_that_takes_no_folder_is_refused():
+    for path in (Path("/proc/.o.tif.parts/lock"), Path("/nowhere/.o.tif.parts/lock")):
+        with pytest.raises(OutputError, match="nothing can be written beside it"):
+            Lock(path, "o.tif")
+
+
 def test_what_else_is_in_the_folder_stays(tmp_path):
     path = tmp_path / "folder" / "lock"
     held = Lock(path, "o.tif")

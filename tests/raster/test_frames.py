@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stcli.errors import InputError
-from stcli.raster.frames import beside, frames
+from stcli.raster.frames import beside, frames, matched_bands
 
 
 def test_names_without_times_are_one_frame():
@@ -27,7 +27,7 @@ def test_every_time_is_a_frame_and_what_has_none_is_in_all():
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("t@2001-01-01", "t@2001-01-02", "q@2001-01-01"), "q has no 2001-01-02"),
+        (("t@2001-01-01", "t@2001-01-02", "q@2001-01-01"), "q has no 2001-01-02, all variables are wanted at the same times; choose by -b"),
         (("t@2001-01-01", "t@2001-01-01"), "band t@2001-01-01 is there twice"),
     ],
 )
@@ -45,3 +45,36 @@ def test_a_guide_has_one_time_or_the_same():
         beside(own, other, "g.nc")
     with pytest.raises(InputError, match="the raster's 1, not dated, or"):
         beside(frames(("t",), "a.nc"), own, "g.nc")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "order"),
+    [
+        (("red", "nir"), ("nir", "red"), (1, 0)),
+        (("red", "nir"), ("band 1", "band 2"), (0, 1)),
+        (("band 1", "band 1"), ("band 1", "band 1"), (0, 1)),
+        (("t@2001-01-01", "t@2001-01-02"), ("t@2001-01-02", "t@2001-01-01"), (1, 0)),
+        (("t2m@2001-01-01",), ("tas@2001-01-01",), (0,)),
+        (
+            ("t_level_850_0@2001-01-01", "t_level_500_0@2001-01-01"),
+            ("t@2001-01-01[level=500.0]", "t@2001-01-01[level=850.0]"),
+            (1, 0),
+        ),
+    ],
+)
+def test_bands_belong_together_by_name_and_time(own, other, order):
+    assert matched_bands(own, other, "fine.nc", "coarse.nc") == order
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        (("t@2001-01-01", "t@2001-01-02"), ("t@2001-01-01", "t@2001-01-03")),
+        (("t2m@2001-01-02",), ("tas@2001-01-01",)),
+        (("a@2001-01-01", "b@2001-01-02"), ("c@2001-01-02", "d@2001-01-01")),
+        (("red", "nir"), ("blue", "red")),
+    ],
+)
+def test_bands_of_other_times_or_places_are_refused(own, other):
+    with pytest.raises(InputError, match=r"the times of fine\.nc are wanted|found where fine\.nc has"):
+        matched_bands(own, other, "fine.nc", "coarse.nc")
