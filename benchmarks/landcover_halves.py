@@ -1,7 +1,7 @@
 """Land cover on the two halves of the Chesapeake tile, beside a forest and a U-Net; and its cost.
 
     python benchmarks/landcover_halves.py [--quick] [--data ../shared/data] [--seeds 0,1,2]
-        [--no-unet] [--no-cost]
+        [--algorithm network|ensemble] [--no-unet] [--no-cost]
 
 Train on one half, score the other: segments and context never cross the line, because the halves
 are separate files. Bars: mean mIoU at least the forest's + 3, mean OA at least its + 1.5, neither
@@ -39,7 +39,7 @@ def bar(name: str, value: float, op: str, target: float) -> None:
     print(f"BAR landcover.{name} {value:.4g} {op} {target:g} {verdict}", flush=True)
 
 
-def ours(pairs: tuple, folder: Path, seed: int, quick: bool) -> tuple[float, ...]:
+def ours(pairs: tuple, folder: Path, seed: int, quick: bool, algorithm: str) -> tuple[float, ...]:
     """Train, classify, score; mIoU, OA, seconds of training, calibration error in percent.
 
     Then the same three figures of a refined map: mIoU, OA, calibration error.
@@ -49,7 +49,7 @@ def ours(pairs: tuple, folder: Path, seed: int, quick: bool) -> tuple[float, ...
     epochs = ["--epochs", "4"] if quick else []
     _, seconds = stcli(
         *("train", "landcover", image, "--labels", labels, "-o", model, "--overwrite"),
-        *("--class-names", NAMES, "--seed", seed, *epochs),
+        *("--class-names", NAMES, "--seed", seed, "--algorithm", algorithm, *epochs),
     )
     plain = score(model, half, folder)
     return *plain[:2], seconds, plain[2], *score(model, half, folder, "--refine", REFINE)
@@ -96,14 +96,16 @@ def _scaled(
     return ((x - low[:, None, None]) / span * 2 - 1).astype(np.float32), low, high
 
 
-def accuracy(data: Path, folder: Path, seeds: list[int], quick: bool, with_unet: bool) -> None:
+def accuracy(
+    data: Path, folder: Path, seeds: list[int], quick: bool, with_unet: bool, algorithm: str
+) -> None:
     """Both directions, all seeds."""
     pairs = halves(data, folder)
     table = []
     trees = [forest(pairs[a], pairs[b], quick) for a, b in DIRECTIONS]
     for seed in seeds:
         for (a, b), tree in zip(DIRECTIONS, trees, strict=True):
-            found = ours((pairs[a], pairs[b]), folder, seed, quick)
+            found = ours((pairs[a], pairs[b]), folder, seed, quick, algorithm)
             line = f"{a} to {b}, seed {seed}: stcli mIoU {found[0]:.1f} OA {found[1]:.1f} "
             line += (
                 f"ECE {found[3]:.1f} in {found[2]:.0f} s; refined {found[4]:.1f} {found[5]:.1f} "
@@ -155,6 +157,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--algorithm", choices=("network", "ensemble"), default="network")
     parser.add_argument("--no-unet", action="store_true")
     parser.add_argument("--no-cost", action="store_true")
     parser.add_argument("--no-accuracy", action="store_true")
@@ -168,8 +171,8 @@ def main() -> int:
         if not arguments.no_cost:
             cost(arguments.data, Path(folder))
         if not arguments.no_accuracy:
-            unet_too = not arguments.no_unet
-            accuracy(arguments.data, Path(folder), seeds, arguments.quick, unet_too)
+            how = seeds, arguments.quick, not arguments.no_unet, arguments.algorithm
+            accuracy(arguments.data, Path(folder), *how)
     return 0 if all(results) else 7
 
 

@@ -27,7 +27,10 @@ def test_every_time_is_a_frame_and_what_has_none_is_in_all():
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("t@2001-01-01", "t@2001-01-02", "q@2001-01-01"), "q has no 2001-01-02, all variables are wanted at the same times; choose by -b"),
+        (
+            ("t@2001-01-01", "t@2001-01-02", "q@2001-01-01"),
+            "q has no 2001-01-02, all variables are wanted at the same times; choose by -b",
+        ),
         (("t@2001-01-01", "t@2001-01-01"), "band t@2001-01-01 is there twice"),
     ],
 )
@@ -76,5 +79,7 @@ def test_bands_belong_together_by_name_and_time(own, other, order):
     ],
 )
 def test_bands_of_other_times_or_places_are_refused(own, other):
-    with pytest.raises(InputError, match=r"the times of fine\.nc are wanted|found where fine\.nc has"):
+    with pytest.raises(
+        InputError, match=r"the times of fine\.nc are wanted|found where fine\.nc has"
+    ):
         matched_bands(own, other, "fine.nc", "coarse.nc")
