@@ -72,17 +72,26 @@ def _confusion(result: dict[str, Any]) -> str:
 
 
 def _areas(stratified: dict[str, Any], unit: str) -> str:
-    level = f"{100 * stratified['confidence']:.0f} %"
-    rows = [("class", f"mapped {unit}", f"estimated {unit}", f"± at {level}")]
+    level = f"± at {100 * stratified['confidence']:.0f} %"
+    accuracies = ("user's", "±", "producer's", "±")
+    rows = [("class", f"mapped {unit}", f"estimated {unit}", level, *accuracies)]
     for c in stratified["classes"]:
-        half = (c["area"]["high"] - c["area"]["low"]) / 2
-        rows.append(
-            (c["name"], f"{c['mapped_area']:.1f}", f"{c['area']['value']:.1f}", f"{half:.1f}")
-        )
+        areas = (c["mapped_area"], c["area"]["value"], _half(c["area"]))
+        shares = (f(c[key]) for key in ("users", "producers") for f in (_value, _half))
+        rows.append((c["name"], *(f"{area:.1f}" for area in areas), *map(percent, shares)))
     overall = stratified["overall"]
-    half = (overall["high"] - overall["low"]) / 2
     return (
-        f"\nStratified estimates from {stratified['sampled']} points "
-        f"(Olofsson et al. 2014)\n{table(rows)}\n"
-        f"OA {percent(overall['value'])} ± {percent(half)}"
+        f"\nStratified estimates from {stratified['sampled']} points in "
+        f"{stratified['strata']} strata ({stratified['method']})\n{table(rows)}\n"
+        f"OA {percent(overall['value'])} ± {percent(_half(overall))}"
     )
+
+
+def _value(estimate: dict[str, Any]) -> Any:
+    return estimate["value"]
+
+
+def _half(estimate: dict[str, Any]) -> Any:
+    """Half the width of an interval; None where undefined."""
+    low, high = estimate["low"], estimate["high"]
+    return None if low is None else (high - low) / 2

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
@@ -19,11 +18,13 @@ from stcli.landcover.accuracy import (
     accuracy,
     stratified_accuracy,
 )
+from stcli.landcover.strata import strata_accuracy
 from stcli.raster.legend import read_class_names
 from stcli.raster.read import Raster, open_raster
-from stcli.raster.vectors import Labels, read_labels, sample_points
+from stcli.raster.vectors import read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass, silent
+from stcli.workflows.sampled import PLAN, count, look_up
 from stcli.workflows.truth import LabelSource, class_values, open_class_raster
 
 
@@ -144,7 +145,7 @@ def _with_raster(
 def _with_points(
     raster: Raster, reference: LabelSource, settings: RunSettings, progress: Progress
 ) -> Assessment:
-    """Compare at points and estimate areas by the strata of the map."""
+    """Compare at points and estimate areas by the strata of the sample, or of the map."""
     path, geobox = raster.info.path, raster.info.geobox
     if reference.class_column is None:
         raise UsageError(f"{reference.path}: --class-column names the column with the class.")
@@ -158,28 +159,21 @@ def _with_points(
         class_column=reference.class_column,
         classes=tuple(title.values()),
         layer=reference.layer,
+        keep=PLAN,
     )
-    values = list(title)
-    matrix = _at_points(raster, points, values)
+    matrix, strata = count(look_up(raster, points, list(title)), points)
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     area, unit = pixel_area(raster)
-    sizes = np.array([mapped.get(value, 0) for value in values])
+    sizes = np.array([mapped.get(value, 0) for value in title])
     try:
-        stratified = stratified_accuracy(matrix, sizes, area)
+        stratified = (
+            stratified_accuracy(matrix, sizes, area)
+            if strata is None
+            else strata_accuracy(strata, sizes, area)
+        )
     except InputError as error:  # it knows the counts, not the file
         raise InputError(f"{reference.path}: {error}.") from error
     return Assessment(matrix, accuracy(matrix), stratified, unit)
-
-
-def _at_points(raster: Raster, points: Labels, values: list[int]) -> ConfusionMatrix:
-    """Look the map up at each point; points on nodata do not count."""
-    rows, cols, truth = sample_points(points, raster.info.geobox)
-    found = np.zeros(len(rows), dtype=np.int64)
-    number = {value: i for i, value in enumerate(values, start=1)}
-    for i, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
-        block, valid = raster.read(Window(col, row, 1, 1))
-        found[i] = number.get(int(block[0, 0, 0]), 0) if valid[0, 0] else 0
-    return ConfusionMatrix.empty(points.classes).add(found, truth)
 
 
 def pixel_area(raster: Raster) -> tuple[float, str]:

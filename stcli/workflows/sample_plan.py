@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.landcover.fieldplan import BANDS, Candidates, candidates, choose, per_class
+from stcli.landcover.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
 from stcli.landcover.route import length, route
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import lattice_origin
@@ -28,8 +28,6 @@ from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, repor
 
 #: Points at most: the path's matrix of distances grows with their square.
 MOST = 2000
-#: Points of a class that `assess` wants at least: one has no spread.
-ENOUGH = 2
 #: By how much a doubt, which others may have resampled, may lie beyond 0 and 1.
 _ROUNDING = 1e-5
 
@@ -101,11 +99,11 @@ def sample_plan(
         raise InputError(f"{wish.classes}: no classified pixel found, at least one is wanted.")
     names, metres = _write(finder.found, wish, raster.info.geobox, path, output.overwrite)
     counts = {name: names.count(name) for name in sorted(set(names))}
-    few = sum(points < ENOUGH for points in per_class(finder.found, wish.points))
+    few = short(finder.found, wish.points)
     if few:
         logging.getLogger("stcli").warning(
-            "%s: fewer than %d points for %d of the classes, which assess wants of each; "
-            "raise --points where they have more pixels",
+            "%s: fewer than %d points for %d of the strata (a class in a band of doubt), which "
+            "assess wants of each; raise --points",
             *(path, ENOUGH, few),
         )
     ran = report(work.budget, tally, time.perf_counter() - begun)
@@ -153,6 +151,7 @@ def _write(
         "doubt": found.doubt[chosen][order],
         "stratum": [BANDS[s % len(BANDS)] for s in stratum],
         "pixels": weight[order],
+        "stratum_pixels": found.count[stratum],
     }
     metres = length(flat, order)
     write_survey(path, geobox, columns, (xy[order], metres), overwrite)

@@ -220,10 +220,11 @@ def test_a_window_of_another_grid_is_a_programming_error(raster, grid):
 def test_points_and_their_pixels(raster, grid):
     points = [Point(500000 + 35, 4000000 - 25), MultiPoint([(500000, 4000000), (500799, 3999401)])]
     labels = labels_of([*points, Point(0, 0)], [1, 2, 3], raster)
-    rows, cols, values = sample_points(labels, raster)
+    rows, cols, values, features = sample_points(labels, raster)
     assert rows.tolist() == [2, 0, 59]
     assert cols.tolist() == [3, 0, 79]
     assert values.tolist() == [1, 2, 2]
+    assert features.tolist() == [0, 1, 1]
     burned = burn(labels, raster)
     assert (burned[rows, cols] == values).all()
     assert (burned > 0).sum() == 3
