@@ -25,6 +25,7 @@ from stcli.raster.read import Raster, open_raster
 from stcli.raster.survey import in_metres, pixel_centres, write_survey
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
+from stcli.workflows.truth import beyond_classes, open_classes, refuse_beyond
 
 #: Points at most: the path's matrix of distances grows with their square.
 MOST = 2000
@@ -89,7 +90,7 @@ def sample_plan(
         raise UsageError(f"{path}: a plan has two layers, a GeoPackage (.gpkg) is wanted.")
     refuse_file(path, output.overwrite)
     with contextlib.ExitStack() as stack:
-        raster = stack.enter_context(open_raster(wish.classes, bands=(1,)))
+        raster = stack.enter_context(open_classes(wish.classes))
         doubt = None if wish.uncertainty is None else _doubt(wish.uncertainty, raster, stack)
         finder = _Finder(raster, doubt, wish)
         cost = Cost(raster.info.dtype.itemsize + 80, once=wish.points * 256 * len(BANDS) * 40)
@@ -114,14 +115,14 @@ class _Finder:
     """The block function and its sink: candidates of a tile, and of all so far."""
 
     def __init__(self, raster: Raster, doubt: Raster | None, wish: Wish) -> None:
-        self.doubt, self.wish = doubt, wish
+        self.doubt, self.wish, self.path = doubt, wish, raster.info.path
         self.origin = lattice_origin(raster.info.geobox)
         self.found = Candidates.none()
 
     def look(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Candidates:
         """Find a tile's candidates."""
-        inside = valid & (block[0] >= 1) & (block[0] <= 255)
-        values = np.where(inside, block[0], 0).astype(np.uint8)
+        refuse_beyond(beyond_classes(block[0][valid]), self.path)
+        values = np.where(valid, block[0], 0).astype(np.uint8)
         at = (where.core.row_off, where.core.col_off)
         lattice = (self.origin[0] + at[0], self.origin[1] + at[1])
         doubt = _read(self.doubt, where)

@@ -152,3 +152,95 @@ def test_a_column_that_is_something_elses_is_told(world):
         result = assess(folder, change, "--json")
         assert f"column {name} found, stratum and stratum_pixels or pixels wanted" in result.err
         assert result.json["stratified"]["method"] == "Olofsson et al. 2014"
+
+
+# --- legends of two rasters ---------------------------------------------------------------------
+
+
+def three(path, names=None, values=(1, 2, 3), dtype=np.uint8, **more):
+    """Write thirds of three values."""
+    thirds = np.array(values, dtype)[np.mgrid[:30, :30][1] // 10]
+    return write(path, thirds, names, **more)
+
+
+def test_classes_of_two_rasters_are_compared_by_name(tmp_path):
+    first = three(tmp_path / "a.tif", {1: "bare", 2: "crop", 3: "water"})
+    names = {1: "bare", 2: "built", 3: "crop", 4: "water"}
+    other = three(tmp_path / "b.tif", names, (1, 3, 4))
+    for one, two in ((first, other), (other, first)):
+        result = cliworld.good("assess", one, "--reference", two, "--json")
+        assert result.err == ""
+        assert result.json["classes"] == ["bare", "crop", "water"]
+        assert result.json["accuracy"]["overall"] == 1
+    more = three(tmp_path / "c.tif", names, (1, 2, 4))
+    found = cliworld.good("assess", first, "--reference", more, "--json").json
+    assert found["classes"] == ["bare", "crop", "built", "water"]
+    assert found["confusion"] == [[300, 0, 0, 0], [0, 0, 300, 0], [0, 0, 0, 0], [0, 0, 0, 300]]
+
+
+def test_names_in_one_raster_alone_are_told(tmp_path):
+    named = three(tmp_path / "a.tif", {1: "bare", 2: "crop", 3: "water"})
+    plain = three(tmp_path / "b.tif")
+    for one, two in ((named, plain), (plain, named)):
+        result = cliworld.good("assess", one, "--reference", two, "--json")
+        assert f"{plain}: has no names of classes and {named} has" in result.err
+        assert result.json["classes"] == ["bare", "crop", "water"]
+
+
+def test_legends_that_do_not_fit_are_refused(tmp_path):
+    first = three(tmp_path / "a.tif", {1: "bare", 2: "crop", 3: "water"})
+    twice = three(tmp_path / "b.tif", {1: "bare", 2: "bare", 3: "water"})
+    alien = three(tmp_path / "c.tif", {1: "sol nu", 2: "culture", 3: "eau"})
+    for other, message in (
+        (twice, "values 1 and 2 are both named bare, a name of its own is wanted for each"),
+        (alien, "classes sol nu, culture, eau found, none of those of"),
+    ):
+        result = cliworld.call("assess", first, "--reference", other)
+        assert result.code == 3
+        assert result.err.startswith(f"stcli: {other}: {message}")
+
+
+# --- rasters that are no class maps -------------------------------------------------------------
+
+
+def test_values_that_no_class_has_are_refused_and_none_vanishes(tmp_path):
+    fine = three(tmp_path / "a.tif")
+    codes = three(tmp_path / "b.tif", values=(111, 211, 512), dtype=np.int16)
+    gaps = three(tmp_path / "c.tif", values=(-9999, 1, 2), dtype=np.int16)
+    known = three(tmp_path / "d.tif", values=(-9999, 2, 3), dtype=np.int16, nodata=-9999)
+    for path, value in ((codes, 512), (gaps, -9999)):
+        words = f"{path}: values {value} found, classes from 1 to 255 wanted"
+        for argv in (
+            ("assess", path, "--reference", fine),
+            ("assess", fine, "--reference", path),
+            ("sample-plan", path, tmp_path / "p.gpkg"),
+        ):
+            result = cliworld.call(*argv)
+            assert result.code == 3
+            assert words in result.err
+    assert cliworld.good("assess", fine, "--reference", known, "--json").json["confusion"] == [
+        [0, 0, 0], [0, 300, 0], [0, 0, 300]
+    ]  # fmt: skip
+    assert cliworld.good("sample-plan", known, tmp_path / "k.gpkg", "--json").json["points"] == 100
+
+
+def test_labels_with_values_that_no_class_has_are_refused(tmp_path):
+    """Without names; whoever names classes says that other values are none."""
+    array, profile = cliworld.scene()
+    scene = cliworld.save(tmp_path / "s.tif", array, profile)
+    thirds = np.array([111, 211, 512], np.int16)[np.arange(array.shape[2]) * 3 // array.shape[2]]
+    labels = np.broadcast_to(thirds, array.shape[1:])[None]
+    path = cliworld.save(tmp_path / "l.tif", labels, profile, ())
+    words = ("train", "landcover", scene, "--labels", path, "--algorithm", "forest", "-o")
+    result = cliworld.call(*words, tmp_path / "m")
+    assert result.code == 3
+    assert "values 512 found, classes from 1 to 255 wanted" in result.err
+    named = ("--class-names", "111=water,211=forest", "--split", "random")
+    cliworld.good(*words, tmp_path / "m", *named, "-q")
+
+
+def test_a_raster_of_real_numbers_is_no_class_map_to_plan_on(tmp_path):
+    path = three(tmp_path / "f.tif", dtype=np.float32)
+    result = cliworld.call("sample-plan", path, tmp_path / "p.gpkg")
+    assert result.code == 3
+    assert f"{path}: float32 values found, integer classes wanted" in result.err
