@@ -204,9 +204,7 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
         if Path(path).suffix.lower() in PARQUET_SUFFIXES:
             frame = geopandas.read_parquet(path)
         else:
-            frame = geopandas.read_file(
-                path, engine="pyogrio", layer=_only_layer(path) if layer is None else layer
-            )
+            frame = geopandas.read_file(path, engine="pyogrio", layer=_layer(path, layer))
     except InputError:
         raise
     except Exception as error:  # pyogrio, pyarrow and fiona-like errors have no common base
@@ -221,11 +219,20 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
     return frame
 
 
-def _only_layer(path: str) -> str | None:
-    """Name the layer of a file that has one with geometries; tables without any are passed over."""
+def _layer(path: str, wanted: str | None) -> str | None:
+    """Name the layer to read: that which is wanted, or the one of a file that has one.
+
+    Tables without geometries are passed over.
+    """
     import pyogrio
 
     names = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if wanted is not None:
+        if wanted not in names:
+            raise InputError(
+                f"{path}: has no layer {wanted}, choose one of: {', '.join(names) or 'none at all'}"
+            )
+        return wanted
     if len(names) > 1:
         raise InputError(
             f"{path}: has {len(names)} layers ({', '.join(names)}); name the one with --layer"
@@ -240,6 +247,8 @@ def _classed(
 
     A class of no letters is none.
     """
+    if frame.empty:
+        raise InputError(f"{path}: holds no features, labels with a class are wanted")
     geometry = frame.geometry.name
     columns = [str(name) for name in frame.columns if name != geometry]
     if column not in columns:
@@ -253,6 +262,11 @@ def _classed(
             path,
             int((~whole).sum()),
             len(frame),
+        )
+    if not whole.any():
+        raise InputError(
+            f"{path}: none of its {len(frame)} features has a {column} and a geometry, labels "
+            "with a class are wanted"
         )
     frame = frame[whole]
     named = [_name(value) for value in frame[column]]

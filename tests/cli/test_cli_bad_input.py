@@ -210,6 +210,11 @@ CASES = [
         "--class-names: '300' found, a value from 1 to 255 wanted",
     ),
     (train(labels="halves.tif", more="--class-names 1"), 2, "'1' found, KEY=VALUE wanted"),
+    (
+        train(labels="halves.tif", more="--class-names 1=water,2="),
+        2,
+        "--class-names: '2=' found, a name after it wanted",
+    ),
 ]
 
 
@@ -249,7 +254,7 @@ def test_an_error_is_json_on_stderr_when_json_is_asked(words, code, box, monkeyp
 def test_a_raster_and_json_do_not_share_stdout(scene):
     result = call("segment", scene, "-", "--json")
     assert (result.code, result.out) == (2, "")
-    assert "stdout takes the raster already" in json.loads(result.err)["error"]["message"]
+    assert "stdout takes the output already" in json.loads(result.err)["error"]["message"]
 
 
 def test_assumed_crs_lets_a_raster_without_one_be_trained_on(box, tmp_path):
@@ -342,6 +347,8 @@ def test_bands_of_the_box_are_the_models(box):
         ("segment", "o.nc", "COG", ()),
         ("segment", "o.png", "COG", ()),
         ("segment", "o.csv", "COG", ("--dry-run",)),
+        ("segment", "o.vrt", "COG", ()),
+        ("segment", "o.gpkg", "COG", ()),
         ("segment", "o.nc", "COG", ("--dry-run",)),
         ("segment", "o.zarr", "COG", ()),
         ("segment", "o.zarr", "GTiff", ("--of", "GTiff", "--dry-run")),

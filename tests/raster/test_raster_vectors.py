@@ -143,6 +143,22 @@ def test_of_several_layers_one_is_to_be_named(file, raster):
     assert chosen.classes == ("x", "y")
 
 
+def test_a_layer_that_is_not_there_is_told_with_those_that_are(file, raster, tmp_path):
+    path = file(TWO, ["water", "crop"])
+    geopandas.read_file(path).to_file(path, layer="other", driver="GPKG")
+    with pytest.raises(InputError, match="has no layer foo, choose one of: labels, other"):
+        read_labels(path, raster, class_column="kind", layer="foo")
+
+
+def test_labels_without_features_or_classes_are_refused_by_what_they_lack(file, raster, tmp_path):
+    path = file(TWO, ["water", "crop"])
+    geopandas.read_file(path)[:0].to_file(tmp_path / "empty.gpkg")
+    with pytest.raises(InputError, match=r"empty.gpkg: holds no features, labels with a class"):
+        read_labels(str(tmp_path / "empty.gpkg"), raster, class_column="kind")
+    with pytest.raises(InputError, match="none of its 2 features has a kind and a geometry"):
+        read_labels(file(TWO, ["", " "], "blank.gpkg"), raster, class_column="kind")
+
+
 def labels_of(shapes, values, geobox):
     frame = geopandas.GeoDataFrame({"value": values}, geometry=shapes, crs=geobox.crs)
     return Labels("x", frame, tuple(map(str, range(1, 10))), geobox)
