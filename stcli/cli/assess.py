@@ -41,7 +41,8 @@ def command(
     if json:
         print_json(result)
     else:
-        print(accuracy_table(result["accuracy"]))
+        counted = "points, each counted once" if result["stratified"] else "pixels"
+        print(accuracy_table(result["accuracy"], counted))
         print(_confusion(result))
         if result["stratified"]:
             print(_areas(result["stratified"], result["area_unit"]))
@@ -50,8 +51,8 @@ def command(
 command.__name__ = "assess"
 
 
-def accuracy_table(accuracy: dict[str, Any]) -> str:
-    """Lay out the accuracy of a map, class by class."""
+def accuracy_table(accuracy: dict[str, Any], what: str = "pixels") -> str:
+    """Lay out the accuracy of a map, class by class, and say what was counted."""
     rows = [("class", "precision", "recall", "F1", "IoU", "mapped", "reference")]
     for c in accuracy["classes"]:
         shares = (percent(c[key]) for key in ("precision", "recall", "f1", "iou"))
@@ -60,7 +61,7 @@ def accuracy_table(accuracy: dict[str, Any]) -> str:
     return (
         f"{table(rows)}\n"
         f"OA {percent(accuracy['overall'])}  AA {percent(accuracy['average'])}  "
-        f"kappa {kappa}  mIoU {percent(accuracy['mean_iou'])}  of {accuracy['total']} pixels"
+        f"kappa {kappa}  mIoU {percent(accuracy['mean_iou'])}  of {accuracy['total']} {what}"
     )
 
 

@@ -82,6 +82,7 @@ def test_a_plan_without_doubt_gives_the_numbers_of_the_strata_of_the_map(world):
     text = assess(folder, frame).out
     assert "Stratified estimates from 200 points in 2 strata (Stehman 2014)" in text
     assert "producer's" in text
+    assert "of 200 points, each counted once" in text
 
 
 def test_points_that_were_not_reached_cost_precision_only(world):
