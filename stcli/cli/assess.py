@@ -41,7 +41,8 @@ def command(
     if json:
         print_json(result)
     else:
-        print(accuracy_table(result["accuracy"]))
+        counted = "points, each counted once" if result["stratified"] else "pixels"
+        print(accuracy_table(result["accuracy"], counted))
         print(_confusion(result))
         if result["stratified"]:
             print(_areas(result["stratified"], result["area_unit"]))
@@ -50,8 +51,8 @@ def command(
 command.__name__ = "assess"
 
 
-def accuracy_table(accuracy: dict[str, Any]) -> str:
-    """Lay out the accuracy of a map, class by class."""
+def accuracy_table(accuracy: dict[str, Any], what: str = "pixels") -> str:
+    """Lay out the accuracy of a map, class by class, and say what was counted."""
     rows = [("class", "precision", "recall", "F1", "IoU", "mapped", "reference")]
     for c in accuracy["classes"]:
         shares = (percent(c[key]) for key in ("precision", "recall", "f1", "iou"))
@@ -60,7 +61,7 @@ def accuracy_table(accuracy: dict[str, Any]) -> str:
     return (
         f"{table(rows)}\n"
         f"OA {percent(accuracy['overall'])}  AA {percent(accuracy['average'])}  "
-        f"kappa {kappa}  mIoU {percent(accuracy['mean_iou'])}  of {accuracy['total']} pixels"
+        f"kappa {kappa}  mIoU {percent(accuracy['mean_iou'])}  of {accuracy['total']} {what}"
     )
 
 
@@ -72,17 +73,26 @@ def _confusion(result: dict[str, Any]) -> str:
 
 
 def _areas(stratified: dict[str, Any], unit: str) -> str:
-    level = f"{100 * stratified['confidence']:.0f} %"
-    rows = [("class", f"mapped {unit}", f"estimated {unit}", f"± at {level}")]
+    level = f"± at {100 * stratified['confidence']:.0f} %"
+    accuracies = ("user's", "±", "producer's", "±")
+    rows = [("class", f"mapped {unit}", f"estimated {unit}", level, *accuracies)]
     for c in stratified["classes"]:
-        half = (c["area"]["high"] - c["area"]["low"]) / 2
-        rows.append(
-            (c["name"], f"{c['mapped_area']:.1f}", f"{c['area']['value']:.1f}", f"{half:.1f}")
-        )
+        areas = (c["mapped_area"], c["area"]["value"], _half(c["area"]))
+        shares = (f(c[key]) for key in ("users", "producers") for f in (_value, _half))
+        rows.append((c["name"], *(f"{area:.1f}" for area in areas), *map(percent, shares)))
     overall = stratified["overall"]
-    half = (overall["high"] - overall["low"]) / 2
     return (
-        f"\nStratified estimates from {stratified['sampled']} points "
-        f"(Olofsson et al. 2014)\n{table(rows)}\n"
-        f"OA {percent(overall['value'])} ± {percent(half)}"
+        f"\nStratified estimates from {stratified['sampled']} points in "
+        f"{stratified['strata']} strata ({stratified['method']})\n{table(rows)}\n"
+        f"OA {percent(overall['value'])} ± {percent(_half(overall))}"
     )
+
+
+def _value(estimate: dict[str, Any]) -> Any:
+    return estimate["value"]
+
+
+def _half(estimate: dict[str, Any]) -> Any:
+    """Half the width of an interval; None where undefined."""
+    low, high = estimate["low"], estimate["high"]
+    return None if low is None else (high - low) / 2

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, percent, print_json, print_plan, table
+from stcli.cli.console import Console, counted, percent, print_json, print_plan, table
 from stcli.settings import DecisionSettings, RunSettings
 
 #: Changes of class that are printed, commonest first.
@@ -119,7 +119,7 @@ def command(
     for name, share in result.shares.items():
         rows.append((name, percent(share), str(result.pixels[name])))
     ran = result.run
-    console.say(f"{path}: classified {ran['tiles']} tiles in {ran['seconds']:.1f} s")
+    console.say(f"{path}: classified {counted(ran['tiles'], 'tile')} in {ran['seconds']:.1f} s")
     if verbose:
         console.say(f"scan: {ran['scan']} on {ran['device']}, because {ran['scan_reason']}")
     console.say(table(rows))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stcli.cli import options, parsing
-from stcli.cli.console import Console, percent, print_json, table
+from stcli.cli.console import Console, counted, percent, print_json, table
 from stcli.settings import RunSettings
 
 
@@ -57,12 +57,14 @@ def command(
             coverage=coverage,
             progress=console.progress,
         )
-    total = max(1, sum(result.patches.values()))
+    total = sum(result.patches.values())
     rows = [("class", "%", "patches")]
-    rows += [(name, percent(n / total), str(n)) for name, n in result.patches.items()]
-    console.say(f"{target}: classified {total} patches in {result.seconds:.1f} s")
+    rows += [(name, percent(n / max(1, total)), str(n)) for name, n in result.patches.items()]
+    done = counted(total, "patch", "patches")
+    console.say(f"{target}: classified {done} in {result.seconds:.1f} s")
     if result.without_values:
-        console.say(f"{result.without_values} patches without a valid pixel have no class")
+        without = counted(result.without_values, "patch", "patches")
+        console.say(f"without a valid pixel and so without a class: {without}")
     console.say(table(rows))
     if json:
         print_json(asdict(result))

@@ -124,6 +124,11 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(lines)
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write a number of things; `many` where their plural is not an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def percent(share: float | None) -> str:
     """Format a share of one; a dash where it is not defined."""
     return "–" if share is None or share != share else f"{100 * share:.1f}"

@@ -107,6 +107,8 @@ def parse_names(texts: list[str] | None, lowest: int = 1) -> dict[int, str] | No
         if not value.isdecimal() or not lowest <= int(value) <= 255:
             wanted = f"a value from {lowest} to 255 wanted."
             raise UsageError(f"--class-names: '{value}' found, {wanted}")
+        if not pairs[value].strip():
+            raise UsageError(f"--class-names: '{value}=' found, a name after it wanted.")
     return {int(value): name for value, name in pairs.items()} or None
 
 
@@ -118,9 +120,9 @@ def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
 
 
 def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
-    """Refuse a raster and JSON on one stdout."""
+    """Refuse an output and JSON on one stdout."""
     if json and {"-", "/vsistdout/"} & set(outputs):
-        raise UsageError("--json: stdout takes the raster already, name a file for one of them.")
+        raise UsageError("--json: stdout takes the output already, name a file for one of them.")
 
 
 def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:

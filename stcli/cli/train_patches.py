@@ -61,7 +61,7 @@ def command(
         card = model.card.model_dump(by_alias=True)
         print_json({"output": str(folder), "seconds": model.seconds, "card": card})
     else:
-        print(accuracy_table(model.card.metrics["validation"]).replace(" pixels", " patches"))
+        print(accuracy_table(model.card.metrics["validation"], "patches"))
 
 
 command.__name__ = "patches"

@@ -150,12 +150,17 @@ class AreaEstimate:
 
 @dataclass(frozen=True)
 class StratifiedAccuracy:
-    """What a probability sample says of the whole map, at one confidence level."""
+    """What a probability sample says of the whole map, at one confidence level.
+
+    `method` names the paper whose estimator it is, `strata` counts those that have pixels.
+    """
 
     confidence: float
     sampled: int
     overall: Estimate
     classes: tuple[AreaEstimate, ...]
+    method: str
+    strata: int
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `json.dumps`; undefined measures are None."""
@@ -166,16 +171,16 @@ def accuracy(matrix: ConfusionMatrix) -> Accuracy:
     """Measure the agreement of the pixels counted in `matrix`."""
     counts, agree = matrix.counts, np.diag(matrix.counts)
     mapped, support = counts.sum(axis=1), counts.sum(axis=0)
-    recall, iou = _ratio(agree, support), _ratio(agree, mapped + support - agree)
-    measures = (_ratio(agree, mapped), recall, _ratio(2 * agree, mapped + support), iou)
+    recall, iou = ratio(agree, support), ratio(agree, mapped + support - agree)
+    measures = (ratio(agree, mapped), recall, ratio(2 * agree, mapped + support), iou)
     columns = (column.tolist() for column in (*measures, mapped, support))
     return Accuracy(
         total=int(counts.sum()),
         outside=matrix.outside,
-        overall=float(_ratio(agree.sum(), counts.sum())),
-        average=float(_ratio(np.nansum(recall), (support > 0).sum())),
+        overall=float(ratio(agree.sum(), counts.sum())),
+        average=float(ratio(np.nansum(recall), (support > 0).sum())),
         kappa=_kappa(int(agree.sum()), mapped.tolist(), support.tolist()),
-        mean_iou=float(_ratio(np.nansum(iou), (mapped + support > 0).sum())),
+        mean_iou=float(ratio(np.nansum(iou), (mapped + support > 0).sum())),
         classes=tuple(map(ClassAccuracy, matrix.classes, *columns)),
     )
 
@@ -207,24 +212,30 @@ def stratified_accuracy(
     UsageError
         A `pixel_area` or `confidence` out of range.
     """
-    if not (0 < confidence < 1 and 0 < pixel_area < math.inf):
-        raise UsageError(f"confidence {confidence}, pixel area {pixel_area}: want (0, 1) and > 0")
-    N, z = _checked_strata(matrix, mapped_pixels), NormalDist().inv_cdf(0.5 + confidence / 2)
+    z, N = normal_quantile(confidence, pixel_area), _checked_strata(matrix, mapped_pixels)
     W, area = N / N.sum(), float(N.sum()) * pixel_area
     p, variance = _proportions(matrix.counts, W)
     p_j, p_variance, hit, hit_variance = p.sum(0), variance.sum(0), np.diag(p), np.diag(variance)
-    P = _ratio(hit, p_j)
+    P = ratio(hit, p_j)
     P_variance = (1 - P) ** 2 * hit_variance + P**2 * (p_variance - hit_variance)
     columns = (
         (N * pixel_area).tolist(),
-        _estimates(p_j * area, p_variance * area**2, z),
-        _estimates(p_j, p_variance, z),  # eqs 9, 10
-        _estimates(_ratio(hit, W), _ratio(hit_variance, W**2), z),  # eqs 2, 6
-        _estimates(P, _ratio(P_variance, p_j**2), z),  # eqs 3, 7
+        estimates(p_j * area, p_variance * area**2, z),
+        estimates(p_j, p_variance, z),  # eqs 9, 10
+        estimates(ratio(hit, W), ratio(hit_variance, W**2), z),  # eqs 2, 6
+        estimates(P, ratio(P_variance, p_j**2), z),  # eqs 3, 7
     )
-    overall = _estimates(np.array([hit.sum()]), np.array([hit_variance.sum()]), z)[0]  # eqs 1, 5
+    overall = estimates(np.array([hit.sum()]), np.array([hit_variance.sum()]), z)[0]  # eqs 1, 5
     classes = tuple(map(AreaEstimate, matrix.classes, *columns))
-    return StratifiedAccuracy(confidence, int(matrix.counts.sum()), overall, classes)
+    sampled, held, method = int(matrix.counts.sum()), int((N > 0).sum()), "Olofsson et al. 2014"
+    return StratifiedAccuracy(confidence, sampled, overall, classes, method, held)
+
+
+def normal_quantile(confidence: float, pixel_area: float) -> float:
+    """Return z of intervals; an area or a level out of range raises UsageError."""
+    if not (0 < confidence < 1 and 0 < pixel_area < math.inf):
+        raise UsageError(f"confidence {confidence}, pixel area {pixel_area}: want (0, 1) and > 0")
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def _checked_strata(matrix: ConfusionMatrix, mapped_pixels: ArrayLike) -> FloatArray:
@@ -246,8 +257,8 @@ def _proportions(counts: NDArray[np.int64], W: FloatArray) -> tuple[FloatArray, 
     return W[:, None] * q, W[:, None] ** 2 * q * (1 - q) / np.maximum(n - 1, 1)
 
 
-def _estimates(values: FloatArray, variances: FloatArray, z: float) -> list[Estimate]:
-    """Return value ± z · √variance, elementwise; intervals are not clipped."""
+def estimates(values: FloatArray, variances: FloatArray, z: float) -> list[Estimate]:
+    """Return value ± z · √variance of arrays (k,) and (k,); intervals are not clipped."""
     errors = np.sqrt(variances)
     columns = (values, errors, values - z * errors, values + z * errors)
     return [Estimate(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
@@ -259,8 +270,8 @@ def _kappa(agree: int, mapped: list[int], support: list[int]) -> float:
     return (total * agree - chance) / (total**2 - chance) if total**2 > chance else math.nan
 
 
-def _ratio(part: ArrayLike, whole: ArrayLike) -> FloatArray:
-    """Return part / whole as float64, NaN where the whole is 0."""
+def ratio(part: ArrayLike, whole: ArrayLike) -> FloatArray:
+    """Return part / whole of arrays (k,) and (k,) as float64, NaN where the whole is 0."""
     nan = np.full(np.shape(whole), np.nan)
     return np.asarray(np.divide(part, whole, out=nan, where=np.not_equal(whole, 0)))
 

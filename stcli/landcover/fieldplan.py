@@ -17,6 +17,8 @@ from stcli.landcover.split import draw_pixels
 #: Names of the bands of doubt, each a third of [0, 1]; and how densely each is looked at.
 BANDS = ("sure", "doubtful", "unsure")
 DENSITY = (1.0, 2.0, 3.0)
+#: Points of a stratum that `assess` wants at least: one has no spread.
+ENOUGH = 2
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def _first(
 def allocate(count: NDArray[np.int64], points: int) -> NDArray[np.int64]:
     """Share points out: evenly over classes, within one by `DENSITY`; no stratum beyond its pixels.
 
+    Within a class each stratum gets `ENOUGH` first. More points are those of fewer, and others.
+
     Parameters
     ----------
     count : ndarray of int64 (stratum,)
@@ -127,7 +131,8 @@ def _shared(
     """Share points out by weight, one after the other to whom most is owed, ties to the first."""
     taken = np.zeros(len(count), np.int64)
     for _ in range(min(points, int(count.sum()))):
-        owed = np.where(taken < count, (taken + 1) / weight, np.inf)
+        urgent = taken < np.minimum(count, ENOUGH)
+        owed = np.where(urgent if urgent.any() else taken < count, (taken + 1) / weight, np.inf)
         taken[int(np.argmin(owed))] += 1
     return taken
 
@@ -149,8 +154,6 @@ def choose(found: Candidates, points: int) -> tuple[NDArray[np.int64], NDArray[n
     return chosen, found.count[mine] / taken[mine]
 
 
-def per_class(found: Candidates, points: int) -> list[int]:
-    """Count the points of each class that the map has, in the order of the values."""
-    count = found.count.reshape(-1, len(BANDS)).sum(axis=1)
-    taken = allocate(found.count, points).reshape(-1, len(BANDS)).sum(axis=1)
-    return [int(n) for n in taken[count > 0]]
+def short(found: Candidates, points: int) -> int:
+    """Count the strata that get fewer than `ENOUGH` points and have more pixels."""
+    return int((allocate(found.count, points) < np.minimum(found.count, ENOUGH)).sum())

@@ -20,6 +20,7 @@ from stcli.errors import InputError
 from stcli.landcover.calibration import Calibration, by_others, cross_fit
 from stcli.landcover.members import Arrays, Machine, Member
 from stcli.landcover.series import Held, joined, parts_of
+from stcli.landcover.split import fewer_folds
 from stcli.settings import PatchSettings
 
 ARCHITECTURE = "patch-1"
@@ -181,7 +182,8 @@ def folds(patches: Patches, settings: PatchSettings) -> NDArray[np.int64]:
         what = "groups"
     if most < 2:
         raise InputError(f"patches: {most} {what} found, at least two are wanted for the folds.")
-    splitter = kind(min(settings.folds, most), shuffle=True, random_state=settings.seed)
+    number = fewer_folds(settings.folds, most, what)
+    splitter = kind(number, shuffle=True, random_state=settings.seed)
     fold = np.empty(len(truth), dtype=np.int64)
     for k, (_, held) in enumerate(splitter.split(truth, truth, groups)):
         fold[held] = k

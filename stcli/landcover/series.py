@@ -22,6 +22,7 @@ from stcli.landcover.forest_member import Trees
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
 from stcli.landcover.season import filled
 from stcli.landcover.seriesfeatures import contrasts, features
+from stcli.landcover.split import fewer_folds
 from stcli.landcover.tempering import temper, temperature
 from stcli.landcover.temporal_member import Network
 from stcli.nn.device import Compute
@@ -155,12 +156,13 @@ def folds(samples: Samples, settings: SeriesSettings) -> NDArray[np.int64]:
     """Give each sample a fold (n,): whole blocks, classes as even as these allow.
 
     Fewer blocks than folds give as many folds as blocks, and at most as many as the largest class
-    has samples.
+    has samples; both with a word.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    most = int(np.bincount(samples.truth).max())
-    number = min(settings.folds, len(np.unique(samples.groups)), most)
+    blocks, most = len(np.unique(samples.groups)), int(np.bincount(samples.truth).max())
+    what = "blocks" if blocks <= most else "samples of the largest class"
+    number = fewer_folds(settings.folds, min(blocks, most), what)
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=settings.seed)
     fold = np.empty(len(samples.truth), dtype=np.int64)
     for k, (_, held) in enumerate(splitter.split(samples.truth, samples.truth, samples.groups)):

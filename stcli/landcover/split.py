@@ -6,6 +6,7 @@ that looks around a pixel (segments, context) is cut at the blocks' edges by `Sp
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,15 @@ def draw_pixels(lattice: tuple[int, int], shape: tuple[int, int], seed: int) -> 
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         mixed ^= mixed >> np.uint64(31)
     return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def fewer_folds(wanted: int, most: int, what: str) -> int:
+    """Cut folds down to as many as there is to share out, with a word."""
+    if wanted > most:
+        logging.getLogger("stcli").warning(
+            "--folds: %d wanted and %d %s found; %d folds are drawn", wanted, most, what, most
+        )
+    return min(wanted, most)
 
 
 def draw_folds(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.errors import InputError
+from stcli.errors import InputError, UsageError
 from stcli.raster.read import Raster, open_raster
 
 TABLES = {".csv", ".txt", ".parquet", ".pq"}
@@ -70,7 +70,7 @@ class PatchStack:
     def __init__(self, raster: Raster, side: int) -> None:
         self.raster, self.side, self.path = raster, side, raster.info.path
         rows, cols = raster.info.shape
-        if side < 1 or rows % side or cols % side:
+        if rows % side or cols % side:
             raise InputError(
                 f"{self.path}: {rows} rows and {cols} columns found, multiples of the patches' "
                 f"side of {side} wanted; check --patch."
@@ -177,7 +177,11 @@ def open_patches(path: str, side: int | None, bands: Sequence[int | str] = ()) -
     ------
     InputError
         It cannot be read, patches differ, or a stack comes without the side of its patches.
+    UsageError
+        The side is no number of pixels.
     """
+    if side is not None and side < 1:
+        raise UsageError(f"--patch: found {side}, wanted >= 1.")
     if is_table(path):
         return PatchFiles(path, column(read_table(path), INPUT, path).tolist(), bands)
     if side is None:
@@ -202,7 +206,7 @@ def read_patch_labels(path: str, count: int, names: dict[int, str] | None = None
     ------
     InputError
     """
-    labels = _table_labels(path) if is_table(path) else _raster_labels(path, names)
+    labels = _table_labels(path, count) if is_table(path) else _raster_labels(path, names)
     if len(labels.classes) != count:
         raise InputError(
             f"{path}: {len(labels.classes)} labels found, {count} wanted, one for each patch."
@@ -210,8 +214,14 @@ def read_patch_labels(path: str, count: int, names: dict[int, str] | None = None
     return labels
 
 
-def read_table(path: str) -> Any:
+def read_table(path: str, blanks: bool = False) -> Any:
     """Read a CSV or Parquet table whose column names are lower case; all else stays text.
+
+    Parameters
+    ----------
+    path : str
+    blanks : bool
+        In a CSV of one column a line without a letter is a row: there it is an empty cell.
 
     Raises
     ------
@@ -223,7 +233,8 @@ def read_table(path: str) -> Any:
         if Path(path).suffix.lower() in {".parquet", ".pq"}:
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            skip = not blanks or len(pd.read_csv(path, nrows=0).columns) > 1
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=skip)
     except (ValueError, OSError) as error:
         raise InputError(
             f"{path}: cannot be read as a table ({error}); CSV or Parquet wanted."
@@ -252,9 +263,12 @@ def column(table: Any, name: str, path: str) -> NDArray[np.str_]:
     return np.array([str(value).strip() for value in kept], dtype=np.str_)
 
 
-def _table_labels(path: str) -> PatchLabels:
-    table = read_table(path)
+def _table_labels(path: str, count: int) -> PatchLabels:
+    """Read the classes of a table; empty lines after those of all patches are the file's end."""
+    table = read_table(path, blanks=True)
     classes = column(table, CLASS, path)
+    if not (classes[count:] != "").any():
+        table, classes = table[:count], classes[:count]
     groups = None
     if GROUP in table.columns:
         groups = np.unique(column(table, GROUP, path), return_inverse=True)[1]
@@ -265,7 +279,7 @@ def _raster_labels(path: str, names: dict[int, str] | None) -> PatchLabels:
     with open_raster(path, bands=(1,)) as raster:
         info = raster.info
         if info.dtype.kind not in "iu":
-            raise InputError(f"{path}: {info.dtype} values, a class raster of integers wanted.")
+            raise InputError(f"{path}: {info.dtype} values found, integer classes wanted.")
         block, valid = raster.read(Window(0, 0, info.shape[1], info.shape[0]))
     values = block[0].ravel()
     known = {int(v): str(int(v)) for v in np.unique(values)} if names is None else names

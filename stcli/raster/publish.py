@@ -41,6 +41,8 @@ _ENDINGS = {
 _FORMATS = (
     *(".tif", ".tiff", ".zarr", ".png", ".jpg", ".jpeg"),
     *(".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".csv"),
+    *(".vrt", ".img", ".jp2", ".webp", ".gif", ".bmp", ".asc", ".pdf", ".zip"),
+    *(".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".xml", ".html", ".txt"),
 )
 #: Of what GDAL reads beside a raster as a part of it.
 _COMPANIONS = (".ovr", ".msk", ".aux.xml")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ logger = logging.getLogger("stcli")
 PARQUET_SUFFIXES = {".parquet", ".geoparquet", ".pq"}
 MOST_CLASSES = 255
 _SUBPIXEL = float(1 << 20)
+#: Before the names of columns that are kept, which may be those of our own.
+_KEPT = "kept "
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ class Labels:
     classes : tuple of str
     geobox : GeoBox or None
         Grid of the whole raster, to which burning is anchored.
+    kept : dict of str
+        Other columns that were asked for and are there, each an ndarray (feature,).
     """
 
     path: str
     frame: geopandas.GeoDataFrame
     classes: tuple[str, ...]
     geobox: GeoBox | None = None
+    kept: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def read_labels(
@@ -62,6 +67,7 @@ def read_labels(
     classes: Sequence[str] | None = None,
     layer: str | None = None,
     least: int = 2,
+    keep: Sequence[str] = (),
 ) -> Labels:
     """Read labels and reproject them to a raster.
 
@@ -80,6 +86,8 @@ def read_labels(
         Layer of a file that has several.
     least : int
         Classes that must be in the raster.
+    keep : sequence of str
+        Other columns to keep, where the file has them.
 
     Returns
     -------
@@ -98,7 +106,7 @@ def read_labels(
             f"{path}: labels can only be laid on a raster with a CRS and this one has none; "
             "name it with --assume-crs EPSG:n"
         )
-    frame = _classed(_read(path, layer), path, class_column)
+    frame = _classed(_read(path, layer), path, class_column, keep)
     frame = _touching(frame.to_crs(geobox.crs.proj), geobox, path)
     names = frame["class"]
     chosen = _classes(set(names), path, least) if classes is None else tuple(map(str, classes))
@@ -113,9 +121,10 @@ def read_labels(
             f"{path}: {class_column} holds {', '.join(unknown[:5])}, only "
             f"{', '.join(chosen)} are wanted; rename or drop those features"
         )
+    kept = {name: frame[_KEPT + name].to_numpy() for name in keep if _KEPT + name in frame}
     value = {name: number for number, name in enumerate(chosen, start=1)}
     frame = frame.assign(value=[value[name] for name in names])[["value", "geometry"]]
-    return Labels(path, frame.reset_index(drop=True), chosen, geobox)
+    return Labels(path, frame.reset_index(drop=True), chosen, geobox, kept)
 
 
 def burn(labels: Labels, geobox: GeoBox) -> NDArray[np.uint8]:
@@ -146,7 +155,7 @@ def burn(labels: Labels, geobox: GeoBox) -> NDArray[np.uint8]:
 
 def sample_points(
     labels: Labels, geobox: GeoBox
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Find the pixels of point labels.
 
     Parameters
@@ -161,6 +170,8 @@ def sample_points(
     rows, cols : ndarray of int64, (point,)
     values : ndarray of int64, (point,)
         Class values.
+    features : ndarray of int64, (point,)
+        Which of the labels each is of.
 
     Raises
     ------
@@ -175,11 +186,12 @@ def sample_points(
     points, owner = shapely.get_coordinates(labels.frame.geometry.values, return_index=True)
     cols, rows = _to_pixels(points, geobox).T
     inside = (rows >= 0) & (rows < geobox.shape[0]) & (cols >= 0) & (cols < geobox.shape[1])
-    values = labels.frame["value"].to_numpy(np.int64)[owner]
+    features = owner[inside].astype(np.int64)
     return (
         np.floor(rows[inside]).astype(np.int64),
         np.floor(cols[inside]).astype(np.int64),
-        values[inside],
+        labels.frame["value"].to_numpy(np.int64)[features],
+        features,
     )
 
 
@@ -192,9 +204,7 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
         if Path(path).suffix.lower() in PARQUET_SUFFIXES:
             frame = geopandas.read_parquet(path)
         else:
-            frame = geopandas.read_file(
-                path, engine="pyogrio", layer=_only_layer(path) if layer is None else layer
-            )
+            frame = geopandas.read_file(path, engine="pyogrio", layer=_layer(path, layer))
     except InputError:
         raise
     except Exception as error:  # pyogrio, pyarrow and fiona-like errors have no common base
@@ -209,11 +219,20 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
     return frame
 
 
-def _only_layer(path: str) -> str | None:
-    """Name the layer of a file that has one with geometries; tables without any are passed over."""
+def _layer(path: str, wanted: str | None) -> str | None:
+    """Name the layer to read: that which is wanted, or the one of a file that has one.
+
+    Tables without geometries are passed over.
+    """
     import pyogrio
 
     names = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if wanted is not None:
+        if wanted not in names:
+            raise InputError(
+                f"{path}: has no layer {wanted}, choose one of: {', '.join(names) or 'none at all'}"
+            )
+        return wanted
     if len(names) > 1:
         raise InputError(
             f"{path}: has {len(names)} layers ({', '.join(names)}); name the one with --layer"
@@ -221,33 +240,43 @@ def _only_layer(path: str) -> str | None:
     return names[0] if names else None
 
 
-def _classed(frame: geopandas.GeoDataFrame, path: str, column: str) -> geopandas.GeoDataFrame:
+def _classed(
+    frame: geopandas.GeoDataFrame, path: str, column: str, keep: Sequence[str]
+) -> geopandas.GeoDataFrame:
     """Keep features that have a class and a geometry, the class as text in column ``class``.
 
     A class of no letters is none.
     """
+    if frame.empty:
+        raise InputError(f"{path}: holds no features, labels with a class are wanted")
     geometry = frame.geometry.name
     columns = [str(name) for name in frame.columns if name != geometry]
     if column not in columns:
         listed = ", ".join(columns) or "none at all"
         raise InputError(f"{path}: has no column {column}, choose one of: {listed}")
     named = frame[column].notna() & (frame[column].astype(str).str.strip() != "")
-    keep = named & frame.geometry.notna() & ~frame.geometry.is_empty
-    if not keep.all():
+    whole = named & frame.geometry.notna() & ~frame.geometry.is_empty
+    if not whole.all():
         logger.warning(
             "%s: %d of %d features have no class or no geometry and are left out",
             path,
-            int((~keep).sum()),
+            int((~whole).sum()),
             len(frame),
         )
-    frame = frame[keep]
+    if not whole.any():
+        raise InputError(
+            f"{path}: none of its {len(frame)} features has a {column} and a geometry, labels "
+            "with a class are wanted"
+        )
+    frame = frame[whole]
     named = [_name(value) for value in frame[column]]
     kept = (
         frame[[geometry]].rename_geometry("geometry")
         if geometry != "geometry"
         else frame[[geometry]]
     )
-    return kept.assign(**{"class": named})
+    others = {_KEPT + name: frame[name] for name in keep if name in columns}
+    return kept.assign(**others, **{"class": named})
 
 
 def _name(value: Any) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
@@ -19,12 +18,15 @@ from stcli.landcover.accuracy import (
     accuracy,
     stratified_accuracy,
 )
+from stcli.landcover.strata import strata_accuracy
 from stcli.raster.legend import read_class_names
-from stcli.raster.read import Raster, open_raster
-from stcli.raster.vectors import Labels, read_labels, sample_points
+from stcli.raster.read import Raster
+from stcli.raster.vectors import read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass, silent
-from stcli.workflows.truth import LabelSource, class_values, open_class_raster
+from stcli.workflows.legends import Legend, join_legends, legend
+from stcli.workflows.sampled import PLAN, count, look_up
+from stcli.workflows.truth import LabelSource, class_values, open_class_raster, open_classes
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ def assess(
     ------
     InputError
     """
-    with open_raster(path, bands=(1,)) as raster:
-        if raster.info.dtype.kind not in "iu":
-            raise InputError(f"{path}: {raster.info.dtype} values found, integer classes wanted.")
+    with open_classes(path) as raster:
         if reference.is_raster:
             return _with_raster(raster, reference, settings, progress)
         return _with_points(raster, reference, settings, progress)
@@ -93,23 +93,24 @@ class CompareStep:
     Attributes
     ----------
     truth : Raster
-    number : ndarray of uint8 (256,)
-        Class number from 1 of each value.
+    mapped, known : ndarray of uint16 (256,)
+        Class number from 1 of each value of the map, and of the reference.
     empty : ConfusionMatrix
     """
 
     truth: Raster
-    number: NDArray[np.uint8]
+    mapped: NDArray[np.uint16]
+    known: NDArray[np.uint16]
     empty: ConfusionMatrix
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> ConfusionMatrix:
         """Compare a block with the reference."""
-        other, known = self.truth.read(where.core)
-        both = valid & known
+        other, there = self.truth.read(where.core)
+        both = valid & there
         return self.empty.add(
-            _numbers(block[0], both, self.number), _numbers(other[0], both, self.number)
+            _numbers(block[0], both, self.mapped), _numbers(other[0], both, self.known)
         )
 
 
@@ -119,23 +120,19 @@ def _with_raster(
     """Compare pixel by pixel, both rasters streamed by tile."""
     path = raster.info.path
     truth = open_class_raster(reference.path, raster.info.geobox, path)
-    seen = {**class_values(raster, settings, progress), **class_values(truth, settings, progress)}
-    names = {**read_class_names(reference.path), **read_class_names(path)}
-    values = sorted(seen)
-    _refuse_empty(len(values), path, reference.path)
-    number = np.zeros(256, dtype=np.uint8)
-    number[values] = np.arange(1, len(values) + 1)
+    seen = [class_values(of, settings, progress) for of in (raster, truth)]
+    _refuse_empty(len({*seen[0], *seen[1]}), path, reference.path)
+    titles, (mine, other) = join_legends((path, reference.path), (seen[0], seen[1]))
     partial: list[ConfusionMatrix] = []
-    empty = ConfusionMatrix.empty(tuple(names.get(v, str(v)) for v in values))
+    empty = ConfusionMatrix.empty(titles)
 
     def sink(tile: Tile, result: ConfusionMatrix | None) -> None:
         if result is not None:
             partial[:] = [sum(partial, empty) + result]
 
     cost = Cost(read_pixel=8 * (raster.info.dtype.itemsize + truth.info.dtype.itemsize) + 40)
-    plan_pass(raster, cost, settings).run(
-        CompareStep(truth, number, empty), sink, "assess", progress
-    )
+    step = CompareStep(truth, _numbering(mine, titles), _numbering(other, titles), empty)
+    plan_pass(raster, cost, settings).run(step, sink, "assess", progress)
     matrix = sum(partial, empty)
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     return Assessment(matrix, accuracy(matrix), None, "")
@@ -144,13 +141,13 @@ def _with_raster(
 def _with_points(
     raster: Raster, reference: LabelSource, settings: RunSettings, progress: Progress
 ) -> Assessment:
-    """Compare at points and estimate areas by the strata of the map."""
+    """Compare at points and estimate areas by the strata of the sample, or of the map."""
     path, geobox = raster.info.path, raster.info.geobox
     if reference.class_column is None:
         raise UsageError(f"{reference.path}: --class-column names the column with the class.")
     mapped = class_values(raster, settings, progress)
     names = read_class_names(path)
-    title = {value: names.get(value, str(value)) for value in sorted({*mapped, *names})}
+    title = legend(sorted({*mapped, *names}), names, path)
     _refuse_empty(len(mapped), path, reference.path)
     points = read_labels(
         reference.path,
@@ -158,28 +155,21 @@ def _with_points(
         class_column=reference.class_column,
         classes=tuple(title.values()),
         layer=reference.layer,
+        keep=PLAN,
     )
-    values = list(title)
-    matrix = _at_points(raster, points, values)
+    matrix, strata = count(look_up(raster, points, list(title)), points)
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     area, unit = pixel_area(raster)
-    sizes = np.array([mapped.get(value, 0) for value in values])
+    sizes = np.array([mapped.get(value, 0) for value in title])
     try:
-        stratified = stratified_accuracy(matrix, sizes, area)
+        stratified = (
+            stratified_accuracy(matrix, sizes, area)
+            if strata is None
+            else strata_accuracy(strata, sizes, area)
+        )
     except InputError as error:  # it knows the counts, not the file
         raise InputError(f"{reference.path}: {error}.") from error
     return Assessment(matrix, accuracy(matrix), stratified, unit)
-
-
-def _at_points(raster: Raster, points: Labels, values: list[int]) -> ConfusionMatrix:
-    """Look the map up at each point; points on nodata do not count."""
-    rows, cols, truth = sample_points(points, raster.info.geobox)
-    found = np.zeros(len(rows), dtype=np.int64)
-    number = {value: i for i, value in enumerate(values, start=1)}
-    for i, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
-        block, valid = raster.read(Window(col, row, 1, 1))
-        found[i] = number.get(int(block[0, 0, 0]), 0) if valid[0, 0] else 0
-    return ConfusionMatrix.empty(points.classes).add(found, truth)
 
 
 def pixel_area(raster: Raster) -> tuple[float, str]:
@@ -191,12 +181,19 @@ def pixel_area(raster: Raster) -> tuple[float, str]:
     return 1.0, "pixels"
 
 
+def _numbering(names: Legend, titles: tuple[str, ...]) -> NDArray[np.uint16]:
+    """Give each value of a raster, (256,), the place of its name from 1; 0 for others."""
+    number = np.zeros(256, np.uint16)
+    for value, name in names.items():
+        number[value] = titles.index(name) + 1
+    return number
+
+
 def _numbers(
-    block: NDArray[Any], valid: NDArray[np.bool_], number: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Class numbers from 1 of raster values; 0 where not valid or not 1 to 255."""
-    inside = valid & (block >= 0) & (block <= 255)
-    return number[np.where(inside, block, 0).astype(np.uint8)]
+    block: NDArray[Any], valid: NDArray[np.bool_], number: NDArray[np.uint16]
+) -> NDArray[np.uint16]:
+    """Class numbers from 1 of raster values; 0 where not valid."""
+    return number[np.where(valid, block, 0).astype(np.uint8)]
 
 
 def _refuse_empty(found: int, path: str, reference: str) -> None:

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.landcover.fieldplan import BANDS, Candidates, candidates, choose, per_class
+from stcli.landcover.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
 from stcli.landcover.route import length, route
 from stcli.raster.draft import refuse_file
 from stcli.raster.info import lattice_origin
@@ -25,11 +25,10 @@ from stcli.raster.read import Raster, open_raster
 from stcli.raster.survey import in_metres, pixel_centres, write_survey
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
+from stcli.workflows.truth import beyond_classes, open_classes, refuse_beyond
 
 #: Points at most: the path's matrix of distances grows with their square.
 MOST = 2000
-#: Points of a class that `assess` wants at least: one has no spread.
-ENOUGH = 2
 #: By how much a doubt, which others may have resampled, may lie beyond 0 and 1.
 _ROUNDING = 1e-5
 
@@ -91,7 +90,7 @@ def sample_plan(
         raise UsageError(f"{path}: a plan has two layers, a GeoPackage (.gpkg) is wanted.")
     refuse_file(path, output.overwrite)
     with contextlib.ExitStack() as stack:
-        raster = stack.enter_context(open_raster(wish.classes, bands=(1,)))
+        raster = stack.enter_context(open_classes(wish.classes))
         doubt = None if wish.uncertainty is None else _doubt(wish.uncertainty, raster, stack)
         finder = _Finder(raster, doubt, wish)
         cost = Cost(raster.info.dtype.itemsize + 80, once=wish.points * 256 * len(BANDS) * 40)
@@ -101,11 +100,11 @@ def sample_plan(
         raise InputError(f"{wish.classes}: no classified pixel found, at least one is wanted.")
     names, metres = _write(finder.found, wish, raster.info.geobox, path, output.overwrite)
     counts = {name: names.count(name) for name in sorted(set(names))}
-    few = sum(points < ENOUGH for points in per_class(finder.found, wish.points))
+    few = short(finder.found, wish.points)
     if few:
         logging.getLogger("stcli").warning(
-            "%s: fewer than %d points for %d of the classes, which assess wants of each; "
-            "raise --points where they have more pixels",
+            "%s: fewer than %d points for %d of the strata (a class in a band of doubt), which "
+            "assess wants of each; raise --points",
             *(path, ENOUGH, few),
         )
     ran = report(work.budget, tally, time.perf_counter() - begun)
@@ -116,14 +115,14 @@ class _Finder:
     """The block function and its sink: candidates of a tile, and of all so far."""
 
     def __init__(self, raster: Raster, doubt: Raster | None, wish: Wish) -> None:
-        self.doubt, self.wish = doubt, wish
+        self.doubt, self.wish, self.path = doubt, wish, raster.info.path
         self.origin = lattice_origin(raster.info.geobox)
         self.found = Candidates.none()
 
     def look(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Candidates:
         """Find a tile's candidates."""
-        inside = valid & (block[0] >= 1) & (block[0] <= 255)
-        values = np.where(inside, block[0], 0).astype(np.uint8)
+        refuse_beyond(beyond_classes(block[0][valid]), self.path)
+        values = np.where(valid, block[0], 0).astype(np.uint8)
         at = (where.core.row_off, where.core.col_off)
         lattice = (self.origin[0] + at[0], self.origin[1] + at[1])
         doubt = _read(self.doubt, where)
@@ -153,6 +152,7 @@ def _write(
         "doubt": found.doubt[chosen][order],
         "stratum": [BANDS[s % len(BANDS)] for s in stratum],
         "pixels": weight[order],
+        "stratum_pixels": found.count[stratum],
     }
     metres = length(flat, order)
     write_survey(path, geobox, columns, (xy[order], metres), overwrite)

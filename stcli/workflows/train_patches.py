@@ -104,7 +104,7 @@ def train_patch_model(
     patches = source.opened()
     labels = source.read_labels(len(patches.names))
     _budget(patches, run)
-    chosen = np.flatnonzero(labels.classes != "")
+    chosen = _labelled(labels, source)
     classes = _classes(labels.classes[chosen], source)
     lens = Lens.fit(_sample(patches, chosen), settings.seed)
     views, known = _measured(patches, chosen, lens, progress)
@@ -127,6 +127,17 @@ def train_patch_model(
     }
     card = save_patch_model(folder, trained.model, lens, card.model_copy(update={"data": data}))
     return TrainedModel(folder, card, time.perf_counter() - begun)
+
+
+def _labelled(labels: PatchLabels, source: PatchSource) -> NDArray[np.int64]:
+    """Choose the patches that have a class, by number, and tell of the others."""
+    chosen, count = np.flatnonzero(labels.classes != ""), len(labels.classes)
+    if len(chosen) < count:
+        logger.warning(
+            "%s: %d of %d patches have no class and are left out",
+            *(source.labels or source.path, count - len(chosen), count),
+        )
+    return chosen
 
 
 def _budget(patches: PatchSet, run: RunSettings) -> None:

@@ -18,10 +18,12 @@ from stcli.raster.info import grid_difference
 from stcli.raster.legend import read_class_names
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stdin import on_stdin
-from stcli.raster.vectors import Labels, burn, read_labels
+from stcli.raster.vectors import MOST_CLASSES, Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
 
+#: Values that are told of those that are no classes.
+_TOLD = 5
 _RASTERS = {".tif", ".tiff", ".vrt", ".nc", ".nc4", ".img", ".jp2", ".png"}
 
 
@@ -122,6 +124,21 @@ def open_truth(
     return VectorTruth(labels, raster.info.geobox)
 
 
+def open_classes(path: str) -> Raster:
+    """Open a class raster.
+
+    Raises
+    ------
+    InputError
+        When it holds no integers.
+    """
+    raster = open_raster(path, bands=(1,))
+    if raster.info.dtype.kind not in "iu":
+        raster.close()
+        raise InputError(f"{path}: {raster.info.dtype} values found, integer classes wanted.")
+    return raster
+
+
 def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
     """Open a class raster that lies on a given grid.
 
@@ -130,9 +147,7 @@ def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
     InputError
         When it holds no integers, or lies on another grid.
     """
-    raster = open_raster(path, bands=(1,))
-    if raster.info.dtype.kind not in "iu":
-        raise InputError(f"{path}: {raster.info.dtype} values, a class raster of integers wanted.")
+    raster = open_classes(path)
     difference = grid_difference(raster.info.geobox, like)
     if difference:
         raise InputError(
@@ -141,24 +156,78 @@ def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
     return raster
 
 
-def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
-    """Count a core's pixels, block (1, row, col) and valid (row, col), by value: (256,)."""
+@dataclass(frozen=True)
+class Counts:
+    """Pixels of a class raster by value.
+
+    Attributes
+    ----------
+    classes : ndarray of int64 (256,)
+    beyond : tuple of int
+        Some of the values that no class can have, in rising order.
+    """
+
+    classes: NDArray[np.int64]
+    beyond: tuple[int, ...] = ()
+
+    def __add__(self, other: Counts) -> Counts:
+        beyond = sorted({*self.beyond, *other.beyond})[:_TOLD]
+        return Counts(self.classes + other.classes, tuple(beyond))
+
+
+def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Counts:
+    """Count a core's pixels, block (1, row, col) and valid (row, col), by value."""
     found = block[0][where.trim][valid[where.trim]]
-    found = found[(found >= 1) & (found <= 255)]
-    return np.bincount(found.astype(np.int64), minlength=256)
+    beyond = beyond_classes(found)
+    fit = found[(found >= 1) & (found <= MOST_CLASSES)]
+    return Counts(np.bincount(fit.astype(np.int64), minlength=256), beyond)
 
 
-def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> dict[int, int]:
-    """Count the pixels of each value from 1 to 255 of a class raster in one pass."""
-    counts = np.zeros(256, dtype=np.int64)
+def beyond_classes(found: NDArray[Any]) -> tuple[int, ...]:
+    """List some of the values (n,) that are neither 0 nor a class, 1 to 255, in rising order."""
+    beyond = found[(found < 0) | (found > MOST_CLASSES)]
+    return tuple(np.unique(beyond)[:_TOLD].tolist()) if beyond.size else ()
 
-    def sink(tile: Tile, result: NDArray[np.int64] | None) -> None:
+
+def refuse_beyond(values: tuple[int, ...], path: str) -> None:
+    """Refuse a class raster with values that no class can have.
+
+    Raises
+    ------
+    InputError
+    """
+    if values:
+        raise InputError(
+            f"{path}: values {', '.join(map(str, values))} found, classes from 1 to "
+            f"{MOST_CLASSES} wanted, and 0 or nodata where there is none; give the classes such "
+            "numbers, with gdal_calc for one, or name the value of nodata."
+        )
+
+
+def count_classes(raster: Raster, settings: RunSettings, progress: Progress) -> Counts:
+    """Count the pixels of each value of a class raster in one pass."""
+    counts = [Counts(np.zeros(256, dtype=np.int64))]
+
+    def sink(tile: Tile, result: Counts | None) -> None:
         if result is not None:
-            counts[:] += result
+            counts[0] += result
 
     cost = Cost(read_pixel=2 * raster.info.dtype.itemsize + 10)
     plan_pass(raster, cost, settings).run(count_values, sink, "classes", progress)
-    return {value: int(n) for value, n in enumerate(counts) if n}
+    return counts[0]
+
+
+def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> dict[int, int]:
+    """Count the pixels of each value from 1 to 255 of a class raster in one pass.
+
+    Raises
+    ------
+    InputError
+        It has other values than these and 0.
+    """
+    counts = count_classes(raster, settings, progress)
+    refuse_beyond(counts.beyond, raster.info.path)
+    return {value: int(n) for value, n in enumerate(counts.classes) if n}
 
 
 def _open_raster(
@@ -166,7 +235,10 @@ def _open_raster(
 ) -> RasterTruth:
     info = raster.info
     truth = open_class_raster(source.path, info.geobox, info.path)
-    found = class_values(truth, settings, progress)
+    counts = count_classes(truth, settings, progress)
+    if not source.names:  # whoever names classes has said that other values are none
+        refuse_beyond(counts.beyond, source.path)
+    found = [value for value, n in enumerate(counts.classes.tolist()) if n]
     declared = source.names or read_class_names(source.path)
     wanted = set(source.names) if source.names else set(found)
     names = {value: declared.get(value, str(value)) for value in found if value in wanted}

@@ -116,7 +116,7 @@ CASES = [
     (train(labels="far.gpkg"), 3, "far.gpkg: its 137 labels lie at (14"),
     (train(labels="one.gpkg"), 3, "one.gpkg: its labels in the raster are all of one class (x)"),
     (train(labels="one.tif"), 3, "one.tif: classes found: 1; at least 2 wanted"),
-    (train(labels="float.tif"), 3, "float.tif: float32 values, a class raster of integers"),
+    (train(labels="float.tif"), 3, "float.tif: float32 values found, integer classes"),
     (train(labels="shorter.tif"), 3, "shorter.tif: not on the grid of scene.tif"),
     (train(labels="missing.gpkg"), 3, "missing.gpkg: no such file"),
     (train(labels="missing.tif"), 3, "missing.tif: no such file"),
@@ -210,6 +210,11 @@ CASES = [
         "--class-names: '300' found, a value from 1 to 255 wanted",
     ),
     (train(labels="halves.tif", more="--class-names 1"), 2, "'1' found, KEY=VALUE wanted"),
+    (
+        train(labels="halves.tif", more="--class-names 1=water,2="),
+        2,
+        "--class-names: '2=' found, a name after it wanted",
+    ),
 ]
 
 
@@ -249,7 +254,7 @@ def test_an_error_is_json_on_stderr_when_json_is_asked(words, code, box, monkeyp
 def test_a_raster_and_json_do_not_share_stdout(scene):
     result = call("segment", scene, "-", "--json")
     assert (result.code, result.out) == (2, "")
-    assert "stdout takes the raster already" in json.loads(result.err)["error"]["message"]
+    assert "stdout takes the output already" in json.loads(result.err)["error"]["message"]
 
 
 def test_assumed_crs_lets_a_raster_without_one_be_trained_on(box, tmp_path):
@@ -342,6 +347,8 @@ def test_bands_of_the_box_are_the_models(box):
         ("segment", "o.nc", "COG", ()),
         ("segment", "o.png", "COG", ()),
         ("segment", "o.csv", "COG", ("--dry-run",)),
+        ("segment", "o.vrt", "COG", ()),
+        ("segment", "o.gpkg", "COG", ()),
         ("segment", "o.nc", "COG", ("--dry-run",)),
         ("segment", "o.zarr", "COG", ()),
         ("segment", "o.zarr", "GTiff", ("--of", "GTiff", "--dry-run")),

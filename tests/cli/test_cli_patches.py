@@ -148,6 +148,8 @@ def test_blocks_of_places_hold_out_neighbours(patches, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (("--patch", 0, "--labels", "labels.tif"), 2, "--patch: found 0, wanted >= 1"),
+        (("--patch", -8, "--labels", "labels.tif"), 2, "--patch: found -8, wanted >= 1"),
         (("--labels", "labels.tif"), 3, "a raster found; --patch says how many pixels a patch is"),
         (("--patch", 5, "--labels", "labels.tif"), 3, "multiples of the patches' side of 5"),
         (("--patch", SIDE), 2, "--labels names"),
@@ -226,3 +228,32 @@ def test_a_damaged_model_is_refused(patches, tmp_path):
     result = call("classify-patches", patches / "stack.tif", out, "--model", model, "-q")
     assert (result.code, "do not fit together" in result.err) == (6, True)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("end", ["", "\n\n"])
+def test_patches_without_a_class_are_told_and_keep_their_place(patches, tmp_path, end):
+    """A column alone has empty lines for them; those at the end of the file are nobody's."""
+    _, truth = stack()
+    rows = [CLASSES[k] for k in truth.ravel()]
+    rows[3] = rows[10] = rows[-1] = ""
+    (tmp_path / "l.csv").write_text("class\n" + "\n".join(rows) + "\n" + end)
+    words = ("--patch", SIDE, "--labels", tmp_path / "l.csv", "-o", tmp_path / "m")
+    made = good("train", "patches", patches / "stack.tif", *words, "--no-progress")
+    assert "l.csv: 3 of 72 patches have no class and are left out" in made.err
+    found = json.loads((tmp_path / "m" / "card.json").read_text())["data"]["patches"]
+    assert found == {name: rows.count(name) for name in sorted(CLASSES)}
+
+
+def test_fewer_folds_than_wanted_are_told(patches, tmp_path):
+    words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-o", tmp_path / "m")
+    made = good("train", "patches", patches / "stack.tif", *words, "--folds", 40, "--no-progress")
+    assert "--folds: 40 wanted and 9 groups found; 9 folds are drawn" in made.err
+
+
+def test_one_patch_is_one(patches, tmp_path):
+    save(tmp_path / "one.tif", stack()[0][:, :SIDE, :SIDE], PROFILE, ("red", "nir"))
+    words = ("--model", patches / "model", "--no-progress")
+    said = good("classify-patches", tmp_path / "one.tif", tmp_path / "o.csv", *words).err
+    assert "classified 1 patch in" in said
+    both = call("classify-patches", tmp_path / "one.tif", "-", *words, "--json")
+    assert (both.code, "stdout takes the output already" in both.err) == (2, True)

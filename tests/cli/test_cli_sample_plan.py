@@ -106,7 +106,14 @@ def test_each_class_gets_two_points_if_there_are_as_many():
     count = np.zeros(9, np.int64)
     count[3:6], count[6] = 1000, 50
     assert allocate(count, 4).reshape(3, 3).sum(axis=1).tolist() == [0, 2, 2]
-    assert allocate(count, 12).reshape(3, 3).tolist() == [[0, 0, 0], [1, 2, 3], [6, 0, 0]]
+    assert allocate(count, 24).reshape(3, 3).tolist() == [[0, 0, 0], [2, 4, 6], [12, 0, 0]]
+
+
+def test_each_stratum_of_a_class_gets_two_points_first():
+    count = np.array([1000, 1000, 1000, 1000, 1, 1000])
+    assert allocate(count, 12).tolist() == [2, 2, 2, 2, 1, 3]
+    drawn = np.array([allocate(count, points) for points in range(80)])
+    assert (np.diff(drawn, axis=0) >= 0).all()  # more points are those of fewer, and others
 
 
 def test_a_class_of_one_point_is_told(world):

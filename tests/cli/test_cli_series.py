@@ -120,6 +120,15 @@ def test_training_is_repeatable_and_its_figures_are_held_out(
     assert set(card["calibration"]["conformal"]) >= {"0.9"}
 
 
+def test_fewer_folds_than_wanted_are_told(samples, tmp_path):
+    words = ("train", "series", samples, "-o", tmp_path / "m", "--algorithm", "discriminant")
+    made = good(*words, "--folds", 80, "--json", "--no-progress")
+    number = len(made.json["card"]["metrics"]["folds"]["overall"])
+    assert number < 80
+    assert f"--folds: 80 wanted and {number} " in made.err
+    assert f"found; {number} folds are drawn" in made.err
+
+
 def test_spaces_around_a_label_are_no_part_of_it(samples, tmp_path):
     lines = samples.read_text().splitlines()
     lines[1::2] = [line.replace(",crop,", ", crop ,") for line in lines[1::2]]

@@ -143,6 +143,22 @@ def test_of_several_layers_one_is_to_be_named(file, raster):
     assert chosen.classes == ("x", "y")
 
 
+def test_a_layer_that_is_not_there_is_told_with_those_that_are(file, raster, tmp_path):
+    path = file(TWO, ["water", "crop"])
+    geopandas.read_file(path).to_file(path, layer="other", driver="GPKG")
+    with pytest.raises(InputError, match="has no layer foo, choose one of: labels, other"):
+        read_labels(path, raster, class_column="kind", layer="foo")
+
+
+def test_labels_without_features_or_classes_are_refused_by_what_they_lack(file, raster, tmp_path):
+    path = file(TWO, ["water", "crop"])
+    geopandas.read_file(path)[:0].to_file(tmp_path / "empty.gpkg")
+    with pytest.raises(InputError, match=r"empty.gpkg: holds no features, labels with a class"):
+        read_labels(str(tmp_path / "empty.gpkg"), raster, class_column="kind")
+    with pytest.raises(InputError, match="none of its 2 features has a kind and a geometry"):
+        read_labels(file(TWO, ["", " "], "blank.gpkg"), raster, class_column="kind")
+
+
 def labels_of(shapes, values, geobox):
     frame = geopandas.GeoDataFrame({"value": values}, geometry=shapes, crs=geobox.crs)
     return Labels("x", frame, tuple(map(str, range(1, 10))), geobox)
@@ -220,10 +236,11 @@ def test_a_window_of_another_grid_is_a_programming_error(raster, grid):
 def test_points_and_their_pixels(raster, grid):
     points = [Point(500000 + 35, 4000000 - 25), MultiPoint([(500000, 4000000), (500799, 3999401)])]
     labels = labels_of([*points, Point(0, 0)], [1, 2, 3], raster)
-    rows, cols, values = sample_points(labels, raster)
+    rows, cols, values, features = sample_points(labels, raster)
     assert rows.tolist() == [2, 0, 59]
     assert cols.tolist() == [3, 0, 79]
     assert values.tolist() == [1, 2, 2]
+    assert features.tolist() == [0, 1, 1]
     burned = burn(labels, raster)
     assert (burned[rows, cols] == values).all()
     assert (burned > 0).sum() == 3

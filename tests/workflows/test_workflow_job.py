@@ -147,7 +147,7 @@ def test_a_model_folder_is_refused_before_any_work(tmp_path):
 
 
 def test_a_scene_is_no_class_raster_to_assess():
-    with pytest.raises(InputError, match="no pixel is classified"):
+    with pytest.raises(InputError, match="classes from 1 to 255 wanted"):
         assess(SCENE, LabelSource(SCENE), RunSettings(jobs=1))
 
 
