@@ -169,7 +169,7 @@ class ClassifyStep:
 
     Returns what `layers` makes of the probabilities of a tile's core; refined ones with a note of
     the pixels of each class value and of `Changes`. Pickled, it is the model's
-    folder and checksum: whoever unpickles it loads the model once.
+    folder and digest: whoever unpickles it loads the model once.
     """
 
     def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
@@ -180,7 +180,7 @@ class ClassifyStep:
 
     def __reduce__(self) -> tuple[Any, ...]:
         where = self.model.where
-        model = (self.model.folder.resolve(), self.model.card.sha256, where.device, where.scan.name)
+        model = (self.model.folder.resolve(), self.model.card.digest, where.device, where.scan.name)
         return _loaded_step, (*model, self.space, self.products)
 
     def __call__(
@@ -202,10 +202,10 @@ class ClassifyStep:
 
 
 def _loaded_step(
-    folder: Path, checksum: str, device: str, scan: str, space: LabelSpace, products: Products
+    folder: Path, digest: str, device: str, scan: str, space: LabelSpace, products: Products
 ) -> ClassifyStep:
     model = load_model(folder, compute(device, scan))
-    refuse_changed(folder, model.card, checksum)
+    refuse_changed(folder, model.card, digest)
     return ClassifyStep(model, space, products)
 
 
@@ -240,7 +240,7 @@ def _identity(
     """All that can change the result; the networks' floats depend on what they run on."""
     where = model.where.to_json()
     how = {"device": where["device"], "scan": where["scan"], "decision": fields(products.decision)}
-    return output.identity(inputs, verb="classify", model=model.card.sha256, **how)
+    return output.identity(inputs, verb="classify", model=model.card.digest, **how)
 
 
 def cost(

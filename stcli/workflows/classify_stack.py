@@ -242,7 +242,7 @@ class StackStep:
     def __reduce__(self) -> tuple[Any, ...]:
         model = self.look.model
         where = (model.where.device, model.where.scan.name)
-        facts = (model.folder.resolve(), model.card.sha256, *where)
+        facts = (model.folder.resolve(), model.card.digest, *where)
         rest = {k: v for k, v in vars(self.look).items() if k != "model"}
         return _loaded_step, (facts, type(self.look), rest, self.products)
 
@@ -258,9 +258,9 @@ class StackStep:
 def _loaded_step(
     facts: tuple[Path, str, str, str], kind: type[Look], rest: dict[str, Any], products: Products
 ) -> StackStep:
-    folder, checksum, device, scan = facts
+    folder, digest, device, scan = facts
     model = load_model(folder, compute(device, scan))
-    refuse_changed(folder, model.card, checksum)
+    refuse_changed(folder, model.card, digest)
     return StackStep(kind(model=model, **rest), products)
 
 
@@ -269,7 +269,7 @@ def _identity(
 ) -> dict[str, Any]:
     where = look.model.where.to_json()
     facts = {
-        "model": look.model.card.sha256,
+        "model": look.model.card.digest,
         "device": where["device"],
         "scan": where["scan"],
         "dates_used": list(dates_used(look.stack)),

@@ -44,9 +44,9 @@ class Start:
         return cls(model)
 
     @property
-    def sha256(self) -> str:
-        """Checksum of the weights; empty without any."""
-        return "" if self.model is None else self.model.card.sha256
+    def digest(self) -> str:
+        """Digest of the model's card; empty without any."""
+        return "" if self.model is None else self.model.card.digest
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Take the network and the segmentation that the weights were made for.
@@ -91,4 +91,6 @@ class Start:
         """Name the model, for the card."""
         if self.model is None:
             return {}
-        return {"init": {"model": self.model.folder.name, "sha256": self.sha256}}
+        card = self.model.card
+        name = {"model": self.model.folder.name}
+        return {"init": name | {"sha256": card.sha256, "digest": card.digest}}

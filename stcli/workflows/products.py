@@ -151,7 +151,7 @@ def specs_of(
     info: RasterInfo, products: Products, card: Card, output: Output, threads: int
 ) -> list[OutputSpec]:
     """Describe the outputs wanted."""
-    tags = output.tags(info, model_sha256=card.sha256)
+    tags = output.tags(info, **card.marks)
     common: dict[str, Any] = {
         "creation_options": output.creation_options,
         "overwrite": output.overwrite,

@@ -78,6 +78,15 @@ def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
     return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
 
 
+def told_apart(scaling: BandScaling) -> BandScaling:
+    """Widen ranges of which float32, in which models scale bands, makes nothing."""
+    low = np.array(scaling.low, dtype=np.float32)
+    apart = np.array(scaling.high, dtype=np.float32) > low
+    least = np.nextafter(low, np.float32(np.inf)).astype(np.float64)
+    high = np.where(apart, scaling.high, least)
+    return BandScaling(scaling.low, tuple(high.tolist()))
+
+
 def _percentiles(band: NDArray[Any]) -> NDArray[np.float64]:
     """Percentiles of the values of a band, which are taken one after the other: room for one."""
     found = np.percentile(band.astype(np.float64), PERCENTILES, overwrite_input=True)
