@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -142,9 +143,21 @@ def set_layers(chances: NDArray[np.float32], threshold: float) -> NDArray[np.uin
     return result
 
 
-def count_classes(blocks: Any) -> NDArray[Any]:
-    """Count the pixels of each class value in a tile: (256,)."""
-    return np.bincount(blocks[0].ravel(), minlength=256)
+def count_classes(blocks: Sequence[NDArray[Any]]) -> list[list[int]]:
+    """Count the pixels of each class value that a tile has.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray
+        A tile's products, the classes uint8 (1, row, col) first.
+
+    Returns
+    -------
+    list of [int, int]
+        Value and number of pixels.
+    """
+    counts = np.bincount(blocks[0].ravel(), minlength=256)
+    return [[int(value), int(counts[value])] for value in np.flatnonzero(counts)]
 
 
 def specs_of(

@@ -26,9 +26,9 @@ _ALIGN = 1024
 _PIXEL = 1.0
 
 
-def sample_step(shape: tuple[int, int]) -> int:
-    """Rows and columns between sampled pixels."""
-    return max(1, int(np.ceil((shape[0] * shape[1] / SAMPLE) ** 0.5)))
+def sample_step(shape: tuple[int, int], most: int = SAMPLE) -> int:
+    """Rows and columns between sampled pixels, of which there are so many at most."""
+    return max(1, int(np.ceil((shape[0] * shape[1] / most) ** 0.5)))
 
 
 def sample_block(
