@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -62,15 +63,23 @@ class Products:
 def decided(products: Products, model: Classifier) -> Products:
     """Take the threshold of the wanted coverage from a model's card.
 
+    A least confidence that goes by probabilities that are not calibrated is told.
+
     Raises
     ------
     ModelError
         When the model is not calibrated, or not for this coverage.
     """
-    coverage = products.decision.coverage
+    coverage, least = products.decision.coverage, products.decision.min_confidence
+    calibration = model.card.calibration
+    if least is not None and calibration is None:
+        logging.getLogger("stcli").warning(
+            "%s: no calibration found, so --min-confidence %g goes by probabilities as the model "
+            "gives them, which may be too sure; train the model again for calibrated ones",
+            *(model.folder, least),
+        )
     if coverage is None:
         return products
-    calibration = model.card.calibration
     if calibration is None or not calibration.conformal:
         raise ModelError(
             f"{model.folder}: no calibration found, --coverage wants one; train the model again."

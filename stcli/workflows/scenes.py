@@ -216,10 +216,12 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
     Raises
     ------
     UsageError
-        Without inputs or labels; pairs of unequal numbers.
+        Without inputs or labels; pairs of unequal numbers; a column or layer of rasters alone.
     """
     if not inputs.paths or not sources:
         raise UsageError("INPUT and --labels are wanted, or --manifest with the names of both.")
+    if all(source.is_raster for source in sources):
+        _refuse_vectors_words(sources[0])
     if not pair:
         return [LabelledScene(inputs, tuple(sources))]
     if len(inputs.paths) != len(sources):
@@ -233,6 +235,16 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
         )
         for path, source in zip(inputs.paths, sources, strict=True)
     ]
+
+
+def _refuse_vectors_words(source: LabelSource) -> None:
+    words = {"--class-column": source.class_column, "--layer": source.layer}
+    found = next((f"{word} {text}" for word, text in words.items() if text is not None), None)
+    if found is not None:
+        raise UsageError(
+            f"{source.path}: {found} found, which is for vectors, and this is a class raster; "
+            "leave it out."
+        )
 
 
 def _beside(folder: Path, name: str) -> str:
