@@ -50,7 +50,9 @@ def verify(folder: Folder, json: options.Json = False) -> None:
     if json:
         print_json(asdict(found))
     else:
-        print(f"{folder}: whole; {found.architecture}, {found.parameters} numbers, {found.sha256}")
+        whole = "whole" if found.item else "whole, without the item.json that catalogues read"
+        print(f"{folder}: {whole}; {found.architecture}, {found.parameters} numbers")
+        print(f"weights {found.sha256}\ndigest  {found.digest}")
 
 
 def _rows(card: dict[str, Any]) -> list[tuple[str, str]]:

@@ -122,7 +122,7 @@ def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
 def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
     """Refuse an output and JSON on one stdout."""
     if json and {"-", "/vsistdout/"} & set(outputs):
-        raise UsageError("--json: stdout takes the output already, name a file for one of them.")
+        raise UsageError("--json: stdout takes an output already, name a file for that.")
 
 
 def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
@@ -275,10 +275,18 @@ def refuse_lonely(objects: str | None, borders: str | None, wanted: ObjectSettin
     ------
     UsageError
     """
-    if objects is None and (borders is not None or wanted != ObjectSettings()):
+    given = {
+        "--borders": borders is not None,
+        "--percentiles": bool(wanted.percentiles),
+        "--index": bool(wanted.indices),
+        "--index-bands": bool(wanted.index_bands),
+        "--texture": wanted.texture,
+        "--no-geometry": not wanted.geometry,
+    }
+    found = ", ".join(option for option, there in given.items() if there)
+    if objects is None and found:
         raise UsageError(
-            "--borders, --percentiles, --index, --texture and --no-geometry: describe a table of "
-            "objects and none is written; name one with --objects."
+            f"{found}: for a table of objects, and none is written; name one with --objects."
         )
 
 

@@ -63,7 +63,8 @@ class Network:
         """
         flat = series.reshape(-1, series.shape[2])
         low, high = np.nanpercentile(flat, _PERCENTILES, axis=0).astype(np.float32)
-        high = np.where(high > low, high, low + 1).astype(np.float32)
+        apart = np.maximum(low + 1, np.nextafter(low, np.float32(np.inf)))
+        high = np.where(high > low, high, apart).astype(np.float32)
         days = offsets.astype(np.float32)
         scaled = ((series - low) / (high - low) * 2 - 1).astype(np.float32)
         network = train_temporal(scaled, truth, days, settings, where)

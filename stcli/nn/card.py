@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+#: Fields of a card that tell how its weights came about, and change no result.
+_HISTORY = ("resolution", "training", "data", "metrics", "version", "parameters")
+#: Fields of a calibration that tell how good it was found to be.
+_FOUND = {"ece_before", "ece_after", "coverage_found"}
 
 
 class _Record(BaseModel):
@@ -93,3 +101,42 @@ class Card(_Record):
     parameters: int
     sha256: str = ""
     calibration: CalibrationCard | None = None
+
+    @property
+    def digest(self) -> str:
+        """Checksum of all that changes a result: of the weights, and of the card but its history.
+
+        Two models with one digest give the same pixels of the same raster. A field that is added
+        to a card counts, unless it is listed as history.
+        """
+        left_out: dict[str, Any] = {**dict.fromkeys(_HISTORY, True), "calibration": _FOUND}
+        facts = self.model_dump(by_alias=True, exclude=left_out)
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What names the model in an output's tags: its weights' checksum, and its digest."""
+        return {"model_sha256": self.sha256, "model_digest": self.digest}
+
+    def fault(self) -> str | None:
+        """Say what keeps a model of classes from being applied; None where nothing does.
+
+        Bands are scaled in float32, so their low and high must be told apart there. Models
+        without classes do not scale by them.
+        """
+        if not self.classes:
+            return None
+        for band in self.bands:
+            low, high = np.float32(band.low), np.float32(band.high)
+            if not (np.isfinite(low) and np.isfinite(high) and low < high):
+                ends = f"low {band.low:g} and high {band.high:g}"
+                return f"band {band.name} has {ends}, finite ones that rise are wanted"
+        taken: dict[str, list[int | str]] = {
+            "value": [c.value for c in self.classes],
+            "name": [c.name for c in self.classes],
+        }
+        for word, found in taken.items():
+            twice = next((each for each in found if found.count(each) > 1), None)
+            if twice is not None:
+                return f"two classes have the {word} {twice}, each its own is wanted"
+        return None

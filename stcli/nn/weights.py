@@ -108,10 +108,10 @@ def load_card(folder: Path) -> Card:
     Raises
     ------
     ModelError
-        When there is none, or it is not one of ours.
+        When there is none, it is not one of ours, or no model can be applied by it.
     """
     try:
-        return Card.model_validate_json((folder / CARD).read_bytes())
+        card = Card.model_validate_json((folder / CARD).read_bytes())
     except OSError as error:
         raise ModelError(
             f"{folder}: no {CARD} found ({error.strerror}), wanted a folder made by stcli train."
@@ -122,6 +122,9 @@ def load_card(folder: Path) -> Card:
         raise ModelError(
             f"{folder / CARD}: the card is damaged or foreign at '{where}' ({first['msg']})."
         ) from error
+    if fault := card.fault():
+        raise ModelError(f"{folder / CARD}: {fault}; the card is damaged, train the model again.")
+    return card
 
 
 def load_weights(folder: Path, card: Card) -> Arrays:
@@ -159,14 +162,22 @@ def load_weights(folder: Path, card: Card) -> Arrays:
         raise ModelError(f"{path}: no safetensors file ({error}).") from error
 
 
-def refuse_changed(folder: Path, card: Card, checksum: str) -> None:
+def refuse_changed(folder: Path, card: Card, known: str) -> None:
     """Refuse a model that is not the one a run began with.
+
+    Parameters
+    ----------
+    folder : Path
+    card : Card
+    known : str
+        Digest of the card that the run began with; or the checksum of its weights, where nothing
+        else of the card changes a result.
 
     Raises
     ------
     ModelError
     """
-    if card.sha256 != checksum:
+    if known not in (card.digest, card.sha256):
         raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
 
 

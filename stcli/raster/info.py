@@ -18,6 +18,9 @@ from odc.geo.geobox import GeoBox
 #: where two crops of one raster could round apart.
 PHASE_THRESHOLD = 1 / math.sqrt(2)
 
+#: Pixel sizes that differ by less, relative to their size, count as one resolution.
+_SAME_SIZE = 1e-3
+
 #: Two transforms are one grid when they differ by less than this, in pixels.
 GRID_TOLERANCE = 1e-6
 
@@ -155,6 +158,11 @@ def pixel_size(geobox: GeoBox) -> tuple[float, float]:
     """Return a pixel's width and height in CRS units, both positive, also on rotated grids."""
     t = geobox.transform
     return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+
+
+def same_pixels(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Tell whether two pixel sizes, as of `pixel_size`, count as one resolution."""
+    return all(math.isclose(a, b, rel_tol=_SAME_SIZE) for a, b in zip(one, other, strict=True))
 
 
 def lattice_origin(geobox: GeoBox) -> tuple[int, int]:

@@ -41,8 +41,9 @@ _ENDINGS = {
 _FORMATS = (
     *(".tif", ".tiff", ".zarr", ".png", ".jpg", ".jpeg"),
     *(".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".csv"),
-    *(".vrt", ".img", ".jp2", ".webp", ".gif", ".bmp", ".asc", ".pdf", ".zip"),
-    *(".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".xml", ".html", ".txt"),
+    *(".vrt", ".img", ".jp2", ".j2k", ".webp", ".gif", ".bmp", ".bil", ".ers", ".hdr", ".asc"),
+    *(".grd", ".rst", ".pix", ".mrf", ".grb", ".grb2", ".xyz", ".pdf", ".mbtiles", ".zip"),
+    *(".gpkg", ".shp", ".fgb", ".geojson", ".json", ".parquet", ".xml", ".html", ".txt"),
 )
 #: Of what GDAL reads beside a raster as a part of it.
 _COMPANIONS = (".ovr", ".msk", ".aux.xml")

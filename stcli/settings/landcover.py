@@ -197,6 +197,11 @@ class TrainingSettings:
         check(self.folds == 0 or self.folds >= 2, "--folds", self.folds, ">= 2")
         spatial = self.folds == 0 or self.split == "blocks"
         check(spatial, "--folds", f"--split {self.split}", "--split blocks")
+        blocked = self.block is None or self.split == "blocks"
+        check(blocked, "--block", f"--split {self.split}", "--split blocks")
+        alone = self.folds == 0 or self.validation == TrainingSettings.validation
+        found = f"{self.validation:g} with --folds"
+        check(alone, "--validation", found, "one of the two: folds are held out in turn")
         known = ("weight", "drop", "none")
         check(self.bands_noise in known, "--bands-noise", self.bands_noise, " or ".join(known))
         check(0 < self.validation < 1, "--validation", self.validation, "between 0 and 1")

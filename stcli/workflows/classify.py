@@ -15,6 +15,7 @@ from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.landcover import architectures, network_cpu
+from stcli.landcover.likeness import Likeness
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.refinement import Changes
 from stcli.landcover.windows import Scene
@@ -25,6 +26,7 @@ from stcli.raster.output import OutputSpec
 from stcli.segmentation.slic import KERNELS, Block, halo, rehearse, slic
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import RunSettings
+from stcli.workflows.foreign import looked, tell_pixels, tell_values
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -88,11 +90,10 @@ def classify(
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
-        model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
+        _check(info, model, bool(inputs.bands))
         specs = specs_of(info, products, model.card, output, threads_of(settings))
         function = ClassifyStep(model, label_space(info, model.slic), products)
-        step = Step(function, None if function.refinement else count_classes, "classify")
-        found = Counted(len(model.card.classes))
+        step, found = Step(function, stage="classify"), Counted(model)
         with resumable(specs, info.geobox, output) as product:
             product.identify(**_identity(inputs, model, products, output))
             work = product.plan(
@@ -105,6 +106,7 @@ def classify(
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
     result = found.classified(products.classes, legend(model.card, products), info, ran)
     below = products.decision.refine
+    tell_values(info.path, found.likeness, model)
     if below is None:
         return result
     changed = told(found.changes, model.card, below, sum(result.pixels.values()))
@@ -140,13 +142,19 @@ def plan_classify(
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
-        model.check_bands(info.path, info.band_names, chosen=bool(inputs.bands))
+        _check(info, model, bool(inputs.bands))
         threads = threads_of(settings)
         specs = specs_of(info, products, model.card, output or Output(), threads)
         work = plan_pass(
             raster, writing(cost(info, model, specs, products), specs), settings, *_reach(model)
         )
     return planned({"classify": work}, specs, info.shape, (output or Output()).shard)
+
+
+def _check(info: RasterInfo, model: Classifier, chosen: bool) -> None:
+    """Refuse a raster of other bands than the model's, and warn of pixels of another size."""
+    model.check_bands(info.path, info.band_names, chosen=chosen)
+    tell_pixels(info, model)
 
 
 def _reach(model: Classifier) -> tuple[int, int]:
@@ -167,9 +175,9 @@ def matched(inputs: Inputs, model: Classifier) -> Inputs:
 class ClassifyStep:
     """The block function: segment, classify, refine, measure doubt.
 
-    Returns what `layers` makes of the probabilities of a tile's core; refined ones with a note of
-    the pixels of each class value and of `Changes`. Pickled, it is the model's
-    folder and checksum: whoever unpickles it loads the model once.
+    Returns what `layers` makes of the probabilities of a tile's core, with a note for `Counted`.
+    Pickled, it is the model's
+    folder and digest: whoever unpickles it loads the model once.
     """
 
     def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
@@ -180,49 +188,68 @@ class ClassifyStep:
 
     def __reduce__(self) -> tuple[Any, ...]:
         where = self.model.where
-        model = (self.model.folder.resolve(), self.model.card.sha256, where.device, where.scan.name)
+        model = (self.model.folder.resolve(), self.model.card.digest, where.device, where.scan.name)
         return _loaded_step, (*model, self.space, self.products)
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> list[NDArray[Any]] | Noted:
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         """Classify a block."""
         model = self.model
         part = Block(block, valid, where.lattice)
         segments = slic(part, model.scaling, model.slic, self.space)
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
+        like = looked(block, valid, where, self.space, model)
         if self.refinement is None:
-            return layers(chances, self.products, self.values)
+            return noted(layers(chances, self.products, self.values), like)
         again = Resegmenting(model, part, self.space)
         refined = self.refinement.refine(scene, where.trim, chances, again)
         doubt = refined.disagreement
         blocks = layers(refined.probabilities, self.products, self.values, doubt)
-        return Noted(blocks, [count_classes(blocks).tolist(), refined.changes.to_list()])
+        return noted(blocks, like, refined.changes)
 
 
 def _loaded_step(
-    folder: Path, checksum: str, device: str, scan: str, space: LabelSpace, products: Products
+    folder: Path, digest: str, device: str, scan: str, space: LabelSpace, products: Products
 ) -> ClassifyStep:
     model = load_model(folder, compute(device, scan))
-    refuse_changed(folder, model.card, checksum)
+    refuse_changed(folder, model.card, digest)
     return ClassifyStep(model, space, products)
 
 
+def noted(blocks: Sequence[NDArray[Any]], like: Likeness, changes: Changes | None = None) -> Noted:
+    """Add to a tile's blocks what `Counted` wants to know of it.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray (band, row, col)
+        A tile's products, the classes first.
+    like : Likeness
+        Of the tile's sampled pixels.
+    changes : Changes, optional
+        What refinement changed.
+    """
+    changed = [] if changes is None else [changes.to_list()]
+    return Noted(blocks, [count_classes(blocks), like.to_list(), *changed])
+
+
 class Counted:
-    """Pixels of each class value in all tiles, and what refinement changed."""
+    """Pixels of each class value in all tiles, how like the training they are, what was refined."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, model: Classifier) -> None:
         self.counts = np.zeros(256, dtype=np.int64)
-        self.changes = Changes.none(classes)
+        self.likeness = Likeness.none(len(model.card.bands))
+        self.changes = Changes.none(len(model.card.classes))
 
-    def take(self, tile: Tile, told: NDArray[Any] | list[Any] | None) -> None:
-        """Add a tile's counts (value,), or its note; None for a tile without a pixel."""
-        if isinstance(told, list):
-            told, changes = np.array(told[0]), Changes.of(told[1])
-            self.changes += changes
-        if told is not None:
-            self.counts += told
+    def take(self, tile: Tile, told: list[Any] | None) -> None:
+        """Add a tile's note; None for a tile without a pixel."""
+        if told is None:
+            return
+        pairs, like, *changed = told
+        for value, count in pairs:
+            self.counts[value] += count
+        self.likeness += Likeness.of_list(like)
+        for changes in changed:
+            self.changes += Changes.of(changes)
 
     def classified(
         self, path: str, entries: Sequence[ClassCard], info: RasterInfo, run: dict[str, Any]
@@ -240,7 +267,7 @@ def _identity(
     """All that can change the result; the networks' floats depend on what they run on."""
     where = model.where.to_json()
     how = {"device": where["device"], "scan": where["scan"], "decision": fields(products.decision)}
-    return output.identity(inputs, verb="classify", model=model.card.sha256, **how)
+    return output.identity(inputs, verb="classify", model=model.card.digest, **how)
 
 
 def cost(

@@ -22,7 +22,7 @@ from stcli.landcover.patchmodel import PatchClassifier, batch_bytes, load_patch_
 from stcli.nn.weights import Card
 from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec
-from stcli.raster.patches import PatchSet
+from stcli.raster.patches import PatchSet, PatchStack
 from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
@@ -92,7 +92,7 @@ def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
         return
     if patches.grid is None:
         raise UsageError(f"{path}: patches of a table make up no raster; write .csv or .json.")
-    refuse_output(_spec(path, None, output))
+    refuse_output(_spec(path, None, output, {}))
 
 
 def _probabilities(
@@ -149,14 +149,15 @@ def _write_raster(
     patches: PatchSet, chances: NDArray[np.float64], card: Card, path: str, output: Output
 ) -> None:
     """Write the classes as a raster, one pixel a patch."""
-    assert patches.grid is not None  # refused before
+    assert isinstance(patches, PatchStack)  # others are refused before
     shape = tuple(int(n) for n in patches.grid.shape)
     values = np.array([0, *(c.value for c in card.classes)], dtype=np.uint8)
-    with create_raster(_spec(path, card, output), patches.grid) as writer:
+    tags = output.tags(patches.raster.info, **card.marks)
+    with create_raster(_spec(path, card, output, tags), patches.grid) as writer:
         writer.write(Window(0, 0, shape[1], shape[0]), values[_best(chances)].reshape(1, *shape))
 
 
-def _spec(path: str, card: Card | None, output: Output) -> OutputSpec:
+def _spec(path: str, card: Card | None, output: Output, tags: dict[str, str]) -> OutputSpec:
     classes = () if card is None else card.classes
     names = [""] * (max((c.value for c in classes), default=0) + 1)
     for c in classes:
@@ -164,4 +165,4 @@ def _spec(path: str, card: Card | None, output: Output) -> OutputSpec:
     table = {0: (0, 0, 0, 0), **{c.value: rgba(c.color) for c in classes}}
     band = OutputBand("class", table, tuple(names))
     options = output.creation_options
-    return OutputSpec(path, "uint8", (band,), 0, "classes", options, output.overwrite)
+    return OutputSpec(path, "uint8", (band,), 0, "classes", options, output.overwrite, tags)

@@ -23,8 +23,9 @@ from stcli.raster.read import Raster
 from stcli.raster.timecube import count_dates
 from stcli.segmentation.slic import halo
 from stcli.settings import RunSettings
-from stcli.workflows.classify import Classified, Counted, compiled
+from stcli.workflows.classify import Classified, Counted, compiled, noted
 from stcli.workflows.dated import Dating, dates_used, seasonal
+from stcli.workflows.foreign import looked, tell_pixels, tell_values
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -38,10 +39,9 @@ from stcli.workflows.job import (
 from stcli.workflows.kernels import loading
 from stcli.workflows.looks import FusedLook, Look, NetworkLook, SeriesLook, series_method
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.products import (
     Products,
-    count_classes,
     decided,
     layers,
     legend,
@@ -129,8 +129,7 @@ def classify_stack(
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
         specs = _specs(raster.info, products, look, output, settings)
-        found = Counted(len(model.card.classes))
-        step = Step(StackStep(look, products), count_classes, "classify")
+        found, step = Counted(model), Step(StackStep(look, products), stage="classify")
         with resumable(specs, raster.info.geobox, output) as product:
             product.identify(**_identity(inputs, look, stacking, products, output))
             product.tag({"STCLI_DATES": " ".join(dates_used(look.stack))})
@@ -140,6 +139,7 @@ def classify_stack(
                 tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
+    tell_values(raster.info.path, found.likeness, model)
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
     ran["dates"] = list(dates_used(look.stack))
     return found.classified(products.classes, legend(model.card, products), raster.info, ran)
@@ -204,6 +204,7 @@ def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
     if network:
         _refuse_one_date(raster, model, stacking.dating)
     stack = stacking.dating.stack_of(raster, model.card)
+    tell_pixels(raster.info, model)
     if network:
         return NetworkLook(model, space, stack)
     if model.card.architecture != architectures.SERIES:
@@ -233,7 +234,10 @@ def _refuse_one_date(raster: Raster, model: Classifier, dating: Dating) -> None:
 
 
 class StackStep:
-    """The block function: the wanted products of a look. Pickled, the model is loaded anew."""
+    """The block function: the wanted products of a look, with a note for `Counted`.
+
+    Pickled, the model is loaded anew.
+    """
 
     def __init__(self, look: Look, products: Products) -> None:
         self.look, self.products = look, products
@@ -242,25 +246,24 @@ class StackStep:
     def __reduce__(self) -> tuple[Any, ...]:
         model = self.look.model
         where = (model.where.device, model.where.scan.name)
-        facts = (model.folder.resolve(), model.card.sha256, *where)
+        facts = (model.folder.resolve(), model.card.digest, *where)
         rest = {k: v for k, v in vars(self.look).items() if k != "model"}
         return _loaded_step, (facts, type(self.look), rest, self.products)
 
-    def __call__(
-        self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> list[NDArray[Any]]:
+    def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         """Classify a block."""
         chances, best = self.look(block, valid, where)
         results = layers(chances, self.products, self.values)
-        return results if best is None else [*results, best[None]]
+        like = looked(block, valid, where, self.look.space, self.look.model)
+        return noted(results if best is None else [*results, best[None]], like)
 
 
 def _loaded_step(
     facts: tuple[Path, str, str, str], kind: type[Look], rest: dict[str, Any], products: Products
 ) -> StackStep:
-    folder, checksum, device, scan = facts
+    folder, digest, device, scan = facts
     model = load_model(folder, compute(device, scan))
-    refuse_changed(folder, model.card, checksum)
+    refuse_changed(folder, model.card, digest)
     return StackStep(kind(model=model, **rest), products)
 
 
@@ -269,7 +272,7 @@ def _identity(
 ) -> dict[str, Any]:
     where = look.model.where.to_json()
     facts = {
-        "model": look.model.card.sha256,
+        "model": look.model.card.digest,
         "device": where["device"],
         "scan": where["scan"],
         "dates_used": list(dates_used(look.stack)),

@@ -12,6 +12,7 @@ from stcli.landcover.learning import given_weights
 from stcli.landcover.network_method import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.settings import NetworkSettings, SlicSettings
+from stcli.workflows.foreign import tell_pixels, tell_ranges
 from stcli.workflows.samples import Recipe
 from stcli.workflows.scenes import OpenScene
 from stcli.workflows.survey import Survey
@@ -44,9 +45,9 @@ class Start:
         return cls(model)
 
     @property
-    def sha256(self) -> str:
-        """Checksum of the weights; empty without any."""
-        return "" if self.model is None else self.model.card.sha256
+    def digest(self) -> str:
+        """Digest of the model's card; empty without any."""
+        return "" if self.model is None else self.model.card.digest
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Take the network and the segmentation that the weights were made for.
@@ -67,6 +68,8 @@ class Start:
     def scaled(self, found: Survey, scene: OpenScene) -> Survey:
         """Take the band scaling that the weights were made for, if the bands are the same.
 
+        Pixels of another size, and values of another unit, are told.
+
         Raises
         ------
         ModelError
@@ -74,7 +77,10 @@ class Start:
         """
         if self.model is None:
             return found
-        self.model.check_bands(scene.raster.info.path, scene.names)
+        info = scene.raster.info
+        self.model.check_bands(info.path, scene.names)
+        tell_pixels(info, self.model)
+        tell_ranges(info.path, found.scaling, self.model)
         return replace(found, scaling=scaling_of(self.model.card))
 
     def weights(self, classes: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -91,4 +97,6 @@ class Start:
         """Name the model, for the card."""
         if self.model is None:
             return {}
-        return {"init": {"model": self.model.folder.name, "sha256": self.sha256}}
+        card = self.model.card
+        name = {"model": self.model.folder.name}
+        return {"init": name | {"sha256": card.sha256, "digest": card.digest}}

@@ -18,6 +18,8 @@ class Verified:
     output : str
         Its folder.
     architecture, sha256 : str
+    digest : str
+        See `stcli.nn.card.Card.digest`.
     tensors, parameters : int
     item : bool
         Whether the STAC item lies beside the card.
@@ -28,6 +30,7 @@ class Verified:
     output: str
     architecture: str
     sha256: str
+    digest: str
     tensors: int
     parameters: int
     item: bool
@@ -56,7 +59,8 @@ def verify(folder: Path) -> Verified:
     item, state = check_item(folder, card), load_weights(folder, card)
     verb = _loaded(folder, card)
     facts = (len(state), sum(array.size for array in state.values()))
-    return Verified(str(folder), card.architecture, card.sha256, *facts, item, verb)
+    names = (card.architecture, card.sha256, card.digest)
+    return Verified(str(folder), *names, *facts, item, verb)
 
 
 def _loaded(folder: Path, card: Card) -> str | None:

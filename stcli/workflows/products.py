@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,15 +63,23 @@ class Products:
 def decided(products: Products, model: Classifier) -> Products:
     """Take the threshold of the wanted coverage from a model's card.
 
+    A least confidence that goes by probabilities that are not calibrated is told.
+
     Raises
     ------
     ModelError
         When the model is not calibrated, or not for this coverage.
     """
-    coverage = products.decision.coverage
+    coverage, least = products.decision.coverage, products.decision.min_confidence
+    calibration = model.card.calibration
+    if least is not None and calibration is None:
+        logging.getLogger("stcli").warning(
+            "%s: no calibration found, so --min-confidence %g goes by probabilities as the model "
+            "gives them, which may be too sure; train the model again for calibrated ones",
+            *(model.folder, least),
+        )
     if coverage is None:
         return products
-    calibration = model.card.calibration
     if calibration is None or not calibration.conformal:
         raise ModelError(
             f"{model.folder}: no calibration found, --coverage wants one; train the model again."
@@ -142,16 +152,28 @@ def set_layers(chances: NDArray[np.float32], threshold: float) -> NDArray[np.uin
     return result
 
 
-def count_classes(blocks: Any) -> NDArray[Any]:
-    """Count the pixels of each class value in a tile: (256,)."""
-    return np.bincount(blocks[0].ravel(), minlength=256)
+def count_classes(blocks: Sequence[NDArray[Any]]) -> list[list[int]]:
+    """Count the pixels of each class value that a tile has.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray
+        A tile's products, the classes uint8 (1, row, col) first.
+
+    Returns
+    -------
+    list of [int, int]
+        Value and number of pixels.
+    """
+    counts = np.bincount(blocks[0].ravel(), minlength=256)
+    return [[int(value), int(counts[value])] for value in np.flatnonzero(counts)]
 
 
 def specs_of(
     info: RasterInfo, products: Products, card: Card, output: Output, threads: int
 ) -> list[OutputSpec]:
     """Describe the outputs wanted."""
-    tags = output.tags(info, model_sha256=card.sha256)
+    tags = output.tags(info, **card.marks)
     common: dict[str, Any] = {
         "creation_options": output.creation_options,
         "overwrite": output.overwrite,

@@ -26,9 +26,9 @@ _ALIGN = 1024
 _PIXEL = 1.0
 
 
-def sample_step(shape: tuple[int, int]) -> int:
-    """Rows and columns between sampled pixels."""
-    return max(1, int(np.ceil((shape[0] * shape[1] / SAMPLE) ** 0.5)))
+def sample_step(shape: tuple[int, int], most: int = SAMPLE) -> int:
+    """Rows and columns between sampled pixels, of which there are so many at most."""
+    return max(1, int(np.ceil((shape[0] * shape[1] / most) ** 0.5)))
 
 
 def sample_block(
@@ -76,6 +76,15 @@ def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
     spread = pixels.max(axis=1).astype(np.float64) - pixels.min(axis=1).astype(np.float64)
     high = np.where(flat, low + np.where(spread > 0, spread, 1), high)
     return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def told_apart(scaling: BandScaling) -> BandScaling:
+    """Widen ranges of which float32, in which models scale bands, makes nothing."""
+    low = np.array(scaling.low, dtype=np.float32)
+    apart = np.array(scaling.high, dtype=np.float32) > low
+    least = np.nextafter(low, np.float32(np.inf)).astype(np.float64)
+    high = np.where(apart, scaling.high, least)
+    return BandScaling(scaling.low, tuple(high.tolist()))
 
 
 def _percentiles(band: NDArray[Any]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
 from stcli.raster.datestack import DateStack
-from stcli.raster.info import crs_text, pixel_size
+from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.manifest import read_manifest
 from stcli.raster.read import Raster
 from stcli.settings import RunSettings
@@ -26,8 +26,6 @@ from stcli.workflows.dated import Dating
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.truth import LabelSource, Truth, open_truth
 
-#: Pixel sizes that differ by less, relative to their size, count as one resolution.
-_SAME = 1e-3
 #: Between the files of a scene in a manifest.
 _JOIN = ";"
 
@@ -218,10 +216,12 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
     Raises
     ------
     UsageError
-        Without inputs or labels; pairs of unequal numbers.
+        Without inputs or labels; pairs of unequal numbers; a column or layer of rasters alone.
     """
     if not inputs.paths or not sources:
         raise UsageError("INPUT and --labels are wanted, or --manifest with the names of both.")
+    if all(source.is_raster for source in sources):
+        _refuse_vectors_words(sources[0])
     if not pair:
         return [LabelledScene(inputs, tuple(sources))]
     if len(inputs.paths) != len(sources):
@@ -235,6 +235,16 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
         )
         for path, source in zip(inputs.paths, sources, strict=True)
     ]
+
+
+def _refuse_vectors_words(source: LabelSource) -> None:
+    words = {"--class-column": source.class_column, "--layer": source.layer}
+    found = next((f"{word} {text}" for word, text in words.items() if text is not None), None)
+    if found is not None:
+        raise UsageError(
+            f"{source.path}: {found} found, which is for vectors, and this is a class raster; "
+            "leave it out."
+        )
 
 
 def _beside(folder: Path, name: str) -> str:
@@ -252,7 +262,7 @@ def _check_alike(
             f"{', '.join(first[1])}; the same are wanted, choose and order them with -b."
         )
     sizes = pixel_size(a.geobox), pixel_size(b.geobox)
-    if not np.allclose(sizes[0], sizes[1], rtol=_SAME, atol=0):
+    if not same_pixels(*sizes):
         found = [" x ".join(f"{side:g}" for side in size) for size in sizes]
         raise InputError(
             f"{b.path}: pixels of {found[1]} found, {a.path} has {found[0]}; one resolution is "

@@ -18,7 +18,7 @@ from stcli.raster.info import lattice_origin, pixel_size
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings, TrainingSettings
 from stcli.workflows.job import Progress, plan_pass
-from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of
+from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of, told_apart
 from stcli.workflows.scenes import OpenScene
 from stcli.workflows.stacks import clear_cells
 
@@ -97,7 +97,8 @@ def survey(
         samples[number] = pixels
         found.centres += centres
     first = scenes[0].raster.info
-    found.scaling = scaling_of({n: p for n, p in samples.items() if p.size}, first.path)
+    scaling = scaling_of({n: p for n, p in samples.items() if p.size}, first.path)
+    found.scaling = told_apart(scaling)
     return found
 
 

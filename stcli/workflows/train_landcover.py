@@ -113,7 +113,7 @@ def train_landcover(
         found = replace(found, scaling=heed.scaling(found.scaling))
         found = start.scaled(found, rooms[0])
         weights, notes = start.weights(classes)
-        kept.identify(**_identity(scenes, plan, recipe, settings), init=start.sha256)
+        kept.identify(**_identity(scenes, plan, recipe, settings), init=start.digest)
         ground = Ground(rooms, found, recipe, settings, ears.progress)
         outcome = Trainings(ground, Algorithm(plan, weights), ears.figures, kept.state).run(labels)
         card = _card(rooms, found, recipe, outcome)

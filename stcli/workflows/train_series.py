@@ -25,8 +25,9 @@ from stcli.landcover.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
 from stcli.raster.sampletable import SampleTable, read_samples
-from stcli.settings import RunSettings, SlicSettings
+from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
+from stcli.workflows.scaling import told_apart
 from stcli.workflows.train_landcover import refuse_folder
 
 __all__ = ["Recipe", "SeriesModel", "train_series_model"]
@@ -181,7 +182,9 @@ def _scaling(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[
     """Low and high of each of the last axis; apart by 1 where it never varies."""
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
     low, high = np.nanpercentile(flat, _PERCENTILES, axis=0)
-    return low, np.where(high > low, high, low + 1)
+    high = np.where(high > low, high, low + 1)
+    scaling = told_apart(BandScaling(tuple(low.tolist()), tuple(high.tolist())))
+    return np.array(scaling.low), np.array(scaling.high)
 
 
 def _data(path: str, seasoned: Seasoned) -> dict[str, Any]:

@@ -85,11 +85,13 @@ def content(folder: Path):
     return found | {str(path.relative_to(folder)): b"" for path in folder.rglob("*/")}
 
 
-TRAIN = "train landcover {raster} --labels {labels} --class-column {column} -o {model} --epochs 1"
+TRAIN = "train landcover {raster} --labels {labels} -o {model} --epochs 1"
 
 
 def train(raster="scene.tif", labels=LABELS, column="class", model="new", more=""):
-    words = TRAIN.format(raster=raster, labels=labels, column=column, model=model)
+    if not str(labels).endswith(".tif"):
+        more = f"--class-column {column} {more}"
+    words = TRAIN.format(raster=raster, labels=labels, model=model)
     return f"{words} {more}".strip()
 
 
@@ -200,6 +202,27 @@ CASES = [
     (train(more="--block -1"), 2, "--block: found -1.0, wanted > 0"),
     (train(more="--block 1e300"), 3, "all labels lie in one block"),
     (train(more="--validation 2"), 2, "--validation: found 2.0, wanted between 0 and 1"),
+    (
+        train(more="--block 1km --split random"),
+        *(2, "--block: found --split random, wanted --split blocks."),
+    ),
+    (
+        train(more="--validation 0.4 --folds 3"),
+        *(2, "--validation: found 0.4 with --folds, wanted one of the two"),
+    ),
+    (
+        train(labels="halves.tif", more="--class-column class"),
+        *(2, "halves.tif: --class-column class found, which is for vectors, and this is a class"),
+    ),
+    (train(labels="halves.tif", more="--layer a"), 2, "halves.tif: --layer a found, which is for"),
+    (
+        "segment scene.tif o.tif --percentiles 50",
+        *(2, "--percentiles: for a table of objects, and none is written; name one with --objects"),
+    ),
+    (
+        "segment scene.tif o.tif --no-geometry --borders b.csv",
+        *(2, "--borders, --no-geometry: for a table of objects, and none is written"),
+    ),
     (train(more="--epochs 0"), 2, "--epochs: found 0, wanted >= 1"),
     (train(more="--seed -1"), 2, "--seed: found -1, wanted from 0"),
     (train(more="--balance -1"), 2, "--balance: found -1.0, wanted >= 0"),
@@ -254,7 +277,7 @@ def test_an_error_is_json_on_stderr_when_json_is_asked(words, code, box, monkeyp
 def test_a_raster_and_json_do_not_share_stdout(scene):
     result = call("segment", scene, "-", "--json")
     assert (result.code, result.out) == (2, "")
-    assert "stdout takes the output already" in json.loads(result.err)["error"]["message"]
+    assert "stdout takes an output already" in json.loads(result.err)["error"]["message"]
 
 
 def test_assumed_crs_lets_a_raster_without_one_be_trained_on(box, tmp_path):
@@ -355,6 +378,9 @@ def test_bands_of_the_box_are_the_models(box):
         ("segment", "o.tif", "Zarr", ("--of", "Zarr")),
         ("segment", "o.nc", "COG", ("--shard", "1/2", "--tile-size", "64")),
         ("downscale", "o.png", "COG", ("--dry-run",)),
+        ("segment", "o.vrt", "COG", ()),
+        ("segment", "o.jp2", "GTiff", ("--of", "GTiff")),
+        ("downscale", "o.img", "COG", ("--dry-run",)),
         ("preview", "o.jpg", "PNG", ()),
         ("preview", "o.tif", "PNG", ()),
     ],

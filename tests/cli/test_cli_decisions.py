@@ -31,6 +31,15 @@ def calibrated(model, tmp_path_factory):
     return folder
 
 
+def test_a_least_confidence_of_a_model_without_calibration_is_told(
+    scene, model, calibrated, tmp_path
+):
+    argv = ("classify", scene, tmp_path / "o.tif", "--min-confidence", "0.5", "--overwrite")
+    said = cliworld.good(*argv, "--model", model).err
+    assert said.count(f"{model}: no calibration found, so --min-confidence 0.5 goes by prob") == 1
+    assert "no calibration" not in cliworld.good(*argv, "--model", calibrated).err
+
+
 def read(path):
     with rasterio.open(path) as found:
         return found.read()

@@ -123,6 +123,11 @@ def test_a_patch_without_values_gets_no_class(patches, tmp_path):
     said = good("classify-patches", tmp_path / "in.tif", tmp_path / "out.tif", *words).json
     assert said["without_values"] == 1
     assert np.flatnonzero(read(tmp_path / "out.tif")[0] == 0).tolist() == [0]
+    (made,) = good("info", "--provenance", tmp_path / "out.tif").json["files"]
+    known = good("model", "verify", patches / "model", "--json").json
+    assert made["settings"]["model_digest"] == known["digest"]
+    mixed = call("classify-patches", tmp_path / "in.tif", "-", *words)
+    assert (mixed.code, "--json: stdout takes an output already" in mixed.err) == (2, True)
     good("classify-patches", tmp_path / "in.tif", tmp_path / "out.csv", *words)
     first = next(csv.DictReader((tmp_path / "out.csv").open()))
     assert (first["class"], first["p_town"]) == ("", "")

@@ -76,7 +76,9 @@ def test_weights_are_told(scene, model, tmp_path):
     out = tmp_path / "c.tif"
     good("classify", scene, out, "--model", model, "-q")
     (found,) = good("info", "--provenance", out).json["files"]
-    assert len(found["settings"]["model_sha256"]) == 64
+    verified = good("model", "verify", model, "--json").json
+    assert found["settings"]["model_sha256"] == verified["sha256"]
+    assert found["settings"]["model_digest"] == verified["digest"]
     assert f"--model {model}" in found["command"]
 
 

@@ -207,7 +207,7 @@ def test_weights_that_are_none(tmp_path):
 
 
 def test_a_model_that_changes_while_it_is_used(monkeypatch):
-    model = SimpleNamespace(card=SimpleNamespace(sha256="new"))
+    model = SimpleNamespace(card=SimpleNamespace(sha256="new", digest="changed"))
     monkeypatch.setattr(classify, "load_model", lambda *arguments: model)
     with pytest.raises(ModelError, match="m: the model has changed since the run began; run it ag"):
         classify._loaded_step(Path("m"), "old", "cpu", "cpu", None, None)

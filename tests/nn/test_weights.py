@@ -20,6 +20,7 @@ from stcli.nn.weights import (
     WEIGHTS,
     Arrays,
     BandCard,
+    CalibrationCard,
     Card,
     ClassCard,
     load_card,
@@ -258,3 +259,55 @@ def test_what_is_no_safetensors_is_refused_even_with_the_right_checksum(model, t
     edited(model, sha256=hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest())
     refused(model, model / WEIGHTS)
     assert not trap.exists()
+
+
+# --- digest -------------------------------------------------------------------------------------
+
+CALIBRATED = CalibrationCard(temperature=1.5, conformal={"0.9": 0.4})
+RESULTS = {
+    "architecture": "other",
+    "bands": (BandCard(name="B02", low=0.2, high=1 / 3), BandCard(name="B08", low=-1, high=2)),
+    "classes": CLASSES[:1],
+    "segmentation": {"size": 100, "compactness": 0.2},
+    "network": {"window": 128},
+    "sha256": "ab" * 32,
+    "calibration": CALIBRATED,
+}
+HISTORY = {
+    "resolution": (20.0, 20.0),
+    "training": {"seed": 2},
+    "data": {},
+    "metrics": {},
+    "version": "0.2.0",
+    "parameters": 8,
+}
+
+
+def test_every_field_of_a_card_is_said_to_change_results_or_not_to():
+    assert set(RESULTS) | set(HISTORY) | {"schema_"} == set(Card.model_fields)
+
+
+@pytest.mark.parametrize("field", RESULTS)
+def test_the_digest_changes_with_what_changes_a_result(field):
+    assert card(**{field: RESULTS[field]}).digest != card().digest
+
+
+@pytest.mark.parametrize("field", HISTORY)
+def test_the_digest_is_the_same_whatever_the_history(field):
+    assert card(**{field: HISTORY[field]}).digest == card().digest
+
+
+@pytest.mark.parametrize("change", [{"temperature": 2}, {"growth": 0.5}, {"conformal": {}}])
+def test_the_digest_changes_with_the_calibration(change):
+    other = CALIBRATED.model_copy(update=change)
+    assert card(calibration=other).digest != card(calibration=CALIBRATED).digest
+
+
+def test_figures_of_a_calibration_leave_the_digest():
+    other = CALIBRATED.model_copy(update={"ece_after": 0.1, "coverage_found": {"0.9": 0.8}})
+    assert card(calibration=other).digest == card(calibration=CALIBRATED).digest
+
+
+def test_the_digest_lasts_on_disk(tmp_path):
+    saved = save_weights(tmp_path / "model", state(), card(calibration=CALIBRATED))
+    assert load_card(tmp_path / "model").marks == saved.marks
