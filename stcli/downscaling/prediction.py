@@ -85,7 +85,7 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Say where it lies: whoever unpickles it loads it there, once."""
-        return _same, (self.folder.resolve(), self.card.sha256)
+        return _same, (self.folder.resolve(), self.card.digest)
 
     @property
     def ratios(self) -> dict[int, float]:
@@ -177,9 +177,9 @@ def _starts(first: int, count: int, side: int) -> range:
     return range(first // side * side, first + count, side)
 
 
-def _same(folder: Path, checksum: str) -> Model:
+def _same(folder: Path, digest: str) -> Model:
     model = Model(folder)
-    refuse_changed(model.folder, model.card, checksum)
+    refuse_changed(model.folder, model.card, digest)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,8 +12,9 @@ from stcli.nn.weights import Arrays
 
 
 def arrays_of(tensors: Mapping[str, Tensor]) -> Arrays:
-    """Give the numbers of tensors of any shape, (…, n)."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    """Give the numbers of tensors of any shape, (…, n), in rows whatever torch's order was."""
+    found = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    return {name: np.ascontiguousarray(array) for name, array in found.items()}
 
 
 def tensors_of(arrays: Arrays) -> dict[str, Tensor]:

@@ -170,14 +170,13 @@ def refuse_changed(folder: Path, card: Card, known: str) -> None:
     folder : Path
     card : Card
     known : str
-        Digest of the card that the run began with; or the checksum of its weights, where nothing
-        else of the card changes a result.
+        Digest of the card that the run began with.
 
     Raises
     ------
     ModelError
     """
-    if known not in (card.digest, card.sha256):
+    if known != card.digest:
         raise ModelError(f"{folder}: the model has changed since the run began; run it again.")
 
 

@@ -95,8 +95,8 @@ class Learned:
 
     @property
     def checksum(self) -> str:
-        """Of the weights."""
-        return self.model.card.sha256
+        """Of the weights and of what else of the card changes a result."""
+        return self.model.card.digest
 
     @property
     def halo(self) -> int:

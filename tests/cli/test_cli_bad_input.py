@@ -378,7 +378,6 @@ def test_bands_of_the_box_are_the_models(box):
         ("segment", "o.tif", "Zarr", ("--of", "Zarr")),
         ("segment", "o.nc", "COG", ("--shard", "1/2", "--tile-size", "64")),
         ("downscale", "o.png", "COG", ("--dry-run",)),
-        ("segment", "o.vrt", "COG", ()),
         ("segment", "o.jp2", "GTiff", ("--of", "GTiff")),
         ("downscale", "o.img", "COG", ("--dry-run",)),
         ("preview", "o.jpg", "PNG", ()),

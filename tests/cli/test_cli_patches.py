@@ -261,4 +261,4 @@ def test_one_patch_is_one(patches, tmp_path):
     said = good("classify-patches", tmp_path / "one.tif", tmp_path / "o.csv", *words).err
     assert "classified 1 patch in" in said
     both = call("classify-patches", tmp_path / "one.tif", "-", *words, "--json")
-    assert (both.code, "stdout takes the output already" in both.err) == (2, True)
+    assert (both.code, "stdout takes an output already" in both.err) == (2, True)
