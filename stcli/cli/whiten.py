@@ -33,6 +33,10 @@ def command(
         typer.Option("--uneven", help="Dates on no even lattice: refuse, or take in order."),
     ] = "refuse",
     dates: options.Dates = None,
+    step: Annotated[
+        float | None,
+        typer.Option("--step", help="Seconds between samples of series that have no times."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Write nothing and exit 7 where it is not white.")
     ] = False,
@@ -74,7 +78,7 @@ def command(
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
-    spectra = Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates))
+    spectra = Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates), step)
     asked = (
         Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
         path,

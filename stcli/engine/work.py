@@ -2,7 +2,8 @@
 
 An algorithm gives a *block function* ``f(block, valid, where) -> result``: `block`
 (band, row, col) and `valid` (row, col) over ``where.read``, and a result that the store, or the
-sink, of the workflow understands.
+sink, of the workflow understands. Where a source tells bands apart, `valid` may be
+(band, row, col); then a tile is empty where no band has a valid pixel.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Source(Protocol):
     """What the engine reads from."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return (band, row, col) values and (row, col) validity of a window."""
+        """Return values (band, row, col) and validity (row, col) of a window; or of each band."""
 
 
 class BlockFunction(Protocol):
@@ -150,7 +151,7 @@ class Work:
             result = _joined(found) if self.store is None else self.store.strips(tile, found)
             return result, result is None
         block, valid = self.source.read(tile.read)
-        empty = not valid[tile.trim].any()
+        empty = not valid[(..., *tile.trim)].any()
         result = None if empty else self.function(block, valid, tile)
         del block, valid  # what is stored may take as much again
         if not empty and self.store is not None:

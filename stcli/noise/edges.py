@@ -40,9 +40,9 @@ class Surround:
     corner: tuple[int, int]
 
     def reflect(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """Complete a plane (row, col) by half-sample reflection."""
+        """Complete a plane, or planes (…, row, col), by half-sample reflection."""
         pads = tuple(zip(self.before, self.after, strict=True))
-        return np.pad(plane, pads, mode="symmetric")
+        return np.pad(plane, (*((0, 0),) * (plane.ndim - 2), *pads), mode="symmetric")
 
 
 def surround(
@@ -82,6 +82,8 @@ def fill(plane: Plane, valid: NDArray[np.bool_], beyond: float = 0.0) -> Plane:
     ndarray of float64 (row, col)
         Valid pixels untouched.
     """
+    if not valid.any():
+        return np.full(plane.shape, beyond)
     filled = np.where(valid, plane, 0.0)
     if valid.all():
         return filled

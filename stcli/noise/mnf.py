@@ -93,8 +93,9 @@ def rotation(bands: tuple[str, ...], values: Plane, noise: Plane) -> Rotation:
     spread = values.std(axis=0)
     for name, sigma, deviation in zip(bands, size, spread, strict=True):
         if not sigma > 1e-9 * deviation or deviation == 0:
+            label = name.removeprefix("band ")
             raise InputError(
-                f"band {name}: no noise found in it (it is constant, or rounded), some is wanted "
+                f"band {label}: no noise found in it (it is constant, or rounded), some is wanted "
                 "to measure by; leave the band out with --bidx."
             )
     mean = values.mean(axis=0)

@@ -9,7 +9,9 @@ Tupin 2009, doi:10.1109/TIP.2009.2029593)::
 
 z is a band in the domain where its noise is additive, x the band in its own unit, sigma the noise
 map at p + k, s the strength, R four sevenths of the square's radius. All bands have one say in
-what is alike. The weight falls as a power and not as a Gaussian: where nothing is alike, as about
+what is alike; where bands have valid pixels of their own, those that have both p + k and q + k, or
+where none has, all of them by their filled values. A band's mean is over the q that it has. The
+weight falls as a power and not as a Gaussian: where nothing is alike, as about
 a bright point, the few best still count. More than `NEAR` pixels away every other row and column
 is looked at, and counts for four: what lies between is much the same and costs as much.
 
@@ -76,7 +78,7 @@ def similar_mean(
         Values that are compared, with additive noise and holes filled.
     values : ndarray of float64 (band, row, col)
         Values that are averaged; those of invalid pixels do not count.
-    valid : ndarray of bool (row, col)
+    valid : ndarray of bool (row, col) or (band, row, col)
     sigmas : ndarray of float64 (band, row, col)
         Noise in the unit of `planes`; where it is 0 the band is neither compared nor changed.
 
@@ -91,9 +93,12 @@ def similar_mean(
     inverse /= np.maximum(known.sum(axis=0), 1) * settings.around**2
     near = _near(settings.search // 2)
     total, weight = np.zeros(values.shape), np.zeros(valid.shape)
-    _gather(planes, inverse, values, valid, near, settings.around, total, weight)
-    done = known & (weight > 0)
-    return np.where(done, total / np.where(weight > 0, weight, 1.0), values)
+    gather = _gather if valid.ndim == 2 else _gather_own
+    gather(planes, inverse, values, valid, near, settings.around, total, weight)
+    del inverse
+    found = weight > 0
+    np.divide(total, weight, out=total, where=np.broadcast_to(found, total.shape))
+    return np.where(known & found, total, values)
 
 
 def _near(radius: int) -> NDArray[np.float64]:
@@ -159,3 +164,71 @@ def _gather(
                     weight[row, c] += w
                     for k in range(bands):
                         total[k, row, c] += w * values[k, row + a, c + b]
+
+
+@njit(nogil=True, cache=True)
+def _gather_own(
+    planes: Any,
+    inverse: Any,
+    values: Any,
+    valid: Any,
+    near: Any,
+    side: Any,
+    total: Any,
+    weight: Any,
+) -> None:
+    """Add up weighted values as `_gather`, with a valid mask for each band.
+
+    Where the masks are alike the very numbers come out: the factor on a sum of all bands is 1.
+
+    Parameters
+    ----------
+    valid : ndarray of bool (band, row, col)
+    weight : ndarray of float64 (band, row, col)
+    """
+    bands, height, width = planes.shape
+    radius, half = near.shape[0] // 2, side // 2
+    margin = radius + half
+    ring = np.zeros((side, width))
+    column, shared = np.zeros(width), np.zeros(width)
+    for a in range(-radius, radius + 1):
+        for b in range(-radius, radius + 1):
+            if near[a + radius, b + radius] == 0.0:
+                continue
+            for r in range(radius, height - radius):
+                line = ring[r % side]
+                line[:] = 0.0
+                shared[:] = 0.0
+                column[:] = 0.0  # the bands that are compared where all are there
+                for k in range(bands):
+                    for c in range(radius, width - radius):
+                        apart = planes[k, r, c] - planes[k, r + a, c + b]
+                        both = valid[k, r, c] & valid[k, r + a, c + b]
+                        one = 1.0 if inverse[k, r, c] > 0.0 else 0.0
+                        line[c] += inverse[k, r, c] * apart * apart if both else 0.0
+                        shared[c] += one if both else 0.0
+                        column[c] += one
+                for c in range(radius, width - radius):
+                    if shared[c] > 0.0:
+                        line[c] *= column[c] / shared[c]
+                        continue
+                    for k in range(bands):
+                        apart = planes[k, r, c] - planes[k, r + a, c + b]
+                        line[c] += inverse[k, r, c] * apart * apart
+                if r < radius + 2 * half:
+                    continue
+                column[:] = 0.0
+                for n in range(side):
+                    one_line = ring[(r - 2 * half + n) % side]
+                    for c in range(radius, width - radius):
+                        column[c] += one_line[c]
+                row = r - half
+                for c in range(margin, width - margin):
+                    u = 0.0
+                    for n in range(-half, half + 1):
+                        u += column[c + n]
+                    w = near[a + radius, b + radius] / ((1.0 + u) * np.sqrt(1.0 + u))
+                    for k in range(bands):
+                        if valid[k, row + a, c + b]:
+                            weight[k, row, c] += w
+                            total[k, row, c] += w * values[k, row + a, c + b]

@@ -29,7 +29,7 @@ class Sample:
     Attributes
     ----------
     values : ndarray of float64 (pixel, band)
-        As read, in each band's unit.
+        As read, in each band's unit; NaN, here and below, where a band has no value.
     local : ndarray of float64 (pixel, band)
         The wavelet's smooth plane of level 1, in the domain that noise is measured in.
     diagonal : ndarray of float64 (pixel, band)
@@ -37,7 +37,7 @@ class Sample:
     sigma : ndarray of float64 (pixel, band, level)
         The noise map there, in that domain; NaN where unknown.
     low, high : ndarray of float64 (band,)
-        Least and greatest valid value of the whole raster.
+        Least and greatest valid value of the whole raster; of an empty band infinity, and less.
     """
 
     values: Plane
@@ -46,6 +46,12 @@ class Sample:
     sigma: NDArray[np.float64]
     low: Plane
     high: Plane
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Bands that have no valid pixel: bool (band,)."""
+        found: NDArray[np.bool_] = self.low > self.high
+        return found
 
 
 def typical(sample: Sample) -> NDArray[np.float64]:
@@ -65,19 +71,30 @@ def noise_covariance(sample: Sample) -> Plane:
 
     Each pixel's diagonal coefficients are divided by one number, how strong the noise is there
     against its typical level (geometric mean over the bands): that leaves what ties the bands
-    together untouched. Edges, beyond `EDGE` local deviations in any band, are left out.
+    together untouched. Edges, beyond `EDGE` local deviations in any band, are left out. Only
+    pixels count that all bands have whose noise is known.
 
     Returns
     -------
     ndarray of float64 (band, band)
-        NaN where the noise is unknown.
+        NaN for bands whose noise is unknown, and between bands where they have no pixel in common.
     """
     level = typical(sample)[:, 0]
-    if np.isnan(level).any():
-        return np.full((len(level), len(level)), np.nan)
-    sigma = sample.sigma[:, :, 0]
+    known = ~np.isnan(level)
+    if known.all():
+        return _covariance(sample.diagonal, sample.sigma[:, :, 0], level)
+    out = np.full((len(level), len(level)), np.nan)
+    part = _covariance(sample.diagonal[:, known], sample.sigma[:, known, 0], level[known])
+    out[np.ix_(known, known)] = part
+    return out
+
+
+def _covariance(diagonal: Plane, sigma: Plane, level: NDArray[np.float64]) -> Plane:
+    """Covariance of bands whose noise is known; see `noise_covariance`."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        inner = np.all((np.abs(sample.diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1)
+        inner = np.all((np.abs(diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1)
+    if not np.isfinite(sigma).all(axis=1).any():
+        return np.where(np.eye(len(level), dtype=bool), np.diag(level**2), np.nan)
     live = level > 0
     inner &= (sigma[:, live] > 0).all(axis=1)
     if inner.sum() < 2:
@@ -85,7 +102,7 @@ def noise_covariance(sample: Sample) -> Plane:
     if not live.any():
         return np.zeros((len(level), len(level)))
     strength = np.exp(np.log(sigma[inner][:, live] / level[live]).mean(axis=1))
-    part = sample.diagonal[inner] / strength[:, None]
+    part = diagonal[inner] / strength[:, None]
     out: Plane = part.T @ part / len(part)
     return out
 
@@ -100,8 +117,17 @@ def signal_to_noise(sample: Sample, model: Model) -> Plane:
         squares = np.square(sample.sigma[:, :, 0])
         known = np.isfinite(squares)
         noise = np.where(known, squares, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        ratio = np.maximum(transformed.var(axis=0) - noise, 0.0) / noise
+        ratio = np.maximum(_variance(transformed) - noise, 0.0) / noise
     return np.where(noise > 0, ratio, np.nan)
+
+
+def _variance(values: Plane) -> Plane:
+    """Variance of each band's values (pixel, band), NaN left out: (band,)."""
+    known = ~np.isnan(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    out: Plane = np.where(known, np.square(values - mean), 0.0).sum(axis=0) / count
+    return out
 
 
 @dataclass(frozen=True)

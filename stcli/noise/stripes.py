@@ -91,7 +91,8 @@ def _medians(planes: Plane) -> Plane:
     known = np.isfinite(planes)
     enough = known.sum(axis=0) >= min(FEWEST, len(planes))
     out = np.zeros(planes.shape[1])
-    out[enough] = np.nanmedian(planes[:, enough], axis=0)
+    if enough.any():
+        out[enough] = np.nanmedian(planes[:, enough], axis=0)
     return out
 
 

@@ -76,8 +76,21 @@ class GdalSource:
         InputError
             The file opened but these pixels cannot be read: truncated or damaged.
         """
+        block, valid = self._told(window, indexes, False)
+        return block, valid[0]
+
+    def read_each(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands with a valid mask each; raises as `read`."""
+        return self._told(window, indexes, True)
+
+    def _told(
+        self, window: Window, indexes: tuple[int, ...], each: bool
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read, and say where it cannot be done."""
         try:
-            return self._read(window, indexes)
+            return self._read(window, indexes, each)
         except RasterioError as error:
             rows = f"rows {window.row_off} to {window.row_off + window.height}"
             raise InputError(
@@ -86,37 +99,42 @@ class GdalSource:
             ) from error
 
     def _read(
-        self, window: Window, indexes: tuple[int, ...]
+        self, window: Window, indexes: tuple[int, ...], each: bool
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read block (band, row, col), and valid (band, row, col) or one for all (1, row, col)."""
         dataset = self._handle()
         bands = [self.info.bands[i - 1] for i in indexes]
-        valid = self._masked(dataset, window, indexes)
+        valid = self._masked(dataset, window, indexes, each)
+        masks = valid if each else [valid[0]] * len(bands)
         if len({band.dtype for band in bands}) == 1 and not any(band.packed for band in bands):
             block = empty((len(bands), window.height, window.width), np.dtype(bands[0].dtype))
             dataset.read(list(indexes), window=window, out=block)
-            for i, values in zip(indexes, block, strict=True):
-                self._exclude(valid, dataset, window, i, values)
+            for i, values, mask in zip(indexes, block, masks, strict=True):
+                self._exclude(mask, dataset, window, i, values)
         else:
             dtype = np.result_type(*(band.block_dtype for band in bands))
             block = np.empty((len(bands), window.height, window.width), dtype)
             for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
                 values = dataset.read(i, window=window)
-                self._exclude(valid, dataset, window, i, values)
+                self._exclude(masks[k], dataset, window, i, values)
                 block[k] = unpack(values, band)
         if block.dtype.kind == "f":
-            for values in block:
-                valid &= np.isfinite(values)
+            for values, mask in zip(block, masks, strict=True):
+                mask &= np.isfinite(values)
         return block, valid
 
-    def _masked(self, dataset: Any, window: Window, indexes: tuple[int, ...]) -> NDArray[np.bool_]:
+    def _masked(
+        self, dataset: Any, window: Window, indexes: tuple[int, ...], each: bool
+    ) -> NDArray[np.bool_]:
         """Ask the mask or the alpha band which pixels are valid; one serves all bands."""
         alpha_is_data = not set(indexes) <= set(self.info.default)
-        for i in indexes:
-            rule = self.info.rules[i - 1]
-            if rule == "mask" or (rule == "alpha" and not alpha_is_data):
-                found: NDArray[np.bool_] = dataset.read_masks(i, window=window) > 0
-                return found
-        return np.ones((window.height, window.width), bool)
+        valid = np.ones((len(indexes) if each else 1, window.height, window.width), bool)
+        rules = [self.info.rules[i - 1] for i in indexes]
+        masked = [r == "mask" or (r == "alpha" and not alpha_is_data) for r in rules]
+        if any(masked):
+            first = indexes[masked.index(True)]
+            valid[masked if each else slice(None)] = dataset.read_masks(first, window=window) > 0
+        return valid
 
     def _exclude(
         self,

@@ -2,8 +2,9 @@
 
 What is a valid pixel
 ---------------------
-A pixel is valid when every selected band is valid there. For each band the first of these that
-its file declares decides, and the ones after it are not looked at (GDAL's own order):
+A pixel is valid when every selected band is valid there (`Raster.read`), or each band has valid
+pixels of its own (`Raster.read_each`). For each band the first of these that its file declares
+decides, and the ones after it are not looked at (GDAL's own order):
 
 1. a mask band inside the file or in a ``.msk`` sidecar;
 2. the nodata value (in NetCDF: ``_FillValue``, ``missing_value`` and ``valid_range`` together);
@@ -37,7 +38,14 @@ from stcli.raster.gdalsource import GdalSource
 from stcli.raster.info import BandInfo, RasterInfo
 from stcli.raster.nodata import clear
 from stcli.raster.source import RULES, Source, SourceInfo, stem
-from stcli.raster.stack import Nesting, Resampling, finest, nest, read_nested
+from stcli.raster.stack import (
+    Nesting,
+    Resampling,
+    finest,
+    nest,
+    read_nested,
+    read_nested_each,
+)
 from stcli.raster.stdin import readable
 
 logger = logging.getLogger("stcli")
@@ -145,16 +153,43 @@ class Raster:
             A file cannot be read there.
         """
         window = self._checked(window)
-        block = np.empty((self.info.count, window.height, window.width), self.info.dtype)
-        valid = np.empty(block.shape, bool)
+        shape = self.info.count, int(window.height), int(window.width)
+        everything = tuple(range(self.info.count))
+        valid = np.empty(shape, bool)
+        block: NDArray[Any] | None = None
         for source, nesting, indexes, places in self._parts:
-            for index, place in zip(indexes, places, strict=True):
-                part, valid[place] = read_nested(
-                    source, nesting, window, (index,), self._resampling
-                )
-                block[place] = part[0]
-        clear(block, valid)
+            part, mask = read_nested_each(source, nesting, window, indexes, self._resampling)
+            if places == everything and part.dtype == self.info.dtype:
+                block, valid = part, mask  # the usual single file: no copy
+                continue
+            block = empty(shape, self.info.dtype) if block is None else block
+            block[list(places)], valid[list(places)] = part, mask
+        assert block is not None  # a raster has a file
+        if not valid.all():
+            clear(block, valid)
         return block, valid
+
+    def read_own(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window as `read_each`, with one valid mask where those of all bands are alike.
+
+        Parameters
+        ----------
+        window : Window
+            Whole pixels inside the raster.
+
+        Returns
+        -------
+        block : ndarray, (band, row, col), ``info.dtype``
+        valid : ndarray of bool, (row, col); (band, row, col) where bands differ
+
+        Raises
+        ------
+        InputError
+            A file cannot be read there.
+        """
+        block, valid = self.read_each(window)
+        alike = all(np.array_equal(valid[0], mask) for mask in valid[1:])
+        return block, valid[0] if alike else valid
 
     @property
     def tiles(self) -> int:

@@ -3,7 +3,8 @@
 CSV: a header line, then a first column of times (numbers, in seconds unless the header says
 ``time [unit]``, or ISO dates, in days) and columns of numbers; an empty field or ``nan`` is a gap.
 HDF5 and NetCDF: the longest one-dimensional floating variables of one group; times come from
-the variable of their dimension, else from the attributes Xstart, Xspacing and Xunits.
+the variable of their dimension, else from the attributes Xstart, Xspacing and Xunits. Where there
+are no times, the step that the user gives makes them; then every column of a CSV is a series.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ from numpy.typing import NDArray
 from stcli.errors import InputError, OutputError
 from stcli.raster.layout import true_attrs, true_globals
 from stcli.raster.netcdf import HDF5_LOCK
+from stcli.raster.output import STDOUT
+from stcli.raster.read import HDF5_MAGIC, NETCDF_MAGIC
+from stcli.raster.stdin import on_stdin, readable
 from stcli.raster.timecube import refuse_huge
 
 TEXT = {".csv", ".txt", ".tsv"}
 HDF5 = {".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf"}
+#: Bytes that are looked at to tell what came through stdin.
+_HEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,11 @@ def is_series(path: str) -> bool:
         return True
     if suffix not in HDF5 or not Path(path).is_file():
         return False
+    return _flat(path)
+
+
+def _flat(path: str) -> bool:
+    """Tell whether a file of HDF5 has variables of one dimension, and none of more."""
     try:
         with HDF5_LOCK, _dataset(path) as dataset:
             shapes = [variable.ndim for _, variable in _variables(dataset)]
@@ -81,7 +92,36 @@ def is_series(path: str) -> bool:
     return 1 in shapes and max(shapes) == 1
 
 
-def read_series(path: str, names: Sequence[int | str] = ()) -> Series:
+def refuse_piped(path: str) -> None:
+    """Refuse a series that comes through stdin: it is told from a raster by its file's name.
+
+    Raises
+    ------
+    InputError
+        It is a table, or a file of one-dimensional variables.
+    """
+    if not on_stdin(path):
+        return
+    spool = readable(path)
+    with Path(spool).open("rb") as file:
+        head = file.read(_HEAD)
+    if _tabular(head) or (head.startswith((HDF5_MAGIC, *NETCDF_MAGIC)) and _flat(spool)):
+        raise InputError(f"{path}: holds series, which cannot come through a pipe; name its file")
+
+
+def refuse_pipe(path: str) -> None:
+    """Refuse to write series to stdout; raises `OutputError`."""
+    if path in STDOUT:
+        raise OutputError(f"{path}: series cannot go through a pipe; name a file to write")
+
+
+def _tabular(head: bytes) -> bool:
+    """Tell whether a file that begins so is a table: text, with fields in its first line."""
+    line = head.partition(b"\n")[0]
+    return b"\0" not in head and (b"," in line or b"\t" in line) and line[:1] not in b"<{["
+
+
+def read_series(path: str, names: Sequence[int | str] = (), step: float | None = None) -> Series:
     """Read series.
 
     Parameters
@@ -89,15 +129,19 @@ def read_series(path: str, names: Sequence[int | str] = ()) -> Series:
     path : str
     names : sequence of int or str
         1-based numbers or names; all by default.
+    step : float, optional
+        Seconds between samples, for a file that has no times: then every column is a series.
 
     Raises
     ------
     InputError
-        The file is missing, damaged, or holds no series, or a name is unknown.
+        The file is missing, damaged, or holds no series, a name is unknown, or there are times
+        and a step too.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the name")
-    series = _read_text(path) if Path(path).suffix.lower() in TEXT else _read_hdf5(path)
+    text = Path(path).suffix.lower() in TEXT
+    series = _read_text(path, step) if text else _read_hdf5(path, step)
     refuse_huge(series.values, path)
     if series.times.size < 2:
         raise InputError(f"{path}: {series.times.size} dates found, a series of several is wanted")
@@ -128,7 +172,7 @@ def _chosen(series: Series, names: Sequence[int | str], path: str) -> Series:
     )
 
 
-def _read_text(path: str) -> Series:
+def _read_text(path: str, step: float | None) -> Series:
     delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
@@ -140,9 +184,18 @@ def _read_text(path: str) -> Series:
             "of a time and numbers are wanted"
         ) from error
     uneven = next((k for k, row in enumerate(rows, 2) if len(row) != len(head)), None)
-    if len(head) < 2 or uneven:
-        found = f"line {uneven} has another number of fields" if uneven else "one column only"
-        raise InputError(f"{path}: {found}, a time and at least one series in each line is wanted")
+    if uneven:
+        raise InputError(
+            f"{path}: line {uneven} has another number of fields, a time and at least one series "
+            "in each line is wanted"
+        )
+    if step is not None:
+        return _without_times(path, head, rows, step)
+    if len(head) < 2:
+        raise InputError(
+            f"{path}: one column only, a time and at least one series in each line is wanted; "
+            "where there are no times, give --step"
+        )
     times, unit = _text_times(path, head[0], [row[0] for row in rows])
     values = [[_number(path, k, text) for text in row[1:]] for k, row in enumerate(rows, 2)]
     names = tuple(name.strip() for name in head[1:])
@@ -154,6 +207,15 @@ def _read_text(path: str) -> Series:
         ("1",) * len(names),
         (head[0], *(row[0] for row in rows)),
     )
+
+
+def _without_times(path: str, head: list[str], rows: list[list[str]], step: float) -> Series:
+    """Give the series of a table whose columns are all series, `step` seconds between rows."""
+    values = [[_number(path, k, text) for text in row] for k, row in enumerate(rows, 2)]
+    names = tuple(name.strip() for name in head)
+    table = np.array(values, float).reshape(len(rows), len(names))
+    times = step * np.arange(len(rows), dtype=np.float64)
+    return Series(names, table, times, "s", ("1",) * len(names))
 
 
 def _number(path: str, line: int, text: str) -> float:
@@ -200,7 +262,7 @@ def _variables(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(name, variable) for name, variable in found if variable.ndim]
 
 
-def _read_hdf5(path: str) -> Series:
+def _read_hdf5(path: str, step: float | None) -> Series:
     try:
         with HDF5_LOCK, _dataset(path) as dataset:
             lines = [(name, v) for name, v in _variables(dataset) if v.ndim == 1]
@@ -209,7 +271,7 @@ def _read_hdf5(path: str) -> Series:
             longest = max(variable.size for _, variable in lines)
             lines = [(name, v) for name, v in lines if v.size == longest]
             values = np.stack([_filled(variable) for _, variable in lines], axis=1)
-            times, unit, axis = _axis(lines[0][1], path)
+            times, unit, axis = _axis(lines[0][1], path, step)
             names = tuple(name.rsplit("/", 1)[-1] for name, _ in lines)
             units = tuple(
                 str(getattr(v, "units", getattr(v, "Yunits", "")) or "1") for _, v in lines
@@ -235,8 +297,15 @@ def _filled(variable: Any) -> NDArray[np.float64]:
     return filled
 
 
-def _axis(variable: Any, path: str) -> tuple[NDArray[np.float64], str, tuple[str, str]]:
+def _axis(
+    variable: Any, path: str, step: float | None
+) -> tuple[NDArray[np.float64], str, tuple[str, str]]:
+    """Give a variable's times, their unit, and units and calendar of a CF axis; or by the step."""
     group, dimension = variable.group(), variable.dimensions[0]
+    if step is not None:
+        if dimension in group.variables or hasattr(variable, "Xspacing"):
+            raise InputError(f"{path}: {variable.name} has times of its own; leave --step out")
+        return step * np.arange(variable.size), "s", ("", "")
     if dimension in group.variables:
         axis = group.variables[dimension]
         unit, calendar = (
@@ -251,7 +320,7 @@ def _axis(variable: Any, path: str) -> tuple[NDArray[np.float64], str, tuple[str
         return start + spacing * np.arange(variable.size), unit, ("", "")
     raise InputError(
         f"{path}: {variable.name} has no times; a variable named {dimension}, or the attributes "
-        "Xstart and Xspacing are wanted"
+        "Xstart and Xspacing are wanted; else give --step"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,31 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the file; a later read opens it anew."""
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A source that gives a valid mask for each band as fast as one for all."""
+
+    def read_each(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands as `Source.read`, with valid (band, row, col)."""
+
+
+def read_apart(
+    source: Source, window: Window, indexes: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read bands with a valid mask each: block (band, row, col), valid (band, row, col)."""
+    if isinstance(source, Apart):
+        return source.read_each(window, indexes)
+    dtype = np.result_type(*(source.info.bands[i - 1].block_dtype for i in indexes))
+    block = np.empty((len(indexes), window.height, window.width), dtype)
+    valid = np.empty(block.shape, bool)
+    for k, index in enumerate(indexes):
+        part, valid[k] = source.read(window, (index,))
+        block[k] = part[0]
+    return block, valid
 
 
 def stem(path: str) -> str:

@@ -164,9 +164,14 @@ def open_spectra(path: str) -> Iterator[SpectraFile]:
             dataset = netCDF4.Dataset(path)
             dataset.set_auto_maskandscale(False)
             layout = _layout(dataset)
-    except (OSError, RuntimeError, AttributeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{path}: is no file of spectra ({error}); one that whiten --psd-out wrote is wanted"
+            f"{path}: is no NetCDF, or a damaged one; a file of spectra that whiten --psd-out "
+            "wrote is wanted"
+        ) from error
+    except (AttributeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: is a NetCDF without spectra; a file that whiten --psd-out wrote is wanted"
         ) from error
     try:
         yield SpectraFile(path, layout, dataset)

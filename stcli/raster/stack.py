@@ -25,7 +25,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.raster.info import RasterInfo, grid_difference, pixel_size
-from stcli.raster.source import Source, SourceInfo
+from stcli.raster.source import Source, SourceInfo, read_apart
 
 Resampling = Literal["nearest", "bilinear"]
 
@@ -121,15 +121,45 @@ def read_nested(
     """Read bands of one file on the fine grid: block (band, row, col) and valid (row, col)."""
     if nesting is None:
         return source.read(window, indexes)
-    rows = _axis(window.row_off, window.height, nesting, 0, resampling)
-    cols = _axis(window.col_off, window.width, nesting, 1, resampling)
-    coarse_window = Window(cols.start, rows.start, cols.length, rows.length)
+    rows, cols, coarse_window = _axes(window, nesting, resampling)
     block, valid = source.read(coarse_window, indexes)
-    inside = valid[np.ix_(rows.nearest, cols.nearest)]
-    inside &= rows.covered[:, None] & cols.covered[None, :]
+    inside = _inside(valid, rows, cols)
     if resampling == "nearest":
         return block[:, rows.nearest[:, None], cols.nearest], inside
     return _bilinear(block, valid, rows, cols), inside
+
+
+def read_nested_each(
+    source: Source,
+    nesting: Nesting | None,
+    window: Window,
+    indexes: tuple[int, ...],
+    resampling: Resampling,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read as `read_nested`, with a valid mask for each band: valid (band, row, col)."""
+    if nesting is None:
+        return read_apart(source, window, indexes)
+    rows, cols, coarse_window = _axes(window, nesting, resampling)
+    block, valid = read_apart(source, coarse_window, indexes)
+    inside = _inside(valid, rows, cols)
+    if resampling == "nearest":
+        return block[:, rows.nearest[:, None], cols.nearest], inside
+    fine = [_bilinear(block[k : k + 1], mask, rows, cols) for k, mask in enumerate(valid)]
+    return np.concatenate(fine), inside
+
+
+def _axes(window: Window, nesting: Nesting, resampling: Resampling) -> tuple[_Axis, _Axis, Window]:
+    """Give rows and columns of a window, and the coarse window that they lie in."""
+    rows = _axis(window.row_off, window.height, nesting, 0, resampling)
+    cols = _axis(window.col_off, window.width, nesting, 1, resampling)
+    return rows, cols, Window(cols.start, rows.start, cols.length, rows.length)
+
+
+def _inside(valid: NDArray[np.bool_], rows: _Axis, cols: _Axis) -> NDArray[np.bool_]:
+    """Tell which fine pixels are valid, from the coarse mask or masks (…, row, col)."""
+    inside = valid[..., rows.nearest[:, None], cols.nearest]
+    inside &= rows.covered[:, None] & cols.covered[None, :]
+    return inside
 
 
 @dataclass(frozen=True)

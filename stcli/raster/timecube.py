@@ -66,7 +66,8 @@ class Cube:
     places : tuple of tuple of int
         ``places[t][v]``: position of a band among those of the raster.
     dates : tuple of str
-        ISO dates that the user gave, rising; empty where the raster tells them.
+        ISO dates, rising, that the user gave, or that stand in the names of several files which
+        had to be put before those of bands; empty where the bands' names tell them.
     """
 
     raster: Raster
@@ -77,7 +78,7 @@ class Cube:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """Name each date of each variable as a band, by given dates where the raster tells none."""
+        """Name each date of each variable as a band; by `dates` where the bands' do not tell."""
         if self.dates:
             return tuple(f"{name}@{day}" for day in self.dates for name in self.variables)
         return tuple(self.raster.info.bands[place].name for row in self.places for place in row)
@@ -126,10 +127,10 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
             raise UsageError(
                 f"--dates: {len(dates)} found, {len(bands)} wanted, one for each band."
             )
-        days = [_number(text) for text in dates]
-        alike = _unnamed(raster) and 1 < len(set(days)) == len(days)
+        numbers = [_number(text) for text in dates]
+        alike = _unnamed(raster) and 1 < len(set(numbers)) == len(numbers)
         names = ["value" if alike else name for name, _ in bands]
-        bands = list(zip(names, days, strict=True))
+        bands = list(zip(names, numbers, strict=True))
     stored = None if dates else _stored(raster)
     if stored is not None:
         found, axis = stored
@@ -137,8 +138,9 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
         numbers = sorted({number for _, number in bands if number is not None})
         found = [(name, None if n is None else numbers.index(n)) for name, n in bands]
         axis = TimeAxis(tuple(map(float, numbers)), "days since 1970-01-01")
-    given = tuple(str(np.datetime64(int(day), "D")) for day in axis.values) if dates else ()
-    return Cube(raster, *_sorted(found, axis, raster.info.path), given)
+    named = dates or (stored is None and _prefixed(raster))
+    days = tuple(str(np.datetime64(int(day), "D")) for day in axis.values) if named else ()
+    return Cube(raster, *_sorted(found, axis, raster.info.path), days)
 
 
 def count_dates(raster: Raster) -> int:
@@ -190,6 +192,15 @@ def _unnamed(raster: Raster) -> bool:
         source.info.bands[index - 1].name in (f"band {index}", stem(source.info.path))
         for source, indexes, _ in raster.files
         for index in indexes
+    )
+
+
+def _prefixed(raster: Raster) -> bool:
+    """Tell whether a band's name is not its file's own: others had it too."""
+    return any(
+        raster.info.bands[place].name != source.info.bands[index - 1].name
+        for source, indexes, places in raster.files
+        for index, place in zip(indexes, places, strict=True)
     )
 
 

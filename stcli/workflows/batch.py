@@ -105,8 +105,8 @@ def find(patterns: Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        A pattern looks into a folder that is not there. (No match in one that is there is no
-        error: a drop folder may be empty.)
+        A pattern looks into a folder that is not there, or fits none of the files that are there.
+        (That there is none is no error: a drop folder may be empty.)
     """
     found: set[str] = set()
     for pattern in patterns:
@@ -116,8 +116,21 @@ def find(patterns: Sequence[str]) -> tuple[str, ...]:
         still = Path(*_before_magic(pattern))
         if not still.is_dir():
             raise InputError(f"{pattern}: there is no directory {still}; check the pattern")
-        found |= set(glob.glob(pattern, recursive=True))  # noqa: PTH207 (keeps the pattern's own form)
+        fitting = glob.glob(pattern, recursive=True)  # noqa: PTH207 (keeps the pattern's own form)
+        if not fitting and (other := _any_file(pattern, still)):
+            raise InputError(
+                f"{pattern}: fits no file, others such as {other} are there; check the pattern"
+            )
+        found |= set(fitting)
     return tuple(sorted(found))
+
+
+def _any_file(pattern: str, still: Path) -> str:
+    """Name a file, whatever its name, that lies where a pattern looks; '' where there is none."""
+    parts = Path(pattern).parts[len(still.parts) :]
+    wide = str(still.joinpath(*("**" if part == "**" else "*" for part in parts)))
+    files = glob.iglob(wide, recursive=True)  # noqa: PTH207 (leaves hidden files out)
+    return next((Path(path).name for path in files if Path(path).is_file()), "")
 
 
 def _before_magic(pattern: str) -> Iterator[str]:

@@ -38,6 +38,7 @@ from stcli.workflows.job import (
 from stcli.workflows.noise import noise_names
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
+    OwnMasks,
     Ready,
     compile_kernels,
     cost,
@@ -121,23 +122,27 @@ class DenoiseBlock:
         else:
             bands = self._shrunk(tile, self.settings)
         for band, (clean, sigma) in enumerate(bands):
-            before = block[band][where.trim].astype(np.float64)
-            core = np.where(tile.core, clean[tile.trim], np.nan)
+            before, valid = block[band][where.trim].astype(np.float64), tile.core(band)
+            core = np.where(valid, clean[tile.trim], np.nan)
             out[band] = core
-            change = (before - core)[tile.core]
+            change = (before - core)[valid]
             sums[band] = change.sum(), np.square(change).sum(), change.size
-            kept += int(((sigma[tile.trim] <= 0) & tile.core).sum())
+            kept += int(((sigma[tile.trim] <= 0) & valid).sum())
         return Noted([out], [sums.tolist(), kept])
 
     def _shrunk(self, tile: Ready, how: ShrinkSettings) -> Iterator[tuple[Plane, Plane]]:
         """Give each band with its coefficients shrunk, and its noise: one band at a time."""
         for band, model in enumerate(self.models):
+            valid = tile.mask(band)
+            if not tile.core(band).any():
+                yield np.zeros(valid.shape), np.zeros(valid.shape)
+                continue
             plane = tile.plane(band, model, self.middle[band])
             sigmas = self._sigmas(tile, plane, band, model)
-            shrunk = wavelet.shrink(plane, tile.valid, sigmas, how)
+            shrunk = wavelet.shrink(plane, valid, sigmas, how)
             clean = model.backward(shrunk)
             if model.name == "multiplicative":
-                clean = wavelet.unbiased(model.backward(plane), clean, tile.valid)
+                clean = wavelet.unbiased(model.backward(plane), clean, valid)
             yield clean, sigmas[0]
 
     def _similar(self, tile: Ready, how: SimilarSettings) -> Iterator[tuple[Plane, Plane]]:
@@ -153,7 +158,7 @@ class DenoiseBlock:
         for band, model in enumerate(self.models):
             clean = means[band]
             if model.name == "multiplicative":
-                clean = wavelet.unbiased(values[band], clean, tile.valid)
+                clean = wavelet.unbiased(values[band], clean, tile.mask(band))
             yield clean, sigmas[band]
 
     def _sigmas(self, tile: Ready, plane: Plane, band: int, model: Model) -> list[Plane]:
@@ -161,7 +166,7 @@ class DenoiseBlock:
         if self.sigmas is not None:
             return [np.full(plane.shape, sigma) for sigma in self.sigmas[band]]
         if not self.paired:
-            return [np.nan_to_num(sigma) for sigma in tile.noise(plane, self.map_settings)]
+            return [np.nan_to_num(sigma) for sigma in tile.noise(plane, band, self.map_settings)]
         levels = len(tile.block) // len(self.models) - 1
         first = len(self.models) + band * levels
         unit = model.scale(model.backward(plane))
@@ -173,13 +178,13 @@ class DenoiseBlock:
 class Paired:
     """Two rasters on one grid, read as one; the first alone decides what is valid."""
 
-    def __init__(self, raster: Raster, noise: Raster) -> None:
+    def __init__(self, raster: OwnMasks, noise: Raster) -> None:
         self.raster, self.noise = raster, noise
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a window of both (band, row, col), invalid noise as 0, and valid (row, col)."""
+        """Read a window of both (band, row, col), invalid noise as 0, and the first's valid."""
         block, valid = self.raster.read(window)
-        sigma, _ = self.noise.read(window)
+        sigma, _ = self.noise.read_each(window)
         both = np.concatenate([block.astype(np.float64), sigma.astype(np.float64)])
         return both, valid
 
@@ -212,15 +217,16 @@ def denoise(
     _refuse_clash(inputs, path, noise)
     map_settings, method = how
     reach, total = _reach(map_settings, method, noise), _Total()
-    with inputs.open() as raster, ExitStack() as stack:
-        info, source = raster.info, _source(raster, noise, stack)
+    with inputs.open() as opened, ExitStack() as stack:
+        raster, info = OwnMasks(opened), opened.info
+        source = _source(raster, noise, stack)
         spec = _spec(info, path, noise, how, output)
         product = stack.enter_context(resumable((spec,), info.geobox, output))
         # planned first: what the first pass leaves in memory serves this one too
         work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
         compile_kernels(progress)
         sample, models, _ = measure(raster, _measured(*how), settings, progress)
-        tell_unmeasured(sample, info.path)
+        tell_unmeasured(sample, info)
         level, middle = typical(sample), _middle(sample, models)
         shared = _shared(level, method)
         del sample  # its bytes are those of this pass from here on
@@ -260,8 +266,8 @@ def plan_denoise(
     """
     _refuse_clash(inputs, path, noise)
     reach = _reach(*how, noise)
-    with inputs.open() as raster, ExitStack() as stack:
-        info = raster.info
+    with inputs.open() as opened, ExitStack() as stack:
+        raster, info = OwnMasks(opened), opened.info
         _source(raster, noise, stack)
         spec = _spec(info, path, noise, how, output or Output())
         need = writing(_cost(info, how, _given(noise)), (spec,))
@@ -284,8 +290,9 @@ def _shared(level: NDArray[np.float64], method: Method) -> tuple[float, ...]:
 
 
 def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:
-    """Median of each band in its model's domain."""
-    middle = np.median(sample.values, axis=0)
+    """Median of each band in its model's domain; of an empty band any number."""
+    columns = (values[~np.isnan(values)] for values in sample.values.T)
+    middle = np.array([np.median(values) if len(values) else 0.0 for values in columns])
     return tuple(float(m.forward(middle[[b]])[0]) for b, m in enumerate(models))
 
 
@@ -298,7 +305,7 @@ def _refuse_clash(inputs: Inputs, path: str, noise: str) -> None:
     refuse_clash((*inputs.paths, *((noise,) if _given(noise) else ())), (path,))
 
 
-def _source(raster: Raster, noise: str, stack: ExitStack) -> Any:
+def _source(raster: OwnMasks, noise: str, stack: ExitStack) -> Any:
     """Open what is read: the raster, and its noise beside it where that is a raster of its own.
 
     Raises
@@ -355,7 +362,7 @@ def _reach(map_settings: NoiseMapSettings, method: Method, noise: str) -> int:
 def _cost(info: RasterInfo, how: tuple[NoiseMapSettings, Method], paired: bool) -> Cost:
     planes = MAP_PLANES + how[0].levels
     if isinstance(how[1], SimilarSettings):
-        planes += 8 * info.count + 6
+        planes += 9 * info.count + 6
     else:
         planes += 8 * how[1].depth + 8
     more = info.count * (1 + how[0].levels) if paired else 0

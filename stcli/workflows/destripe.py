@@ -16,7 +16,6 @@ from stcli.errors import InputError
 from stcli.noise.stripes import Stripes, find_stripes, striping
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster
 from stcli.settings import DestripeSettings, RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -29,8 +28,8 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise_pass import float_spec, float_type, unheard
-from stcli.workflows.passes import plan_first, planned, writing
+from stcli.workflows.noise_pass import OwnMasks, float_spec, float_type, tell_empty, unheard
+from stcli.workflows.passes import Planned, plan_first, planned, writing
 from stcli.workflows.produce import Step, resumable
 
 #: Values of the first pass's sample of lines at most.
@@ -48,19 +47,25 @@ class Destriped:
 
 @dataclass(frozen=True)
 class LinesBlock:
-    """The first pass's block function: sampled lines of the core, (band, line, column)."""
+    """The first pass's block function: sampled lines of the core, and which bands are empty."""
 
     step: int
     axis: int
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
-    ) -> NDArray[np.float64]:
-        """Give sampled rows (columns turned to rows where stripes run along rows)."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Give lines (band, line, column), NaN where invalid, and bands with a value (band,).
+
+        Lines are rows; columns turned to rows where stripes run along rows.
+        """
         values = np.where(valid, block.astype(np.float64), np.nan)[(slice(None), *where.trim)]
+        inside = np.broadcast_to(valid, block.shape)[(slice(None), *where.trim)]
+        some = np.array([mask.any() for mask in inside])
         if self.axis == 1:
-            return values[:, -where.core.row_off % self.step :: self.step]
-        return np.swapaxes(values[:, :, -where.core.col_off % self.step :: self.step], 1, 2)
+            return values[:, -where.core.row_off % self.step :: self.step], some
+        lines = values[:, :, -where.core.col_off % self.step :: self.step]
+        return np.swapaxes(lines, 1, 2), some
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class DestripeBlock:
         bands = [
             s.remove(part, first, self.axis) for s, part in zip(self.stripes, core, strict=True)
         ]
-        return [np.where(valid[where.trim], np.stack(bands), np.nan).astype(self.dtype)]
+        inside = valid[(..., *where.trim)]
+        return [np.where(inside, np.stack(bands), np.nan).astype(self.dtype)]
 
 
 def destripe(
@@ -105,8 +111,8 @@ def destripe(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info, axis = raster.info, _axis(how)
+    with inputs.open() as opened:
+        raster, info, axis = OwnMasks(opened), opened.info, _axis(how)
         with resumable((_spec(info, path, how, output),), info.geobox, output) as product:
             work = product.plan(raster, _cost(info), settings)
             lines = _sample(raster, axis, settings, progress)
@@ -133,8 +139,9 @@ def plan_destripe(
     UsageError, InputError, OutputError, BudgetError
     """
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info, spec = raster.info, _spec(raster.info, path, how, output or Output())
+    with inputs.open() as opened:
+        raster, info = OwnMasks(opened), opened.info
+        spec = _spec(info, path, how, output or Output())
         passes = {
             "stripes": _plan_sample(raster, _axis(how), settings),
             "destripe": plan_pass(raster, writing(_cost(info), (spec,)), settings),
@@ -151,7 +158,7 @@ def _spec(info: RasterInfo, path: str, how: DestripeSettings, output: Output) ->
 
 
 def _cost(info: RasterInfo) -> Cost:
-    pixel = info.count * info.dtype.itemsize + 1
+    pixel = info.count * (info.dtype.itemsize + 1)
     return Cost(2 * pixel, info.count * 48, once=3 * 8 * SAMPLE)
 
 
@@ -171,7 +178,7 @@ def _rows(
 
 
 def _sample(
-    raster: Raster, axis: int, settings: RunSettings, progress: Progress
+    raster: Planned, axis: int, settings: RunSettings, progress: Progress
 ) -> NDArray[np.float64]:
     """Read sampled lines of the whole raster, the same for every tiling: (band, line, column).
 
@@ -181,12 +188,13 @@ def _sample(
         No pixel is valid.
     """
     info, step = raster.info, _step(raster.info)
-    lines = np.full(_lines(info, axis), np.nan)
+    lines, some = np.full(_lines(info, axis), np.nan), np.zeros(info.count, bool)
 
-    def sink(tile: Tile, result: NDArray[np.float64] | None) -> None:
-        if result is None:
+    def sink(tile: Tile, found: tuple[NDArray[np.float64], NDArray[np.bool_]] | None) -> None:
+        if found is None:
             return
-        core = tile.core
+        core, result = tile.core, found[0]
+        some[found[1]] = True
         line, column = (core.row_off, core.col_off) if axis == 1 else (core.col_off, core.row_off)
         first = -(-line // step)
         rows = slice(first, first + result.shape[1])
@@ -194,8 +202,9 @@ def _sample(
 
     work = _plan_sample(raster, axis, settings)
     work.run(LinesBlock(step, axis), sink, "stripes", progress)
-    if not np.isfinite(lines).any():
+    if not some.any():
         raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+    tell_empty(info, ~some)
     return lines
 
 
@@ -209,8 +218,8 @@ def _lines(info: RasterInfo, axis: int) -> tuple[int, int, int]:
     return info.count, -(-info.shape[1 - axis] // _step(info)), info.shape[axis]
 
 
-def _plan_sample(raster: Raster, axis: int, settings: RunSettings) -> Pass:
+def _plan_sample(raster: Planned, axis: int, settings: RunSettings) -> Pass:
     info = raster.info
-    pixel = info.count * (info.dtype.itemsize + 16) + 1
+    pixel = info.count * (info.dtype.itemsize + 17)
     held = 8 * math.prod(_lines(info, axis))
     return plan_first(raster, Cost(2 * pixel, once=3 * held), settings)

@@ -30,6 +30,7 @@ from stcli.workflows.job import (
 )
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
+    OwnMasks,
     compile_kernels,
     cost,
     float_spec,
@@ -86,13 +87,18 @@ class NoiseBlock:
             (len(self.models) * self.settings.levels, where.core.height, where.core.width),
             self.dtype,
         )
+        levels = self.settings.levels
         for band, model in enumerate(self.models):
+            core = tile.core(band)
+            if not core.any():
+                out[band * levels : (band + 1) * levels] = np.nan
+                continue
             plane = tile.plane(band, model)
-            maps = tile.noise(plane, self.settings)
+            maps = tile.noise(plane, band, self.settings)
             unit = model.scale(model.backward(plane[tile.trim]))
             for level, sigma in enumerate(maps):
-                found = np.where(tile.core, sigma[tile.trim] * unit, np.nan)
-                out[band * self.settings.levels + level] = found
+                found = np.where(core, sigma[tile.trim] * unit, np.nan)
+                out[band * levels + level] = found
         return [out]
 
 
@@ -125,8 +131,8 @@ def noise(
     if plot:
         refuse_name(plot, "PNG")
         refuse_file(plot, output.overwrite)
-    with inputs.open() as raster:
-        info, view = raster.info, _View(raster.info.shape)
+    with inputs.open() as opened:
+        raster, info, view = OwnMasks(opened), opened.info, _View(opened.info.shape)
         spec, reach = _spec(info, path, map_settings, output), map_reach(map_settings)
         with resumable((spec,), info.geobox, output) as product:
             work = product.plan(raster, _cost(info, map_settings), settings, reach)
@@ -135,7 +141,7 @@ def noise(
             product.identify(
                 **output.identity(inputs, verb="noise", noise=fields(map_settings), models=models)
             )
-            tell_unmeasured(sample, info.path)
+            tell_unmeasured(sample, info)
             told = _summary(path, info, map_settings, (sample, models, fits))
             del sample  # its bytes are those of this pass from here on
             block = NoiseBlock(map_settings, models, reach, float_type(info))
@@ -166,8 +172,9 @@ def plan_noise(
     UsageError, InputError, OutputError, BudgetError
     """
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info, spec = raster.info, _spec(raster.info, path, map_settings, output or Output())
+    with inputs.open() as opened:
+        raster, info = OwnMasks(opened), opened.info
+        spec = _spec(info, path, map_settings, output or Output())
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["noise map"] = plan_pass(raster, need, settings, map_reach(map_settings))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile, TilePlan
@@ -24,7 +25,7 @@ from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Output, Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
-from stcli.workflows.passes import plan_first
+from stcli.workflows.passes import Planned, plan_first
 
 #: Values (pixels times bands) of the first pass's sample at most.
 SAMPLE = 1 << 21
@@ -41,6 +42,22 @@ logger = logging.getLogger("stcli")
 
 
 @dataclass(frozen=True)
+class OwnMasks:
+    """A raster for what works band by band: a pixel that one band lacks is not lost to others."""
+
+    raster: Raster
+
+    @property
+    def info(self) -> RasterInfo:
+        """What the raster is."""
+        return self.raster.info
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read values and valid masks; see `Raster.read_own`."""
+        return self.raster.read_own(window)
+
+
+@dataclass(frozen=True)
 class Ready:
     """A tile with one halo around its core on all sides.
 
@@ -49,7 +66,7 @@ class Ready:
     block : ndarray (band, row, col)
         As read.
     valid : ndarray of bool (row, col)
-        Completed.
+        Completed; (band, row, col) where bands differ.
     around : Surround
     trim : (slice, slice)
         The core inside the completed planes.
@@ -63,13 +80,14 @@ class Ready:
     def plane(self, band: int, model: Model, beyond: float = 0.0) -> Plane:
         """Give a band (row, col) in the model's domain: completed, holes filled (see `fill`)."""
         values = model.forward(self.around.reflect(self.block[band].astype(np.float64)))
-        return fill(values, self.valid, beyond)
+        return fill(values, self.mask(band), beyond)
 
-    def noise(self, plane: Plane, settings: NoiseMapSettings) -> list[Plane]:
-        """Measure the noise of such a plane by level (row, col); NaN where it is unknown."""
-        if self.flat:
+    def noise(self, plane: Plane, band: int, settings: NoiseMapSettings) -> list[Plane]:
+        """Measure the noise of a band's plane by level (row, col); NaN where it is unknown."""
+        valid = self.mask(band)
+        if self.flat or not valid.any():
             return [np.full(plane.shape, np.nan) for _ in range(settings.levels)]
-        return noise_map(plane, self.valid, self.around.corner, settings, map_reach(settings))
+        return noise_map(plane, valid, self.around.corner, settings, map_reach(settings))
 
     @property
     def flat(self) -> bool:
@@ -77,14 +95,37 @@ class Ready:
         return 1 in self.block.shape[1:]  # a tile has a halo wherever the raster goes on
 
     @property
-    def core(self) -> NDArray[np.bool_]:
-        """Valid pixels of the core: bool (row, col)."""
-        return self.valid[self.trim]
+    def apart(self) -> bool:
+        """Whether bands have valid pixels of their own."""
+        return self.valid.ndim == 3
+
+    def mask(self, band: int) -> NDArray[np.bool_]:
+        """Give the valid pixels of a band: bool (row, col)."""
+        mask: NDArray[np.bool_] = self.valid[band] if self.apart else self.valid
+        return mask
+
+    def core(self, band: int) -> NDArray[np.bool_]:
+        """Give the valid pixels of a band in the core: bool (row, col)."""
+        return self.mask(band)[self.trim]
+
+    @property
+    def anywhere(self) -> NDArray[np.bool_]:
+        """Pixels of the core that any band has: bool (row, col)."""
+        core = self.valid[(..., *self.trim)]
+        return np.logical_or.reduce(core) if self.apart else core
 
 
 def ready(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, reach: int) -> Ready:
-    """Complete a tile (band, row, col), valid (row, col), by `reach` pixels around its core."""
-    around = surround(valid.shape, where.trim, where.lattice, reach)
+    """Complete a tile by `reach` pixels around its core.
+
+    Parameters
+    ----------
+    block : ndarray (band, row, col)
+    valid : ndarray of bool (row, col) or (band, row, col)
+    where : Tile
+    reach : int
+    """
+    around = surround(block.shape[1:], where.trim, where.lattice, reach)
     rows, cols = (
         slice(t.start + before, t.stop + before)
         for t, before in zip(where.trim, around.before, strict=True)
@@ -98,8 +139,11 @@ def map_reach(settings: NoiseMapSettings) -> int:
 
 
 def cost(info: RasterInfo, planes: int, core_values: int, once: int = 0, writer: int = 0) -> Cost:
-    """Bytes of a pass that works on one band at a time in `planes` planes of float64."""
-    block = info.count * info.dtype.itemsize + 1
+    """Bytes of a pass that works on one band at a time in `planes` planes of float64.
+
+    Bands may have a valid mask each, as read and completed.
+    """
+    block = info.count * (info.dtype.itemsize + 1)
     read, core = 2 * block + 8 * planes + 2, 3 * 8 * core_values
     return Cost(read, core, once=once, writer=writer, kernels=LOADED, completed=True)
 
@@ -129,28 +173,41 @@ class SampleBlock:
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> tuple[NDArray[np.int64], list[NDArray[np.float64]], NDArray[np.float64]]:
-        """Give places (pixel,), parts (pixel, band) each, and extremes (2, band) of a tile."""
-        tile = ready(block, valid, where, self.reach)
-        core, filters = where.core, bank(self.settings.wavelet)
+        """Give places (pixel,), parts (pixel, band) each, and extremes (2, band) of a tile.
+
+        Sampled are the pixels that any band has; what a band lacks is NaN in all of its parts.
+        """
+        tile, core = ready(block, valid, where, self.reach), where.core
         rows = np.arange(-core.row_off % self.step, core.height, self.step)
         cols = np.arange(-core.col_off % self.step, core.width, self.step)
         grid = np.ix_(rows, cols)
-        chosen = tile.core[grid]
+        chosen = tile.anywhere[grid]
         places = ((rows + core.row_off)[:, None] << 32) + (cols + core.col_off)[None, :]
-        leans = leaning(tile.valid, filters, 1) | tile.flat
         parts, extremes = [], []
-        for band, model in enumerate(self.models):
-            plane = tile.plane(band, model)
-            smooth, details = analyse(plane, filters, 1)
-            detail = np.where(leans, np.nan, details[2] / filters.gain(1, (1, 1)))
-            maps = tile.noise(plane, self.settings)
-            values = block[band][where.trim].astype(np.float64)
-            inside = values[tile.core]
-            extremes.append((inside.min(), inside.max()))
-            planes = [values, *(p[tile.trim] for p in (smooth, detail, *maps))]
-            parts.append([p[grid][chosen] for p in planes])
+        leans = None
+        for band, values in enumerate(block[(slice(None), *where.trim)]):
+            inside = tile.core(band)
+            known = inside[grid][chosen]
+            if not inside.any():
+                extremes.append((np.inf, -np.inf))
+                parts.append([np.full(len(known), np.nan)] * (3 + self.settings.levels))
+                continue
+            extremes.append((float(values[inside].min()), float(values[inside].max())))
+            if leans is None or tile.apart:
+                leans = leaning(tile.mask(band), bank(self.settings.wavelet), 1) | tile.flat
+            planes = values.astype(np.float64), *self._measured(tile, band, leans)
+            parts.append([np.where(known, p[grid][chosen], np.nan) for p in planes])
         each = [np.stack(bands, axis=-1) for bands in zip(*parts, strict=True)]
         return places[chosen], each, np.array(extremes).T
+
+    def _measured(self, tile: Ready, band: int, leans: NDArray[np.bool_]) -> Iterator[Plane]:
+        """Give the core of a band's smooth plane, its diagonal details, and its noise by level."""
+        filters = bank(self.settings.wavelet)
+        plane = tile.plane(band, self.models[band])
+        smooth, details = analyse(plane, filters, 1)
+        detail = np.where(leans, np.nan, details[2] / filters.gain(1, (1, 1)))
+        maps = tile.noise(plane, band, self.settings)
+        return (p[tile.trim] for p in (smooth, detail, *maps))
 
 
 def sample_bytes(settings: NoiseMapSettings) -> int:
@@ -165,7 +222,7 @@ def sample_step(info: RasterInfo) -> int:
 
 
 def sample(
-    raster: Raster,
+    raster: Planned,
     settings: NoiseMapSettings,
     models: tuple[Model, ...],
     run: RunSettings,
@@ -200,10 +257,23 @@ def sample(
     return found
 
 
-def tell_unmeasured(found: Sample, path: str) -> None:
-    """Warn where no noise could be measured in a raster."""
-    if not np.isfinite(found.sigma).any():
-        logger.warning("%s: its noise is unknown: %s", path, _WANTED)
+def tell_unmeasured(found: Sample, info: RasterInfo) -> None:
+    """Warn of bands without a valid pixel, and where no noise could be measured."""
+    tell_empty(info, found.empty)
+    known = np.isfinite(found.sigma).any(axis=(0, 2))
+    if not known.any():
+        logger.warning("%s: its noise is unknown: %s", info.path, _WANTED)
+        return
+    names = [n for n, k in zip(info.band_names, known | found.empty, strict=True) if not k]
+    if names:
+        logger.warning("%s: the noise of %s is unknown: %s", info.path, ", ".join(names), _WANTED)
+
+
+def tell_empty(info: RasterInfo, empty: Sequence[bool] | NDArray[np.bool_]) -> None:
+    """Warn of bands, by whether each is `empty`, that have no valid pixel."""
+    names = [name for name, none in zip(info.band_names, empty, strict=True) if none]
+    if names:
+        logger.warning("%s: no valid pixel found in %s, all nodata", info.path, ", ".join(names))
 
 
 def refuse_unmeasured(found: Sample, path: str) -> None:
@@ -226,7 +296,7 @@ def known(figures: NDArray[np.float64]) -> list[Any]:
     return listed
 
 
-def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> Pass:
+def plan_sample(raster: Planned, settings: NoiseMapSettings, run: RunSettings) -> Pass:
     """Plan the pass that measures a raster's sample.
 
     Raises
@@ -240,7 +310,7 @@ def plan_sample(raster: Raster, settings: NoiseMapSettings, run: RunSettings) ->
     return plan_first(raster, need, run, reach)
 
 
-def plan_measure(raster: Raster, settings: NoiseMapSettings, run: RunSettings) -> dict[str, Pass]:
+def plan_measure(raster: Planned, settings: NoiseMapSettings, run: RunSettings) -> dict[str, Pass]:
     """Plan the passes of `measure`, by stage; raises as `plan_sample`."""
     found = {"noise": plan_sample(raster, settings, run)}
     if settings.model == "poisson":
@@ -281,7 +351,7 @@ def additive(count: int) -> tuple[Model, ...]:
 
 
 def measure(
-    raster: Raster, settings: NoiseMapSettings, run: RunSettings, progress: Progress
+    raster: Planned, settings: NoiseMapSettings, run: RunSettings, progress: Progress
 ) -> tuple[Sample, tuple[Model, ...], tuple[PoissonFit, ...]]:
     """Measure the sample in the model's domain; for ``poisson`` the model is fitted first.
 
@@ -299,13 +369,16 @@ def measure(
     fits = tuple(poisson_fit(found.local[:, b], found.diagonal[:, b]) for b in range(info.count))
     if settings.model == "additive":
         return found, models, fits
-    for name, fit in zip(info.band_names, fits, strict=True):
-        if not fit.supported:
+    for name, fit, empty in zip(info.band_names, fits, found.empty, strict=True):
+        if not fit.supported and not empty:
             raise InputError(
                 f"{info.path}: the noise of {name} does not grow with its value, --model "
                 "poisson wants one that does; take --model additive."
             )
-    models = tuple(Model("poisson", fit.gain, fit.read_noise) for fit in fits)
+    models = tuple(
+        Model() if empty else Model("poisson", fit.gain, fit.read_noise)
+        for fit, empty in zip(fits, found.empty, strict=True)
+    )
     return sample(raster, settings, models, run, progress), models, fits
 
 

@@ -32,6 +32,7 @@ from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, ope
 from stcli.raster.timecube import Cube, cube_of
 from stcli.raster.write import create_raster
 from stcli.settings import RunSettings, WhitenSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -77,6 +78,8 @@ class Spectra:
         PNG to draw.
     dates : tuple of str
         ISO dates of the bands, in place of those found.
+    step : float or None
+        Seconds between the samples of series that have no times.
     """
 
     known: str | None = None
@@ -84,6 +87,11 @@ class Spectra:
     strict: bool = False
     plot: str | None = None
     dates: tuple[str, ...] = ()
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.step is not None:
+            check(0 < self.step < math.inf, "--step", self.step, "> 0 and finite")
 
     @property
     def beside(self) -> tuple[str, ...]:

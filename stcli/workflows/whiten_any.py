@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stcli.errors import UsageError
-from stcli.raster.series import is_series, read_series
+from stcli.raster.series import is_series, read_series, refuse_piped
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, silent
 from stcli.workflows.unwhiten import plan_unwhiten_time, unwhiten_time
@@ -51,6 +51,7 @@ def whiten(
     if _series(inputs):
         found = whiten_series(inputs, path, whiten, settings, spectra=spectra, output=output)
     else:
+        _refuse_step(inputs, spectra)
         found = whiten_time(
             inputs, path, whiten, settings, spectra=spectra, output=output, progress=progress
         )
@@ -78,7 +79,8 @@ def plan_whiten(
         _refuse_spectra(spectra)
         return plan_whiten_space(inputs, path, whiten, settings, output=output)
     _refuse_kept(output, settings)
-    _refuse_unplanned(inputs)
+    _refuse_unplanned(inputs, spectra.step)
+    _refuse_step(inputs, spectra)
     return plan_whiten_time(inputs, path, whiten, settings, spectra=spectra, output=output)
 
 
@@ -149,12 +151,21 @@ def _refuse_spectra(spectra: Spectra) -> None:
     """
     if spectra != Spectra():
         raise UsageError(
-            "--psd, --psd-out, --strict, --plot and --dates: go with --along time, "
+            "--psd, --psd-out, --strict, --plot, --dates and --step: go with --along time, "
             "--along space found."
         )
 
 
-def _refuse_unplanned(inputs: Inputs) -> None:
+def _refuse_step(inputs: Inputs, spectra: Spectra) -> None:
+    """Refuse for a raster what belongs to series without times; raises `UsageError`."""
+    if spectra.step is not None:
+        raise UsageError(
+            f"--step: {inputs.paths[0]} is a raster, series without times are wanted; for dates "
+            "of bands give --dates."
+        )
+
+
+def _refuse_unplanned(inputs: Inputs, step: float | None = None) -> None:
     """Refuse to plan series without pixels, and first what are none.
 
     Raises
@@ -162,7 +173,7 @@ def _refuse_unplanned(inputs: Inputs) -> None:
     UsageError, InputError
     """
     if _series(inputs):
-        read_series(inputs.paths[0], inputs.bands)
+        read_series(inputs.paths[0], inputs.bands, step)
         raise UsageError(
             f"--dry-run: {inputs.paths[0]} holds series, which are done at once; a raster, whose "
             "tiles can be planned, is wanted."
@@ -205,7 +216,11 @@ def _series(inputs: Inputs) -> bool:
     ------
     UsageError
         One of several does.
+    InputError
+        Series that come through a pipe.
     """
+    for path in inputs.paths:
+        refuse_piped(path)
     found = [is_series(path) for path in inputs.paths]
     if len(found) > 1 and any(found):
         raise UsageError(f"{inputs.paths[found.index(True)]}: holds series, one such input only.")

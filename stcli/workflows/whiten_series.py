@@ -20,7 +20,7 @@ from stcli.noise.frame import frame
 from stcli.noise.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.stationary import segment_length
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.series import Series, read_series, write_series
+from stcli.raster.series import Series, read_series, refuse_pipe, write_series
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
@@ -51,9 +51,10 @@ def whiten_series(
     begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
     known, made = spectra.known, (path, *spectra.beside)
     refuse_clash([*inputs.paths, *filter(None, [known])], made)
+    refuse_pipe(path)
     for target in made:
         refuse_file(target, output.overwrite)
-    series = read_series(inputs.paths[0], inputs.bands)
+    series = read_series(inputs.paths[0], inputs.bands, spectra.step)
     dates = dates_of(series.times, inputs.paths[0], whiten)
     layout = _layout(series, dates, whiten)
     _refuse_large(layout, settings)
@@ -98,6 +99,7 @@ def unwhiten_series(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash([*inputs.paths, spectra], [path])
+    refuse_pipe(path)
     refuse_file(path, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands)
     with open_spectra(spectra) as file:

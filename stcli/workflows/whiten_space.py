@@ -30,6 +30,7 @@ from stcli.workflows.job import (
 )
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
+    OwnMasks,
     compile_kernels,
     cost,
     float_spec,
@@ -39,6 +40,7 @@ from stcli.workflows.noise_pass import (
     plan_measure,
     ready,
     refuse_unmeasured,
+    tell_unmeasured,
     unheard,
 )
 from stcli.workflows.passes import planned, writing
@@ -74,9 +76,13 @@ class WhitenBlock:
         tile, levels = ready(block, valid, where, self.reach), self.settings.levels
         parts, moments = [], np.zeros((len(block), levels, 3))
         for band in range(len(block)):
+            valid = tile.core(band)
+            if not valid.any():
+                parts += [np.full(valid.shape, np.nan)] * (2 * levels + 1)
+                continue
             plane = tile.plane(band, Model())
-            maps = tile.noise(plane, self.settings)
-            details, rest = split(plane, tile.valid, levels)
+            maps = tile.noise(plane, band, self.settings)
+            details, rest = split(plane, tile.mask(band), levels)
             white, scales = [], []
             for j, (detail, sigma) in enumerate(zip(details, maps, strict=True)):
                 core = sigma[tile.trim]
@@ -85,10 +91,10 @@ class WhitenBlock:
                 scale = (gain(j + 1) * known).astype(self.dtype).astype(np.float64)
                 white.append(detail[tile.trim] / scale)
                 scales.append(scale)
-                moments[band, j] = _moments(white[-1][tile.core])
-            parts += [*white, *scales, rest[tile.trim]]
-        out = np.where(tile.core, np.stack(parts), np.nan).astype(self.dtype)
-        return Noted([out], moments.tolist())
+                moments[band, j] = _moments(white[-1][valid])
+            found = (*white, *scales, rest[tile.trim])
+            parts += [np.where(valid, part, np.nan).astype(self.dtype) for part in found]
+        return Noted([np.stack(parts).astype(self.dtype, copy=False)], moments.tolist())
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -120,8 +126,8 @@ def whiten_space(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info, around = raster.info, _around(map_settings)
+    with inputs.open() as opened:
+        raster, info, around = OwnMasks(opened), opened.info, _around(map_settings)
         spec, need = _spec(info, path, map_settings, output), _cost(info, map_settings)
         moments: dict[int, NDArray[np.float64]] = {}
 
@@ -134,6 +140,7 @@ def whiten_space(
             compile_kernels(progress)
             sample = measure(raster, map_settings, settings, progress)[0]
             refuse_unmeasured(sample, info.path)
+            tell_unmeasured(sample, info)
             level = typical(sample)
             fallback = tuple(map(tuple, np.where(level > 0, level, 1.0).tolist()))
             used = {"verb": "whiten space", "noise": fields(map_settings), "fallback": fallback}
@@ -159,8 +166,9 @@ def plan_whiten_space(
     UsageError, InputError, OutputError, BudgetError
     """
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info, spec = raster.info, _spec(raster.info, path, map_settings, output or Output())
+    with inputs.open() as opened:
+        raster, info = OwnMasks(opened), opened.info
+        spec = _spec(info, path, map_settings, output or Output())
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["whiten"] = plan_pass(raster, need, settings, _around(map_settings))
@@ -197,6 +205,7 @@ def _whiteness(info: RasterInfo, moments: dict[int, NDArray[np.float64]]) -> dic
         return {}
     total = np.sum([moments[index] for index in sorted(moments)], axis=0)
     size, square, fourth = np.moveaxis(total, -1, 0)
+    size = np.maximum(size, 1)  # of a band without a valid pixel
     variance = square / size
     kurtosis = fourth / size / np.where(variance > 0, variance, 1.0) ** 2
     return {
@@ -217,8 +226,11 @@ class UnwhitenBlock:
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
         """Give the core (band, row, col), in a list."""
-        planes = block.astype(np.float64).reshape(self.count, 2 * self.levels + 1, *valid.shape)
+        each = (self.count, 2 * self.levels + 1, *block.shape[1:])
+        planes = block.astype(np.float64).reshape(each)
         white, scale = planes[:, : self.levels], planes[:, self.levels : -1]
+        if valid.ndim == 3:  # a band is there where all of its planes are
+            valid = np.logical_and.reduce(valid.reshape(each), axis=1)
         values = np.where(valid, planes[:, -1] + (white * scale).sum(axis=1), np.nan)
         return [values.astype(self.dtype)[(slice(None), *where.trim)]]
 
@@ -240,8 +252,8 @@ def unwhiten_space(
     """
     begun, output = time.perf_counter(), output or Output()
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info = raster.info
+    with inputs.open() as opened:
+        raster, info = OwnMasks(opened), opened.info
         names, levels = _whitened_bands(info)
         spec = float_spec(info, path, names, output, unwhiten="space")
         block = UnwhitenBlock(len(names), levels, float_type(info))
@@ -262,8 +274,8 @@ def plan_unwhiten_space(
     UsageError, InputError, OutputError, BudgetError
     """
     refuse_clash(inputs.paths, (path,))
-    with inputs.open() as raster:
-        info = raster.info
+    with inputs.open() as opened:
+        raster, info = OwnMasks(opened), opened.info
         names, _ = _whitened_bands(info)
         spec = float_spec(info, path, names, output or Output(), unwhiten="space")
         work = plan_pass(raster, writing(_back_cost(info, len(names)), (spec,)), settings)

@@ -15,8 +15,8 @@ from cliworld import ROOT, call, command, read, save, spawn
 from cliworld import scene as crop
 from rasterio.windows import Window
 
-from stcli.errors import OutputError
-from stcli.workflows.batch import LOCK, Answer, Orders, batch, locked, share
+from stcli.errors import InputError, OutputError
+from stcli.workflows.batch import LOCK, Answer, Orders, batch, find, locked, share
 
 ARRAY, PROFILE = crop(Window(260, 0, 40, 30))
 
@@ -152,6 +152,19 @@ def test_an_empty_drop_folder_is_no_error(tmp_path):
     result = run(tmp_path, options=())
     assert (result.code, result.out) == (0, "")
     assert "of 0 files" in result.err
+
+
+@pytest.mark.parametrize("pattern", ["in/nomatch*.tif", "in/**/x*.tif", "i*/nomatch*.tif"])
+def test_a_pattern_that_fits_none_of_the_files_there_is_refused(pattern, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tif").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"fits no file, others such as a.tif are there; check"):
+        find([pattern])
+    (tmp_path / "in" / "a.tif").unlink()
+    (tmp_path / "in" / "done").mkdir()
+    (tmp_path / "in" / ".hidden").write_bytes(b"x")
+    assert find([pattern]) == ()
 
 
 # --- the workflow, with verbs that cost nothing -------------------------------------------------

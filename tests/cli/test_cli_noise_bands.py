@@ -79,12 +79,28 @@ def test_stripes_go(way, tmp_path):
     assert np.diff(left).std() < 0.2 * np.diff(offset).std()
 
 
+def test_bands_have_stripes_and_holes_of_their_own(tmp_path):
+    array = plain() + np.random.default_rng(0).normal(size=170).astype("float32") * 20
+    array[0, 20:70, 30:40] = np.nan
+    array = np.concatenate([array, np.full_like(array[:1], np.nan)])
+    path = save(tmp_path / "in.tif", array, PROFILE, NAMES, nodata=np.nan)
+    told = good("destripe", path, tmp_path / "all.tif", "--no-progress", "--tile-size", 64).err
+    assert told.count("no valid pixel found in c") == 1
+    even = read(tmp_path / "all.tif")
+    assert np.array_equal(np.isnan(even), np.isnan(array))
+    for band in (1, 2):
+        good("destripe", path, tmp_path / "one.tif", "-q", "-b", band, "--overwrite")
+        assert np.array_equal(even[band - 1], read(tmp_path / "one.tif")[0], equal_nan=True)
+
+
 def test_bad_input_is_refused_in_a_sentence(world, tmp_path):
     out = tmp_path / "o.tif"
     flat = three()
     flat[1] = 7
     flat = save(tmp_path / "f.tif", flat, PROFILE, NAMES, nodata=np.nan)
     refused(tmp_path, 3, "band b", "mnf", flat, out)
+    unnamed = save(tmp_path / "u.tif", np.full((2, 20, 20), 7, "uint8"), PROFILE, ())
+    refused(tmp_path, 3, "u.tif: band 1: no noise", "mnf", unnamed, out)
     refused(tmp_path, 3, "no rotation", "mnf", flat, out, "--inverse")
     refused(tmp_path, 2, "--components", "mnf", flat, out, "--components", 4)
     refused(tmp_path, 6, "MNF 1", "mnf", world[1], out, "--inverse", "-b", "2,1")

@@ -64,11 +64,55 @@ def test_tiles_and_workers_do_not_show(name, holed, tmp_path):
 @pytest.mark.parametrize("name", VERBS)
 def test_nodata_stays_and_spreads_no_further(name, holed, tmp_path):
     run(name, holed[0], tmp_path / "a.tif")
-    valid = np.isfinite(holed[1]).all(axis=0)
-    assert np.array_equal(
-        np.isfinite(read(tmp_path / "a.tif")),
-        np.broadcast_to(valid, (read(tmp_path / "a.tif").shape)),
-    )
+    found = np.isfinite(read(tmp_path / "a.tif"))
+    levels = len(found) // len(NAMES)
+    assert np.array_equal(found, np.repeat(np.isfinite(holed[1]), levels, axis=0))
+
+
+@pytest.mark.parametrize("name", ["noise levels", "denoise", "denoise speckle"])
+def test_a_band_among_others_is_what_it_is_alone(name, holed, tmp_path):
+    run(name, holed[0], tmp_path / "all.tif")
+    for band in (1, 2):
+        run(name, holed[0], tmp_path / "one.tif", "-b", band)
+        alone = read(tmp_path / "one.tif")
+        among = read(tmp_path / "all.tif")[(band - 1) * len(alone) : band * len(alone)]
+        assert np.array_equal(among, alone, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_band_without_a_valid_pixel_is_named_and_costs_no_other(name, tmp_path):
+    array = plain()
+    alone = save(tmp_path / "one.tif", array[:1], PROFILE, NAMES[:1])
+    array[1] = np.nan
+    path = save(tmp_path / "in.tif", array, PROFILE, NAMES, nodata=np.nan)
+    how = (*VERBS[name], "--json", "--no-progress")
+    done = good(name.split()[0], path, tmp_path / "a.tif", *how)
+    assert done.err.count("no valid pixel found in nir") == 1
+    assert "is unknown" not in done.err
+    run(name, alone, tmp_path / "b.tif")
+    both, one = read(tmp_path / "a.tif"), read(tmp_path / "b.tif")
+    assert np.array_equal(both[: len(one)], one)
+    assert np.isnan(both[len(one) :]).all()
+    assert done.json["bands"][1]["sigma"] is None
+
+
+def test_what_bands_have_not_in_common_has_no_covariance(tmp_path):
+    array = plain()
+    array[0, : ROWS // 2] = array[1, ROWS // 2 :] = np.nan
+    path = save(tmp_path / "in.tif", array, PROFILE, NAMES, nodata=np.nan)
+    found = good("noise", path, tmp_path / "n.tif", "--json").json
+    assert [band["sigma"] for band in found["bands"]] == pytest.approx([2, 5], rel=0.1)
+    assert found["correlation"][0] == [pytest.approx(1), None]
+
+
+def test_counts_beside_an_empty_band_keep_their_model(tmp_path):
+    mean = np.broadcast_to(np.linspace(20, 2000, COLS), (ROWS, COLS))
+    counts = np.random.default_rng(0).poisson(mean).astype("float32")
+    array = np.stack([counts, np.full_like(counts, np.nan)])
+    path = save(tmp_path / "in.tif", array, PROFILE, NAMES, nodata=np.nan)
+    done = good("noise", path, tmp_path / "n.tif", "--json", "--model", "poisson").json["bands"]
+    assert done[0]["poisson"]["gain"] == pytest.approx(1, rel=0.1)
+    assert done[1]["poisson"] is None
 
 
 def test_the_map_and_the_table_tell_the_noise(tmp_path):
@@ -249,12 +293,16 @@ MEMORY = {
     "denoise similar": ("--model", "multiplicative", "--search", 9),
     "mnf": (),
     "destripe": (),
+    "noise of bands apart": (),
+    "denoise of bands apart": ("--method", "similar", "--search", 9),
 }
 
 
 @pytest.mark.parametrize("name", MEMORY)
 def test_memory_stays_below_its_prediction(name, tmp_path):
     array = np.tile(plain(), (1, 5, 4))[:, :701, :643]
+    if "apart" in name:
+        array[0, ::50, ::7] = np.nan
     path = save(tmp_path / "in.tif", array, PROFILE, NAMES)
     verb, how = name.split()[0], MEMORY[name]
     measured, predicted = peak(verb, path, tmp_path / "o.tif", *how, "-j", 2)

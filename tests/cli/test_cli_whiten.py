@@ -167,6 +167,26 @@ def test_a_stack_of_geotiffs_with_dates_in_their_names(tmp_path):
         assert np.nanmax(np.abs(dataset.read() - x[:, 0])) < 1e-3
 
 
+@pytest.mark.parametrize("names", [("B04",), ("B04", "B08"), (None, None)])
+def test_a_stack_whose_bands_have_the_same_names_comes_back(names, tmp_path):
+    x, paths = values()[:12, : len(names)], []
+    for t, planes in enumerate(x):
+        paths.append(tmp_path / f"s2_2019-{t + 1:02d}-15.tif")
+        profile = {"driver": "GTiff", "count": len(names), "height": 45, "width": 53}
+        profile |= {"crs": "EPSG:32618", "transform": BOX.transform, "dtype": "float32"}
+        with rasterio.open(paths[-1], "w", nodata=math.nan, **profile) as dataset:
+            dataset.write(planes)
+            dataset.descriptions = names
+    white, spectra, back = tmp_path / "w.tif", tmp_path / "s.nc", tmp_path / "b.tif"
+    assert run("whiten", *paths, white, "--psd-out", spectra, "-q") == 0
+    with rasterio.open(white) as dataset:
+        first = [name or f"band {k}" for k, name in enumerate(names, 1)]
+        assert dataset.descriptions[: len(names)] == tuple(f"{n}@2019-01-15" for n in first)
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    with rasterio.open(back) as dataset:
+        assert np.nanmax(np.abs(dataset.read() - x.reshape(-1, *x.shape[2:]))) < 1e-3
+
+
 @pytest.mark.parametrize("files", [1, 12])
 def test_bands_without_names_are_one_variable_at_the_dates_given(files, tmp_path):
     x, paths = values()[:12, 0], []
@@ -209,6 +229,49 @@ def test_a_table_is_whitened_and_given_back(tmp_path):
     )
     assert np.array_equal(np.isnan(before), np.isnan(after))
     assert np.nanmax(np.abs(before - after)) < 1e-9
+
+
+@pytest.mark.parametrize("suffix", ["csv", "h5"])
+def test_series_without_times_take_the_step_that_is_given(suffix, tmp_path):
+    x = np.cumsum(np.random.default_rng(1).normal(size=600)) * 0.1
+    timed = ["time [s],u", *(f"{t * 0.5},{u!r}" for t, u in enumerate(x.tolist()))]
+    (tmp_path / "timed.csv").write_text("\n".join(timed))
+    bare = tmp_path / f"bare.{suffix}"
+    if suffix == "csv":
+        bare.write_text("\n".join(["u", *map(repr, x.tolist())]))
+    else:
+        with netCDF4.Dataset(bare, "w") as dataset:
+            dataset.createDimension("n", len(x))
+            dataset.createVariable("u", "f8", ("n",))[:] = x
+    spectra = tmp_path / "s.nc"
+    words = (tmp_path / "w.csv", "--step", 0.5, "--psd-out", spectra, "-q")
+    assert run("whiten", bare, *words) == 0
+    assert run("whiten", tmp_path / "timed.csv", tmp_path / "t.csv", "-q") == 0
+    found, wanted = (
+        np.genfromtxt(tmp_path / f"{name}.csv", delimiter=",", skip_header=1) for name in "wt"
+    )
+    assert np.array_equal(found, wanted)
+    assert run("unwhiten", tmp_path / "w.csv", tmp_path / "b.csv", "--psd", spectra, "-q") == 0
+    back = np.genfromtxt(tmp_path / "b.csv", delimiter=",", skip_header=1)
+    assert np.abs(back[:, 1] - x).max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["csv", "nc", "tsv"])
+@pytest.mark.parametrize("verb", ["whiten", "unwhiten"])
+def test_series_through_a_pipe_are_refused_as_such(kind, verb, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    if kind == "nc":
+        series(path)
+    else:
+        comma = "," if kind == "csv" else "\t"
+        path.write_text("\n".join([f"time{comma}a", *(f"{t}{comma}{t % 3}" for t in range(64))]))
+    words = [sys.executable, "-m", "stcli", verb, "-", str(tmp_path / "o.csv"), "--psd", "s.nc"]
+    done = subprocess.run(words, input=path.read_bytes(), capture_output=True, cwd=tmp_path)
+    assert done.returncode == 3
+    said = done.stderr.decode()
+    assert "-: holds series, which cannot come through a pipe; name its file" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "o.csv").exists()
 
 
 def series(path, seed=0, own=(), times=600):
@@ -397,7 +460,7 @@ def test_what_was_never_whitened_is_refused_or_told(cube, tmp_path, capsys):
 def test_spectra_that_are_none(cube, tmp_path, capsys):
     assert run("unwhiten", cube, tmp_path / "b.nc") == 2
     assert run("unwhiten", cube, tmp_path / "b.nc", "--psd", cube) == 3
-    assert "no file of spectra" in capsys.readouterr().err
+    assert "is a NetCDF without spectra" in capsys.readouterr().err
     assert run("whiten", cube, tmp_path / "w.nc", "--rows", 3) == 2
     assert not list(tmp_path.iterdir())
 

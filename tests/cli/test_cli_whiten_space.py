@@ -39,9 +39,21 @@ def test_unwhiten_undoes_whiten(tmp_path):
     path = save(tmp_path / "in.tif", holed(), PROFILE, NAMES, nodata=np.nan)
     good("whiten", path, tmp_path / "w.tif", *SPACE)
     good("unwhiten", tmp_path / "w.tif", tmp_path / "u.tif", *SPACE)
-    back, valid = read(tmp_path / "u.tif"), np.isfinite(holed()).all(axis=0)
-    assert np.array_equal(np.isfinite(back), np.stack([valid, valid]))
-    assert np.abs(back / holed() - 1)[:, valid].max() < 3e-7  # two digits of float32
+    back, valid = read(tmp_path / "u.tif"), np.isfinite(holed())
+    assert np.array_equal(np.isfinite(back), valid)
+    assert np.abs(back / holed() - 1)[valid].max() < 3e-7  # two digits of float32
+
+
+def test_a_band_without_a_valid_pixel_is_named_and_comes_back_empty(tmp_path):
+    array = plain()
+    array[1] = np.nan
+    path = save(tmp_path / "in.tif", array, PROFILE, NAMES, nodata=np.nan)
+    told = good("whiten", path, tmp_path / "w.tif", *SPACE[:2], "--no-progress").err
+    assert told.count("no valid pixel found in nir") == 1
+    good("unwhiten", tmp_path / "w.tif", tmp_path / "u.tif", *SPACE)
+    back = read(tmp_path / "u.tif")
+    assert np.abs(back[0] / array[0] - 1).max() < 3e-7
+    assert np.isnan(back[1]).all()
 
 
 @pytest.mark.parametrize("levels", [1, 3])

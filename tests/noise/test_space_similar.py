@@ -104,3 +104,60 @@ def test_a_band_without_known_noise_stays_and_has_no_say():
     assert np.array_equal(found[1], planes[1])
     alone = similar_mean(planes[:1], planes[:1], valid, sigmas[:1], SMALL)
     assert np.allclose(found[0], alone[0], rtol=1e-13)
+
+
+def apart(shape, seed=1):
+    """Make valid masks of each band: holes that are there in one band, or in all."""
+    valid = np.random.default_rng(seed).random(shape) > 0.1
+    valid[0, 8:14, 8:20] = False
+    valid[:, 16:19, 3:9] = False
+    return valid
+
+
+def own(planes, values, valid, sigmas, p, settings):
+    """Sum as `plainly`, with a valid mask for each band."""
+    reach, half = settings.search // 2, settings.around // 2
+    total, weight = np.zeros(len(planes)), np.zeros(len(planes))
+    for a in range(-reach, reach + 1):
+        for b in range(-reach, reach + 1):
+            q, u = (p[0] + a, p[1] + b), 0.0
+            for k in np.ndindex(settings.around, settings.around):
+                here, there = ((x[0] + k[0] - half, x[1] + k[1] - half) for x in (p, q))
+                noise = 2 * (settings.strength * sigmas[:, *here]) ** 2
+                one = (planes[:, *here] - planes[:, *there]) ** 2 / noise
+                both = valid[:, *here] & valid[:, *there]
+                u += (one[both] if both.any() else one).mean() / settings.around**2
+            w = np.exp(-(a**2 + b**2) / (2 * (SPACE * reach) ** 2)) / (1 + u) ** 1.5
+            total += np.where(valid[:, *q], w * values[:, *q], 0)
+            weight += np.where(valid[:, *q], w, 0)
+    return total / np.where(weight > 0, weight, np.nan)
+
+
+def test_bands_with_holes_of_their_own_are_the_plain_sum():
+    planes, sigmas = scene()
+    values, valid = np.exp(planes), apart(planes.shape)
+    found = similar_mean(planes, values, valid, sigmas, SMALL)
+    for p in ((3, 3), (10, 12), (15, 7), (20, 23)):
+        wanted = own(planes, values, valid, sigmas, p, SMALL)
+        known = np.isfinite(wanted)
+        assert found[:, *p][known] == pytest.approx(wanted[known], rel=1e-12)
+
+
+def test_masks_that_are_alike_are_one_mask_to_the_bit():
+    planes, sigmas = scene()
+    sigmas[1, 3:9, 3:9] = 0
+    sigmas[:, 12:15, 12:15] = 0
+    valid = apart(planes.shape)[0]
+    one = similar_mean(planes, planes, valid, sigmas, SMALL)
+    each = similar_mean(planes, planes, np.stack([valid, valid]), sigmas, SMALL)
+    assert np.array_equal(one, each)
+
+
+def test_what_a_band_holds_where_it_is_invalid_changes_nothing():
+    planes, sigmas = scene()
+    valid = apart(planes.shape)
+    valid[1] = True  # so that any two pixels have a band in common
+    other = np.where(valid, planes, 1e6)
+    found, changed = (similar_mean(p, p, valid, sigmas, SMALL) for p in (planes, other))
+    inner = np.s_[:, 3:-3, 3:-3]
+    assert np.array_equal(found[inner][valid[inner]], changed[inner][valid[inner]])

@@ -117,6 +117,68 @@ def test_alpha_asked_for_is_data_and_masks_nothing(tif, grid, caplog):
     assert not caplog.text
 
 
+def each(raster):
+    """Read a raster band by band, each with its own mask."""
+    rows, cols = raster.info.shape
+    return raster.read_each(Window(0, 0, cols, rows))
+
+
+def test_each_band_has_its_own_valid_pixels(tif, grid):
+    array = coordinates(5, 7)
+    array[0, 2, 3] = array[1, 4, 4] = -9
+    one = open_raster(tif("a.tif", array, grid(5, 7), nodata=-9))
+    files = [tif(f"{k}.tif", array[k : k + 1], grid(5, 7), nodata=-9) for k in (0, 1)]
+    for raster in (one, open_raster(files), open_raster(files[::-1], bands=(2, 1))):
+        block, valid = each(raster)
+        np.testing.assert_array_equal(valid, array != -9)
+        np.testing.assert_array_equal(block, np.where(valid, array, 0))
+        own, masks = raster.read_own(Window(0, 0, 7, 5))
+        np.testing.assert_array_equal(own, block)
+        np.testing.assert_array_equal(masks, valid)
+        assert raster.read_own(Window(0, 0, 3, 2))[1].shape == (2, 3)
+
+
+def test_each_band_under_masks_floats_and_packing(tif, grid):
+    array = coordinates(5, 7, "float32")
+    array[0, 1, 1], array[1, 2, 2] = np.nan, np.inf
+    np.testing.assert_array_equal(
+        each(open_raster(tif("f.tif", array, grid(5, 7))))[1], np.isfinite(array)
+    )
+    path = tif("p.tif", coordinates(5, 7, "uint16"), grid(5, 7), nodata=3)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.1, 1.0), (-2.0, 0.0)
+    block, valid = each(open_raster(path))
+    stored = coordinates(5, 7, "uint16")
+    np.testing.assert_array_equal(valid, stored != 3)
+    np.testing.assert_allclose(block[0][valid[0]], (stored[0] * 0.1 - 2)[valid[0]], rtol=1e-6)
+    mask = np.full((5, 7), 255, np.uint8)
+    mask[4, 6] = 0
+    path = tif("m.tif", coordinates(5, 7), grid(5, 7), nodata=1)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    np.testing.assert_array_equal(each(open_raster(path))[1], np.stack([mask > 0] * 2))
+
+
+def test_each_band_under_alpha(tif, grid):
+    path = rgba(tif, grid)
+    assert np.argwhere(~each(open_raster(path))[1])[:, 1:].tolist() == [[2, 2]] * 3
+    assert each(open_raster(path, bands=(1, 4)))[1].all()
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear"])
+def test_each_band_of_a_coarser_grid(resampling, tif, grid):
+    array = coordinates(4, 4, "float32")
+    array[0, 1, 2], array[1, 3, 0] = np.nan, np.nan
+    coarse = tif("c.tif", array, grid(4, 4, 20))
+    fine = tif("f.tif", coordinates(8, 8, "float32"), grid(8, 8))
+    block, valid = each(open_raster([fine, coarse], resampling=resampling))
+    for band in (1, 2):
+        one = open_raster([fine, coarse], bands=(1, 2 + band), resampling=resampling)
+        alone, mask = one.read(Window(0, 0, 8, 8))
+        np.testing.assert_array_equal(valid[1 + band], mask)
+        np.testing.assert_array_equal(block[1 + band][mask], alone[1][mask])
+
+
 def test_packed_bands_are_unpacked_once(tif, grid):
     path = tif("a.tif", coordinates(5, 7, "uint16"), grid(5, 7), nodata=3)
     with rasterio.open(path, "r+") as dataset:
