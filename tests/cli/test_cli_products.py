@@ -45,6 +45,7 @@ ORDERS = {
 APART = {"classify-patches"}
 #: Verbs that write NetCDF, and what from.
 CUBES = {
+    "conserve": ORDERS["conserve"],
     "downscale": "cube.nc",
     "whiten": "--psd-out {name}.psd.nc cube.nc",
     "unwhiten": "--psd psd.nc white.nc",
