@@ -44,7 +44,6 @@ from stcli.raster.stack import (
     finest,
     nest,
     read_nested,
-    read_nested_each,
 )
 from stcli.raster.stdin import readable
 
@@ -158,7 +157,7 @@ class Raster:
         valid = np.empty(shape, bool)
         block: NDArray[Any] | None = None
         for source, nesting, indexes, places in self._parts:
-            part, mask = read_nested_each(source, nesting, window, indexes, self._resampling)
+            part, mask = read_nested(source, nesting, window, indexes, self._resampling, True)
             if places == everything and part.dtype == self.info.dtype:
                 block, valid = part, mask  # the usual single file: no copy
                 continue

@@ -16,6 +16,7 @@ A fine pixel is valid when the coarse pixel that contains it is: nodata neither 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -117,33 +118,35 @@ def read_nested(
     window: Window,
     indexes: tuple[int, ...],
     resampling: Resampling,
+    each: bool = False,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read bands of one file on the fine grid: block (band, row, col) and valid (row, col)."""
+    """Read bands of one file on the fine grid.
+
+    Parameters
+    ----------
+    source : Source
+    nesting : Nesting or None
+    window : Window
+    indexes : tuple of int
+    resampling : Resampling
+    each : bool
+        A valid mask for each band.
+
+    Returns
+    -------
+    block : ndarray (band, row, col)
+    valid : ndarray of bool (row, col); (band, row, col) of `each`
+    """
+    read = partial(read_apart, source) if each else source.read
     if nesting is None:
-        return source.read(window, indexes)
+        return read(window, indexes)
     rows, cols, coarse_window = _axes(window, nesting, resampling)
-    block, valid = source.read(coarse_window, indexes)
+    block, valid = read(coarse_window, indexes)
     inside = _inside(valid, rows, cols)
     if resampling == "nearest":
         return block[:, rows.nearest[:, None], cols.nearest], inside
-    return _bilinear(block, valid, rows, cols), inside
-
-
-def read_nested_each(
-    source: Source,
-    nesting: Nesting | None,
-    window: Window,
-    indexes: tuple[int, ...],
-    resampling: Resampling,
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read as `read_nested`, with a valid mask for each band: valid (band, row, col)."""
-    if nesting is None:
-        return read_apart(source, window, indexes)
-    rows, cols, coarse_window = _axes(window, nesting, resampling)
-    block, valid = read_apart(source, coarse_window, indexes)
-    inside = _inside(valid, rows, cols)
-    if resampling == "nearest":
-        return block[:, rows.nearest[:, None], cols.nearest], inside
+    if not each:
+        return _bilinear(block, valid, rows, cols), inside
     fine = [_bilinear(block[k : k + 1], mask, rows, cols) for k, mask in enumerate(valid)]
     return np.concatenate(fine), inside
 
