@@ -35,10 +35,10 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.nested import OwnMasks
 from stcli.workflows.noise import noise_names
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
-    OwnMasks,
     Ready,
     compile_kernels,
     cost,

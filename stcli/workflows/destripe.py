@@ -28,7 +28,8 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise_pass import OwnMasks, float_spec, float_type, tell_empty, unheard
+from stcli.workflows.nested import OwnMasks
+from stcli.workflows.noise_pass import float_spec, float_type, tell_empty, unheard
 from stcli.workflows.passes import Planned, plan_first, planned, writing
 from stcli.workflows.produce import Step, resumable
 

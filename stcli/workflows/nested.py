@@ -51,6 +51,22 @@ class EachBand:
 
 
 @dataclass(frozen=True)
+class OwnMasks:
+    """A raster for what works band by band: a pixel that one band lacks is not lost to others."""
+
+    raster: Raster
+
+    @property
+    def info(self) -> RasterInfo:
+        """What the raster is."""
+        return self.raster.info
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read values and valid masks; see `Raster.read_own`."""
+        return self.raster.read_own(window)
+
+
+@dataclass(frozen=True)
 class Pair:
     """A fine raster and a coarse one that it nests in.
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile, TilePlan
@@ -21,7 +20,6 @@ from stcli.noise.statistics import PoissonFit, Sample, poisson_fit
 from stcli.noise.wavelets import Plane, analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Output, Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
@@ -39,22 +37,6 @@ MAP_PLANES = 10
 _WANTED = "measuring it wants several rows and columns of valid pixels side by side"
 
 logger = logging.getLogger("stcli")
-
-
-@dataclass(frozen=True)
-class OwnMasks:
-    """A raster for what works band by band: a pixel that one band lacks is not lost to others."""
-
-    raster: Raster
-
-    @property
-    def info(self) -> RasterInfo:
-        """What the raster is."""
-        return self.raster.info
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read values and valid masks; see `Raster.read_own`."""
-        return self.raster.read_own(window)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.nested import OwnMasks
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
-    OwnMasks,
     compile_kernels,
     cost,
     float_spec,
