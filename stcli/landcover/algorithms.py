@@ -208,8 +208,8 @@ def _described(
         mine[mask] = taken[first:after]
         first = after
         if mine.any():
-            features = window_features(sample.window, task.scaling, task.step)
-            yield features[mine], sample.truth[mine].astype(np.int64) - 1
+            features = window_features(sample.window, task.scaling, task.step, mine)
+            yield features, sample.truth[mine].astype(np.int64) - 1
 
 
 def _labelled(sample: Sample, margin: int) -> NDArray[np.bool_]:

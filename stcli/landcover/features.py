@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.jit import njit
+from stcli.landcover.tally import BOTTOM, LEFT, RIGHT, SIZE, TOP, measure
 from stcli.landcover.tokens import SHAPE_FEATURES
 from stcli.landcover.windows import Window
 from stcli.settings import BandScaling
@@ -35,8 +37,10 @@ def feature_count(bands: int) -> int:
     return bands + pairs + 2 * bands * (len(BOXES) + 1) + SHAPE_FEATURES
 
 
-def window_features(window: Window, scaling: BandScaling, step: int) -> NDArray[np.float32]:
-    """Describe the pixels of a window.
+def window_features(
+    window: Window, scaling: BandScaling, step: int, where: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Describe pixels of a window.
 
     Parameters
     ----------
@@ -44,92 +48,129 @@ def window_features(window: Window, scaling: BandScaling, step: int) -> NDArray[
     scaling : BandScaling
     step : int
         Pixels between the segments' seeds.
+    where : ndarray of bool (row, col)
+        The pixels, all of them valid.
 
     Returns
     -------
-    ndarray of float32 (row, col, feature)
-        0 where not valid.
+    ndarray of float32 (pixel, feature)
+        In the order of rows.
     """
-    valid = window.valid
-    raw = np.where(valid, window.values, 0).astype(np.float32)
-    bands = window.scaled(scaling)
-    planes = [*bands, *_pairs(raw)]
+    bands, valid = window.scaled(scaling), np.ascontiguousarray(window.valid)
+    count, places = len(bands), np.flatnonzero(where)
+    result = np.empty((len(places), feature_count(count)), dtype=np.float32)
+    result[:, :count] = bands.reshape(count, -1)[:, places].T
+    first = count
+    if count <= PAIRED:
+        first += _pairs(window.values.reshape(count, -1)[:, places], result[:, count:])
     for side in BOXES:
-        planes.extend(_box_moments(bands, valid, side))
-    planes.extend(_segment_features(window, bands, step))
-    result = np.stack(planes, axis=2).astype(np.float32)
-    result[~valid] = 0
+        _boxes(bands, valid, side // 2, places, result[:, first : first + 2 * count])
+        first += 2 * count
+    number, found = measure(np.ascontiguousarray(window.segments, dtype=np.int64))
+    _segments(bands, number, len(found), places, result[:, first : first + 2 * count])
+    shape = np.vstack([_shape(found, step), np.zeros((1, SHAPE_FEATURES))])
+    result[:, first + 2 * count :] = shape[number.ravel()[places]]
     return result
 
 
 def feature_bytes(bands: int, pixels: int) -> int:
-    """Bytes that `window_features` holds at its peak: planes, their stack, sums in float64."""
-    return pixels * (3 * 4 * feature_count(bands) + 4 * 8 * bands + 64)
+    """Bytes that `window_features` holds at its peak: result, bands, what measures segments."""
+    return pixels * (4 * feature_count(bands) + 3 * 4 * bands + 160)
 
 
-def _pairs(raw: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Normalised difference of each pair of bands; 0 where both are 0."""
-    count = len(raw)
-    pairs = [(a, b) for a in range(count) for b in range(a)] if count <= PAIRED else []
-    result = []
-    for a, b in pairs:
-        total = np.abs(raw[a]) + np.abs(raw[b])
-        result.append((raw[a] - raw[b]) / np.where(total > 0, total, np.float32(1)))
-    return result
+def _pairs(values: NDArray[Any], out: NDArray[np.float32]) -> int:
+    """Normalised difference of each pair of bands (band, pixel), 0 where both are 0; their count.
+
+    They are the first columns of `out` (pixel, feature).
+    """
+    raw, count = values.astype(np.float32), 0
+    for a in range(len(raw)):
+        for b in range(a):
+            total = np.abs(raw[a]) + np.abs(raw[b])
+            out[:, count] = (raw[a] - raw[b]) / np.where(total > 0, total, np.float32(1))
+            count += 1
+    return count
 
 
-def _box_moments(
-    bands: NDArray[np.float32], valid: NDArray[np.bool_], side: int
-) -> list[NDArray[np.float64]]:
-    """Mean and deviation of each band over the valid pixels of the box around a pixel."""
-    count = np.maximum(_box_sum(valid.astype(np.float64), side), 1)
-    result = []
-    for band in bands.astype(np.float64):
-        mean = _box_sum(band, side) / count
-        square = _box_sum(band * band, side) / count
-        result += [mean, np.sqrt(np.maximum(square - mean * mean, 0))]
-    return result
-
-
-def _box_sum(plane: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """Sum the box of `side` pixels around each pixel (row, col), cut at the window's edge."""
-    sums = np.pad(plane, 1).cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-    reach = side // 2
-    ends = []
-    for n in plane.shape:
-        at = np.arange(n)
-        ends.append((np.maximum(at - reach, 0), np.minimum(at + reach + 1, n)))
-    (top, bottom), (left, right) = ends
-    rows = sums[bottom] - sums[top]
-    return np.asarray(rows[:, right] - rows[:, left])
-
-
-def _segment_features(
-    window: Window, bands: NDArray[np.float32], step: int
-) -> list[NDArray[np.float64]]:
-    """Mean and deviation of each band over a pixel's segment, and the segment's shape."""
-    labels, place = np.unique(window.segments, return_inverse=True)
-    place = place.reshape(window.segments.shape)
-    flat, count = place.ravel(), len(labels)
-    size = np.bincount(flat, minlength=count).astype(np.float64)
-    columns = []
-    for band in bands:
-        values = band.ravel().astype(np.float64)
-        mean = np.bincount(flat, values, count) / size
-        square = np.bincount(flat, values * values, count) / size
-        columns += [mean, np.sqrt(np.maximum(square - mean * mean, 0))]
-    columns += _shapes(place, size, step)
-    return [column[place] for column in columns]
-
-
-def _shapes(place: NDArray[Any], size: NDArray[np.float64], step: int) -> list[NDArray[np.float64]]:
+def _shape(found: NDArray[np.int64], step: int) -> NDArray[np.float64]:
     """Log size, extents and fill of each segment, in units of the lattice step."""
-    extents = []
-    for axis in (0, 1):
-        at = np.broadcast_to(np.expand_dims(np.arange(place.shape[axis]), 1 - axis), place.shape)
-        low, high = np.full(len(size), place.size), np.full(len(size), -1)
-        np.minimum.at(low, place.ravel(), at.ravel())
-        np.maximum.at(high, place.ravel(), at.ravel())
-        extents.append((high - low + 1) / step)
-    fill = size / (extents[0] * extents[1] * step**2)
-    return [np.log(size / step**2), *extents, fill]
+    size = found[:, SIZE].astype(np.float64)
+    down, across = (found[:, b] - found[:, a] + 1 for a, b in ((TOP, BOTTOM), (LEFT, RIGHT)))
+    columns = [np.log(size / step**2), down / step, across / step]
+    columns.append(size / (columns[1] * columns[2] * step**2))
+    return np.stack(columns, axis=1)
+
+
+@njit(cache=True, nogil=True)
+def _boxes(bands, valid, reach, places, out):  # type: ignore[no-untyped-def]
+    """Write mean and deviation over the valid pixels of boxes: `out` (pixel, 2 * band).
+
+    Sums from the window's first corner on give those of any box by four of them (Crow 1984,
+    doi:10.1145/800031.808600). `bands` (band, row, col) are 0 where not valid.
+    """
+    rows, cols = valid.shape
+    counts, sums, squares = (
+        np.zeros((rows + 1, cols + 1)),
+        np.zeros((rows + 1, cols + 1)),
+        np.zeros((rows + 1, cols + 1)),
+    )
+    _integrate(valid, counts, squares)
+    for band in range(len(bands)):
+        _integrate(bands[band], sums, squares)
+        for i, place in enumerate(places):
+            row, col = place // cols, place % cols
+            box = max(row - reach, 0), min(row + reach + 1, rows)
+            span = max(col - reach, 0), min(col + reach + 1, cols)
+            count = max(_within(counts, box, span), 1.0)
+            mean = _within(sums, box, span) / count
+            square = _within(squares, box, span) / count
+            out[i, 2 * band] = mean
+            out[i, 2 * band + 1] = np.sqrt(max(square - mean * mean, 0.0))
+
+
+@njit(cache=True, nogil=True)
+def _integrate(plane, sums, squares):  # type: ignore[no-untyped-def]
+    """Sum values and squares of a plane (row, col) over all before a corner: (row + 1, col + 1)."""
+    rows, cols = plane.shape
+    down, down_squares = np.zeros(cols), np.zeros(cols)
+    for row in range(rows):
+        total, total_squares = 0.0, 0.0
+        for col in range(cols):
+            value = np.float64(plane[row, col])
+            down[col] += value
+            down_squares[col] += value * value
+            total += down[col]
+            total_squares += down_squares[col]
+            sums[row + 1, col + 1] = total
+            squares[row + 1, col + 1] = total_squares
+
+
+@njit(cache=True, nogil=True)
+def _within(sums, rows, cols):  # type: ignore[no-untyped-def]
+    """Sum a box from its first row and column to those after its last."""
+    (top, bottom), (left, right) = rows, cols
+    return (sums[bottom, right] - sums[top, right]) - (sums[bottom, left] - sums[top, left])
+
+
+@njit(cache=True, nogil=True)
+def _segments(bands, number, count, places, out):  # type: ignore[no-untyped-def]
+    """Write mean and deviation over a pixel's segment: `out` (pixel, 2 * band).
+
+    `number` (row, col) is that of a pixel's segment; `count` where there is none.
+    """
+    flat, size = number.ravel(), np.zeros(count + 1)
+    for segment in flat:
+        size[segment] += 1
+    for band in range(len(bands)):
+        sums, squares = np.zeros(count + 1), np.zeros(count + 1)
+        values = bands[band].ravel()
+        for pixel, segment in enumerate(flat):
+            value = np.float64(values[pixel])
+            sums[segment] += value
+            squares[segment] += value * value
+        for i, place in enumerate(places):
+            segment = flat[place]
+            mean = sums[segment] / size[segment]
+            square = squares[segment] / size[segment]
+            out[i, 2 * band] = mean
+            out[i, 2 * band + 1] = np.sqrt(max(square - mean * mean, 0.0))

@@ -89,7 +89,7 @@ class PixelMethod:
         inside[centre, centre] = window.valid[centre, centre]
         result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
         if inside.any():
-            features = window_features(window, self.scaling, self.step)[inside]
+            features = window_features(window, self.scaling, self.step, inside)
             chunks = [features[i : i + _CHUNK] for i in range(0, len(features), _CHUNK)]
             found = [self.model.probabilities(chunk) for chunk in chunks]
             result[:, inside] = np.concatenate(found).T

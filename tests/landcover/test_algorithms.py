@@ -117,31 +117,49 @@ def world_window(side=32, seed=0) -> Window:
 
 def test_features_by_hand():
     window = world_window()
-    found = window_features(window, SCALING, 4)
-    assert found.shape == (32, 32, feature_count(2))
-    assert not found[~window.valid].any()
+    found = window_features(window, SCALING, 4, window.valid)
+    assert found.shape == (window.valid.sum(), feature_count(2))
     bands = np.where(window.valid, window.values / np.array([1, 2])[:, None, None] * 2 - 1, 0)
-    row, col = 1, 30
-    assert window.valid[row, col]
-    assert np.allclose(found[row, col, :2], bands[:, row, col], atol=1e-6)
-    a, b = window.values[1, row, col], window.values[0, row, col]
-    assert np.isclose(found[row, col, 2], (a - b) / (a + b), atol=1e-6)
-    for number, side in enumerate(BOXES):
-        reach = side // 2
-        box = np.s_[max(row - reach, 0) : row + reach + 1, max(col - reach, 0) : col + reach + 1]
-        inside = bands[0][box][window.valid[box]]
-        at = 3 + 4 * number
-        assert np.allclose(found[row, col, at : at + 2], [inside.mean(), inside.std()], atol=1e-5)
-    mine = bands[1][(window.segments == window.segments[row, col])]
-    assert np.allclose(found[row, col, -6:-4], [mine.mean(), mine.std()], atol=1e-5)
-    assert np.isclose(found[row, col, -4], np.log(len(mine) / 16), atol=1e-6)
+    for mine, (row, col) in zip(found, np.argwhere(window.valid), strict=True):
+        a, b = window.values[1, row, col], window.values[0, row, col]
+        wanted = [*bands[:, row, col], (a - b) / (a + b)]
+        for side in BOXES:
+            rows, cols = (slice(max(n - side // 2, 0), n + side // 2 + 1) for n in (row, col))
+            inside = bands[:, rows, cols][:, window.valid[rows, cols]]
+            wanted += [figure for band in inside for figure in (band.mean(), band.std())]
+        segment = window.segments == window.segments[row, col]
+        wanted += [figure for band in bands[:, segment] for figure in (band.mean(), band.std())]
+        size = segment.sum()
+        down, across = (np.ptp(at) + 1 for at in np.nonzero(segment))
+        wanted += [np.log(size / 16), down / 4, across / 4, size / (down * across)]
+        assert np.allclose(mine, wanted, atol=1e-5)
+
+
+def test_features_of_some_pixels_are_those_of_all():
+    window = world_window()
+    some = window.valid.copy()
+    some[:, ::3] = False
+    every = np.zeros((*some.shape, feature_count(2)), dtype=np.float32)
+    every[window.valid] = window_features(window, SCALING, 4, window.valid)
+    assert np.array_equal(window_features(window, SCALING, 4, some), every[some])
+
+
+def test_many_bands_have_no_pairs():
+    rng = np.random.default_rng(0)
+    few = world_window()
+    many = Window(rng.random((9, 32, 32)), few.valid, few.segments, few.lattice)
+    found = window_features(many, BandScaling((0.0,) * 9, (1.0,) * 9), 4, few.valid)
+    assert found.shape[1] == feature_count(9) == 9 + 2 * 9 * 3 + 4
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("junk", [np.nan, -9999.0])
 def test_values_of_nodata_are_no_feature(junk):
     clean = world_window()
-    dirty = Window(np.where(clean.valid, clean.values, junk), clean.valid, clean.segments, (-8, 24))
-    assert np.array_equal(window_features(clean, SCALING, 4), window_features(dirty, SCALING, 4))
+    values = np.where(clean.valid, clean.values, junk)
+    dirty = Window(values, clean.valid, clean.segments, (-8, 24))
+    found = [window_features(each, SCALING, 4, clean.valid) for each in (clean, dirty)]
+    assert np.array_equal(*found)
 
 
 # --- training and applying ----------------------------------------------------------------------
