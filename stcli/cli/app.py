@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ from stcli import __version__
 from stcli.cli import everywhere, signals, streams
 from stcli.cli.console import print_json
 from stcli.cli.usage import usage
-from stcli.errors import StcliError
+from stcli.errors import OutputError, StcliError
 
 _INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -104,6 +105,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if _told_help(command, argv):
             return 0
+        _stand_somewhere()
         code = command.main(list(argv), "stcli", standalone_mode=False, obj=("stcli", *argv))
         sys.stdout.flush()  # a result that cannot be written is no success
         if code == _INTERRUPTED:  # typer's own answer to an interrupt
@@ -119,6 +121,16 @@ def main(argv: Sequence[str]) -> int:
         return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
     except Exception as error:
         return _unexpected(error, argv)
+
+
+def _stand_somewhere() -> None:
+    """Refuse to work where the working directory is gone: libraries end the process there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise OutputError(
+            "the working directory is gone, one that exists is wanted; go to another"
+        ) from error
 
 
 def _called(argv: Sequence[str]) -> tuple[str, ...]:

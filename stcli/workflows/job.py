@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stcli import __version__
-from stcli.errors import OutputError, UsageError
+from stcli.errors import UsageError
 from stcli.raster.identity import Fingerprint, identify
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import STDOUT, Driver
@@ -162,8 +162,6 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
     Raises
     ------
     UsageError
-    OutputError
-        The working directory is gone.
     """
     read = {_place(path): path for path in inputs if not on_stdin(path)}
     written: dict[object, str] = {}
@@ -183,12 +181,7 @@ def _place(path: str) -> object:
     with contextlib.suppress(OSError):
         found = Path(path).stat()
         return found.st_dev, found.st_ino
-    try:
-        return str(Path(path).resolve())
-    except FileNotFoundError as error:
-        raise OutputError(
-            f"{path}: the working directory is gone, one that exists is wanted; go to another"
-        ) from error
+    return str(Path(path).resolve())
 
 
 def fields(settings: Any) -> dict[str, Any]:

@@ -416,13 +416,15 @@ def test_a_raster_too_small_to_coarsen_trains_no_downscaler(shape, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["small.tif"]
 
 
-def test_a_working_directory_that_is_gone_is_told(tmp_path):
+@pytest.mark.parametrize("verb", [["segment"], ["train", "landcover"]])  # the latter loads torch
+def test_a_working_directory_that_is_gone_is_told(verb, tmp_path):
     gone = tmp_path / "gone"
     prelude = (
         f"import os; os.mkdir({str(gone)!r}); os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})"
     )
-    done = spawn("segment", SCENE, "o.tif", "-q", prelude=prelude)
+    done = spawn(*verb, SCENE, tmp_path / "o.tif", "-q", prelude=prelude)
     assert (done.returncode, "the working directory is gone" in done.stderr) == (4, True)
+    assert not (tmp_path / "o.tif").exists()
 
 
 @pytest.mark.parametrize("found", ["-1", "nan", "inf"])
