@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.raster.netcdf import LayerFacts, NetcdfSource
+from stcli.raster.netcdf import LayerFacts, NetcdfSource, ScalarCoordinate
 from stcli.raster.netcdf_write import CubeBand
 from stcli.raster.read import Raster
 from stcli.raster.timeaxis import TimeAxis
@@ -123,10 +123,21 @@ def variable_attrs(raster: Raster, place: int) -> dict[str, Any]:
     Without its units, and without what speaks of how the file stored it or of its grid; empty for
     a band of another format.
     """
+    layer = _layer(raster, place)
+    return true_attrs(layer.attrs) if layer else {}
+
+
+def variable_scalars(raster: Raster, place: int) -> tuple[ScalarCoordinate, ...]:
+    """Give the scalar coordinates of the NetCDF variable that a raster's band (its place) is of."""
+    layer = _layer(raster, place)
+    return layer.scalars if layer else ()
+
+
+def _layer(raster: Raster, place: int) -> LayerFacts | None:
     for source, indexes, places in raster.files:
         if place in places and isinstance(source, NetcdfSource):
-            return true_attrs(source.layer(indexes[places.index(place)]).attrs)
-    return {}
+            return source.layer(indexes[places.index(place)])
+    return None
 
 
 def own_attrs(tags: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from stcli.raster.identity import Fingerprint, identify
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import STDOUT, Driver
 from stcli.raster.provenance import inputs_tag
-from stcli.raster.read import Raster, open_raster
+from stcli.raster.read import NETCDF_SUFFIXES, Raster, open_raster
 from stcli.raster.stack import Resampling
 from stcli.raster.stdin import on_stdin, readable
 from stcli.workflows.pace import Progress
@@ -107,6 +107,19 @@ class Output:
     def kept(self) -> bool:
         """Whether it asks for what only outputs that are kept through a kill can have."""
         return not self.resume or self.shard is not None or self.fingerprint != "stat"
+
+    def netcdf(self, path: str) -> bool:
+        """Tell whether a path names a NetCDF file and no other format is asked for.
+
+        Raises
+        ------
+        UsageError
+            Creation options, which are GDAL's: it does not write NetCDF here.
+        """
+        found = Path(path).suffix.lower() in NETCDF_SUFFIXES and self.driver == "COG"
+        if found and self.creation_options:
+            raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
+        return found
 
     def identity(self, inputs: Inputs, **settings: Any) -> dict[str, Any]:
         """All that can change a result, in plain facts, for the journal's fingerprint.

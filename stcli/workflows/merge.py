@@ -21,7 +21,7 @@ from stcli.raster.zarrstore import ZarrFromParts
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit, parts_of, shard_path
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
-from stcli.workflows.merge_cube import cube_of, is_cube
+from stcli.workflows.merge_cube import cube_of
 from stcli.workflows.mosaic import mosaic
 
 
@@ -70,7 +70,7 @@ def merge(
     """
     output = output or Output()
     refuse_clash(paths, (target,))
-    cube = is_cube(target, output)
+    cube = output.netcdf(target)
     if any(read_header(Path(path)) for path in paths):
         return _merge_shards(paths, target, settings, output, cube)
     count, run = mosaic(paths, target, settings, output=output, progress=progress)

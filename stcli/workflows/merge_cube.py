@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,14 @@ from odc.geo.geobox import GeoBox
 from stcli.engine.memory import Cost
 from stcli.engine.run import BlockFunction, Tally
 from stcli.engine.tiling import Tile
-from stcli.errors import UsageError
 from stcli.raster.layout import own_attrs, variables
 from stcli.raster.legend import flags
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputSpec
-from stcli.raster.read import NETCDF_SUFFIXES, Raster
+from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
 from stcli.workflows.produce import Blocks
-
-
-def is_cube(path: str, output: Output) -> bool:
-    """Tell whether the path names a NetCDF file and no other format is asked for.
-
-    Raises
-    ------
-    UsageError
-        GDAL's creation options, which the NetCDF writer does not know.
-    """
-    found = Path(path).suffix.lower() in NETCDF_SUFFIXES and output.driver == "COG"
-    if found and output.creation_options:
-        raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
-    return found
 
 
 def cube_of(spec: OutputSpec, output: Output, units: Sequence[str | None] = ()) -> CubeSpec:

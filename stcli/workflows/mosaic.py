@@ -18,7 +18,7 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
-from stcli.workflows.merge_cube import cube_of, is_cube, lay_cube
+from stcli.workflows.merge_cube import cube_of, lay_cube
 from stcli.workflows.produce import Step, resumable
 
 #: Bytes of the drivers' buffers while the output is finished.
@@ -84,7 +84,7 @@ def mosaic(
         )
         pixel = info.count * info.dtype.itemsize
         cost = Cost(2 * pixel + 3, core_pixel=3 * pixel)
-        if is_cube(target, output):
+        if output.netcdf(target):
             cube = cube_of(spec, output, [band.units for band in info.bands])
             work, tally = lay_cube(raster, Copy(nodata), cube, cost, settings, progress)
             return len(paths), report(work.budget, tally, time.perf_counter() - begun)

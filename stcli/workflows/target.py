@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from stcli.raster.cubeparts import CubeForm
 from stcli.raster.layout import Layout, edged, layout, own_attrs, widened
 from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import NETCDF_SUFFIXES, Raster
+from stcli.raster.read import Raster
 from stcli.raster.write import refuse_output
 from stcli.workflows.job import Output
 from stcli.workflows.nested import EachBand
@@ -62,16 +61,13 @@ class Target:
         target = cls(raster, path, output, threads, dtype=EachBand(raster).dtype.name)
         if not target.netcdf:
             return target
-        if output.creation_options:
-            raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
         refuse_shard(path, output)
         return target
 
     @property
     def netcdf(self) -> bool:
-        """Whether the path names a NetCDF file, and no other format is asked for."""
-        suffix = Path(self.path).suffix.lower()
-        return suffix in NETCDF_SUFFIXES and self.output.driver == "COG"
+        """Whether it is written as a NetCDF file."""
+        return self.output.netcdf(self.path)
 
     def saying(self, **facts: Any) -> Target:
         """Add facts to what the file says."""

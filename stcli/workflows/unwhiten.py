@@ -15,17 +15,18 @@ from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
 from stcli.raster.cubeparts import CubeForm
 from stcli.raster.info import lattice_origin
-from stcli.raster.netcdf_write import CubeBand, refuse_cube
+from stcli.raster.netcdf_write import refuse_cube
 from stcli.raster.output import OutputSpec
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
 from stcli.raster.timecube import Cube, cube_of
 from stcli.settings import RunSettings, WhitenSettings
+from stcli.workflows.dated_output import cube_bands, cube_spec, tiff_spec
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.noise_pass import unheard
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.target import refuse_shard
-from stcli.workflows.whiten import WhitenedRaster, cost, cube_spec, netcdf, tiff_spec
+from stcli.workflows.whiten import WhitenedRaster, cost
 from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
 from stcli.workflows.whiten_report import refuse_other, refuse_units
 
@@ -97,7 +98,7 @@ def plan_unwhiten_time(
         spec = _spec(cube, path, output)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
-        cubes = netcdf(path, output)
+        cubes = output.netcdf(path)
         return planned({"unwhiten": work}, (spec,), raster.info.shape, output.shard, cubes)
 
 
@@ -112,12 +113,11 @@ def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeF
     ------
     UsageError, OutputError
     """
-    if not netcdf(path, output):
+    if not output.netcdf(path):
         return None
     refuse_shard(path, output)
     attrs = layout.attrs or ({},) * len(layout.bands)
-    described = zip(layout.bands, layout.units, attrs, strict=True)
-    variables = tuple(CubeBand(n, cube.dtype, units=u, attrs=a) for n, u, a in described)
+    variables = cube_bands(cube, layout.bands, attrs, layout.units)
     spec = cube_spec(cube, path, output, variables, unwhiten="time")
     refuse_cube(spec, cube.raster.info.geobox)
     steps, bands = len(cube.times.values), len(cube.variables)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from stcli.engine.memory import MB, Cost
 from stcli.engine.tiling import Tile
@@ -24,15 +22,13 @@ from stcli.noise.diagonal import Sums, verdict
 from stcli.noise.groups import whiten_group
 from stcli.noise.spectrum import Spectrum
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.layout import edged, global_attrs, own_attrs
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
-from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.netcdf_write import CubeBand
 from stcli.raster.publish import refuse_name
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.timecube import Cube, cube_of
-from stcli.raster.write import create_raster
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.settings.checking import check
+from stcli.workflows.dated_output import cube_bands, dated_output, tiff_spec
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -58,8 +54,6 @@ from stcli.workflows.whiten_report import draw, refuse_failed, total_of
 FIXED = 384 * MB
 #: Whitened values that a picture is drawn from, at most.
 _SAMPLE = 100_000
-
-NETCDF = {".nc", ".nc4", ".cdf"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,7 @@ def whiten_time(
         sheet, beside = _Sheet(layout), spectra.beside
         with (
             drafts(beside, output.overwrite) as hidden,  # they appear after the raster
-            _written(cube, path, output, layout) as writer,
+            dated_output(cube, path, output, _whitened(cube, layout), whiten="time") as writer,
             _opened(spectra, layout, made := dict(zip(beside, hidden, strict=True))) as (
                 known,
                 out,
@@ -183,7 +177,7 @@ def plan_whiten_time(
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         work = plan(cube, layout_of(cube, dates, whiten), settings)
         spec, shape = tiff_spec(cube, path, output, whiten="time"), raster.info.shape
-        return planned({"whiten": work}, (spec,), shape, output.shard, netcdf(path, output))
+        return planned({"whiten": work}, (spec,), shape, output.shard, output.netcdf(path))
 
 
 def _refuse_clash(inputs: Inputs, path: str, spectra: Spectra, output: Output) -> None:
@@ -321,70 +315,10 @@ def cost(cube: Cube, layout: SpectraLayout) -> Cost:
     )
 
 
-class _Tiff:
-    """Writes a cube's blocks (date, band, row, col) as bands of a GeoTIFF."""
-
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
-
-    def write(self, window: Window, values: NDArray[Any]) -> None:
-        """Write a block."""
-        self._writer.write(window, np.ascontiguousarray(values.reshape(-1, *values.shape[2:])))
-
-    def note(self, name: str, text: str) -> None:
-        """Set a tag."""
-        self._writer.note(name.upper(), text)
-
-
-@contextlib.contextmanager
-def _written(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> Iterator[Any]:
-    """Create an output of a cube's dates, in the form that its name asks for."""
-    geobox = cube.raster.info.geobox
-    if netcdf(path, output):
-        with create_cube(
-            cube_spec(cube, path, output, _whitened(cube, layout), whiten="time"), geobox
-        ) as writer:
-            yield writer
-        return
-    with create_raster(tiff_spec(cube, path, output, whiten="time"), geobox) as writer:
-        yield _Tiff(writer)
-
-
-def netcdf(path: str, output: Output) -> bool:
-    """Tell whether the path names a NetCDF file, and no other format is asked for."""
-    return Path(path).suffix.lower() in NETCDF and output.driver == Output().driver
-
-
 def _whitened(cube: Cube, layout: SpectraLayout) -> tuple[CubeBand, ...]:
     """Describe whitened variables: numbers without a unit, and no more what they were."""
-    described = zip(cube.variables, layout.attrs, strict=True)
-    return tuple(CubeBand(n, cube.dtype, attrs=whitened_attrs(n, a)) for n, a in described)
-
-
-def cube_spec(
-    cube: Cube, path: str, output: Output, bands: tuple[CubeBand, ...], **facts: Any
-) -> CubeSpec:
-    """Describe a cube's dates as a NetCDF of these variables, over the times that it has."""
-    attrs = global_attrs(cube.raster) | own_attrs(output.tags(cube.raster.info, **facts))
-    command = shlex.join(output.argv) or "stcli whiten"
-    edges = edged(cube.raster)
-    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command, edges)
-
-
-def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec:
-    """Describe a cube's dates as a raster, a band a date and variable; `facts` go into its tags."""
-    info = cube.raster.info
-    return OutputSpec(
-        path=path,
-        dtype=cube.dtype,
-        bands=tuple(OutputBand(name) for name in cube.band_names),
-        nodata=math.nan,
-        kind="continuous",
-        creation_options=output.creation_options,
-        overwrite=output.overwrite,
-        tags=output.tags(info, **facts),
-        driver=output.driver,
-    )
+    bands = cube_bands(cube, cube.variables, layout.attrs, ("1",) * len(cube.variables))
+    return tuple(replace(b, attrs=whitened_attrs(b.name, b.attrs)) for b in bands)
 
 
 @contextlib.contextmanager

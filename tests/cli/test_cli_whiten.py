@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from stcli.cli.app import main
 from stcli.errors import OutputError
+from stcli.raster.netcdf import ScalarCoordinate
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.timeaxis import TimeAxis
 
@@ -90,9 +91,10 @@ def described(path):
 def test_attributes_that_stay_true_are_kept(tmp_path):
     own = {"standard_name": "air_temperature", "long_name": "air temperature", "comment": "at 2 m"}
     own |= {"cell_methods": "time: mean"}
+    height = ScalarCoordinate("height", np.float64(2), {"units": "m", "positive": "up"})
     spec = CubeSpec(
         str(tmp_path / "cube.nc"),
-        (CubeBand("a", units="K", attrs=own),),
+        (CubeBand("a", units="K", attrs=own, scalars=(height,)),),
         TimeAxis(tuple(range(12)), "days since 2019-01-01", "noleap", unlimited=True),
         attrs={"source": "a model", "title": "Temperature", "stcli_method": "ibp"},
     )
@@ -112,6 +114,10 @@ def test_attributes_that_stay_true_are_kept(tmp_path):
     assert (found["units"], unlimited) == ("K", True)
     assert (file["source"], file["title"]) == ("a model", "Temperature")
     assert "stcli_diagonal" not in file
+    for path in (white, back):
+        with netCDF4.Dataset(path) as dataset:
+            assert "height" in dataset["a"].coordinates.split()
+            assert (float(dataset["height"][:]), dataset["height"].units) == (2, "m")
     with netCDF4.Dataset(back) as dataset:
         assert dataset["time"].calendar == "noleap"
 

@@ -1,0 +1,97 @@
+"""A cube's dates written as they were read: variables over time in a NetCDF, or bands."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.raster.layout import edged, global_attrs, own_attrs, variable_scalars
+from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.timecube import Cube
+from stcli.raster.write import create_raster
+from stcli.workflows.job import Output
+
+
+class _Tiff:
+    """Writes a cube's blocks (date, band, row, col) as bands of a GeoTIFF."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def write(self, window: Window, values: NDArray[Any]) -> None:
+        """Write a block."""
+        self._writer.write(window, np.ascontiguousarray(values.reshape(-1, *values.shape[2:])))
+
+    def note(self, name: str, text: str) -> None:
+        """Set a tag."""
+        self._writer.note(name.upper(), text)
+
+
+@contextlib.contextmanager
+def dated_output(
+    cube: Cube, path: str, output: Output, bands: tuple[CubeBand, ...], **facts: Any
+) -> Iterator[Any]:
+    """Create an output of a cube's dates, in the form that its name asks for.
+
+    Parameters
+    ----------
+    cube : Cube
+    path : str
+    output : Output
+    bands : tuple of CubeBand
+        The variables, where it is a NetCDF.
+    **facts
+        Of the verb, for the file's provenance.
+    """
+    geobox = cube.raster.info.geobox
+    if output.netcdf(path):
+        with create_cube(cube_spec(cube, path, output, bands, **facts), geobox) as writer:
+            yield writer
+        return
+    with create_raster(tiff_spec(cube, path, output, **facts), geobox) as writer:
+        yield _Tiff(writer)
+
+
+def cube_bands(
+    cube: Cube, names: Sequence[str], attrs: Sequence[dict[str, Any]], units: Sequence[str]
+) -> tuple[CubeBand, ...]:
+    """Describe variables over a cube's dates, at its own heights and other scalar coordinates."""
+    described = zip(names, units, attrs, cube.places[0], strict=True)
+    return tuple(
+        CubeBand(n, cube.dtype, units=u, attrs=a, scalars=variable_scalars(cube.raster, place))
+        for n, u, a, place in described
+    )
+
+
+def cube_spec(
+    cube: Cube, path: str, output: Output, bands: tuple[CubeBand, ...], **facts: Any
+) -> CubeSpec:
+    """Describe a cube's dates as a NetCDF of these variables, over the times that it has."""
+    attrs = global_attrs(cube.raster) | own_attrs(output.tags(cube.raster.info, **facts))
+    command = shlex.join(output.argv) or "stcli"
+    edges = edged(cube.raster)
+    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command, edges)
+
+
+def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec:
+    """Describe a cube's dates as a raster, a band a date and variable; `facts` go into its tags."""
+    info = cube.raster.info
+    return OutputSpec(
+        path=path,
+        dtype=cube.dtype,
+        bands=tuple(OutputBand(name) for name in cube.band_names),
+        nodata=math.nan,
+        kind="continuous",
+        creation_options=output.creation_options,
+        overwrite=output.overwrite,
+        tags=output.tags(info, **facts),
+        driver=output.driver,
+    )
