@@ -26,7 +26,13 @@ from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass, silent
 from stcli.workflows.legends import Legend, join_legends, legend
 from stcli.workflows.sampled import PLAN, count, look_up
-from stcli.workflows.truth import LabelSource, class_values, open_class_raster, open_classes
+from stcli.workflows.truth import (
+    LabelSource,
+    class_values,
+    open_class_raster,
+    open_classes,
+    refuse_vector_words,
+)
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,12 @@ def assess(
     Raises
     ------
     InputError
+    UsageError
+        Points without a column; a raster with one.
     """
     with open_classes(path) as raster:
         if reference.is_raster:
+            refuse_vector_words(reference)
             return _with_raster(raster, reference, settings, progress)
         return _with_points(raster, reference, settings, progress)
 

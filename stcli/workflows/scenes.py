@@ -24,7 +24,7 @@ from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.dated import Dating
 from stcli.workflows.job import Inputs, Progress
-from stcli.workflows.truth import LabelSource, Truth, open_truth
+from stcli.workflows.truth import LabelSource, Truth, open_truth, refuse_vector_words
 
 #: Between the files of a scene in a manifest.
 _JOIN = ";"
@@ -195,6 +195,8 @@ def read_scenes(path: str, like: Inputs, names: dict[int, str] | None) -> list[L
     Raises
     ------
     InputError
+    UsageError
+        A column or layer of a class raster.
     """
     rows = read_manifest(path, ("input", "labels"), ("class_column", "layer"))
     folder = Path(path).parent
@@ -203,6 +205,8 @@ def read_scenes(path: str, like: Inputs, names: dict[int, str] | None) -> list[L
         files = tuple(_beside(folder, name.strip()) for name in row["input"].split(_JOIN))
         column, layer = row["class_column"] or None, row["layer"] or None
         source = LabelSource(_beside(folder, row["labels"]), column, layer, names)
+        if source.is_raster:
+            refuse_vector_words(source)
         found.setdefault(files, []).append(source)
     return [
         LabelledScene(Inputs(files, like.bands, like.resampling, like.assume_crs), tuple(sources))
@@ -221,7 +225,7 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
     if not inputs.paths or not sources:
         raise UsageError("INPUT and --labels are wanted, or --manifest with the names of both.")
     if all(source.is_raster for source in sources):
-        _refuse_vectors_words(sources[0])
+        refuse_vector_words(sources[0])
     if not pair:
         return [LabelledScene(inputs, tuple(sources))]
     if len(inputs.paths) != len(sources):
@@ -235,16 +239,6 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
         )
         for path, source in zip(inputs.paths, sources, strict=True)
     ]
-
-
-def _refuse_vectors_words(source: LabelSource) -> None:
-    words = {"--class-column": source.class_column, "--layer": source.layer}
-    found = next((f"{word} {text}" for word, text in words.items() if text is not None), None)
-    if found is not None:
-        raise UsageError(
-            f"{source.path}: {found} found, which is for vectors, and this is a class raster; "
-            "leave it out."
-        )
 
 
 def _beside(folder: Path, name: str) -> str:

@@ -98,6 +98,22 @@ class RasterTruth:
         return self._number[np.where(inside, block[0], 0).astype(np.uint8)]
 
 
+def refuse_vector_words(source: LabelSource) -> None:
+    """Refuse the column and the layer of a class raster, which has neither.
+
+    Raises
+    ------
+    UsageError
+    """
+    words = {"--class-column": source.class_column, "--layer": source.layer}
+    found = next((f"{word} {text}" for word, text in words.items() if text is not None), None)
+    if found is not None:
+        raise UsageError(
+            f"{source.path}: {found} found, which is for vectors, and this is a class raster; "
+            "leave it out."
+        )
+
+
 def open_truth(
     source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int = 2
 ) -> Truth:

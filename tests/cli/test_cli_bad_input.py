@@ -214,6 +214,10 @@ CASES = [
         train(labels="halves.tif", more="--class-column class"),
         *(2, "halves.tif: --class-column class found, which is for vectors, and this is a class"),
     ),
+    (
+        "assess halves.tif --reference halves.tif --class-column class",
+        *(2, "halves.tif: --class-column class found, which is for vectors, and this is a class"),
+    ),
     (train(labels="halves.tif", more="--layer a"), 2, "halves.tif: --layer a found, which is for"),
     (
         "segment scene.tif o.tif --percentiles 50",

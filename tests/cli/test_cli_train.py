@@ -260,6 +260,14 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, text, said):
         read_scenes(str(path), Inputs(()), None)
 
 
+def test_a_column_of_a_class_raster_in_a_manifest_is_refused(tmp_path):
+    path = tmp_path / "scenes.csv"
+    path.write_text("input,labels,class_column\na.tif,halves.tif,class\n")
+    save(tmp_path / "halves.tif", *scene())
+    with pytest.raises(UsageError, match=r"halves.tif: --class-column class found"):
+        read_scenes(str(path), Inputs(()), None)
+
+
 # --- mixed labels -------------------------------------------------------------------------------
 
 
