@@ -31,6 +31,13 @@ class Fold:
         names = self.held.matrix.classes
         return tuple(n for n, p, c in zip(names, present, self.learnt, strict=True) if p and not c)
 
+    @property
+    def unvalidated(self) -> tuple[str, ...]:
+        """Classes that are learnt and nowhere held out here."""
+        present = self.held.matrix.counts.sum(axis=0) > 0
+        names = self.held.matrix.classes
+        return tuple(n for n, p, c in zip(names, present, self.learnt, strict=True) if c and not p)
+
     def to_json(self) -> dict[str, Any]:
         """Figures of this fold, shares of one; None where undefined."""
         matrix = self.held.matrix

@@ -50,6 +50,8 @@ def draw_blocks(
 ) -> frozenset[Block]:
     """Draw held-out blocks so that every class is on both sides and shares are even.
 
+    Where that cannot be, a class is rather not validated than not learnt.
+
     Parameters
     ----------
     counts : dict
@@ -74,8 +76,8 @@ def draw_blocks(
         held = np.zeros(len(keys), dtype=bool)
         held[generator.permutation(len(keys))[:number]] = True
         kept = table[held].sum(axis=0)
-        missing = (kept == 0) | (kept == table.sum(axis=0))
-        unevenness = np.abs(kept / wanted - 1).mean() + 10 * missing.sum()
+        unseen, unlearnt = (kept == 0).sum(), (kept == table.sum(axis=0)).sum()
+        unevenness = np.abs(kept / wanted - 1).mean() + 10 * unseen + 1000 * unlearnt
         if unevenness < loss:
             best, loss = held, float(unevenness)
     return frozenset(key for key, h in zip(keys, best, strict=True) if h)

@@ -20,6 +20,7 @@ from stcli.errors import InputError, UsageError
 from stcli.noise.bands import LEAST, NOISY, band_noise, clarity, weights
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings
+from stcli.workflows.empty import empty_bands, no_valid_pixel
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.passes import plan_first
 
@@ -74,7 +75,7 @@ class Heed:
         """Measure a raster's bands, if asked to; raises as `measure_clarity`."""
         if mode == "none":
             return cls(mode)
-        with inputs.open() as raster:
+        with (without_empty(inputs) if mode == "drop" else inputs).open() as raster:
             return cls(mode, measure_clarity(raster, settings, progress))
 
     def inputs(self, inputs: Inputs) -> Inputs:
@@ -125,6 +126,8 @@ def measure_clarity(raster: Raster, settings: RunSettings, progress: Progress) -
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=PAIRS * info.count * 8 * 6)
     plan_first(raster, cost, settings, 1).run(function, sink, "noise of bands", progress)
+    if not found and empty_bands(raster):
+        raise no_valid_pixel(raster)
     if not found:
         raise InputError(f"{info.path}: no two valid pixels beside each other found.")
     places = np.concatenate([found[index][0] for index in sorted(found)])
@@ -143,6 +146,16 @@ def weighted(scaling: BandScaling, found: Clarity) -> BandScaling:
     if found.noisy:
         logger.warning("bands that are mostly noise weigh less: %s", ", ".join(found.noisy))
     return BandScaling(tuple((middle - half).tolist()), tuple((middle + half).tolist()))
+
+
+def without_empty(inputs: Inputs) -> Inputs:
+    """Leave out the bands without a valid pixel, and say so; all where none would be left."""
+    with inputs.open() as raster:
+        empty, names, path = empty_bands(raster), raster.info.band_names, raster.info.path
+    if not empty or len(empty) == len(names):
+        return inputs
+    logger.warning("%s: no valid pixel found in %s; left out", path, ", ".join(empty))
+    return replace(inputs, bands=tuple(name for name in names if name not in set(empty)))
 
 
 def without_noisy(inputs: Inputs, found: Clarity) -> Inputs:

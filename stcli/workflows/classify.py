@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
 from stcli.landcover import architectures, network_cpu
 from stcli.landcover.likeness import Likeness
 from stcli.landcover.prediction import Classifier, load_model
@@ -26,6 +25,7 @@ from stcli.raster.output import OutputSpec
 from stcli.segmentation.slic import KERNELS, Block, halo, rehearse, slic
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import RunSettings
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.foreign import looked, tell_pixels, tell_values
 from stcli.workflows.job import (
     Inputs,
@@ -102,7 +102,7 @@ def classify(
             with loading(compiled(model, progress)):
                 tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
-                raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+                raise no_valid_pixel(raster)
     ran = report(work.budget, tally, time.perf_counter() - begun) | model.where.to_json()
     result = found.classified(products.classes, legend(model.card, products), info, ran)
     below = products.decision.refine

@@ -18,6 +18,7 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -152,7 +153,7 @@ def unmnf(
             product.identify(**output.identity(inputs, verb="unmnf", rotation=text, count=count))
             tally = product.run(work, Step(block, stage="project"), unheard, progress)
             if tally.empty == tally.tiles and output.shard is None:
-                raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+                raise no_valid_pixel(raster)
     return Components(path, [], report(work.budget, tally, time.perf_counter() - begun))
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Pass, Progress
 from stcli.workflows.passes import plan_first
 
@@ -56,20 +56,15 @@ class SampleStep:
         return sample_block(block, valid, where, self.step)
 
 
-def scaling_of(samples: dict[int, NDArray[Any]], path: str) -> BandScaling:
-    """Turn samples (band, pixel) into a scaling: `PERCENTILES` of each band.
+def scaling_of(samples: dict[int, NDArray[Any]]) -> BandScaling | None:
+    """Turn samples (band, pixel) into a scaling: `PERCENTILES` of each band; None without any.
 
     A band of a single value is scaled by 1, so that it weighs nothing.
-
-    Raises
-    ------
-    InputError
-        When no pixel is valid.
     """
     parts = [samples[index] for index in sorted(samples)]
     pixels = np.concatenate(parts, axis=1) if parts else np.empty((0, 0))
     if pixels.size == 0:
-        raise InputError(f"{path}: no valid pixel found, at least one is wanted.")
+        return None
     short = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
     low, high = np.transpose([_percentiles(band) for band in pixels])
     flat = high - low <= np.finfo(short).eps * np.maximum(np.abs(low), np.abs(high))
@@ -110,7 +105,10 @@ def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> B
             samples[tile.index] = result
 
     plan_scaling(raster, settings).run(SampleStep(step), sink, "scaling", progress)
-    return scaling_of(samples, info.path)
+    found = scaling_of(samples)
+    if found is None:
+        raise no_valid_pixel(raster)
+    return found
 
 
 def plan_scaling(raster: Raster, settings: RunSettings) -> Pass:

@@ -17,6 +17,7 @@ from stcli.raster.ground import ground
 from stcli.raster.info import lattice_origin, pixel_size
 from stcli.raster.read import Raster
 from stcli.settings import BandScaling, RunSettings, TrainingSettings
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of, told_apart
 from stcli.workflows.scenes import OpenScene
@@ -96,8 +97,9 @@ def survey(
         pixels, centres = _one(scene, found, (stride, len(scenes)), settings, progress)
         samples[number] = pixels
         found.centres += centres
-    first = scenes[0].raster.info
-    scaling = scaling_of({n: p for n, p in samples.items() if p.size}, first.path)
+    scaling = scaling_of({n: p for n, p in samples.items() if p.size})
+    if scaling is None:
+        raise no_valid_pixel(scenes[0].raster)
     found.scaling = told_apart(scaling)
     return found
 

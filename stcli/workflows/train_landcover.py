@@ -238,6 +238,13 @@ def _data(
     }
 
 
+#: What is said of classes that stand on one side alone of a single split.
+_ONE_SIDED = {
+    "unlearnable": "not learnt, for all of its labels are held out",
+    "unvalidated": "not validated, for none of its labels is held out",
+}
+
+
 def _notes(outcome: Outcome) -> tuple[str, ...]:
     """Say what a reader of the figures must know."""
     notes = [
@@ -246,6 +253,11 @@ def _notes(outcome: Outcome) -> tuple[str, ...]:
         for fold in outcome.metrics.get("folds", ())
         if fold["unlearnable"]
     ]
+    for side, said in _ONE_SIDED.items():
+        names = ", ".join(outcome.metrics.get(side, ()))
+        if names:
+            more = "label more places, or choose a smaller --block"
+            notes.append(f"{names}: {said}; {more}")
     if outcome.calibration is None:
         notes.append("probabilities are not calibrated: the held-out labels lie in one block")
     return tuple(notes)

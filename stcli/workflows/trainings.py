@@ -18,7 +18,7 @@ from stcli.errors import InputError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.calibration import Calibration, Reliability, cross_fit, reliability
 from stcli.landcover.folds import Fold, calibrate, held_out, pooled, summary
-from stcli.landcover.learning import Learned, Learner, judge
+from stcli.landcover.learning import Held, Learned, Learner, judge
 from stcli.landcover.prediction import classes
 from stcli.landcover.split import Block, draw_blocks, draw_folds
 from stcli.landcover.task import Sample, Task
@@ -143,6 +143,7 @@ class Trainings:
             "epoch": learned.epoch,
             "split": training.split,
             "validation": accuracy(found.matrix).to_json(),
+            **_sides(found, survey, held),
         }
         shown = [_shown(sample, learned) for sample in _widest(task.validation)]
         blocks = None if held is None else {"train": sorted(held)}
@@ -213,6 +214,14 @@ def _held(survey: Survey, training: TrainingSettings, labels: str) -> frozenset[
             "choose a smaller --block."
         )
     return held
+
+
+def _sides(found: Held, survey: Survey, held: frozenset[Block] | None) -> dict[str, Any]:
+    """Name the classes that stand on one side alone of a split by blocks."""
+    if held is None:
+        return {}
+    one = Fold(found, survey.pixels - sum(survey.counts[block] for block in held))
+    return {"unlearnable": list(one.unlearnable), "unvalidated": list(one.unvalidated)}
 
 
 def _shapes(

@@ -96,6 +96,23 @@ def test_a_class_of_one_block_is_named_as_unlearnable(world, tmp_path):
     assert list(model.outcome.curves) == ["fold 1", "fold 2"]
 
 
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (np.s_[10:190:9, 10:200:9], "3: not validated, for none of its labels is held out; label"),
+        (np.s_[92:98, 92:98], "3: not learnt, for all of its labels are held out; label"),
+    ],
+)
+def test_classes_on_one_side_of_a_split_are_named(places, said, world, tmp_path):
+    labels = np.zeros((1, 200, 220), np.uint8)
+    labels[0][places] = 1 + np.arange(labels[0][places].shape[1]) % 2
+    labels[0, 12:18, 12:18] = 3  # in one block only
+    source = LabelSource(save(tmp_path / "labels.tif", labels, scene()[1], nodata=0))
+    scenes = [LabelledScene(Inputs((str(world / "scene.tif"),)), (source,))]
+    model = fit(scenes, tmp_path / "model", replace(QUICK, epochs=1, block=400.0))
+    assert any(note.startswith(said) for note in model.notes), model.notes
+
+
 def test_more_folds_than_blocks_are_refused(one, tmp_path):
     with pytest.raises(InputError, match="choose a smaller --block"):
         fit(one, tmp_path / "model", replace(QUICK, folds=9, block=1e5))

@@ -72,6 +72,14 @@ def test_shares_are_even_where_there_is_a_choice():
     assert (np.abs(inside / total - 0.25) < 0.1).all()
 
 
+def test_what_lies_in_one_block_is_learnt_and_not_validated():
+    counts = {(0, n): np.array([40, 0, 0, 0]) for n in range(6)}
+    counts |= {(1, n): np.array([40, *(300 * (n == k) for k in range(3))]) for n in range(3)}
+    for seed in range(20):
+        _, outside, _ = sides(counts, draw_blocks(counts, 0.25, seed))
+        assert (outside > 0).all()
+
+
 def test_one_block_holds_nothing_out():
     assert draw_blocks({(0, 0): np.array([5, 5])}, 0.25, 0) == frozenset()
 

@@ -14,7 +14,7 @@ import rasterio
 from stcli.errors import InputError, UsageError
 from stcli.noise.bands import CLEAR, band_noise, clarity, weights
 from stcli.settings import BandScaling, RunSettings
-from stcli.workflows.bandnoise import Clarity, measure_clarity, weighted, without_noisy
+from stcli.workflows.bandnoise import Clarity, Heed, measure_clarity, weighted, without_noisy
 from stcli.workflows.job import Inputs, silent
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
@@ -107,6 +107,28 @@ def test_few_bands_and_nothing_but_noise_are_refused(path):
         measure_clarity(raster, RunSettings(), silent)
     with pytest.raises(UsageError, match="bands-noise drop: every band is mostly noise; use"):
         without_noisy(Inputs((path,)), Clarity(("a", "b"), np.array([1.0, 2.0])))
+
+
+@pytest.fixture
+def blanked(path):
+    """Write the cube with two bands that hold nodata alone, as sensors' water bands are written."""
+    with rasterio.open(path) as dataset:
+        profile, values = dataset.profile, dataset.read()
+    values[6:8] = profile["nodata"]
+    with rasterio.open(Path(path).with_name("blanked.tif"), "w", **profile) as dataset:
+        dataset.write(values)
+    return Inputs((dataset.name,))
+
+
+def test_empty_bands_are_left_out_or_named(blanked, caplog):
+    caplog.set_level(logging.WARNING, "stcli")
+    heed = Heed.of(blanked, "drop", RunSettings(), silent)
+    assert "blanked.tif: no valid pixel found in band 7, band 8; left out" in caplog.text
+    kept = heed.inputs(blanked).bands
+    assert not {"band 7", "band 8"} & set(kept)
+    assert len(kept) == BANDS - 2 - 3
+    with pytest.raises(InputError, match="no valid pixel found in band 7, band 8, and a pixel is"):
+        Heed.of(blanked, "weight", RunSettings(), silent)
 
 
 @pytest.mark.parametrize("mode", ["weight", "drop"])
