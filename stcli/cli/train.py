@@ -122,6 +122,10 @@ def landcover(
     from stcli.workflows.training_stacks import as_stacks
     from stcli.workflows.truth import LabelSource
 
+    if init and (size or compactness):
+        raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
+    if not final_fit and not folds:
+        raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
     recipe = Recipe(
         slic=replace(LANDCOVER_SLIC, **given(size=size, compactness=compactness)),
         training=TrainingSettings(
@@ -148,6 +152,11 @@ def landcover(
         raise UsageError("--manifest names inputs, labels, columns and layers; leave them out.")
     else:
         scenes = read_scenes(manifest, chosen, names)
+    if names and not any(source.is_raster for scene in scenes for source in scene.labels):
+        raise UsageError(
+            "--class-names: names values of class rasters, and all labels are vectors; leave it "
+            "out."
+        )
     clears = parsing.parse_list(clear, "--clear")
     dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:

@@ -72,7 +72,8 @@ def temperature(probabilities: FloatArray, truth: NDArray[np.integer[Any]]) -> f
     """Fit the temperature that gives the truth the highest likelihood.
 
     The mean negative log-likelihood, log Σ exp(β ln p) - β ln p_y, is convex in β: the root of
-    its slope is the only minimum. It is looked for within `TEMPERATURES`.
+    its slope is the only minimum. It is looked for within `TEMPERATURES`. Where no sample is wrong
+    there is none, and 1 is given: nothing shows that the probabilities should be sharper.
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ def temperature(probabilities: FloatArray, truth: NDArray[np.integer[Any]]) -> f
     from scipy.special import logsumexp
 
     check(probabilities, truth)
+    if (probabilities.argmax(axis=0) == truth).all():
+        return 1.0
     z = _logs(probabilities)
     right = z[truth, np.arange(len(truth))].mean()
 
@@ -111,7 +114,7 @@ def confidence_temperature(probabilities: FloatArray, truth: NDArray[np.integer[
     The confidence c is the largest probability, and what it is about is whether that class is true:
     the temperature gives this the highest likelihood, mean log c where it is and log (1 - c) where
     it is not, within `TEMPERATURES`. `temperature` softens all confidences for the sake of a few
-    samples whose class was thought impossible.
+    samples whose class was thought impossible. Where no sample is wrong it is 1, as there.
 
     Parameters and errors as those of `temperature`.
     """
@@ -225,6 +228,8 @@ def _even(tops: _Tops) -> float:
     # classify fits nothing, and this would take it half a second to load
     from scipy.optimize import minimize_scalar
 
+    if tops.right.all():
+        return 1.0
     logs = np.linspace(math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]), _GRID)
     best = int(np.argmin([tops.loss(log) for log in logs]))
     if best in (0, _GRID - 1):
@@ -238,6 +243,8 @@ def _growing(tops: _Tops, even: float) -> tuple[float, float]:
     """Give temperature and growth, looked for from the temperature without."""
     from scipy.optimize import minimize
 
+    if tops.right.all():
+        return even, 0.0
     found = [
         minimize(
             lambda at: tops.loss(*at),

@@ -218,6 +218,18 @@ CASES = [
         "assess halves.tif --reference halves.tif --class-column class",
         *(2, "halves.tif: --class-column class found, which is for vectors, and this is a class"),
     ),
+    (
+        train(more="--init model --size 50"),
+        *(2, "--init: segments are the model's; leave --size and --compactness out."),
+    ),
+    (
+        train(more="--no-final-fit"),
+        *(2, "--no-final-fit: only trainings with --folds end in one; leave it out."),
+    ),
+    (
+        train(more="--class-names 1=a,2=b"),
+        *(2, "--class-names: names values of class rasters, and all labels are vectors; leave it"),
+    ),
     (train(labels="halves.tif", more="--layer a"), 2, "halves.tif: --layer a found, which is for"),
     (
         "segment scene.tif o.tif --percentiles 50",

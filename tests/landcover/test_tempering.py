@@ -66,7 +66,7 @@ def test_what_was_thought_impossible_softens_no_confidence(drawn):
 @pytest.mark.parametrize("fit", [temperature, confidence_temperature])
 def test_temperature_stops_at_its_ends(fit):
     sure = np.tile([[0.9], [0.1]], 50)
-    assert fit(sure, np.zeros(50, int)) == pytest.approx(TEMPERATURES[0])
+    assert fit(sure, np.zeros(50, int)) == 1  # nothing is wrong: no reason to be surer
     assert fit(sure, np.ones(50, int)) == pytest.approx(TEMPERATURES[1])
 
 
