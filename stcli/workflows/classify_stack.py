@@ -78,9 +78,13 @@ class Stacking:
         if not 0.01 <= self.tau <= 1e6:
             raise UsageError(f"--tau: {self.tau:g} found, 0.01 to 1000000 wanted.")
         if self.tau != Stacking.tau and self.fuse is None:
-            raise UsageError("--tau: wants --fuse score; a series has no dates to weigh.")
+            raise UsageError(
+                "--tau: wants --fuse score, which weighs dates; without it leave --tau out."
+            )
         if self.best_date is not None and self.fuse is None:
-            raise UsageError("--best-date: wants --fuse score; a series has no best date.")
+            raise UsageError(
+                "--best-date: wants --fuse score, which finds a date best; without it leave it out."
+            )
         if self.dating.season is not None and self.fuse is not None:
             raise UsageError(
                 "--season: is for a model of series; with --fuse every date counts by itself."

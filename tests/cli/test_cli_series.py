@@ -456,7 +456,7 @@ def test_words_of_fusing_are_checked(dated, model, tmp_path):
     wild = call("classify", *dated, out, "--model", model, "--fuse", "score", "--tau", 0)
     assert (wild.code, "--tau: 0 found, 0.01 to 1000000 wanted." in wild.err) == (2, True)
     best = ("--best-date", tmp_path / "b.tif")
-    told = "--best-date: wants --fuse score; a series has no best date."
+    told = "--best-date: wants --fuse score, which finds a date best; without it leave it out."
     lone = call("classify", dated[0], out, "--model", model, *best)
     assert (lone.code, told in lone.err) == (2, True)
     season = call(
