@@ -39,7 +39,8 @@ class Quality:
         Root mean square over radial frequencies of 10 log10 (power / the truth's power), in dB;
         None where no window is complete.
     mass_violation : float
-        Largest relative difference of a block mean from its coarse value.
+        Largest relative difference of a block mean from its coarse value, over blocks whose truth
+        has no gap: of others it is not known which pixels the coarse value is the mean of.
     """
 
     rmse: float
@@ -84,8 +85,13 @@ def quality(fine: NDArray[Any], truth: NDArray[Any], coarse: NDArray[Any], facto
         20 * float(np.log10(span / rmse)) if rmse > 0 and span > 0 else None,
         ssim(fine, truth, span),
         spectral_error(fine, truth),
-        float(np.nanmax(residual(fine, coarse, factor)[1], initial=0.0)),
+        _violation(fine, np.where(block_sum(np.isnan(truth), factor) > 0, np.nan, coarse), factor),
     )
+
+
+def _violation(fine: NDArray[Any], coarse: NDArray[Any], factor: int) -> float:
+    relative = residual(fine, coarse, factor)[1]
+    return float(np.max(relative[~np.isnan(relative)], initial=0.0))
 
 
 def ssim(fine: NDArray[Any], truth: NDArray[Any], span: float) -> float | None:

@@ -100,13 +100,26 @@ def _without_trend(profile: Plane, span: int) -> Plane:
     """Subtract the trend: a line through both outer thirds' medians, then the running median."""
     columns, third = np.arange(len(profile)), max(1, len(profile) // 3)
     rise = np.median(profile[-third:]) - np.median(profile[:third])
-    level = profile - rise * columns / max(1, len(profile) - third)  # or reflection bends its ends
+    level = profile - rise * columns / max(1, len(profile) - third)
     half = min(span // 2, (len(profile) - 1) // 2)
-    windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(level, half, mode="reflect"), 2 * half + 1
-    )
+    before, after = _beyond(level[: 2 * half + 1]), _beyond(level[: -2 * half - 2 : -1])
+    longer = np.concatenate([before[::-1], level, after])
+    windows = np.lib.stride_tricks.sliding_window_view(longer, 2 * half + 1)
     out: Plane = level - np.median(windows, axis=1)
     return out - np.median(out)
+
+
+def _beyond(end: Plane) -> Plane:
+    """Carry a profile on beyond its first column, outwards, by half of these `end` columns.
+
+    They are turned about the level there, which a resistant line tells (Theil 1950, Sen 1968,
+    doi:10.1080/01621459.1968.10480934), so that a slope goes on: mirrored, it would bend.
+    """
+    at = np.arange(len(end))
+    rise, run = end[:, None] - end, at[:, None] - at
+    slope = np.median(rise[run > 0] / run[run > 0]) if len(end) > 1 else 0.0
+    level: Plane = 2 * np.median(end - slope * at) - end[1 : len(end) // 2 + 1]
+    return level
 
 
 def _lines_of(lines: Plane, span: int) -> tuple[Plane, Plane]:

@@ -10,20 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
 from stcli.noise import shrink as wavelet
 from stcli.noise import similar
 from stcli.noise.edges import FILL_REACH
 from stcli.noise.models import Model
 from stcli.noise.statistics import Sample, typical
 from stcli.noise.wavelets import Plane
-from stcli.raster.info import RasterInfo, grid_difference
+from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster, open_raster
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
 from stcli.workflows.job import (
     Inputs,
@@ -36,7 +33,7 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.nested import OwnMasks
-from stcli.workflows.noise import noise_names
+from stcli.workflows.noise_file import of_file, with_noise
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
     Ready,
@@ -175,20 +172,6 @@ class DenoiseBlock:
         return [np.nan_to_num(tile.around.reflect(part) / unit) for part in planes]
 
 
-class Paired:
-    """Two rasters on one grid, read as one; the first alone decides what is valid."""
-
-    def __init__(self, raster: OwnMasks, noise: Raster) -> None:
-        self.raster, self.noise = raster, noise
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a window of both (band, row, col), invalid noise as 0, and the first's valid."""
-        block, valid = self.raster.read(window)
-        sigma, _ = self.noise.read_each(window)
-        both = np.concatenate([block.astype(np.float64), sigma.astype(np.float64)])
-        return both, valid
-
-
 def denoise(
     inputs: Inputs,
     path: str,
@@ -219,11 +202,11 @@ def denoise(
     reach, total = _reach(map_settings, method, noise), _Total()
     with inputs.open() as opened, ExitStack() as stack:
         raster, info = OwnMasks(opened), opened.info
-        source = _source(raster, noise, stack)
+        source = with_noise(raster, noise, map_settings.model, stack)
         spec = _spec(info, path, noise, how, output)
         product = stack.enter_context(resumable((spec,), info.geobox, output))
         # planned first: what the first pass leaves in memory serves this one too
-        work = product.plan(raster, _cost(info, how, _given(noise)), settings, reach)
+        work = product.plan(raster, _cost(info, how, of_file(noise)), settings, reach)
         compile_kernels(progress)
         sample, models, _ = measure(raster, _measured(*how), settings, progress)
         tell_unmeasured(sample, info)
@@ -232,13 +215,13 @@ def denoise(
         del sample  # its bytes are those of this pass from here on
         fixed = tuple(map(tuple, np.nan_to_num(level).tolist())) if noise == "global" else None
         used = {"noise": noise, "map": fields(map_settings), "how": fields(method)}
-        read = replace(inputs, paths=(*inputs.paths, noise)) if _given(noise) else inputs
+        read = replace(inputs, paths=(*inputs.paths, noise)) if of_file(noise) else inputs
         product.identify(
             **output.identity(
                 read, verb="denoise", **used, models=models, fixed=fixed, shared=shared
             )
         )
-        paired, dtype = _given(noise), float_type(info)
+        paired, dtype = of_file(noise), float_type(info)
         block = DenoiseBlock(
             map_settings, method, models, middle, reach, fixed, shared, paired, dtype
         )
@@ -268,9 +251,9 @@ def plan_denoise(
     reach = _reach(*how, noise)
     with inputs.open() as opened, ExitStack() as stack:
         raster, info = OwnMasks(opened), opened.info
-        _source(raster, noise, stack)
+        with_noise(raster, noise, how[0].model, stack)
         spec = _spec(info, path, noise, how, output or Output())
-        need = writing(_cost(info, how, _given(noise)), (spec,))
+        need = writing(_cost(info, how, of_file(noise)), (spec,))
         passes = plan_measure(raster, _measured(*how), settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
         return planned(passes, (spec,), info.shape, (output or Output()).shard)
@@ -296,27 +279,8 @@ def _middle(sample: Sample, models: tuple[Model, ...]) -> tuple[float, ...]:
     return tuple(float(m.forward(middle[[b]])[0]) for b, m in enumerate(models))
 
 
-def _given(noise: str) -> bool:
-    """Tell whether the noise is a raster of its own."""
-    return noise not in ("local", "global")
-
-
 def _refuse_clash(inputs: Inputs, path: str, noise: str) -> None:
-    refuse_clash((*inputs.paths, *((noise,) if _given(noise) else ())), (path,))
-
-
-def _source(raster: OwnMasks, noise: str, stack: ExitStack) -> Any:
-    """Open what is read: the raster, and its noise beside it where that is a raster of its own.
-
-    Raises
-    ------
-    InputError
-    """
-    if not _given(noise):
-        return raster
-    paired = Paired(raster, stack.enter_context(open_raster(noise)))
-    _check_noise(raster.info, paired.noise.info)
-    return paired
+    refuse_clash((*inputs.paths, *((noise,) if of_file(noise) else ())), (path,))
 
 
 def _spec(
@@ -324,28 +288,6 @@ def _spec(
 ) -> OutputSpec:
     used = fields(how[1]) | fields(how[0])
     return float_spec(info, path, info.band_names, output, noise=noise, denoise=used)
-
-
-def _check_noise(info: RasterInfo, noise: RasterInfo) -> None:
-    """Refuse a noise map of another grid or of other bands.
-
-    Raises
-    ------
-    InputError
-    """
-    differs = grid_difference(info.geobox, noise.geobox)
-    if differs:
-        raise InputError(
-            f"{noise.path}: is no noise map of {info.path}: {differs}; run stcli noise on it."
-        )
-    levels = max(1, noise.count // info.count)
-    wanted = noise_names(info, levels)
-    if list(noise.band_names) != wanted:
-        found = ", ".join(noise.band_names[:8])
-        raise InputError(
-            f"{noise.path}: bands {found} found, {', '.join(wanted[:8])} wanted as stcli noise "
-            f"writes them for {info.path}."
-        )
 
 
 def _reach(map_settings: NoiseMapSettings, method: Method, noise: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -182,6 +184,15 @@ def test_a_noise_file_does_what_the_local_map_does(tmp_path):
     assert np.abs(local - file)[inner].max() < 0.02
 
 
+def test_the_noise_of_a_band_is_found_in_a_map_of_more(tmp_path):
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    good("noise", path, tmp_path / "n.tif", *MAP, "--levels", 2)
+    how = (*MAP, "--levels", 2, "--noise", tmp_path / "n.tif", "--depth", 2, "-q")
+    good("denoise", path, tmp_path / "both.tif", *how)
+    good("denoise", path, tmp_path / "one.tif", *how, "-b", NAMES[1])
+    assert np.array_equal(read(tmp_path / "one.tif")[0], read(tmp_path / "both.tif")[1])
+
+
 @pytest.mark.parametrize("how", [(), ("--method", "wavelet", "--wavelet", "haar")])
 def test_speckle_goes_and_the_mean_stays(how, tmp_path):
     rng = np.random.default_rng(3)
@@ -269,6 +280,16 @@ def test_denoise_refuses_another_wavelet_and_another_noise(tmp_path):
     refused(tmp_path, 3, "nowhere.tif", "denoise", path, out, "--noise", tmp_path / "nowhere.tif")
     other = save(tmp_path / "b.tif", plain(), PROFILE, ("sigma red", "sigma blue"))
     refused(tmp_path, 3, "sigma nir", "denoise", path, out, "--noise", other)
+    share = save(tmp_path / "m.tif", plain(), PROFILE, ("sigma red", "sigma nir"))
+    with rasterio.open(share, "r+") as dataset:
+        dataset.update_tags(STCLI_NOISE='{"model": "multiplicative"}')
+    told = "m.tif: noise of --model multiplicative found, of --model additive wanted"
+    refused(tmp_path, 3, told, "denoise", path, out, "--noise", share)
+    told = "n.tif: noise of --model poisson found, of --model multiplicative wanted"
+    with rasterio.open(Path(share).replace(tmp_path / "n.tif"), "r+") as dataset:
+        dataset.update_tags(STCLI_NOISE='{"model": "poisson"}')
+    how = ("--model", "multiplicative", "--method", "wavelet", "--noise", tmp_path / "n.tif")
+    refused(tmp_path, 3, told, "denoise", path, out, *how)
 
 
 def test_similar_pixels_know_what_noise_neighbours_share(tmp_path):

@@ -46,6 +46,15 @@ def test_the_truth_itself_is_without_fault():
     assert found.mass_violation < 1e-12
 
 
+def test_blocks_with_gaps_in_the_truth_violate_nothing():
+    fine, whole = fields()
+    truth = whole.copy()
+    truth[10:13, 20:45] = np.nan
+    coarse = block_mean(truth, 2)
+    assert quality(whole, truth, coarse, 2).mass_violation < 1e-12
+    assert quality(fine, truth, coarse, 2).mass_violation > 1e-3
+
+
 def test_halved_power_is_three_decibels():
     _, truth = fields()
     weaker = (truth - truth.mean()) / np.sqrt(2)

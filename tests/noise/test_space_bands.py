@@ -100,6 +100,24 @@ def test_stripes_along_rows_and_from_a_column_on():
     assert np.array_equal(found.remove((scene() + offset).T[40:90], 40, 0), whole[:, 40:90].T)
 
 
+def limb(deviation):
+    """Make a scene that falls off towards both ends, striped by a deviation, and the stripes."""
+    rng, across = np.random.default_rng(4), (np.arange(300) - 150) / 150
+    stripes = deviation * rng.normal(size=300)
+    return 1000 - 200 * across**2 + stripes + 3 * rng.normal(size=(200, 300)), stripes
+
+
+def test_ends_of_a_scene_that_slopes_there_are_not_bent():
+    lines, _ = limb(0)
+    offset = find_stripes(lines, 31, False).offset
+    assert np.abs(offset).max() < 1.5  # 20 where the profile is mirrored
+    lines, stripes = limb(5)
+    offset = find_stripes(lines, 31, False).offset
+    for end in (np.s_[:15], np.s_[-15:]):
+        assert np.corrcoef(offset[end], stripes[end])[0, 1] > 0.8
+        assert (offset - stripes)[end].std() < 0.6 * stripes.std()
+
+
 def test_columns_without_values_are_left():
     lines = scene()
     lines[:, 50] = np.nan
