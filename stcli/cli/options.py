@@ -340,7 +340,7 @@ Factor = Annotated[
         metavar="N[,N]",
         parser=parse_factors,
         help="Fine pixels along a side of a coarse one; to train one or several, as 2,4. "
-        f"Default: {DownscaleSettings.factor}, or what a file says it was made by.",
+        f"Default: what a fine raster's file says, else {DownscaleSettings.factor} to make one.",
     ),
 ]
 Method = Annotated[

@@ -72,6 +72,7 @@ def find_grid(dataset: xr.Dataset, path: str) -> Grid:
         No horizontal axes, 2-D latitudes and longitudes, irregular spacing, unusable units.
     """
     y_name, x_name = _horizontal(dataset, path)
+    dataset = _described(dataset, y_name, x_name)
     x, y = _metric(dataset[x_name], path), _metric(dataset[y_name], path)
     crs, note = _crs(dataset, (y_name, x_name), path)
     geographic = crs.geographic if crs is not None else _is_degrees(dataset[x_name])
@@ -110,10 +111,21 @@ def _horizontal(dataset: xr.Dataset, path: str) -> tuple[str, str]:
             f"{path}: its grid is given by 2-D latitudes and longitudes ({flat[0]}), regular 1-D "
             "coordinates are wanted; regrid it first, for example with cdo remapbil"
         )
+    names = ", ".join(map(str, dataset.dims)) or "none at the file's root"
     raise InputError(
-        f"{path}: has no horizontal coordinates among {', '.join(map(str, dataset.dims))}; "
+        f"{path}: has no horizontal coordinates among its dimensions ({names}); "
         "1-D x and y, or lon and lat, with CF attributes are wanted"
     )
+
+
+def _described(dataset: xr.Dataset, y: str, x: str) -> xr.Dataset:
+    """Let coordinates without units be degrees if their names (lat, lon) and values are such."""
+    bare = not any(dataset[name].attrs.get("units") for name in (y, x))
+    reach = (float(np.abs(dataset[name].values).max(initial=0)) for name in (y, x))
+    if bare and all(far <= most for far, most in zip(reach, (90, 360), strict=True)):
+        described: xr.Dataset = dataset.cf.guess_coord_axis()
+        return described
+    return dataset
 
 
 def _is_latitude(attrs: dict[Any, Any]) -> bool:

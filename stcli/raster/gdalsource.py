@@ -203,8 +203,8 @@ def describe(dataset: Any, path: str) -> SourceInfo:
     Raises
     ------
     InputError
-        Complex bands, a container without bands of its own, or ground control points or RPCs
-        in place of an affine transform.
+        NetCDF by GDAL, complex bands, a container without bands of its own, or ground control
+        points or RPCs in place of an affine transform.
     """
     _refuse(dataset, path)
     count = dataset.count
@@ -244,6 +244,11 @@ def _tags(dataset: Any) -> dict[str, str]:
 
 
 def _refuse(dataset: Any, path: str) -> None:
+    if dataset.driver == "netCDF":
+        raise InputError(
+            f"{path}: a NetCDF behind a name of GDAL's found, which loses times, names and CRS; "
+            "name the file itself, copied to this machine, and choose its variables with -b"
+        )
     if dataset.count == 0:
         inside = ", ".join(dataset.subdatasets[:5]) or "nothing"
         raise InputError(f"{path}: holds no bands of its own but {inside}; name one of them")

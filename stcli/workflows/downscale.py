@@ -259,6 +259,8 @@ def choose(
     """
     if help.members is not None and help.members < 2:
         raise UsageError(f"--members: {help.members} found, 2 or more wanted.")
+    if help.force and help.model is None:
+        raise UsageError("--force: no --model found, one is wanted; leave it out.")
     if help.members and help.model is None:
         raise UsageError("--members: no --model found, one is wanted: members come from it.")
     if (how.method == "latent") != (help.model is not None):

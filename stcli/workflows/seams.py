@@ -16,6 +16,7 @@ from stcli.errors import UsageError
 from stcli.raster.info import RasterInfo
 from stcli.settings import RunSettings
 from stcli.settings.checking import check
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Inputs, Progress, plan_pass, silent
 
 #: Integer bands of this many bytes or fewer with a colour table or class names, or 8 bits and one
@@ -67,6 +68,8 @@ def check_seams(
         pixel = info.dtype.itemsize * info.count + 2 + 8 * 8 + 16
         work = plan_pass(raster, Cost(pixel), settings, halo=HALO, align=CELL)
         work.run(sums.block, sums.sink, "seams", progress)
+        if not sums.parts:
+            raise no_valid_pixel(raster)
     columns, rows = sums.total()
     found = find_seams(columns, rows, period)
     return _verdict(info, found, named, threshold)

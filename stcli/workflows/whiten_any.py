@@ -104,6 +104,7 @@ def unwhiten(
     if along == "space":
         from stcli.workflows.whiten_space import unwhiten_space
 
+        _refuse_spectra(Spectra(known=spectra, dates=dates))
         done = unwhiten_space(inputs, path, settings, output=output, progress=progress)
         return Done(done.output, done.report, done.run, "unwhitened")
     known = _named(spectra)
@@ -136,6 +137,7 @@ def plan_unwhiten(
     if along == "space":
         from stcli.workflows.whiten_space import plan_unwhiten_space
 
+        _refuse_spectra(Spectra(known=spectra, dates=dates))
         return plan_unwhiten_space(inputs, path, settings, output=output)
     _refuse_unplanned(inputs)
     known = _named(spectra)

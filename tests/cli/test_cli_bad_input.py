@@ -450,6 +450,19 @@ def test_a_tolerance_below_zero_is_refused(found, tmp_path):
     assert (refused.code, f"--tolerance: found {found}" in refused.err) == (2, True)
 
 
+@pytest.mark.parametrize("words", [["--psd", "s.nc"], ["--dates", "2020-01-01"]])
+def test_spectra_and_dates_are_refused_along_space(words, tmp_path):
+    path = save(tmp_path / "a.tif", *crop(Window(0, 0, 64, 64)))
+    how = ("unwhiten", path, tmp_path / "o.tif", "--along", "space", *words)
+    for more in ((), ("--dry-run",)):
+        refused = call(*how, *more)
+        assert (refused.code, "go with --along time, --along space found" in refused.err) == (
+            2,
+            True,
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
 @pytest.mark.parametrize("words", [["--share", "4"], ["--stationary"], ["--uneven", "order"]])
 def test_what_belongs_to_time_is_refused_along_space(words, tmp_path):
     path = save(tmp_path / "a.tif", *crop(Window(0, 0, 64, 64)))

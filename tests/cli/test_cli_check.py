@@ -327,6 +327,12 @@ def test_seams_options_are_checked(option, value, words, tmp_path):
     assert words in result.err
 
 
+def test_a_raster_without_a_value_cannot_be_looked_at_for_seams(tmp_path):
+    path = save(tmp_path / "a.tif", np.zeros_like(ARRAY[:1]), PROFILE, nodata=0)
+    result = call("check", "seams", path)
+    assert (result.code, "no valid pixel found, at least one is wanted" in result.err) == (3, True)
+
+
 def test_what_stcli_classifies_has_no_seams(scene, model, tmp_path):
     good("classify", scene, tmp_path / "c.tif", "--model", model, "--tile-size", 48, "-q")
     assert call("check", "seams", tmp_path / "c.tif").code == 0

@@ -133,6 +133,7 @@ def test_both_heads_of_a_model_work(files, models, tmp_path):
         ("plain", ("--method", "cubic"), 2, "go together"),
         (None, ("--method", "latent"), 2, "go together"),
         (None, ("--members", "4"), 2, "no --model found"),
+        (None, ("--force",), 2, "--force: no --model found, one is wanted; leave it out."),
         ("plain", ("--members", "1"), 2, "--members: 1 found, 2 or more wanted"),
     ],
 )

@@ -235,8 +235,20 @@ def test_kilometres_become_metres_and_other_units_are_refused(tmp_path):
         open_raster(projected(tmp_path, UTM, "rad"))
 
 
-def test_coordinates_that_name_no_crs_give_none(nc):
-    assert open_raster(nc(LAT, LON, units=False)).info.geobox.crs is None
+def test_latitudes_and_longitudes_by_name_alone_are_degrees_if_they_can_be(nc):
+    info = open_raster(nc(LAT, [178.5, 179.5, 180.5, 181.5], units=False)).info
+    assert info.geobox.crs == "EPSG:4326"
+    assert info.geobox.transform.c == pytest.approx(178)
+    info = open_raster(nc(LAT, [356.5, 357.5, 358.5], units=False, name="c.nc")).info
+    assert info.geobox.transform.c == pytest.approx(-4)
+    far = open_raster(nc(1000.0 * LAT, LON, units=False, name="d.nc"))
+    assert far.info.geobox.crs is None
+
+
+def test_coordinates_that_name_no_crs_give_none(nc, tmp_path):
+    plain = xr.Dataset({"t": (("y", "x"), np.ones((3, 4)))}, {"y": [2, 1, 0], "x": np.arange(4)})
+    plain.to_netcdf(tmp_path / "plain.nc")
+    assert open_raster(str(tmp_path / "plain.nc")).info.geobox.crs is None
     path = nc(LAT, LON, name="b.nc")
     assert open_raster(path, assume_crs="EPSG:4269").info.geobox.crs == "EPSG:4269"
 
@@ -260,11 +272,19 @@ def test_irregular_and_two_dimensional_grids_are_refused(nc, tmp_path):
     with pytest.raises(InputError, match=r"c\.nc: its grid is given by 2-D latitudes"):
         open_raster(str(tmp_path / "c.nc"))
     xr.Dataset({"t": (("j", "i"), np.ones((3, 4)))}).to_netcdf(tmp_path / "d.nc")
-    with pytest.raises(InputError, match="no horizontal coordinates"):
+    with pytest.raises(InputError, match=r"among its dimensions \(j, i\)"):
         open_raster(str(tmp_path / "d.nc"))
     xr.Dataset(coords={"lat": LAT, "lon": LON}).to_netcdf(tmp_path / "e.nc")
     with pytest.raises(InputError, match="no numeric variable"):
         open_raster(str(tmp_path / "e.nc"))
+
+
+def test_names_of_gdal_for_netcdf_are_refused(nc):
+    path = nc(LAT, LON)
+    with pytest.raises(
+        InputError, match="a NetCDF behind a name of GDAL's found, which loses times"
+    ):
+        open_raster(f'NETCDF:"{path}":t')
 
 
 def test_missing_and_damaged_files(tmp_path, nc):
