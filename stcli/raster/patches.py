@@ -54,8 +54,8 @@ class PatchSet(Protocol):
     def grid(self) -> GeoBox | None:
         """Where a raster of one pixel a patch lies; None for patches that make up no raster."""
 
-    def read(self, first: int, last: int) -> NDArray[np.float32]:
-        """Read patches `first` to before `last`: (n, band, row, col); NaN where not valid."""
+    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the patches of rising numbers: (n, band, row, col); NaN where not valid."""
 
 
 class PatchStack:
@@ -87,15 +87,18 @@ class PatchStack:
         y = transform.d * along + transform.e * down + transform.f
         self.places = np.stack([x, y], axis=1)
 
-    def read(self, first: int, last: int) -> NDArray[np.float32]:
-        """Read patches; see `PatchSet.read`."""
+    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read patches, those beside each other at once; see `PatchSet.read`."""
         s, across = self.side, self.shape[1]
-        top, bottom = first // across, -(-last // across)
-        block, valid = self.raster.read(Window(0, top * s, across * s, (bottom - top) * s))
-        values = np.where(valid, block.astype(np.float32), np.nan)
-        tall = values.reshape(len(values), bottom - top, s, across, s)
-        patches = tall.transpose(1, 3, 0, 2, 4).reshape(-1, len(values), s, s)
-        return np.ascontiguousarray(patches[first - top * across : last - top * across])
+        result = np.empty((len(numbers), len(self.bands), s, s), np.float32)
+        ends = np.flatnonzero((np.diff(numbers) != 1) | (numbers[1:] % across == 0)) + 1
+        for places in np.split(np.arange(len(numbers)), ends):
+            row, col = divmod(int(numbers[places[0]]), across)
+            block, valid = self.raster.read(Window(col * s, row * s, len(places) * s, s))
+            values = np.where(valid, block.astype(np.float32), np.nan)
+            wide = values.reshape(len(values), s, len(places), s)
+            result[places] = wide.transpose(2, 0, 1, 3)
+        return result
 
 
 class PatchFiles:
@@ -136,11 +139,11 @@ class PatchFiles:
                 places.append((x, y))
         self.places = np.array(places, dtype=np.float64).reshape(-1, 2)
 
-    def read(self, first: int, last: int) -> NDArray[np.float32]:
+    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read patches; see `PatchSet.read`."""
-        result = np.empty((last - first, len(self.bands), self.side, self.side), np.float32)
-        for place, name in enumerate(self.names[first:last]):
-            with self._open(name) as raster:
+        result = np.empty((len(numbers), len(self.bands), self.side, self.side), np.float32)
+        for place, number in enumerate(numbers):
+            with self._open(self.names[number]) as raster:
                 block, valid = raster.read(Window(0, 0, self.side, self.side))
             result[place] = np.where(valid, block, np.nan)
         return result

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.landcover.legend import rgba
-from stcli.landcover.patchmodel import PatchClassifier, batch_bytes, load_patch_model
+from stcli.landcover.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
 from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec
@@ -26,11 +25,13 @@ from stcli.raster.patches import PatchSet, PatchStack
 from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
-from stcli.workflows.train_patches import BATCH, PatchSource
+from stcli.workflows.train_patches import PatchSource, batches_of
 
 _RASTERS = {".tif", ".tiff"}
 #: Decimals of what is written as text.
 _DECIMALS = 6
+#: Bytes of a row until it is written, and of each of its classes.
+_ROW, _CLASS = 2500, 450
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ def classify_patches(
     patches = PatchSource(source.path, side, bands=source.bands).opened()
     model.check(source.path, patches.bands, patches.side)
     _refuse(patches, path, raster, output)
-    once = batch_bytes(BATCH, len(patches.bands), patches.side)
-    budget(Grid((patches.side,) * 2), Cost(8 * len(patches.bands), once=once), run)
-    chances = _probabilities(patches, model, progress)
+    chances = _probabilities(patches, model, run, progress)
     if np.isnan(chances).all():
         raise InputError(f"{source.path}: no valid pixel found, at least one is wanted.")
     if raster:
@@ -96,14 +95,14 @@ def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
 
 
 def _probabilities(
-    patches: PatchSet, model: PatchClassifier, progress: Progress
+    patches: PatchSet, model: PatchClassifier, run: RunSettings, progress: Progress
 ) -> NDArray[np.float64]:
     """Classify all patches (class, n), a batch at a time."""
     count, parts = len(patches.names), []
-    for first in range(0, count, BATCH):
-        last = min(first + BATCH, count)
-        parts.append(model.probabilities(patches.read(first, last)))
-        progress("patches", last, count)
+    kept = count * (_ROW + _CLASS * len(model.card.classes))
+    for batch in batches_of(patches, np.arange(count), kept, run):
+        parts.append(model.probabilities(patches.read(batch)))
+        progress("patches", int(batch[-1]) + 1, count)
     return np.concatenate(parts, axis=1)
 
 

@@ -262,3 +262,43 @@ def test_one_patch_is_one(patches, tmp_path):
     assert "classified 1 patch in" in said
     both = call("classify-patches", tmp_path / "one.tif", "-", *words, "--json")
     assert (both.code, "stdout takes an output already" in both.err) == (2, True)
+
+
+def test_small_batches_change_no_result(patches, tmp_path, monkeypatch):
+    words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-q")
+    for size in (1, 5):
+        monkeypatch.setattr("stcli.workflows.train_patches.batch_size", lambda *a, n=size: n)
+        model = tmp_path / str(size)
+        good("train", "patches", patches / "stack.tif", *words, "-o", model)
+        good("classify-patches", patches / "stack.tif", model / "o.csv", "--model", model, "-q")
+    monkeypatch.undo()
+    whole = ("--model", patches / "model", "-q")
+    good("classify-patches", patches / "stack.tif", tmp_path / "o.csv", *whole)
+    for model in (tmp_path / "1", tmp_path / "5"):
+        assert (model / "o.csv").read_bytes() == (tmp_path / "o.csv").read_bytes()
+        weights = [f / "weights.safetensors" for f in (model, patches / "model")]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_what_does_not_fit_the_memory_is_told_in_patches(patches, tmp_path):
+    rows = [CLASSES[k] if n < 12 else "" for n, k in enumerate(stack()[1].ravel())]
+    (tmp_path / "l.csv").write_text("class\n" + "\n".join(rows) + "\n")
+    words = ("--patch", SIDE, "--labels", tmp_path / "l.csv", "-o", tmp_path / "m", "-q")
+    refused = call("train", "patches", patches / "stack.tif", *words, "--memory", "50MB")
+    assert refused.code == 5
+    assert "memory: 12 patches of 6 px and 2 bands need" in refused.err
+    assert "MB even one at a time, 50 MB are allowed" in refused.err
+    words = (tmp_path / "o.csv", "--model", patches / "model", "-q")
+    refused = call("classify-patches", patches / "stack.tif", *words, "--memory", "50MB")
+    assert (refused.code, "memory: 72 patches of 6 px and" in refused.err) == (5, True)
+    assert [p.name for p in tmp_path.iterdir()] == ["l.csv"]
+
+
+def test_a_batch_without_a_valid_pixel_trains_nothing(patches, tmp_path, monkeypatch):
+    monkeypatch.setattr("stcli.workflows.train_patches.batch_size", lambda *arguments: 1)
+    values, _ = stack()
+    values[:, :SIDE, :SIDE] = np.nan
+    save(tmp_path / "in.tif", values, PROFILE, ("red", "nir"), nodata=np.nan)
+    words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-o", tmp_path / "m", "-q")
+    good("train", "patches", tmp_path / "in.tif", *words, "--algorithm", "svm")
+    assert json.loads((tmp_path / "m" / "card.json").read_text())["data"]["without_values"] == 1
