@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stcli.errors import ModelError
+from stcli.errors import ModelError, apart
 from stcli.landcover.calibration import prediction_sets
 from stcli.landcover.patches import ARCHITECTURE, PatchModel, Views
 from stcli.landcover.patchfeatures import WAVES, Lens, feature_count, features, pairs
@@ -56,9 +56,10 @@ class PatchClassifier:
         """
         wanted = tuple(band.name for band in self.card.bands)
         if names != wanted or side != self.side:
+            these, those = apart(names, wanted)
             raise ModelError(
-                f"{path}: patches of {side} px and {len(names)} bands ({', '.join(names)}), the "
-                f"model {self.folder} wants {self.side} px and {len(wanted)} ({', '.join(wanted)})."
+                f"{path}: patches of {side} px and {len(names)} bands ({these}), the "
+                f"model {self.folder} wants {self.side} px and {len(wanted)} ({those})."
             )
 
     def probabilities(self, patches: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError, UsageError, apart
 from stcli.raster.read import Raster, open_raster
 
 TABLES = {".csv", ".txt", ".parquet", ".pq"}
@@ -130,10 +130,11 @@ class PatchFiles:
                 if number == 0:
                     self.bands, self.side = info.band_names, info.shape[0]
                 if info.shape != (self.side, self.side) or info.band_names != self.bands:
+                    these, those = apart(info.band_names, self.bands)
                     raise InputError(
                         f"{path}: {name} has {info.shape[0]} rows, {info.shape[1]} columns and "
-                        f"the bands {', '.join(info.band_names)}; {self.side} rows and columns "
-                        f"and {', '.join(self.bands)} wanted, as the first raster has."
+                        f"the bands {these}; {self.side} rows and columns "
+                        f"and {those} wanted, as the first raster has."
                     )
                 x, y = info.geobox.transform * (self.side / 2, self.side / 2)
                 places.append((x, y))

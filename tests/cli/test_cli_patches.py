@@ -302,3 +302,11 @@ def test_a_batch_without_a_valid_pixel_trains_nothing(patches, tmp_path, monkeyp
     words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-o", tmp_path / "m", "-q")
     good("train", "patches", tmp_path / "in.tif", *words, "--algorithm", "svm")
     assert json.loads((tmp_path / "m" / "card.json").read_text())["data"]["without_values"] == 1
+
+
+def test_many_bands_are_told_in_few_words(patches, tmp_path):
+    many = np.ones((9, SIDE, SIDE), "float32")
+    save(tmp_path / "many.tif", many, PROFILE, [f"b{k}" for k in range(9)])
+    words = (tmp_path / "o.csv", "--model", patches / "model", "-q")
+    refused = call("classify-patches", tmp_path / "many.tif", *words)
+    assert "6 px and 9 bands (b0, b1, b2, b3 and 5 more), the model" in refused.err
