@@ -187,7 +187,13 @@ def open_patches(path: str, side: int | None, bands: Sequence[int | str] = ()) -
     if side is not None and side < 1:
         raise UsageError(f"--patch: found {side}, wanted >= 1.")
     if is_table(path):
-        return PatchFiles(path, column(read_table(path), INPUT, path).tolist(), bands)
+        names = column(read_table(path), INPUT, path)
+        files = PatchFiles(path, names.tolist(), bands)
+        if side not in (None, files.side):
+            raise UsageError(
+                f"{path}: --patch {side} given, its rasters are of {files.side} px; leave it out."
+            )
+        return files
     if side is None:
         raise InputError(f"{path}: a raster found; --patch says how many pixels a patch is wide.")
     return PatchStack(open_raster(path, bands=bands), side)

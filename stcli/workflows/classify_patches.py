@@ -21,7 +21,7 @@ from stcli.landcover.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
 from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec
-from stcli.raster.patches import PatchSet, PatchStack
+from stcli.raster.patches import PatchSet, PatchStack, is_table
 from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
@@ -63,8 +63,9 @@ def classify_patches(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash((source.path,), (path,))
     raster = PurePath(path).suffix.lower() in _RASTERS
+    _refuse_idle(path, raster, output, coverage)
     model = load_patch_model(folder)
-    side = model.side if source.side is None else source.side
+    side = model.side if source.side is None and not is_table(source.path) else source.side
     patches = PatchSource(source.path, side, bands=source.bands).opened()
     model.check(source.path, patches.bands, patches.side)
     _refuse(patches, path, raster, output)
@@ -79,6 +80,14 @@ def classify_patches(
     found = np.bincount(_best(chances), minlength=len(model.card.classes) + 1)
     counts = {c.name: int(found[place]) for place, c in enumerate(model.card.classes, start=1)}
     return ClassifiedPatches(path, counts, int(found[0]), time.perf_counter() - begun)
+
+
+def _refuse_idle(path: str, raster: bool, output: Output, coverage: float | None) -> None:
+    """Refuse options that would do nothing for an output of this kind."""
+    if raster and coverage is not None:
+        raise UsageError(f"{path}: a raster holds no sets; --coverage wants .csv, .json or -.")
+    if not raster and output.creation_options:
+        raise UsageError(f"{path}: --co is for rasters; leave it out, or write .tif.")
 
 
 def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:

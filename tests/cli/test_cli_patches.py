@@ -304,6 +304,60 @@ def test_a_batch_without_a_valid_pixel_trains_nothing(patches, tmp_path, monkeyp
     assert json.loads((tmp_path / "m" / "card.json").read_text())["data"]["without_values"] == 1
 
 
+@pytest.mark.parametrize(
+    ("out", "more", "said"),
+    [
+        ("o.tif", ("--coverage", 0.9), "o.tif: a raster holds no sets; --coverage wants .csv, "),
+        ("o.csv", ("--co", "COMPRESS=FOO"), "o.csv: --co is for rasters; leave it out, or write"),
+        ("-", ("--co", "COMPRESS=LZW"), "-: --co is for rasters; leave it out, or write .tif."),
+    ],
+)
+def test_options_without_effect_are_refused_before_any_work(tmp_path, out, more, said):
+    """Before the model and the patches, which are not there, are looked for."""
+    out = out if out == "-" else tmp_path / out
+    words = (tmp_path / "none.tif", out, "--model", tmp_path / "none", "-q", *more)
+    refused = call("classify-patches", *words)
+    assert (refused.code, said in refused.err) == (2, True), refused.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write twelve rasters of 6 px, and give what writes a table of them, or of lines."""
+    values, _ = stack()
+    for n in range(12):
+        part = values[:, :SIDE, n % COLS * SIDE :][..., :SIDE]
+        save(tmp_path / f"{n}.tif", part, PROFILE, ("red", "nir"))
+
+    def write(lines, head="input,class,group"):
+        path = tmp_path / "p.csv"
+        path.write_text(head + "\n" + "\n".join(lines) + "\n")
+        return path
+
+    return write, [f"{n}.tif,{'ab'[n % 2]},{n // 2}" for n in range(12)]
+
+
+def test_a_side_beside_rasters_is_theirs_or_refused(files, patches, tmp_path):
+    write, lines = files
+    path, model = write(lines), ("--model", patches / "model", "-q")
+    words = ("train", "patches", path, "--algorithm", "svm", "--folds", 2, "-q", "-o")
+    refused = call(*words, tmp_path / "m", "--patch", 16)
+    assert refused.code == 2
+    assert "p.csv: --patch 16 given, its rasters are of 6 px; leave it out." in refused.err
+    refused = call("classify-patches", path, tmp_path / "o.csv", *model, "--patch", 16)
+    assert (refused.code, "--patch 16 given, its rasters are of 6" in refused.err) == (2, True)
+    good(*words, tmp_path / "m", "--patch", SIDE)
+    good("classify-patches", path, tmp_path / "o.csv", *model)
+
+
+def test_rasters_of_another_side_than_the_models_are_told(files, patches, tmp_path):
+    write, lines = files
+    save(tmp_path / "0.tif", stack()[0][:, :4, :4], PROFILE, ("red", "nir"))
+    words = (write(lines[:1]), tmp_path / "o.csv", "--model", patches / "model", "-q")
+    refused = call("classify-patches", *words)
+    assert (refused.code, "patches of 4 px and 2 bands (red, nir), the" in refused.err) == (6, True)
+
+
 def test_many_bands_are_told_in_few_words(patches, tmp_path):
     many = np.ones((9, SIDE, SIDE), "float32")
     save(tmp_path / "many.tif", many, PROFILE, [f"b{k}" for k in range(9)])
