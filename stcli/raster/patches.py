@@ -22,7 +22,8 @@ from rasterio.windows import Window
 from stcli.errors import InputError, UsageError, apart
 from stcli.raster.read import Raster, open_raster
 
-TABLES = {".csv", ".txt", ".parquet", ".pq"}
+_PARQUET = {".parquet", ".pq"}
+TABLES = {".csv", ".txt", *_PARQUET}
 #: Names of the columns of a table, lower case.
 INPUT, CLASS, GROUP = "input", "class", "group"
 
@@ -188,6 +189,7 @@ def open_patches(path: str, side: int | None, bands: Sequence[int | str] = ()) -
         raise UsageError(f"--patch: found {side}, wanted >= 1.")
     if is_table(path):
         names = column(read_table(path), INPUT, path)
+        _refuse_blank(path, INPUT, names)
         files = PatchFiles(path, names.tolist(), bands)
         if side not in (None, files.side):
             raise UsageError(
@@ -240,7 +242,7 @@ def read_table(path: str, blanks: bool = False) -> Any:
     import pandas as pd
 
     try:
-        if Path(path).suffix.lower() in {".parquet", ".pq"}:
+        if Path(path).suffix.lower() in _PARQUET:
             table = pd.read_parquet(path)
         else:
             skip = not blanks or len(pd.read_csv(path, nrows=0).columns) > 1
@@ -273,6 +275,23 @@ def column(table: Any, name: str, path: str) -> NDArray[np.str_]:
     return np.array([str(value).strip() for value in kept], dtype=np.str_)
 
 
+def _refuse_blank(path: str, name: str, cells: NDArray[np.str_]) -> None:
+    """Refuse a column of a table that has an empty cell; raises InputError."""
+    empty = np.flatnonzero(cells == "")
+    if len(empty):
+        place = _place(path, int(empty[0]))
+        raise InputError(f"{path}: {place} has no {name}; each row wants one.")
+
+
+def _place(path: str, row: int) -> str:
+    """Name a row of a table, from 0, by its line where that is text; see `read_table`."""
+    if Path(path).suffix.lower() in _PARQUET:
+        return f"row {row + 1}"
+    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    written = [number for number, line in enumerate(lines, start=1) if line.strip()]
+    return f"line {written[row + 1]}"
+
+
 def _table_labels(path: str, count: int) -> PatchLabels:
     """Read the classes of a table; empty lines after those of all patches are the file's end."""
     table = read_table(path, blanks=True)
@@ -281,7 +300,9 @@ def _table_labels(path: str, count: int) -> PatchLabels:
         table, classes = table[:count], classes[:count]
     groups = None
     if GROUP in table.columns:
-        groups = np.unique(column(table, GROUP, path), return_inverse=True)[1]
+        names = column(table, GROUP, path)
+        _refuse_blank(path, GROUP, np.where(classes == "", "-", names))
+        groups = np.unique(names, return_inverse=True)[1]
     return PatchLabels(classes, groups)
 
 

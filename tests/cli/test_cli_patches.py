@@ -358,6 +358,38 @@ def test_rasters_of_another_side_than_the_models_are_told(files, patches, tmp_pa
     assert (refused.code, "patches of 4 px and 2 bands (red, nir), the" in refused.err) == (6, True)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (",a,1", "p.csv: line 6 has no input; each row wants one."),
+        ('" ",a,1', "p.csv: line 6 has no input; each row wants one."),
+        ("3.tif,a,", "p.csv: line 6 has no group; each row wants one."),
+    ],
+)
+def test_an_empty_cell_is_told_by_its_line(files, tmp_path, line, said):
+    write, lines = files
+    lines[3:4] = ["", line]
+    refused = call("train", "patches", write(lines), "-o", tmp_path / "m", "-q")
+    assert (refused.code, said in refused.err) == (3, True), refused.err
+
+
+def test_a_patch_without_a_class_needs_no_group(files, tmp_path):
+    write, lines = files
+    lines[3] = "3.tif,,"
+    words = ("-o", tmp_path / "m", "--algorithm", "svm", "--folds", 2, "--no-progress")
+    assert "1 of 12 patches have no class" in good("train", "patches", write(lines), *words).err
+
+
+def test_an_empty_cell_of_parquet_is_told_by_its_row(patches, tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"class": ["a", "b"] * 36, "group": ["1", None] * 36})
+    table.to_parquet(tmp_path / "l.parquet")
+    words = ("--patch", SIDE, "--labels", tmp_path / "l.parquet", "-o", tmp_path / "m", "-q")
+    refused = call("train", "patches", patches / "stack.tif", *words)
+    assert (refused.code, "l.parquet: row 2 has no group; each" in refused.err) == (3, True)
+
+
 def test_many_bands_are_told_in_few_words(patches, tmp_path):
     many = np.ones((9, SIDE, SIDE), "float32")
     save(tmp_path / "many.tif", many, PROFILE, [f"b{k}" for k in range(9)])
