@@ -5,6 +5,27 @@ The message of each is one sentence: the path, what was found, what was wanted, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
+#: Names that a message lists, at most.
+_NAMED = 4
+
+
+def few(names: Sequence[str]) -> str:
+    """List names for a message: the first four, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def apart(found: Sequence[str], wanted: Sequence[str]) -> tuple[str, str]:
+    """List names found and names wanted as `few`; of many from about where they differ."""
+    differ = (k for k, (a, b) in enumerate(zip_longest(found, wanted)) if a != b)
+    first = min(next(differ, 0), max(0, min(len(found), len(wanted)) - 1))
+    first = first if max(len(found), len(wanted)) > _NAMED else 0
+    ahead = "…, " if first else ""
+    return ahead + few(found[first:]), ahead + few(wanted[first:])
+
 
 class StcliError(Exception):
     """An error with a sentence for the user and a promised exit code."""

@@ -10,6 +10,7 @@ Letters: n patches, b bands, c channels, f features; a patch has r rows and as m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -58,14 +59,13 @@ class Lens:
         """Fit on patches (n, b, r, r), NaN where not valid; the same seed, the same lens."""
         middle = float(np.nanmedian(np.abs(patches)))
         unit = np.asarray(UNIT * middle if middle > 0 else 1.0)
-        seen = _surroundings(filled(patches), unit).reshape(-1, 3 * patches.shape[1])
-        spread = seen.std(axis=0)
+        mean, spread = _moments(patches, unit)
         spread = np.where(spread > 0, spread, 1.0)
         generator = np.random.default_rng(seed)
-        width = np.sqrt(2 * WIDTH / seen.shape[1])
-        waves = width * generator.normal(size=(seen.shape[1], WAVES))
+        width = np.sqrt(2 * WIDTH / len(mean))
+        waves = width * generator.normal(size=(len(mean), WAVES))
         phases = generator.uniform(0, 2 * np.pi, WAVES)
-        return cls(unit, seen.mean(axis=0), spread, waves, phases)
+        return cls(unit, mean, spread, waves, phases)
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Give all that it has learnt: arrays of any shape by their names, as `vars` has them."""
@@ -113,15 +113,15 @@ def pattern(patches: Float, unit: Unit) -> NDArray[np.float64]:
     while step < channels.shape[-1]:
         s = step
         straight = (
-            channels[..., s:, :] - channels[..., :-s, :],
-            channels[..., s:] - channels[..., :-s],
+            _change(channels[..., s:, :], channels[..., :-s, :]),
+            _change(channels[..., s:], channels[..., :-s]),
         )
         slanted = (
-            channels[..., s:, s:] - channels[..., :-s, :-s],
-            channels[..., s:, :-s] - channels[..., :-s, s:],
+            _change(channels[..., s:, s:], channels[..., :-s, :-s]),
+            _change(channels[..., s:, :-s], channels[..., :-s, s:]),
         )
         for two in (straight, slanted):
-            means = np.stack([np.abs(d).mean(axis=(-2, -1)) for d in two], axis=-1)
+            means = np.stack(two, axis=-1)
             found.append(np.log(np.sort(means, axis=-1) + _FLOOR))
         step *= 2
     if not found:  # patches of one pixel
@@ -148,8 +148,9 @@ def mean_map(patches: Float, lens: Lens) -> NDArray[np.float64]:
     ndarray of float64 (n, w)
     """
     seen = (_surroundings(patches, lens.unit) - lens.mean) / lens.spread
-    angles = np.clip(seen, -CLIP, CLIP) @ lens.waves + lens.phases
-    return np.asarray(np.cos(angles).mean(axis=1))
+    angles = np.clip(seen, -CLIP, CLIP) @ lens.waves
+    angles += lens.phases  # in place: by far the largest array of all
+    return np.asarray(np.cos(angles, out=angles).mean(axis=1))
 
 
 def feature_count(bands: int, side: int) -> int:
@@ -182,9 +183,19 @@ def features(patches: Float, lens: Lens) -> dict[str, NDArray[np.float64]]:
 
 def _channels(patches: Float, unit: Unit) -> NDArray[np.float64]:
     """Give bands and contrasts (n, c, r, r)."""
-    bands = np.arcsinh(np.asarray(patches, dtype=np.float64) / unit)
-    contrasts = [bands[:, i] - bands[:, j] for i, j in pairs(bands.shape[1])]
-    return np.concatenate([bands, np.stack(contrasts, axis=1)], axis=1) if contrasts else bands
+    count, bands, *sides = patches.shape
+    contrasts = pairs(bands)
+    channels = np.empty((count, bands + len(contrasts), *sides))
+    channels[:, :bands] = np.arcsinh(np.asarray(patches, dtype=np.float64) / unit)
+    for place, (i, j) in enumerate(contrasts, start=bands):
+        np.subtract(channels[:, i], channels[:, j], out=channels[:, place])
+    return channels
+
+
+def _change(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean absolute difference (n, c) of two parts of the channels."""
+    apart = one - other
+    return np.asarray(np.abs(apart, out=apart).mean(axis=(-2, -1)))
 
 
 def _surroundings(patches: Float, unit: Unit) -> NDArray[np.float64]:
@@ -197,6 +208,27 @@ def _surroundings(patches: Float, unit: Unit) -> NDArray[np.float64]:
     apart = up + down + left + right - 4 * bands
     both = np.concatenate([bands, steep, apart], axis=1)
     return both.reshape(*both.shape[:2], -1).transpose(0, 2, 1)
+
+
+def _moments(patches: Float, unit: Unit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation (3 b,) of all pixels' surroundings, in the memory of one patch."""
+    pixels = len(patches) * patches[0, 0].size
+    mean = _sum(_each(patches, unit)) / pixels
+    return mean, np.sqrt(_sum((seen - mean) ** 2 for seen in _each(patches, unit)) / pixels)
+
+
+def _each(patches: Float, unit: Unit) -> Iterator[NDArray[np.float64]]:
+    """Give the surroundings (pixel, 3 b) of each patch in turn."""
+    for n in range(len(patches)):
+        yield np.ascontiguousarray(_surroundings(filled(patches[n : n + 1]), unit)[0])
+
+
+def _sum(parts: Iterator[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Add rows up, one after another, as numpy does where they stand in one array."""
+    total = np.asarray(next(parts).sum(axis=0))
+    for part in parts:
+        total = np.vstack([total, part]).sum(axis=0)
+    return total
 
 
 def _flat(array: NDArray[np.float64]) -> NDArray[np.float64]:

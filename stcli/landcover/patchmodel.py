@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stcli.errors import ModelError
+from stcli.errors import ModelError, apart
 from stcli.landcover.calibration import prediction_sets
-from stcli.landcover.patches import ARCHITECTURE, PatchModel
-from stcli.landcover.patchfeatures import WAVES, Lens, feature_count, features
+from stcli.landcover.patches import ARCHITECTURE, PatchModel, Views
+from stcli.landcover.patchfeatures import WAVES, Lens, feature_count, features, pairs
 from stcli.landcover.tempering import temper
 from stcli.nn.weights import Card, load_card, load_weights, save_weights
+
+#: Patches that the machines look at at once, made up with zeros. Products of matrices of another
+#: shape add up in another order; with this many rows none of them is at an odd end of the kernels.
+_ROWS = 48
+#: Patches that are read and measured at once, at most; and pixels that are enough for speed.
+_BATCH, _ENOUGH = 256, 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +56,10 @@ class PatchClassifier:
         """
         wanted = tuple(band.name for band in self.card.bands)
         if names != wanted or side != self.side:
+            these, those = apart(names, wanted)
             raise ModelError(
-                f"{path}: patches of {side} px and {len(names)} bands ({', '.join(names)}), the "
-                f"model {self.folder} wants {self.side} px and {len(wanted)} ({', '.join(wanted)})."
+                f"{path}: patches of {side} px and {len(names)} bands ({these}), the "
+                f"model {self.folder} wants {self.side} px and {len(wanted)} ({those})."
             )
 
     def probabilities(self, patches: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -66,16 +73,28 @@ class PatchClassifier:
         Returns
         -------
         ndarray of float64 (class, n)
-            Calibrated; NaN for a patch without a valid pixel.
+            Calibrated; NaN for a patch without a valid pixel. The same to the bit, whatever
+            other patches stand beside it.
         """
+        count = len(patches)
         with threadpool_limits(1):  # sums of one order, whatever the machine
-            chances = self.model.probabilities(features(patches, self.lens))
-        calibration = self.card.calibration
-        if calibration is not None:
-            chances = temper(chances, calibration.temperature, calibration.growth)
-        result = np.array(chances, dtype=np.float64)
+            views = features(patches, self.lens)
+            parts = [self._looked(views, first) for first in range(0, count, _ROWS)]
+        result = np.concatenate(parts, axis=1)[:, :count]
         result[:, np.isnan(patches).all(axis=(1, 2, 3))] = np.nan
         return result
+
+    def _looked(self, views: Views, first: int) -> NDArray[np.float64]:
+        """Classify `_ROWS` patches from `first` on; those that are not there hold zeros."""
+        shown = {}
+        for name, view in views.items():
+            shown[name] = np.zeros((_ROWS, view.shape[1]))
+            part = view[first : first + _ROWS]
+            shown[name][: len(part)] = part
+        chances, calibration = self.model.probabilities(shown), self.card.calibration
+        if calibration is not None:
+            chances = temper(chances, calibration.temperature, calibration.growth)
+        return np.array(chances, dtype=np.float64)
 
     def sets(self, probabilities: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
         """Mark the classes (class, n) of each patch's prediction set.
@@ -124,22 +143,37 @@ def load_patch_model(folder: Path) -> PatchClassifier:
     return PatchClassifier(folder, card, model, lens)
 
 
-def training_bytes(patches: int, bands: int, side: int) -> int:
-    """Bytes of a training at its peak.
+def training_bytes(patches: int, bands: int, side: int, classes: int) -> int:
+    """Bytes of a training at its peak, with every patch a support vector.
 
-    The features, their copies (a method's view, standardised, a fold's part, libsvm's own), and
-    libsvm's cache of 200 MB.
+    The features and their copies: a method's view, a fold's part, standardised, the vectors of
+    two models; the kernel of half of the patches with the other, as it is made; the weights of
+    each pair of classes; and libsvm's cache of 200 MB.
     """
-    return 6 * 8 * patches * feature_count(bands, side) + 200_000_000
+    pairs_of = classes * (classes - 1) // 2
+    features_of, kernel = 8 * feature_count(bands, side), 3 * patches // 4
+    return 8 * patches * (features_of + kernel + 10 * pairs_of) + 200_000_000
 
 
-def batch_bytes(patches: int, bands: int, side: int) -> int:
-    """Bytes of measuring a batch: a patch's channels, their differences and their features."""
-    return (
-        8
-        * patches
-        * (side**2 * (4 * bands * (bands + 1) + 3 * WAVES) + 4 * feature_count(bands, side))
-    )
+def patch_bytes(bands: int, side: int) -> int:
+    """Bytes of reading a patch and measuring it, at the peak.
+
+    Its values, filled; then its channels, one's change and the percentiles' copy, or the cosines
+    of all its pixels beside these with an edge, their steepness and differences; its features.
+    """
+    channels = 3 * (bands + len(pairs(bands)))
+    values = 4 * bands + max(channels, WAVES + 8 * bands)
+    return 8 * ((side + 2) ** 2 * values + 4 * feature_count(bands, side))
+
+
+def sample_bytes(patches: int, bands: int, side: int) -> int:
+    """Bytes of a sample of patches, float32, and its copies while its median is found."""
+    return 5 * 4 * patches * bands * side**2
+
+
+def most_at_once(patches: int, side: int) -> int:
+    """Give the patches beyond which a batch makes nothing faster."""
+    return max(1, min(patches, _BATCH, _ENOUGH // side**2))
 
 
 def _try(model: PatchModel, lens: Lens, card: Card) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.errors import ModelError, UsageError
+from stcli.errors import ModelError, UsageError, apart
 from stcli.landcover import architectures
 from stcli.landcover.ensemble import load_ensemble
 from stcli.landcover.forest import Forest
@@ -153,9 +153,10 @@ class Classifier:
             taken = ", ".join(f"{a} as {b}" for a, b in pairs)
             logging.getLogger("stcli").warning("%s: taking %s", path, taken)
         else:
+            these, those = apart(names, wanted)
             raise ModelError(
-                f"{path}: {len(names)} bands ({', '.join(names)}), the model {self.folder} wants "
-                f"{len(wanted)} ({', '.join(wanted)}); choose and order them with -b."
+                f"{path}: {len(names)} bands ({these}), the model {self.folder} wants "
+                f"{len(wanted)} ({those}); choose and order them with -b."
             )
 
     def refinement(self, below: float) -> Refinement:

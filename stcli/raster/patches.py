@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError, UsageError, apart
 from stcli.raster.read import Raster, open_raster
 
-TABLES = {".csv", ".txt", ".parquet", ".pq"}
+_PARQUET = {".parquet", ".pq"}
+TABLES = {".csv", ".txt", *_PARQUET}
 #: Names of the columns of a table, lower case.
 INPUT, CLASS, GROUP = "input", "class", "group"
 
@@ -54,8 +55,8 @@ class PatchSet(Protocol):
     def grid(self) -> GeoBox | None:
         """Where a raster of one pixel a patch lies; None for patches that make up no raster."""
 
-    def read(self, first: int, last: int) -> NDArray[np.float32]:
-        """Read patches `first` to before `last`: (n, band, row, col); NaN where not valid."""
+    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the patches of rising numbers: (n, band, row, col); NaN where not valid."""
 
 
 class PatchStack:
@@ -87,15 +88,18 @@ class PatchStack:
         y = transform.d * along + transform.e * down + transform.f
         self.places = np.stack([x, y], axis=1)
 
-    def read(self, first: int, last: int) -> NDArray[np.float32]:
-        """Read patches; see `PatchSet.read`."""
+    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read patches, those beside each other at once; see `PatchSet.read`."""
         s, across = self.side, self.shape[1]
-        top, bottom = first // across, -(-last // across)
-        block, valid = self.raster.read(Window(0, top * s, across * s, (bottom - top) * s))
-        values = np.where(valid, block.astype(np.float32), np.nan)
-        tall = values.reshape(len(values), bottom - top, s, across, s)
-        patches = tall.transpose(1, 3, 0, 2, 4).reshape(-1, len(values), s, s)
-        return np.ascontiguousarray(patches[first - top * across : last - top * across])
+        result = np.empty((len(numbers), len(self.bands), s, s), np.float32)
+        ends = np.flatnonzero((np.diff(numbers) != 1) | (numbers[1:] % across == 0)) + 1
+        for places in np.split(np.arange(len(numbers)), ends):
+            row, col = divmod(int(numbers[places[0]]), across)
+            block, valid = self.raster.read(Window(col * s, row * s, len(places) * s, s))
+            values = np.where(valid, block.astype(np.float32), np.nan)
+            wide = values.reshape(len(values), s, len(places), s)
+            result[places] = wide.transpose(2, 0, 1, 3)
+        return result
 
 
 class PatchFiles:
@@ -127,20 +131,21 @@ class PatchFiles:
                 if number == 0:
                     self.bands, self.side = info.band_names, info.shape[0]
                 if info.shape != (self.side, self.side) or info.band_names != self.bands:
+                    these, those = apart(info.band_names, self.bands)
                     raise InputError(
                         f"{path}: {name} has {info.shape[0]} rows, {info.shape[1]} columns and "
-                        f"the bands {', '.join(info.band_names)}; {self.side} rows and columns "
-                        f"and {', '.join(self.bands)} wanted, as the first raster has."
+                        f"the bands {these}; {self.side} rows and columns "
+                        f"and {those} wanted, as the first raster has."
                     )
                 x, y = info.geobox.transform * (self.side / 2, self.side / 2)
                 places.append((x, y))
         self.places = np.array(places, dtype=np.float64).reshape(-1, 2)
 
-    def read(self, first: int, last: int) -> NDArray[np.float32]:
+    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read patches; see `PatchSet.read`."""
-        result = np.empty((last - first, len(self.bands), self.side, self.side), np.float32)
-        for place, name in enumerate(self.names[first:last]):
-            with self._open(name) as raster:
+        result = np.empty((len(numbers), len(self.bands), self.side, self.side), np.float32)
+        for place, number in enumerate(numbers):
+            with self._open(self.names[number]) as raster:
                 block, valid = raster.read(Window(0, 0, self.side, self.side))
             result[place] = np.where(valid, block, np.nan)
         return result
@@ -183,7 +188,14 @@ def open_patches(path: str, side: int | None, bands: Sequence[int | str] = ()) -
     if side is not None and side < 1:
         raise UsageError(f"--patch: found {side}, wanted >= 1.")
     if is_table(path):
-        return PatchFiles(path, column(read_table(path), INPUT, path).tolist(), bands)
+        names = column(read_table(path), INPUT, path)
+        _refuse_blank(path, INPUT, names)
+        files = PatchFiles(path, names.tolist(), bands)
+        if side not in (None, files.side):
+            raise UsageError(
+                f"{path}: --patch {side} given, its rasters are of {files.side} px; leave it out."
+            )
+        return files
     if side is None:
         raise InputError(f"{path}: a raster found; --patch says how many pixels a patch is wide.")
     return PatchStack(open_raster(path, bands=bands), side)
@@ -230,7 +242,7 @@ def read_table(path: str, blanks: bool = False) -> Any:
     import pandas as pd
 
     try:
-        if Path(path).suffix.lower() in {".parquet", ".pq"}:
+        if Path(path).suffix.lower() in _PARQUET:
             table = pd.read_parquet(path)
         else:
             skip = not blanks or len(pd.read_csv(path, nrows=0).columns) > 1
@@ -263,6 +275,23 @@ def column(table: Any, name: str, path: str) -> NDArray[np.str_]:
     return np.array([str(value).strip() for value in kept], dtype=np.str_)
 
 
+def _refuse_blank(path: str, name: str, cells: NDArray[np.str_]) -> None:
+    """Refuse a column of a table that has an empty cell; raises InputError."""
+    empty = np.flatnonzero(cells == "")
+    if len(empty):
+        place = _place(path, int(empty[0]))
+        raise InputError(f"{path}: {place} has no {name}; each row wants one.")
+
+
+def _place(path: str, row: int) -> str:
+    """Name a row of a table, from 0, by its line where that is text; see `read_table`."""
+    if Path(path).suffix.lower() in _PARQUET:
+        return f"row {row + 1}"
+    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    written = [number for number, line in enumerate(lines, start=1) if line.strip()]
+    return f"line {written[row + 1]}"
+
+
 def _table_labels(path: str, count: int) -> PatchLabels:
     """Read the classes of a table; empty lines after those of all patches are the file's end."""
     table = read_table(path, blanks=True)
@@ -271,7 +300,9 @@ def _table_labels(path: str, count: int) -> PatchLabels:
         table, classes = table[:count], classes[:count]
     groups = None
     if GROUP in table.columns:
-        groups = np.unique(column(table, GROUP, path), return_inverse=True)[1]
+        names = column(table, GROUP, path)
+        _refuse_blank(path, GROUP, np.where(classes == "", "-", names))
+        groups = np.unique(names, return_inverse=True)[1]
     return PatchLabels(classes, groups)
 
 

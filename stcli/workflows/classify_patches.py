@@ -15,22 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.landcover.legend import rgba
-from stcli.landcover.patchmodel import PatchClassifier, batch_bytes, load_patch_model
+from stcli.landcover.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
 from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.output import STDOUT, OutputBand, OutputSpec
-from stcli.raster.patches import PatchSet, PatchStack
+from stcli.raster.patches import PatchSet, PatchStack, is_table
 from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
-from stcli.workflows.train_patches import BATCH, PatchSource
+from stcli.workflows.train_patches import PatchSource, batches_of
 
 _RASTERS = {".tif", ".tiff"}
 #: Decimals of what is written as text.
 _DECIMALS = 6
+#: Bytes of a row until it is written, and of each of its classes.
+_ROW, _CLASS = 2500, 450
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,13 @@ def classify_patches(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash((source.path,), (path,))
     raster = PurePath(path).suffix.lower() in _RASTERS
+    _refuse_idle(path, raster, output, coverage)
     model = load_patch_model(folder)
-    side = model.side if source.side is None else source.side
+    side = model.side if source.side is None and not is_table(source.path) else source.side
     patches = PatchSource(source.path, side, bands=source.bands).opened()
     model.check(source.path, patches.bands, patches.side)
     _refuse(patches, path, raster, output)
-    once = batch_bytes(BATCH, len(patches.bands), patches.side)
-    budget(Grid((patches.side,) * 2), Cost(8 * len(patches.bands), once=once), run)
-    chances = _probabilities(patches, model, progress)
+    chances = _probabilities(patches, model, run, progress)
     if np.isnan(chances).all():
         raise InputError(f"{source.path}: no valid pixel found, at least one is wanted.")
     if raster:
@@ -80,6 +80,14 @@ def classify_patches(
     found = np.bincount(_best(chances), minlength=len(model.card.classes) + 1)
     counts = {c.name: int(found[place]) for place, c in enumerate(model.card.classes, start=1)}
     return ClassifiedPatches(path, counts, int(found[0]), time.perf_counter() - begun)
+
+
+def _refuse_idle(path: str, raster: bool, output: Output, coverage: float | None) -> None:
+    """Refuse options that would do nothing for an output of this kind."""
+    if raster and coverage is not None:
+        raise UsageError(f"{path}: a raster holds no sets; --coverage wants .csv, .json or -.")
+    if not raster and output.creation_options:
+        raise UsageError(f"{path}: --co is for rasters; leave it out, or write .tif.")
 
 
 def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
@@ -96,14 +104,14 @@ def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
 
 
 def _probabilities(
-    patches: PatchSet, model: PatchClassifier, progress: Progress
+    patches: PatchSet, model: PatchClassifier, run: RunSettings, progress: Progress
 ) -> NDArray[np.float64]:
     """Classify all patches (class, n), a batch at a time."""
     count, parts = len(patches.names), []
-    for first in range(0, count, BATCH):
-        last = min(first + BATCH, count)
-        parts.append(model.probabilities(patches.read(first, last)))
-        progress("patches", last, count)
+    kept = count * (_ROW + _CLASS * len(model.card.classes))
+    for batch in batches_of(patches, np.arange(count), kept, run):
+        parts.append(model.probabilities(patches.read(batch)))
+        progress("patches", int(batch[-1]) + 1, count)
     return np.concatenate(parts, axis=1)
 
 

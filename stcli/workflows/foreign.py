@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile
+from stcli.errors import few
 from stcli.landcover.likeness import Likeness
 from stcli.landcover.prediction import Classifier
 from stcli.raster.info import RasterInfo, pixel_size, same_pixels
@@ -25,8 +26,6 @@ logger = logging.getLogger("stcli")
 
 #: Pixels of a raster that are looked at, at most.
 _LOOKED = 1 << 16
-#: Bands that a warning names, at most.
-_NAMED = 4
 
 
 def looked(
@@ -69,9 +68,8 @@ def tell_values(path: str, found: Likeness, model: Classifier) -> None:
         share = f"{_percent(found.slight_share)} of the pixels are next to 0 in all bands beside"
         _warn(path, share, list(range(len(model.card.bands))), model)
     elif len(far):
-        bands = [(_percent(found.far_share[k]), model.card.bands[k].name) for k in far[:_NAMED]]
-        shares = ", ".join(f"{share} of {name}" for share, name in bands)
-        _warn(path, f"{shares}{_more(len(far))} lie far outside", far.tolist(), model)
+        shares = [f"{_percent(found.far_share[k])} of {model.card.bands[k].name}" for k in far]
+        _warn(path, f"{few(shares)} lie far outside", far.tolist(), model)
 
 
 def tell_ranges(path: str, found: BandScaling, model: Classifier) -> None:
@@ -82,23 +80,19 @@ def tell_ranges(path: str, found: BandScaling, model: Classifier) -> None:
         said = "nearly all pixels are next to 0 in all bands beside"
         _warn(path, said, list(range(len(model.card.bands))), model)
     elif len(far):
-        names = ", ".join(model.card.bands[k].name for k in far[:_NAMED])
-        said = f"nearly all values of {names}{_more(len(far))} lie far outside"
+        names = few([model.card.bands[k].name for k in far])
+        said = f"nearly all values of {names} lie far outside"
         _warn(path, said, far.tolist(), model)
 
 
 def _warn(path: str, said: str, bands: list[int], model: Classifier) -> None:
-    ranges = [model.card.bands[k] for k in bands[:_NAMED]]
-    known = ", ".join(f"{b.name} {b.low:g} to {b.high:g}" for b in ranges) + _more(len(bands))
+    ranges = [model.card.bands[k] for k in bands]
+    known = few([f"{b.name} {b.low:g} to {b.high:g}" for b in ranges])
     logger.warning(
         "%s: %s what the model %s was trained with (%s); its classes may mean nothing here: give "
         "the raster in the unit of the training, or take another model",
         *(path, said, model.folder, known),
     )
-
-
-def _more(count: int) -> str:
-    return f" and {count - _NAMED} more bands" if count > _NAMED else ""
 
 
 def _percent(share: float) -> str:

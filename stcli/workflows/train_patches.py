@@ -13,13 +13,19 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stcli import __version__
-from stcli.engine.memory import Cost, Grid, budget
+from stcli.engine.batches import batch_size
 from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.legend import colors
 from stcli.landcover.patches import ARCHITECTURE, Patches, TrainedPatches, train_patches
 from stcli.landcover.patchfeatures import Lens, features
-from stcli.landcover.patchmodel import batch_bytes, save_patch_model, training_bytes
+from stcli.landcover.patchmodel import (
+    most_at_once,
+    patch_bytes,
+    sample_bytes,
+    save_patch_model,
+    training_bytes,
+)
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard
 from stcli.raster.patches import (
     PatchLabels,
@@ -34,8 +40,8 @@ from stcli.workflows.train_landcover import refuse_folder
 
 logger = logging.getLogger("stcli")
 
-#: Patches that are read and measured at a time.
-BATCH = 256
+#: Patches that the lens is fitted on, at most.
+SAMPLE = 256
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,11 @@ def train_patch_model(
     refuse_folder(folder, overwrite)
     patches = source.opened()
     labels = source.read_labels(len(patches.names))
-    _budget(patches, run)
     chosen = _labelled(labels, source)
     classes = _classes(labels.classes[chosen], source)
+    batches = _batches(patches, chosen, len(classes), run)
     lens = Lens.fit(_sample(patches, chosen), settings.seed)
-    views, known = _measured(patches, chosen, lens, progress)
+    views, known = _measured(patches, batches, lens, progress)
     chosen = chosen[known]
     place = {name: number for number, name in enumerate(classes)}
     truth = np.array([place[name] for name in labels.classes[chosen]], dtype=np.int64)
@@ -140,11 +146,42 @@ def _labelled(labels: PatchLabels, source: PatchSource) -> NDArray[np.int64]:
     return chosen
 
 
-def _budget(patches: PatchSet, run: RunSettings) -> None:
-    """Refuse a training that does not fit the memory budget."""
-    bands, side = len(patches.bands), patches.side
-    once = training_bytes(len(patches.names), bands, side) + batch_bytes(BATCH, bands, side)
-    budget(Grid((side, side)), Cost(read_pixel=8 * bands, once=once), run)
+def _batches(
+    patches: PatchSet, chosen: NDArray[np.int64], classes: int, run: RunSettings
+) -> list[NDArray[np.int64]]:
+    """Divide the chosen patches as the memory budget allows; raises BudgetError."""
+    sample, size = min(SAMPLE, len(chosen)), (len(patches.bands), patches.side)
+    kept = max(sample_bytes(sample, *size), training_bytes(len(chosen), *size, classes))
+    return batches_of(patches, chosen, kept, run)
+
+
+def batches_of(
+    patches: PatchSet, numbers: NDArray[np.int64], kept: int, run: RunSettings
+) -> list[NDArray[np.int64]]:
+    """Divide patches of rising numbers into batches that the memory budget holds.
+
+    Parameters
+    ----------
+    patches : PatchSet
+    numbers : ndarray of int64, (n,)
+    kept : int
+        Bytes beside a batch.
+    run : RunSettings
+
+    Returns
+    -------
+    list of ndarray of int64
+        Each batch's numbers.
+
+    Raises
+    ------
+    BudgetError
+        Not even one patch fits.
+    """
+    count, bands, side = len(numbers), len(patches.bands), patches.side
+    what = f"{count} patches of {side} px and {bands} bands"
+    size = batch_size(most_at_once(count, side), patch_bytes(bands, side), kept, what, run)
+    return np.split(numbers, range(size, count, size))
 
 
 def _classes(found: NDArray[np.str_], source: PatchSource) -> tuple[str, ...]:
@@ -164,26 +201,27 @@ def _classes(found: NDArray[np.str_], source: PatchSource) -> tuple[str, ...]:
 
 
 def _measured(
-    patches: PatchSet, chosen: NDArray[np.int64], lens: Lens, progress: Progress
+    patches: PatchSet, batches: list[NDArray[np.int64]], lens: Lens, progress: Progress
 ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
-    """Measure the chosen patches that hold a valid pixel; and say which those are."""
+    """Measure the patches that hold a valid pixel; and say which those are."""
     parts, known = [], []
-    for first in range(0, len(chosen), BATCH):
-        batch = chosen[first : first + BATCH]
-        values = patches.read(int(batch[0]), int(batch[-1]) + 1)[batch - batch[0]]
+    count, done = sum(len(batch) for batch in batches), 0
+    for batch in batches:
+        values = patches.read(batch)
         held = ~np.isnan(values).all(axis=(1, 2, 3))
-        parts.append(features(values[held], lens))
+        if held.any():
+            parts.append(features(values[held], lens))
         known.append(held)
-        progress("patches", min(first + BATCH, len(chosen)), len(chosen))
-    views = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        done += len(batch)
+        progress("patches", done, count)
+    views = {name: np.concatenate([part.pop(name) for part in parts]) for name in tuple(parts[0])}
     return views, np.concatenate(known)
 
 
 def _sample(patches: PatchSet, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Read at most `BATCH` patches, evenly drawn from the chosen ones."""
-    places = np.unique(np.linspace(0, len(chosen) - 1, BATCH).round().astype(np.int64))
-    read = [patches.read(int(k), int(k) + 1) for k in chosen[places]]
-    result = np.concatenate(read)
+    """Read at most `SAMPLE` patches, evenly drawn from the chosen ones."""
+    places = np.unique(np.linspace(0, len(chosen) - 1, SAMPLE).round().astype(np.int64))
+    result = patches.read(chosen[places])
     if np.isnan(result).all():
         raise InputError(f"{patches.path}: no valid pixel found, at least one is wanted.")
     return result

@@ -262,3 +262,137 @@ def test_one_patch_is_one(patches, tmp_path):
     assert "classified 1 patch in" in said
     both = call("classify-patches", tmp_path / "one.tif", "-", *words, "--json")
     assert (both.code, "stdout takes an output already" in both.err) == (2, True)
+
+
+def test_small_batches_change_no_result(patches, tmp_path, monkeypatch):
+    words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-q")
+    for size in (1, 5):
+        monkeypatch.setattr("stcli.workflows.train_patches.batch_size", lambda *a, n=size: n)
+        model = tmp_path / str(size)
+        good("train", "patches", patches / "stack.tif", *words, "-o", model)
+        good("classify-patches", patches / "stack.tif", model / "o.csv", "--model", model, "-q")
+    monkeypatch.undo()
+    whole = ("--model", patches / "model", "-q")
+    good("classify-patches", patches / "stack.tif", tmp_path / "o.csv", *whole)
+    for model in (tmp_path / "1", tmp_path / "5"):
+        assert (model / "o.csv").read_bytes() == (tmp_path / "o.csv").read_bytes()
+        weights = [f / "weights.safetensors" for f in (model, patches / "model")]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_what_does_not_fit_the_memory_is_told_in_patches(patches, tmp_path):
+    rows = [CLASSES[k] if n < 12 else "" for n, k in enumerate(stack()[1].ravel())]
+    (tmp_path / "l.csv").write_text("class\n" + "\n".join(rows) + "\n")
+    words = ("--patch", SIDE, "--labels", tmp_path / "l.csv", "-o", tmp_path / "m", "-q")
+    refused = call("train", "patches", patches / "stack.tif", *words, "--memory", "50MB")
+    assert refused.code == 5
+    assert "memory: 12 patches of 6 px and 2 bands need" in refused.err
+    assert "MB even one at a time, 50 MB are allowed" in refused.err
+    words = (tmp_path / "o.csv", "--model", patches / "model", "-q")
+    refused = call("classify-patches", patches / "stack.tif", *words, "--memory", "50MB")
+    assert (refused.code, "memory: 72 patches of 6 px and" in refused.err) == (5, True)
+    assert [p.name for p in tmp_path.iterdir()] == ["l.csv"]
+
+
+def test_a_batch_without_a_valid_pixel_trains_nothing(patches, tmp_path, monkeypatch):
+    monkeypatch.setattr("stcli.workflows.train_patches.batch_size", lambda *arguments: 1)
+    values, _ = stack()
+    values[:, :SIDE, :SIDE] = np.nan
+    save(tmp_path / "in.tif", values, PROFILE, ("red", "nir"), nodata=np.nan)
+    words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-o", tmp_path / "m", "-q")
+    good("train", "patches", tmp_path / "in.tif", *words, "--algorithm", "svm")
+    assert json.loads((tmp_path / "m" / "card.json").read_text())["data"]["without_values"] == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "said"),
+    [
+        ("o.tif", ("--coverage", 0.9), "o.tif: a raster holds no sets; --coverage wants .csv, "),
+        ("o.csv", ("--co", "COMPRESS=FOO"), "o.csv: --co is for rasters; leave it out, or write"),
+        ("-", ("--co", "COMPRESS=LZW"), "-: --co is for rasters; leave it out, or write .tif."),
+    ],
+)
+def test_options_without_effect_are_refused_before_any_work(tmp_path, out, more, said):
+    """Before the model and the patches, which are not there, are looked for."""
+    out = out if out == "-" else tmp_path / out
+    words = (tmp_path / "none.tif", out, "--model", tmp_path / "none", "-q", *more)
+    refused = call("classify-patches", *words)
+    assert (refused.code, said in refused.err) == (2, True), refused.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write twelve rasters of 6 px, and give what writes a table of them, or of lines."""
+    values, _ = stack()
+    for n in range(12):
+        part = values[:, :SIDE, n % COLS * SIDE :][..., :SIDE]
+        save(tmp_path / f"{n}.tif", part, PROFILE, ("red", "nir"))
+
+    def write(lines, head="input,class,group"):
+        path = tmp_path / "p.csv"
+        path.write_text(head + "\n" + "\n".join(lines) + "\n")
+        return path
+
+    return write, [f"{n}.tif,{'ab'[n % 2]},{n // 2}" for n in range(12)]
+
+
+def test_a_side_beside_rasters_is_theirs_or_refused(files, patches, tmp_path):
+    write, lines = files
+    path, model = write(lines), ("--model", patches / "model", "-q")
+    words = ("train", "patches", path, "--algorithm", "svm", "--folds", 2, "-q", "-o")
+    refused = call(*words, tmp_path / "m", "--patch", 16)
+    assert refused.code == 2
+    assert "p.csv: --patch 16 given, its rasters are of 6 px; leave it out." in refused.err
+    refused = call("classify-patches", path, tmp_path / "o.csv", *model, "--patch", 16)
+    assert (refused.code, "--patch 16 given, its rasters are of 6" in refused.err) == (2, True)
+    good(*words, tmp_path / "m", "--patch", SIDE)
+    good("classify-patches", path, tmp_path / "o.csv", *model)
+
+
+def test_rasters_of_another_side_than_the_models_are_told(files, patches, tmp_path):
+    write, lines = files
+    save(tmp_path / "0.tif", stack()[0][:, :4, :4], PROFILE, ("red", "nir"))
+    words = (write(lines[:1]), tmp_path / "o.csv", "--model", patches / "model", "-q")
+    refused = call("classify-patches", *words)
+    assert (refused.code, "patches of 4 px and 2 bands (red, nir), the" in refused.err) == (6, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (",a,1", "p.csv: line 6 has no input; each row wants one."),
+        ('" ",a,1', "p.csv: line 6 has no input; each row wants one."),
+        ("3.tif,a,", "p.csv: line 6 has no group; each row wants one."),
+    ],
+)
+def test_an_empty_cell_is_told_by_its_line(files, tmp_path, line, said):
+    write, lines = files
+    lines[3:4] = ["", line]
+    refused = call("train", "patches", write(lines), "-o", tmp_path / "m", "-q")
+    assert (refused.code, said in refused.err) == (3, True), refused.err
+
+
+def test_a_patch_without_a_class_needs_no_group(files, tmp_path):
+    write, lines = files
+    lines[3] = "3.tif,,"
+    words = ("-o", tmp_path / "m", "--algorithm", "svm", "--folds", 2, "--no-progress")
+    assert "1 of 12 patches have no class" in good("train", "patches", write(lines), *words).err
+
+
+def test_an_empty_cell_of_parquet_is_told_by_its_row(patches, tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"class": ["a", "b"] * 36, "group": ["1", None] * 36})
+    table.to_parquet(tmp_path / "l.parquet")
+    words = ("--patch", SIDE, "--labels", tmp_path / "l.parquet", "-o", tmp_path / "m", "-q")
+    refused = call("train", "patches", patches / "stack.tif", *words)
+    assert (refused.code, "l.parquet: row 2 has no group; each" in refused.err) == (3, True)
+
+
+def test_many_bands_are_told_in_few_words(patches, tmp_path):
+    many = np.ones((9, SIDE, SIDE), "float32")
+    save(tmp_path / "many.tif", many, PROFILE, [f"b{k}" for k in range(9)])
+    words = (tmp_path / "o.csv", "--model", patches / "model", "-q")
+    refused = call("classify-patches", tmp_path / "many.tif", *words)
+    assert "6 px and 9 bands (b0, b1, b2, b3 and 5 more), the model" in refused.err

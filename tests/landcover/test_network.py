@@ -409,6 +409,12 @@ def test_wrong_bands_are_refused_by_name(save_model):
         assert str(model.folder) in str(caught.value)
 
 
+def test_of_many_bands_few_are_named(save_model):
+    model = load_model(save_model())
+    with pytest.raises(ModelError, match=r"200 bands \(…, b1, b2, b3, b4 and 195 more\), the m"):
+        model.check_bands("scene.tif", ("B0", *(f"b{k}" for k in range(1, 200))))
+
+
 def test_larger_windows_need_more_bytes(tiny):
     large = NetworkSettings(window=64, margin=8, local_width=4, model_width=8)
     assert window_bytes(large, 2, 3) == 4 * window_bytes(tiny, 2, 3)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from stcli.errors import InputError
-from stcli.landcover.patches import Patches, PatchModel, folds, train_patches
+from stcli.landcover.patches import Patches, PatchModel, fit, folds, train_patches
 from stcli.landcover.patchfeatures import (
     PAIRED,
     Lens,
@@ -18,6 +22,7 @@ from stcli.landcover.patchfeatures import (
     pattern,
     spectrum,
 )
+from stcli.landcover.patchmodel import PatchClassifier, most_at_once, patch_bytes, training_bytes
 from stcli.settings import PatchSettings
 
 
@@ -134,3 +139,92 @@ def test_two_classes_and_one_class_missing_from_a_fold():
     assert 0 < trained.held.learnable.mean() < 1
     two = train_patches(Patches(views, np.arange(60) % 2, None, 2), PatchSettings(folds=2))
     assert (two.probabilities.argmax(axis=0) == np.arange(60) % 2).mean() > 0.9
+
+
+@pytest.mark.parametrize(("bands", "side"), [(1, 1), (3, 6), (13, 16), (20, 5)])
+def test_no_feature_depends_on_the_patches_beside_to_the_bit(bands, side):
+    values, _ = drawn(30, bands, side)
+    values[3, 0, 0, 0] = np.nan
+    lens = Lens.fit(values, 0)
+    whole = features(values, lens)
+    for size in (1, 2, 7, 16):
+        parts = [features(values[k : k + size], lens) for k in range(0, len(values), size)]
+        for name, found in whole.items():
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), found)
+
+
+@pytest.mark.parametrize(("bands", "classes"), [(1, 2), (4, 10)])
+def test_no_probability_depends_on_the_patches_beside_to_the_bit(bands, classes):
+    values, truth = drawn(130, bands, 8, classes)
+    lens = Lens.fit(values, 0)
+    task = Patches(features(values, lens), truth, None, classes)
+    trained = fit(task, np.arange(len(truth)), PatchSettings())
+    calibration = SimpleNamespace(temperature=1.7, growth=0.1)
+    model = PatchClassifier(Path("m"), SimpleNamespace(calibration=calibration), trained, lens)
+    whole = model.probabilities(values)
+    np.testing.assert_allclose(whole.sum(axis=0), 1)
+    for size in (1, 5, 48, 64, 129):
+        parts = [model.probabilities(values[k : k + size]) for k in range(0, 130, size)]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_a_lens_is_fitted_as_on_all_pixels_at_once():
+    """Patch by patch, but with the sums of one large array."""
+    values, _ = drawn(20, 1)
+    lens = Lens.fit(values, 0)
+    bands = np.pad(np.arcsinh(values[:, 0] / lens.unit), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down, up, right, left = (
+        bands[:, 2:, 1:-1],
+        bands[:, :-2, 1:-1],
+        bands[:, 1:-1, 2:],
+        bands[:, 1:-1, :-2],
+    )
+    inner = bands[:, 1:-1, 1:-1]
+    apart = up + down + left + right - 4 * inner
+    seen = np.stack([inner, np.hypot(down - up, right - left) / 2, apart], axis=-1).reshape(-1, 3)
+    np.testing.assert_array_equal(lens.mean, seen.mean(axis=0))
+    np.testing.assert_array_equal(lens.spread, seen.std(axis=0))
+
+
+def traced(work):
+    """Give the bytes that `work` holds at its peak."""
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize(
+    ("n", "bands", "side"),
+    [(200, 1, 2), (64, 4, 16), (4, 13, 64), (1, 13, 64), (2, 4, 128), (4, 200, 16), (50, 200, 1)],
+)
+def test_measuring_takes_the_memory_that_is_said(n, bands, side):
+    values, _ = drawn(n, bands, side)
+    values[:, 0, 0, 0] = np.nan
+    lens = Lens.fit(np.nan_to_num(values), 0)
+    said = n * patch_bytes(bands, side)
+    found = traced(lambda: features(values.copy(), lens))
+    assert found <= said
+    if side >= 64:
+        assert said <= 1.5 * found
+
+
+@pytest.mark.parametrize(("n", "classes", "settings"), [(300, 30, 2), (600, 2, 2), (300, 4, 5)])
+def test_training_takes_no_more_memory_than_is_said(n, classes, settings):
+    """On noise, of which all patches are support vectors; libsvm's own 200 MB are not traced."""
+    generator = np.random.default_rng(0)
+    widths = {"spectrum": 7, "pattern": 4, "pixels": 600}
+    views = {name: generator.normal(size=(n, width)) for name, width in widths.items()}
+    task = Patches(views, np.arange(n) % classes, None, classes)
+    found = traced(lambda: train_patches(task, PatchSettings(folds=settings)))
+    own = sum(view.nbytes for view in views.values())
+    assert found + own <= training_bytes(n, 1, 2, classes) - 200_000_000
+
+
+@pytest.mark.parametrize(
+    ("patches", "side", "most"),
+    [(20, 64, 16), (3, 64, 3), (1000, 6, 256), (1000, 32, 64), (20, 1000, 1)],
+)
+def test_a_batch_is_no_larger_than_is_of_use(patches, side, most):
+    assert most_at_once(patches, side) == most
