@@ -6,13 +6,11 @@ import numpy as np
 from rasterio.windows import Window
 
 from stcli.engine.memory import MB
-from stcli.errors import InputError
+from stcli.errors import InputError, few
 from stcli.raster.read import Raster
 
 #: Bytes of the rows that are read at once, about.
 _READ = 32 * MB
-#: Bands that a refusal names, at most.
-_NAMED = 4
 
 
 def empty_bands(raster: Raster) -> tuple[str, ...]:
@@ -34,10 +32,9 @@ def no_valid_pixel(raster: Raster) -> InputError:
     if len(empty) == count:
         return InputError(f"{path}: no valid pixel found, at least one is wanted.")
     if empty:
-        more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
         return InputError(
-            f"{path}: no valid pixel found in {', '.join(empty[:_NAMED])}{more}, and a pixel is "
-            "valid where all bands are; leave them out: choose the others with -b."
+            f"{path}: no valid pixel found in {few(empty)}, and a pixel is valid "
+            "where all bands are; leave them out: choose the others with -b."
         )
     return InputError(
         f"{path}: no pixel found that is valid in all {count} bands, at least one is wanted; "
