@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli import __version__
-from stcli.errors import InputError
+from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.architectures import SERIES
 from stcli.landcover.calibration import reliability
@@ -25,7 +25,7 @@ from stcli.landcover.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
 from stcli.raster.sampletable import SampleTable, read_samples
-from stcli.settings import BandScaling, RunSettings, SlicSettings
+from stcli.settings import SERIES_BLOCK, BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
 from stcli.workflows.scaling import told_apart
 from stcli.workflows.train_landcover import refuse_folder
@@ -35,6 +35,10 @@ __all__ = ["Recipe", "SeriesModel", "train_series_model"]
 logger = logging.getLogger("stcli")
 #: Percentiles that bands and the composite are scaled by.
 _PERCENTILES = (2.0, 98.0)
+#: Coordinates beyond these are no longitudes and latitudes.
+_DEGREES = (360.0, 90.0)
+#: Of so many places and more it is told where blocks hold fewer than `_SHARED` on average.
+_MANY, _SHARED = 20, 2
 
 Report = Callable[[int, int], None]
 
@@ -86,7 +90,10 @@ def train_series_model(
     """
     begun = time.perf_counter()
     refuse_folder(folder, overwrite)
-    seasoned = seasoned_of(read_samples(path), recipe.series.block, path)
+    table = read_samples(path)
+    side = side_of(table, recipe.series.block, path)
+    recipe = replace(recipe, series=replace(recipe.series, block=side))
+    seasoned = seasoned_of(table, side, path)
     where = compute(settings.device, settings.scan, settings.jobs or 1)
     trained = train_series(seasoned.samples, recipe, where, report)
     card = _card(path, seasoned, trained, recipe, slic, where)
@@ -94,6 +101,30 @@ def train_series_model(
     count = sum(tensor.size for tensor in state.values())
     card = save_weights(folder, state, card.model_copy(update={"parameters": count}))
     return SeriesModel(folder, card, time.perf_counter() - begun)
+
+
+def side_of(table: SampleTable, block: float | None, path: str) -> float:
+    """Tell the side of a block: as given, or `SERIES_BLOCK` where coordinates are degrees.
+
+    Parameters
+    ----------
+    block : float or None
+        In units of the coordinates.
+
+    Raises
+    ------
+    UsageError
+        None is given and coordinates are no degrees.
+    """
+    if block is not None:
+        return block
+    x, y = np.abs(table.places).max(axis=0)
+    if x > _DEGREES[0] or y > _DEGREES[1]:
+        raise UsageError(
+            f"{path}: coordinates of up to {x:.1f} and {y:.1f} found, which are no degrees; give "
+            "the side of a block in their units, --block"
+        )
+    return SERIES_BLOCK
 
 
 def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
@@ -118,9 +149,23 @@ def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
             f"{path}: {len(classes)} classes in {groups.max() + 1} blocks found, at least two of "
             "each are wanted; choose a smaller --block"
         )
+    _tell_lonely(table.places, groups, block, path)
     series, unused = _on_season(table, season)
     samples = Samples(series, truth, groups, np.array(season.offsets), len(classes))
     return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused)
+
+
+def _tell_lonely(
+    places: NDArray[np.float64], groups: NDArray[np.int64], block: float, path: str
+) -> None:
+    """Warn where blocks hold about a place each: neighbours stand in different folds."""
+    distinct, blocks = len(np.unique(places, axis=0)), int(groups.max()) + 1
+    if _MANY <= distinct < _SHARED * blocks:
+        logger.warning(
+            "%s: %d places in %d blocks of side %g found, fewer than two a block: neighbours stand "
+            "on both sides of a fold, which flatters; a larger --block holds them together",
+            *(path, distinct, blocks, block),
+        )
 
 
 def _on_season(table: SampleTable, season: Season) -> tuple[NDArray[np.float32], int]:

@@ -191,6 +191,36 @@ def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, sample
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv"]
 
 
+def in_metres(text):
+    """Samples with projected coordinates: a degree is 100 km, places are moved by 10 m each."""
+    lines = text.splitlines()
+    for k, line in enumerate(lines[1:], start=1):
+        number, x, y, rest = line.split(",", 3)
+        lines[k] = f"{number},{float(x) * 1e5 + 10 * int(number):.1f},{float(y) * 1e5:.1f},{rest}"
+    return "\n".join(lines)
+
+
+def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
+    metres = tmp_path / "metres.csv"
+    metres.write_text(in_metres(samples.read_text()))
+    words = ("train", "series", metres, "-o", tmp_path / "m", "--algorithm", "discriminant")
+    refused = call(*words)
+    assert refused.code == 2
+    assert "metres.csv: coordinates of up to 441" in refused.err
+    assert "4505000.0 found, which are no degrees; give the side of a block in" in refused.err
+    assert not (tmp_path / "m").exists()
+    made = good(*words, "--block", 10_000, "--json", "--no-progress")
+    assert made.json["card"]["data"]["blocks"] < 20
+    assert made.json["card"]["training"]["block"] == 10_000
+    assert "fewer than two a block" not in made.err
+    lonely = good(*words, "--block", 1, "--overwrite", "--no-progress").err
+    assert "metres.csv: 90 places in 90 blocks of side 1 found, fewer than two a block" in lonely
+
+
+def test_degrees_have_a_default_block(series_model):
+    assert json.loads((series_model / "card.json").read_text())["training"]["block"] == 0.1
+
+
 # --- stacks -------------------------------------------------------------------------------------
 
 
