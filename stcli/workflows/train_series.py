@@ -19,7 +19,7 @@ from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.architectures import SERIES
 from stcli.landcover.calibration import reliability
 from stcli.landcover.legend import colors
-from stcli.landcover.season import Season, nearest_begin, on_steps, season_of, seen
+from stcli.landcover.season import LEAST_SEEN, Season, nearest_begin, on_steps, season_of, seen
 from stcli.landcover.series import Recipe, Samples, Trained, state_of, train_series
 from stcli.landcover.series_method import composite
 from stcli.nn.device import Compute, compute
@@ -63,6 +63,8 @@ class Seasoned:
     classes, bands : tuple of str
     unused : int
         Rows of the table whose date belongs to no step.
+    left_out : int
+        Samples of the table that are seen at too few steps.
     """
 
     samples: Samples
@@ -70,6 +72,7 @@ class Seasoned:
     classes: tuple[str, ...]
     bands: tuple[str, ...]
     unused: int
+    left_out: int
 
 
 def train_series_model(
@@ -128,7 +131,7 @@ def side_of(table: SampleTable, block: float | None, path: str) -> float:
 
 
 def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
-    """Put the samples of a table on the steps of their season.
+    """Put the samples of a table on the steps of their season, those seen too rarely left out.
 
     Parameters
     ----------
@@ -138,21 +141,52 @@ def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
     Raises
     ------
     InputError
-        Fewer than two classes, or all samples in one block.
+        No sample is seen often enough; fewer than two classes, or one sample of each; or all
+        samples in one block.
     """
     season = season_of(table.days, table.owner)
-    classes, truth = np.unique(table.labels, return_inverse=True)
-    cells = np.floor(table.places / block).astype(np.int64)
+    series, unused = _on_season(table, season)
+    use = _seen_enough(series, table.labels, path)
+    classes, truth = np.unique(table.labels[use], return_inverse=True)
+    places = table.places[use]
+    cells = np.floor(places / block).astype(np.int64)
     groups = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     if len(classes) < 2 or groups.max() == 0:
         raise InputError(
             f"{path}: {len(classes)} classes in {groups.max() + 1} blocks found, at least two of "
             "each are wanted; choose a smaller --block"
         )
-    _tell_lonely(table.places, groups, block, path)
-    series, unused = _on_season(table, season)
-    samples = Samples(series, truth, groups, np.array(season.offsets), len(classes))
-    return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused)
+    if np.bincount(truth).max() < 2:
+        raise InputError(
+            f"{path}: one sample of each of {len(classes)} classes found, which leaves nothing for "
+            "folds; label more places of each"
+        )
+    _tell_lonely(places, groups, block, path)
+    samples = Samples(series[use], truth, groups, np.array(season.offsets), len(classes))
+    left_out = int((~use).sum())
+    return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused, left_out)
+
+
+def _seen_enough(
+    series: NDArray[np.float32], labels: NDArray[np.str_], path: str
+) -> NDArray[np.bool_]:
+    """Tell which series `classify` would not leave out, and how many it would."""
+    use = np.asarray(seen(series).mean(axis=1) >= LEAST_SEEN)
+    if not use.any():
+        raise InputError(
+            f"{path}: none of {len(use)} samples has numbers in all bands at a third of the "
+            f"season's {series.shape[1]} steps, some are wanted; fill gaps, or leave out bands "
+            "that are mostly empty"
+        )
+    if not use.all():
+        gone = sorted(set(labels) - set(labels[use]))
+        whole = f", among them all of {', '.join(gone)}" if gone else ""
+        logger.warning(
+            "%s: %d of %d samples are left out, seen at less than a third of the season's %d "
+            "steps%s; classify leaves such series out, too",
+            *(path, (~use).sum(), len(use), series.shape[1], whole),
+        )
+    return use
 
 
 def _tell_lonely(
@@ -242,6 +276,7 @@ def _data(path: str, seasoned: Seasoned) -> dict[str, Any]:
         "blocks": int(samples.groups.max()) + 1,
         "steps_seen": float(known.mean()),
         "rows_of_no_step": seasoned.unused,
+        "series_left_out": seasoned.left_out,
     }
 
 

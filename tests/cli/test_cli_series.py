@@ -175,6 +175,14 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
         (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
         (
+            lambda t: "\n".join(gapped(t.splitlines(), lambda line: line[0] != "i")),
+            "bad.csv: none of 90 samples has numbers in all bands at a third of the season's 12 ",
+        ),
+        (
+            lambda t: "\n".join(x for x in t.splitlines() if x.split(",")[0] in ("id", "1", "2")),
+            "bad.csv: one sample of each of 2 classes found, which leaves nothing for folds; label",
+        ),
+        (
             lambda t: "\n".join(x for x in t.splitlines() if "water" not in x and "crop" not in x),
             "1 classes in 5 blocks found, at least two of each are wanted; choose a smaller",
         ),
@@ -219,6 +227,40 @@ def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
 
 def test_degrees_have_a_default_block(series_model):
     assert json.loads((series_model / "card.json").read_text())["training"]["block"] == 0.1
+
+
+def gapped(lines, gone):
+    """Lines of a table, the values of chosen ones taken out."""
+    return [f"{line.rsplit(',', 2)[0]},," if gone(line) else line for line in lines]
+
+
+def test_series_that_are_hardly_seen_are_left_out(samples, tmp_path):
+    head, *lines = samples.read_text().splitlines()
+    gone = [f"{n}," for n in range(0, 30, 3)]  # samples of crop
+    late = DATES[3:]  # three dates of twelve are less than a third
+    cut = gapped(lines, lambda x: x.startswith(tuple(gone)) and x.split(",")[3] in late)
+    (tmp_path / "gaps.csv").write_text("\n".join([head, *cut]))
+    left = [line for line in lines if not line.startswith(tuple(gone))]
+    (tmp_path / "left.csv").write_text("\n".join([head, *left]))
+    few = ("--algorithm", "discriminant", "--folds", 3, "--json", "--no-progress")
+    made, wanted = (
+        good("train", "series", tmp_path / f"{name}.csv", "-o", tmp_path / name, *few)
+        for name in ("gaps", "left")
+    )
+    assert "gaps.csv: 10 of 90 samples are left out, seen at less than a third of" in made.err
+    assert "left out" not in wanted.err
+    assert made.json["card"]["data"]["series_left_out"] == 10
+    assert made.json["card"]["sha256"] == wanted.json["card"]["sha256"]
+    assert made.json["card"]["metrics"] == wanted.json["card"]["metrics"]
+
+
+def test_a_class_of_which_nothing_is_seen_is_told(samples, tmp_path):
+    lines = gapped(samples.read_text().splitlines(), lambda line: ",water," in line)
+    (tmp_path / "dry.csv").write_text("\n".join(lines))
+    how = ("--algorithm", "discriminant", "--folds", 2, "--json", "--no-progress")
+    made = good("train", "series", tmp_path / "dry.csv", "-o", tmp_path / "m", *how)
+    assert "season's 12 steps, among them all of water; classify leaves such" in made.err
+    assert [c["name"] for c in made.json["card"]["classes"]] == ["crop", "forest"]
 
 
 # --- stacks -------------------------------------------------------------------------------------
