@@ -4,11 +4,12 @@ Long form: a row for each sample and date, with columns ``longitude, latitude, d
 for each band; ``id`` tells samples apart, and without it place, label and start do. Wide form: a
 row for each sample, and a column ``BAND_DATE`` (``NDVI_2013-09-14``) for each band and date. The
 names of R's *sits* are known too: ``Index`` for the date; ``cube``, ``start_date`` and ``end_date``
-are no bands. An empty field is a gap.
+are no bands, nor are columns without any number. An empty field is a gap.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from stcli.errors import InputError
 
+logger = logging.getLogger("stcli")
 #: What columns are called, lower case, the usual name first.
 _KNOWN = {
     "longitude": ("longitude", "lon", "long", "x"),
@@ -130,14 +132,7 @@ def _long(table: Any, names: dict[str, str | None], path: str) -> Any:
 
 
 def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
-    taken = {name for name in names.values() if name is not None}
-    apart = {
-        c for c in table.columns if str(c).strip().lower() in _APART or str(c)[:8] == "Unnamed:"
-    }
-    bands = [c for c in table.columns if c not in taken and c not in apart]
-    bands = [c for c in bands if not str(c).lower().startswith("unnamed")]
-    if not bands:
-        raise InputError(f"{path}: no column of a band found, one at least is wanted")
+    bands = _bands(table, set(names.values()), path)
     days = _days(table[names["date"]], path)
     owner = _owners(table, names)
     order = np.lexsort([days, owner])
@@ -166,6 +161,33 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
         labels.astype(str).to_numpy(dtype=np.str_),
         places,
     )
+
+
+def _bands(table: Any, taken: set[str | None], path: str) -> list[Any]:
+    """List the columns of bands; those without a number are told and left out."""
+    others = [c for c in table.columns if c not in taken and not _apart(str(c).strip().lower())]
+    bands = [c for c in others if _has_number(table[c])]
+    if not bands:
+        raise InputError(
+            f"{path}: no column of a band found, one at least with numbers such as 0.25 is wanted"
+        )
+    if len(bands) < len(others):
+        empty = ", ".join(str(c) for c in others if c not in bands)
+        logger.warning("%s: no number found in column %s, which is taken for no band", path, empty)
+    return bands
+
+
+def _apart(column: str) -> bool:
+    return column in _APART or column.startswith("unnamed")
+
+
+def _has_number(column: Any) -> bool:
+    import pandas as pd
+
+    if column.dtype.kind in "mM":  # dates and times would be counted
+        return False
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return bool(np.isfinite(numbers).any())
 
 
 def _owners(table: Any, names: dict[str, str | None]) -> NDArray[np.int64]:

@@ -97,6 +97,7 @@ def train_series_model(
     side = side_of(table, recipe.series.block, path)
     recipe = replace(recipe, series=replace(recipe.series, block=side))
     seasoned = seasoned_of(table, side, path)
+    _refuse_boundless(seasoned, path)
     where = compute(settings.device, settings.scan, settings.jobs or 1)
     trained = train_series(seasoned.samples, recipe, where, report)
     card = _card(path, seasoned, trained, recipe, slic, where)
@@ -165,6 +166,18 @@ def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
     samples = Samples(series[use], truth, groups, np.array(season.offsets), len(classes))
     left_out = int((~use).sum())
     return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused, left_out)
+
+
+def _refuse_boundless(seasoned: Seasoned, path: str) -> None:
+    """Refuse bands that no scaling can be made for."""
+    low, high = _scaling(seasoned.samples.series)
+    good = np.isfinite(low) & np.isfinite(high)
+    wrong = [name for k, name in enumerate(seasoned.bands) if not good[k]]
+    if wrong:
+        raise InputError(
+            f"{path}: band {', '.join(wrong)} holds values too large for float32 to scale; leave "
+            "the fields of missing values empty"
+        )
 
 
 def _seen_enough(

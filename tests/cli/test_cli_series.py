@@ -175,7 +175,15 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
         (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
         (
-            lambda t: "\n".join(gapped(t.splitlines(), lambda line: line[0] != "i")),
+            lambda t: t.replace("0.", "0_"),
+            "bad.csv: no column of a band found, one at least with numbers such as 0.25 is wanted",
+        ),
+        (
+            lambda t: widened(t, TIR=3.4028235e38),
+            "bad.csv: band TIR holds values too large for float32 to scale; leave the fields of ",
+        ),
+        (
+            lambda t: "\n".join(gapped(t.splitlines(), lambda x: x.split(",")[3] in DATES[3:])),
             "bad.csv: none of 90 samples has numbers in all bands at a third of the season's 12 ",
         ),
         (
@@ -227,6 +235,34 @@ def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
 
 def test_degrees_have_a_default_block(series_model):
     assert json.loads((series_model / "card.json").read_text())["training"]["block"] == 0.1
+
+
+def widened(text, **columns):
+    """Lines of a table with more columns, the same value in each row."""
+    head, *lines = text.splitlines()
+    more = ",".join(map(str, columns.values()))
+    return "\n".join([",".join([head, *columns]), *(f"{line},{more}" for line in lines)])
+
+
+def test_columns_without_a_number_are_no_bands(samples, tmp_path):
+    wide = tmp_path / "wide.csv"
+    wide.write_text(widened(samples.read_text(), remark="", country="BR", level="inf"))
+    made = good(
+        *("train", "series", wide, "-o", tmp_path / "m", "--algorithm", "discriminant"),
+        *("--folds", 2, "--json", "--no-progress"),
+    )
+    assert f"{wide}: no number found in column remark, country, level, which is taken" in made.err
+    assert [b["name"] for b in made.json["card"]["bands"]] == ["RED", "NIR"]
+    assert made.json["card"]["data"]["steps_seen"] > 0.9
+    good("model", "verify", tmp_path / "m")
+
+
+def test_dates_beside_the_date_are_no_band(samples, tmp_path):
+    import pandas as pd
+
+    table = pd.read_csv(samples).assign(updated=pd.Timestamp("2020-01-01"))
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_samples(str(tmp_path / "t.parquet")).bands == ("RED", "NIR")
 
 
 def gapped(lines, gone):
