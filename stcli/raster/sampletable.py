@@ -29,7 +29,9 @@ _KNOWN = {
     "label": ("label", "class"),
     "id": ("id", "sample_id", "row_id", "fid", "#"),
 }
-_APART = {"cube", "start_date", "end_date", ""}
+#: Names of an id that other programs give to the number of a row, too.
+_ROW = {"row_id", "fid", "#"}
+_APART = {"cube", "start_date", "end_date", "", *_KNOWN["id"]}
 _WIDE = re.compile(r"^(.+?)[_@ .](\d{4}-\d{2}-\d{2})$")
 
 
@@ -65,7 +67,8 @@ def read_samples(path: str) -> SampleTable:
     Raises
     ------
     InputError
-        The file is missing or damaged, or lacks a column; the missing one is named.
+        The file is missing or damaged, or lacks a column; the missing one is named. An id numbers
+        the rows, or has several labels or places.
     """
     table = _read(path)
     names = {name: _find(table, name) for name in _KNOWN}
@@ -77,6 +80,8 @@ def read_samples(path: str) -> SampleTable:
     if names["date"] is None:
         table = _long(table, names, path)
         names["date"] = "date"
+    else:
+        names["id"] = _identity(table, names, path)
     return _sorted(table, names, path)
 
 
@@ -100,13 +105,33 @@ def _read(path: str) -> Any:
 
 
 def _bare(label: Any) -> Any:
-    """Take spaces around a name off it."""
-    return label.strip() if isinstance(label, str) else label
+    """Take spaces around a name off it; None where nothing is left."""
+    return (label.strip() or None) if isinstance(label, str) else label
 
 
 def _find(table: Any, name: str) -> str | None:
     lower = {str(column).strip().lower(): str(column) for column in table.columns}
     return next((lower[known] for known in _KNOWN[name] if known in lower), None)
+
+
+def _identity(table: Any, names: dict[str, str | None], path: str) -> str | None:
+    """Name the column that tells samples apart; one that numbers the rows does not."""
+    column, place = names["id"], [names["longitude"], names["latitude"]]
+    if column is None or table[column].nunique(dropna=False) < len(table):
+        return column
+    places = len(table[place].drop_duplicates())
+    if len(table[[*place, names["date"]]].drop_duplicates()) < 2 * places:
+        return column
+    if column.strip().lower() not in _ROW:
+        raise InputError(
+            f"{path}: another {column} found in each of {len(table)} rows, which are of {places} "
+            "places, one for all dates of a sample is wanted; leave the column out where no two "
+            "samples share a place"
+        )
+    logger.warning(
+        "%s: %s is another in each row and tells no samples apart; their places do", path, column
+    )
+    return None
 
 
 def _long(table: Any, names: dict[str, str | None], path: str) -> Any:
@@ -135,6 +160,7 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
     bands = _bands(table, set(names.values()), path)
     days = _days(table[names["date"]], path)
     owner = _owners(table, names)
+    _refuse_changing(table, names, owner, path)
     order = np.lexsort([days, owner])
     first = np.unique(owner[order], return_index=True)[1]
     table, days, owner = table.iloc[order], days[order], owner[order]
@@ -146,9 +172,8 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
         )
     one = table.iloc[first]
     labels = one[names["label"]]
-    missing = labels.isna() | (labels.astype(str).str.strip() == "")
-    if missing.any():
-        raise InputError(f"{path}: {int(missing.sum())} samples without a label found")
+    if labels.isna().any():
+        raise InputError(f"{path}: {int(labels.isna().sum())} samples without a label found")
     places = np.stack([_numbers(one[names[k]], path) for k in ("longitude", "latitude")], axis=1)
     if not np.isfinite(places).all():
         raise InputError(f"{path}: samples without longitude or latitude found")
@@ -197,6 +222,24 @@ def _owners(table: Any, names: dict[str, str | None]) -> NDArray[np.int64]:
     if names["id"] is not None:
         keys = [names["id"]]
     return np.asarray(table.groupby(keys, sort=False, dropna=False).ngroup(), dtype=np.int64)
+
+
+def _refuse_changing(
+    table: Any, names: dict[str, str | None], owner: NDArray[np.int64], path: str
+) -> None:
+    """Refuse a sample of several labels or places."""
+    for what, keys in (("labels", ("label",)), ("places", ("longitude", "latitude"))):
+        columns = [names[key] for key in keys]
+        kinds = table[columns].assign(owner=owner).dropna().drop_duplicates()
+        again = kinds["owner"].duplicated()
+        if again.any():
+            one = kinds.loc[again, "owner"].iloc[0]
+            found = kinds.loc[kinds["owner"] == one, columns].astype(str).agg(" ".join, axis=1)
+            value = table[names["id"]].iloc[int(np.argmax(owner == one))]
+            raise InputError(
+                f"{path}: {names['id']} {value} found with {len(found)} {what} "
+                f"({', '.join(found[:3])}), one is wanted; give each sample its own"
+            )
 
 
 def _days(column: Any, path: str) -> NDArray[np.int64]:

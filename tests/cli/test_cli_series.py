@@ -158,6 +158,12 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         assert card["metrics"]["folds"] == first["metrics"]["folds"]
 
 
+def numbered(text):
+    """Put the number of the row in the place of a table's id."""
+    head, *lines = text.splitlines()
+    return "\n".join([head, *(f"{k},{line.split(',', 1)[1]}" for k, line in enumerate(lines))])
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -173,6 +179,18 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         (lambda t: t.replace(",crop,", ",,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",crop,", ", ,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
+        (
+            lambda t: t.replace("2019-02-10,crop", "2019-02-10,water"),
+            "bad.csv: id 0 found with 2 labels (crop, water), one is wanted; give each sample its",
+        ),
+        (
+            lambda t: t.replace("45.05,2019-02-10", "46,2019-02-10"),
+            "bad.csv: id 0 found with 2 places (3.00",
+        ),
+        (
+            numbered,
+            "bad.csv: another id found in each of 1080 rows, which are of 89 places, one for all ",
+        ),
         (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
         (
             lambda t: t.replace("0.", "0_"),
@@ -263,6 +281,31 @@ def test_dates_beside_the_date_are_no_band(samples, tmp_path):
     table = pd.read_csv(samples).assign(updated=pd.Timestamp("2020-01-01"))
     table.to_parquet(tmp_path / "t.parquet")
     assert read_samples(str(tmp_path / "t.parquet")).bands == ("RED", "NIR")
+
+
+@pytest.mark.parametrize("name", ["fid", "row_id", "#"])
+def test_a_number_of_the_row_tells_no_samples_apart(name, samples, tmp_path, caplog):
+    import pandas as pd
+
+    table = pd.read_csv(samples)
+    table["latitude"] += table["id"] / 1e4  # two of the samples share a place
+    wanted = read_samples(str(samples))
+    table.rename(columns={"id": name}).to_csv(tmp_path / "good.csv", index=False)
+    table.drop(columns="id").assign(**{name: range(len(table))}).to_csv(tmp_path / "rows.csv")
+    table.assign(**{name: range(len(table))}).to_csv(tmp_path / "both.csv")
+    for file, told in (("good.csv", False), ("rows.csv", True), ("both.csv", False)):
+        caplog.clear()
+        found = read_samples(str(tmp_path / file))
+        assert found.bands == ("RED", "NIR")
+        assert np.array_equal(found.owner, wanted.owner)
+        assert (f"{file}: {name} is another in each row and tells no" in caplog.text) == told
+
+
+def test_samples_of_one_date_may_share_places(tmp_path):
+    lines = ["id,longitude,latitude,date,label,RED"]
+    lines += [f"{n},{n // 2},45,2019-01-10,{KINDS[n % 2]},0.{n}" for n in range(1, 9)]
+    (tmp_path / "one.csv").write_text("\n".join(lines))
+    assert len(read_samples(str(tmp_path / "one.csv")).labels) == 8
 
 
 def gapped(lines, gone):
