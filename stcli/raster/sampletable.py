@@ -4,7 +4,8 @@ Long form: a row for each sample and date, with columns ``longitude, latitude, d
 for each band; ``id`` tells samples apart, and without it place, label and start do. Wide form: a
 row for each sample, and a column ``BAND_DATE`` (``NDVI_2013-09-14``) for each band and date. The
 names of R's *sits* are known too: ``Index`` for the date; ``cube``, ``start_date`` and ``end_date``
-are no bands, nor are columns without any number. An empty field is a gap.
+are no bands, nor are columns without any number. An empty field is a gap. Dates are ISO 8601, with
+or without a time, or eight digits.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _KNOWN = {
 #: Names of an id that other programs give to the number of a row, too.
 _ROW = {"row_id", "fid", "#"}
 _APART = {"cube", "start_date", "end_date", "", *_KNOWN["id"]}
+_TIME = r"\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?"
+#: Forms of a date, of which a table has one: ISO 8601 with hyphens and without.
+_DATES = (re.compile(rf"\d{{4}}-\d\d-\d\d([T ]{_TIME})?"), re.compile(rf"\d{{8}}(T{_TIME})?"))
 _WIDE = re.compile(r"^(.+?)[_@ .](\d{4}-\d{2}-\d{2})$")
 
 
@@ -92,7 +96,7 @@ def _read(path: str) -> Any:
         raise InputError(f"{path}: no such file; check the name")
     try:
         if Path(path).suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
+            table = pd.read_parquet(path).reset_index(drop=True)
         else:
             table = pd.read_csv(path, sep=None, engine="python", dtype_backend="numpy_nullable")
     except (ValueError, OSError, pd.errors.ParserError) as error:
@@ -151,7 +155,7 @@ def _long(table: Any, names: dict[str, str | None], path: str) -> Any:
         columns = {column: match[1] for column, match in found if match[2] == day}
         part = table[[*own, *columns]].rename(columns=columns)
         parts.append(part.assign(date=day, id=np.arange(len(table))))
-    long = pd.concat(parts, ignore_index=True)
+    long = pd.concat(parts)
     bands = sorted({match[1] for _, match in found})
     return long[long[bands].notna().any(axis=1)]
 
@@ -243,15 +247,38 @@ def _refuse_changing(
 
 
 def _days(column: Any, path: str) -> NDArray[np.int64]:
+    """Days since 1970-01-01 of dates (row,)."""
+    texts = _texts(column)
+    if (texts == "").any():
+        raise InputError(f"{path}: rows without a date found, each wants one")
+    days, good = _iso(texts)
+    if not good.all():
+        first = int(np.argmin(good))
+        raise InputError(
+            f"{path}: {column.name} '{texts.iloc[first]}' found in row {column.index[first] + 1}, "
+            "dates such as 2019-08-31 are wanted, or such as 20190831 in all rows"
+        )
+    return days
+
+
+def _texts(column: Any) -> Any:
+    """Write dates as texts, as they would stand in a CSV; empty for none."""
+    if column.dtype.kind in "iuf":  # 20190831 was read as a number
+        texts = column.map(lambda number: f"{number:.15g}", na_action="ignore")
+    else:
+        texts = column.map(str, na_action="ignore")
+    return texts.astype(object).where(column.notna(), "").map(str.strip)
+
+
+def _iso(texts: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read dates of the first one's form; tell which are of that form and in the calendar."""
     import pandas as pd
 
-    try:
-        stamps = pd.to_datetime(column).to_numpy(dtype="datetime64[D]")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: {column.name} holds no dates ({error})") from error
-    if np.isnat(stamps).any():
-        raise InputError(f"{path}: rows without a date found, each wants one")
-    return stamps.astype(np.int64)  # type: ignore[no-any-return]
+    form = next((form for form in _DATES if form.fullmatch(texts.iloc[0])), _DATES[0])
+    fit = texts.where(texts.map(lambda text: form.fullmatch(text) is not None))
+    stamps = pd.to_datetime(fit, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
+    days = stamps.to_numpy(dtype="datetime64[D]").astype(np.int64)
+    return days, stamps.notna().to_numpy()
 
 
 def _numbers(column: Any, path: str) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -158,6 +159,11 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         assert card["metrics"]["folds"] == first["metrics"]["folds"]
 
 
+def compact(text):
+    """Dates as eight digits."""
+    return re.sub(r"2019-(\d\d)-(\d\d)", r"2019\1\2", text)
+
+
 def numbered(text):
     """Put the number of the row in the place of a table's id."""
     head, *lines = text.splitlines()
@@ -169,7 +175,21 @@ def numbered(text):
     [
         (lambda t: t.replace("label", "tag"), ": no column label found among id, longitude"),
         (lambda t: t.replace("date", "when"), "neither a column date nor"),
-        (lambda t: t.replace("2019-01-10", "soon"), "bad.csv: date holds no dates ("),
+        (
+            lambda t: t.replace("2019-01-10", "soon"),
+            "bad.csv: date 'soon' found in row 1, dates such as 2",
+        ),
+        (
+            lambda t: t.replace("2019-02-10", "10/02/2019"),
+            "date '10/02/2019' found in row 2, dates",
+        ),
+        (
+            lambda t: t.replace("2019-02-10", "2019-02-30"),
+            "date '2019-02-30' found in row 2, dates",
+        ),
+        (lambda t: t.replace("2019-03-10", "20190310"), "date '20190310' found in row 3, dates "),
+        (lambda t: t.replace("2019-0", "20190"), "bad.csv: date '201901-10' found in row 1, dates"),
+        (lambda t: compact(t).replace("20190210", "20190231"), "date '20190231' found in row 2, "),
         (lambda t: t.replace("2019-01-10", ""), "rows without a date found, each wants one"),
         (lambda t: t.replace("0.0", "x.x"), "bad.csv: column RED holds no numbers ("),
         (
@@ -306,6 +326,45 @@ def test_samples_of_one_date_may_share_places(tmp_path):
     lines += [f"{n},{n // 2},45,2019-01-10,{KINDS[n % 2]},0.{n}" for n in range(1, 9)]
     (tmp_path / "one.csv").write_text("\n".join(lines))
     assert len(read_samples(str(tmp_path / "one.csv")).labels) == 8
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        compact,
+        lambda text: re.sub(r"(2019-\d\d-\d\d)", r"\1T23:10:00", text),
+        lambda text: re.sub(r"(2019-\d\d-\d\d)", r"\1 10:30:21.5Z", text),
+        lambda text: re.sub(r"(2019-\d\d)-10", r"\1-11T01:30:00+02:00", text),
+        lambda text: re.sub(r"(2019\d{4})", r"\1T103021", compact(text)),
+    ],
+    ids=["digits", "time", "seconds", "zone", "digits and time"],
+)
+def test_dates_are_read_in_all_forms_of_iso_8601(form, samples, tmp_path):
+    path = tmp_path / "dates.csv"
+    path.write_text(form(samples.read_text()))
+    assert np.array_equal(read_samples(str(path)).days, read_samples(str(samples)).days)
+
+
+def test_dates_of_a_parquet_table_may_be_dates_numbers_or_times(samples, tmp_path):
+    import pandas as pd
+
+    table = pd.read_csv(samples)
+    stamps = pd.to_datetime(table["date"])
+    wanted = read_samples(str(samples)).days
+    digits = stamps.dt.strftime("%Y%m%d")
+    for dates in (stamps, stamps.dt.date, digits.astype(int), digits.astype(float)):
+        table.assign(date=dates).to_parquet(tmp_path / "t.parquet")
+        assert np.array_equal(read_samples(str(tmp_path / "t.parquet")).days, wanted)
+
+
+def test_a_date_of_a_wide_table_that_is_none_is_told_with_its_row(tmp_path):
+    from stcli.errors import InputError
+
+    (tmp_path / "w.csv").write_text(
+        "longitude,latitude,label,RED_2019-01-10,RED_2019-02-30\n1,2,a,0.1,\n3,4,b,0.2,0.3\n"
+    )
+    with pytest.raises(InputError, match="date '2019-02-30' found in row 2, dates such as"):
+        read_samples(str(tmp_path / "w.csv"))
 
 
 def gapped(lines, gone):
