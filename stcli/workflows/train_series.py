@@ -307,7 +307,11 @@ def _metrics(seasoned: Seasoned, trained: Trained) -> dict[str, Any]:
     }
     return {
         "validation": accuracy(matrix).to_json(),
-        "folds": {"overall": each, "mean": float(np.mean(each)), "std": float(np.std(each))},
+        "folds": {
+            "overall": each,
+            "mean": float(np.mean(each)),
+            "std": float(np.std(each, ddof=1)),
+        },
         "learnable": {
             "share": float(use.mean()),
             "overall": float((found == samples.truth)[use].mean()),

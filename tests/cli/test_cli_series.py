@@ -303,6 +303,19 @@ def test_dates_beside_the_date_are_no_band(samples, tmp_path):
     assert read_samples(str(tmp_path / "t.parquet")).bands == ("RED", "NIR")
 
 
+def test_the_spread_over_folds_is_that_of_a_sample(samples, tmp_path):
+    lines = samples.read_text().replace("\n3,", "\n_3,").splitlines()
+    wrong = [x[1:].replace("crop", "water") if x[0] == "_" else x for x in lines]
+    (tmp_path / "wrong.csv").write_text("\n".join(wrong))  # one label that is not so
+    made = good(
+        *("train", "series", tmp_path / "wrong.csv", "-o", tmp_path / "m", "--folds", 3),
+        *("--algorithm", "discriminant", "--json", "-q"),
+    )
+    folds = made.json["card"]["metrics"]["folds"]
+    assert folds["std"] == pytest.approx(np.std(folds["overall"], ddof=1))
+    assert folds["std"] > 0
+
+
 @pytest.mark.parametrize("name", ["fid", "row_id", "#"])
 def test_a_number_of_the_row_tells_no_samples_apart(name, samples, tmp_path, caplog):
     import pandas as pd
