@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from stcli.errors import InputError
 
 logger = logging.getLogger("stcli")
-#: What columns are called, lower case, the usual name first.
+#: What columns are called, lower case.
 _KNOWN = {
     "longitude": ("longitude", "lon", "long", "x"),
     "latitude": ("latitude", "lat", "y"),
     "date": ("date", "index", "time"),
     "label": ("label", "class"),
-    "id": ("id", "sample_id", "row_id", "fid", "#"),
+    "id": ("id", "sample_id"),
 }
 #: Names of an id that other programs give to the number of a row, too.
-_ROW = {"row_id", "fid", "#"}
-_APART = {"cube", "start_date", "end_date", "", *_KNOWN["id"]}
+_ROW = ("row_id", "fid", "#")
+_APART = {"cube", "start_date", "end_date", "", *_ROW}
 _TIME = r"\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?"
 #: Forms of a date, of which a table has one: ISO 8601 with hyphens and without.
 _DATES = (re.compile(rf"\d{{4}}-\d\d-\d\d([T ]{_TIME})?"), re.compile(rf"\d{{8}}(T{_TIME})?"))
@@ -71,11 +71,13 @@ def read_samples(path: str) -> SampleTable:
     Raises
     ------
     InputError
-        The file is missing or damaged, or lacks a column; the missing one is named. An id numbers
-        the rows, or has several labels or places.
+        The file is missing or damaged; lacks a column, or has two for one; an id numbers the rows,
+        or has several labels or places; a date is none.
     """
     table = _read(path)
-    names = {name: _find(table, name) for name in _KNOWN}
+    names = {name: _find(table, name, path) for name in _KNOWN}
+    rows = [column for column in map(str, table.columns) if _plain(column) in _ROW]
+    names["id"] = names["id"] or (rows[0] if rows else None)
     for name in ("longitude", "latitude", "label"):
         if names[name] is None:
             listed = ", ".join(map(str, table.columns))
@@ -113,9 +115,18 @@ def _bare(label: Any) -> Any:
     return (label.strip() or None) if isinstance(label, str) else label
 
 
-def _find(table: Any, name: str) -> str | None:
-    lower = {str(column).strip().lower(): str(column) for column in table.columns}
-    return next((lower[known] for known in _KNOWN[name] if known in lower), None)
+def _find(table: Any, name: str, path: str) -> str | None:
+    found = [column for column in map(str, table.columns) if _plain(column) in _KNOWN[name]]
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: columns {' and '.join(found)} found, each of which may be the {name}, one is "
+            "wanted; rename the others, or leave them out"
+        )
+    return found[0] if found else None
+
+
+def _plain(column: str) -> str:
+    return column.strip().lower()
 
 
 def _identity(table: Any, names: dict[str, str | None], path: str) -> str | None:
@@ -126,7 +137,7 @@ def _identity(table: Any, names: dict[str, str | None], path: str) -> str | None
     places = len(table[place].drop_duplicates())
     if len(table[[*place, names["date"]]].drop_duplicates()) < 2 * places:
         return column
-    if column.strip().lower() not in _ROW:
+    if _plain(column) not in _ROW:
         raise InputError(
             f"{path}: another {column} found in each of {len(table)} rows, which are of {places} "
             "places, one for all dates of a sample is wanted; leave the column out where no two "
@@ -194,7 +205,7 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
 
 def _bands(table: Any, taken: set[str | None], path: str) -> list[Any]:
     """List the columns of bands; those without a number are told and left out."""
-    others = [c for c in table.columns if c not in taken and not _apart(str(c).strip().lower())]
+    others = [c for c in table.columns if c not in taken and not _apart(_plain(str(c)))]
     bands = [c for c in others if _has_number(table[c])]
     if not bands:
         raise InputError(

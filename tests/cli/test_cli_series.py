@@ -211,6 +211,12 @@ def numbered(text):
             numbered,
             "bad.csv: another id found in each of 1080 rows, which are of 89 places, one for all ",
         ),
+        (
+            lambda t: widened(t, Label="crop"),
+            "bad.csv: columns label and Label found, each of which may be the label, one is wanted",
+        ),
+        (lambda t: widened(t, **{"class": 1}), "columns label and class found, each of which may "),
+        (lambda t: widened(t, x=1), "columns longitude and x found, each of which may be the long"),
         (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
         (
             lambda t: t.replace("0.", "0_"),
@@ -267,8 +273,9 @@ def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
     assert made.json["card"]["data"]["blocks"] < 20
     assert made.json["card"]["training"]["block"] == 10_000
     assert "fewer than two a block" not in made.err
-    lonely = good(*words, "--block", 1, "--overwrite", "--no-progress").err
-    assert "metres.csv: 90 places in 90 blocks of side 1 found, fewer than two a block" in lonely
+    lonely = good(*words, "--block", 1, "--overwrite", "--no-progress")
+    assert "90 places in 90 blocks of side 1 found, fewer than two a block" in lonely.err
+    assert "of 90 samples" in lonely.out
 
 
 def test_degrees_have_a_default_block(series_model):
