@@ -14,6 +14,7 @@ from stcli.cli.parsing import (
     parse_side,
 )
 from stcli.settings import (
+    SERIES_BLOCK,
     SERIES_SLIC,
     DownscalerTraining,
     DownscaleSettings,
@@ -154,7 +155,7 @@ Block = Annotated[
         metavar="SIDE",
         parser=parse_side,
         help="Side of a validation block in units of the coordinates; of a scene also 500m, 1km. "
-        f"Default: 1/8 of a scene; of series {SeriesSettings.block:g}; patches have none.",
+        f"Default: 1/8 of a scene; of series {SERIES_BLOCK:g} degrees; patches have none.",
     ),
 ]
 SegmentSize = Annotated[

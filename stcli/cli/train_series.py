@@ -63,7 +63,7 @@ def command(
         card = model.card.model_dump(by_alias=True)
         print_json({"output": str(folder), "seconds": model.seconds, "card": card})
     else:
-        print(accuracy_table(model.card.metrics["validation"]))
+        print(accuracy_table(model.card.metrics["validation"], "samples"))
 
 
 command.__name__ = "series"

@@ -33,7 +33,12 @@ from stcli.settings.segmentation import (
     ObjectSettings,
     SlicSettings,
 )
-from stcli.settings.series import SeriesSettings, TemporalSettings, TemporalTraining
+from stcli.settings.series import (
+    SERIES_BLOCK,
+    SeriesSettings,
+    TemporalSettings,
+    TemporalTraining,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -42,6 +47,7 @@ __all__ = [
     "MOST_THREADS",
     "PATCH_METHODS",
     "SCHEDULERS",
+    "SERIES_BLOCK",
     "SERIES_SLIC",
     "BandScaling",
     "DecisionSettings",

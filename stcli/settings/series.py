@@ -10,6 +10,8 @@ from stcli.settings.checking import check
 #: Methods that a model of series may be made of, and those that `ensemble` joins.
 METHODS = ("discriminant", "svm", "forest", "network")
 ENSEMBLE = ("discriminant", "svm")
+#: Side of a block of samples that stand in degrees, where none is given.
+SERIES_BLOCK = 0.1
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,22 @@ class SeriesSettings:
         `ENSEMBLE`.
     folds : int
         Folds of the blocked validation.
-    block : float
-        Side of a block in units of the samples' coordinates; samples of a block share a fold.
+    block : float or None
+        Side of a block in units of the samples' coordinates; samples of a block share a fold. None
+        for `SERIES_BLOCK` where these are degrees.
     """
 
     algorithm: str = "ensemble"
     folds: int = 5
-    block: float = 0.1
+    block: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         known = (*METHODS, "ensemble")
         check(self.algorithm in known, "--algorithm", self.algorithm, " or ".join(known))
         check(self.folds >= 2, "--folds", self.folds, ">= 2")
-        check(0 < self.block < math.inf, "--block", self.block, "> 0 and finite")
+        side = self.block
+        check(side is None or 0 < side < math.inf, "--block", side, "> 0 and finite")
         check(0 <= self.seed < 2**32, "--seed", self.seed, "from 0 to 2**32 - 1")
 
     @property

@@ -284,7 +284,7 @@ def _metrics(
     )
     return {
         "split": split,
-        "folds": {"each": each, "mean": float(np.mean(each)), "std": float(np.std(each))},
+        "folds": {"each": each, "mean": float(np.mean(each)), "std": float(np.std(each, ddof=1))},
         "learnable": {
             "share": float(learnable.mean()),
             "accuracy": float(right[learnable].mean()) if learnable.any() else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli import __version__
-from stcli.errors import InputError
+from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.architectures import SERIES
 from stcli.landcover.calibration import reliability
 from stcli.landcover.legend import colors
-from stcli.landcover.season import Season, nearest_begin, on_steps, season_of, seen
+from stcli.landcover.season import LEAST_SEEN, Season, nearest_begin, on_steps, season_of, seen
 from stcli.landcover.series import Recipe, Samples, Trained, state_of, train_series
 from stcli.landcover.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
 from stcli.raster.sampletable import SampleTable, read_samples
-from stcli.settings import BandScaling, RunSettings, SlicSettings
+from stcli.settings import SERIES_BLOCK, BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
 from stcli.workflows.scaling import told_apart
 from stcli.workflows.train_landcover import refuse_folder
@@ -35,6 +35,10 @@ __all__ = ["Recipe", "SeriesModel", "train_series_model"]
 logger = logging.getLogger("stcli")
 #: Percentiles that bands and the composite are scaled by.
 _PERCENTILES = (2.0, 98.0)
+#: Coordinates beyond these are no longitudes and latitudes.
+_DEGREES = (360.0, 90.0)
+#: Of so many places and more it is told where blocks hold fewer than `_SHARED` on average.
+_MANY, _SHARED = 20, 2
 
 Report = Callable[[int, int], None]
 
@@ -59,6 +63,8 @@ class Seasoned:
     classes, bands : tuple of str
     unused : int
         Rows of the table whose date belongs to no step.
+    left_out : int
+        Samples of the table that are seen at too few steps.
     """
 
     samples: Samples
@@ -66,6 +72,7 @@ class Seasoned:
     classes: tuple[str, ...]
     bands: tuple[str, ...]
     unused: int
+    left_out: int
 
 
 def train_series_model(
@@ -86,7 +93,11 @@ def train_series_model(
     """
     begun = time.perf_counter()
     refuse_folder(folder, overwrite)
-    seasoned = seasoned_of(read_samples(path), recipe.series.block, path)
+    table = read_samples(path)
+    side = side_of(table, recipe.series.block, path)
+    recipe = replace(recipe, series=replace(recipe.series, block=side))
+    seasoned = seasoned_of(table, side, path)
+    _refuse_boundless(seasoned, path)
     where = compute(settings.device, settings.scan, settings.jobs or 1)
     trained = train_series(seasoned.samples, recipe, where, report)
     card = _card(path, seasoned, trained, recipe, slic, where)
@@ -96,8 +107,32 @@ def train_series_model(
     return SeriesModel(folder, card, time.perf_counter() - begun)
 
 
+def side_of(table: SampleTable, block: float | None, path: str) -> float:
+    """Tell the side of a block: as given, or `SERIES_BLOCK` where coordinates are degrees.
+
+    Parameters
+    ----------
+    block : float or None
+        In units of the coordinates.
+
+    Raises
+    ------
+    UsageError
+        None is given and coordinates are no degrees.
+    """
+    if block is not None:
+        return block
+    x, y = np.abs(table.places).max(axis=0)
+    if x > _DEGREES[0] or y > _DEGREES[1]:
+        raise UsageError(
+            f"{path}: coordinates of up to {x:.1f} and {y:.1f} found, which are no degrees; give "
+            "the side of a block in their units, --block"
+        )
+    return SERIES_BLOCK
+
+
 def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
-    """Put the samples of a table on the steps of their season.
+    """Put the samples of a table on the steps of their season, those seen too rarely left out.
 
     Parameters
     ----------
@@ -107,20 +142,77 @@ def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
     Raises
     ------
     InputError
-        Fewer than two classes, or all samples in one block.
+        No sample is seen often enough; fewer than two classes, or one sample of each; or all
+        samples in one block.
     """
     season = season_of(table.days, table.owner)
-    classes, truth = np.unique(table.labels, return_inverse=True)
-    cells = np.floor(table.places / block).astype(np.int64)
+    series, unused = _on_season(table, season)
+    use = _seen_enough(series, table.labels, path)
+    classes, truth = np.unique(table.labels[use], return_inverse=True)
+    places = table.places[use]
+    cells = np.floor(places / block).astype(np.int64)
     groups = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     if len(classes) < 2 or groups.max() == 0:
         raise InputError(
             f"{path}: {len(classes)} classes in {groups.max() + 1} blocks found, at least two of "
             "each are wanted; choose a smaller --block"
         )
-    series, unused = _on_season(table, season)
-    samples = Samples(series, truth, groups, np.array(season.offsets), len(classes))
-    return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused)
+    if np.bincount(truth).max() < 2:
+        raise InputError(
+            f"{path}: one sample of each of {len(classes)} classes found, which leaves nothing for "
+            "folds; label more places of each"
+        )
+    _tell_lonely(places, groups, block, path)
+    samples = Samples(series[use], truth, groups, np.array(season.offsets), len(classes))
+    left_out = int((~use).sum())
+    return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused, left_out)
+
+
+def _refuse_boundless(seasoned: Seasoned, path: str) -> None:
+    """Refuse bands that no scaling can be made for."""
+    low, high = _scaling(seasoned.samples.series)
+    good = np.isfinite(low) & np.isfinite(high)
+    wrong = [name for k, name in enumerate(seasoned.bands) if not good[k]]
+    if wrong:
+        raise InputError(
+            f"{path}: band {', '.join(wrong)} holds values too large for float32 to scale; leave "
+            "the fields of missing values empty"
+        )
+
+
+def _seen_enough(
+    series: NDArray[np.float32], labels: NDArray[np.str_], path: str
+) -> NDArray[np.bool_]:
+    """Tell which series `classify` would not leave out, and how many it would."""
+    use = np.asarray(seen(series).mean(axis=1) >= LEAST_SEEN)
+    if not use.any():
+        raise InputError(
+            f"{path}: none of {len(use)} samples has numbers in all bands at a third of the "
+            f"season's {series.shape[1]} steps, some are wanted; fill gaps, or leave out bands "
+            "that are mostly empty"
+        )
+    if not use.all():
+        gone = sorted(set(labels) - set(labels[use]))
+        whole = f", among them all of {', '.join(gone)}" if gone else ""
+        logger.warning(
+            "%s: %d of %d samples are left out, seen at less than a third of the season's %d "
+            "steps%s; classify leaves such series out, too",
+            *(path, (~use).sum(), len(use), series.shape[1], whole),
+        )
+    return use
+
+
+def _tell_lonely(
+    places: NDArray[np.float64], groups: NDArray[np.int64], block: float, path: str
+) -> None:
+    """Warn where blocks hold about a place each: neighbours stand in different folds."""
+    distinct, blocks = len(np.unique(places, axis=0)), int(groups.max()) + 1
+    if _MANY <= distinct < _SHARED * blocks:
+        logger.warning(
+            "%s: %d places in %d blocks of side %g found, fewer than two a block: neighbours stand "
+            "on both sides of a fold, which flatters; a larger --block holds them together",
+            *(path, distinct, blocks, block),
+        )
 
 
 def _on_season(table: SampleTable, season: Season) -> tuple[NDArray[np.float32], int]:
@@ -197,6 +289,7 @@ def _data(path: str, seasoned: Seasoned) -> dict[str, Any]:
         "blocks": int(samples.groups.max()) + 1,
         "steps_seen": float(known.mean()),
         "rows_of_no_step": seasoned.unused,
+        "series_left_out": seasoned.left_out,
     }
 
 
@@ -214,7 +307,11 @@ def _metrics(seasoned: Seasoned, trained: Trained) -> dict[str, Any]:
     }
     return {
         "validation": accuracy(matrix).to_json(),
-        "folds": {"overall": each, "mean": float(np.mean(each)), "std": float(np.std(each))},
+        "folds": {
+            "overall": each,
+            "mean": float(np.mean(each)),
+            "std": float(np.std(each, ddof=1)),
+        },
         "learnable": {
             "share": float(use.mean()),
             "overall": float((found == samples.truth)[use].mean()),

@@ -255,6 +255,17 @@ def test_fewer_folds_than_wanted_are_told(patches, tmp_path):
     assert "--folds: 40 wanted and 9 groups found; 9 folds are drawn" in made.err
 
 
+def test_the_spread_over_folds_is_that_of_a_sample(patches, tmp_path):
+    lines = (patches / "labels.csv").read_text().splitlines()
+    lines[1] = {"water": "town", "town": "water", "field": "town"}[lines[1][:-2]] + lines[1][-2:]
+    (tmp_path / "wrong.csv").write_text("\n".join(lines) + "\n")  # one label that is not so
+    words = ("--patch", SIDE, "--labels", tmp_path / "wrong.csv", "-o", tmp_path / "m", "--json")
+    made = good("train", "patches", patches / "stack.tif", *words, "--algorithm", "svm", "-q")
+    folds = made.json["card"]["metrics"]["folds"]
+    assert folds["std"] == pytest.approx(np.std(folds["each"], ddof=1))
+    assert folds["std"] > 0
+
+
 def test_one_patch_is_one(patches, tmp_path):
     save(tmp_path / "one.tif", stack()[0][:, :SIDE, :SIDE], PROFILE, ("red", "nir"))
     words = ("--model", patches / "model", "--no-progress")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -158,12 +159,37 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         assert card["metrics"]["folds"] == first["metrics"]["folds"]
 
 
+def compact(text):
+    """Dates as eight digits."""
+    return re.sub(r"2019-(\d\d)-(\d\d)", r"2019\1\2", text)
+
+
+def numbered(text):
+    """Put the number of the row in the place of a table's id."""
+    head, *lines = text.splitlines()
+    return "\n".join([head, *(f"{k},{line.split(',', 1)[1]}" for k, line in enumerate(lines))])
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         (lambda t: t.replace("label", "tag"), ": no column label found among id, longitude"),
         (lambda t: t.replace("date", "when"), "neither a column date nor"),
-        (lambda t: t.replace("2019-01-10", "soon"), "bad.csv: date holds no dates ("),
+        (
+            lambda t: t.replace("2019-01-10", "soon"),
+            "bad.csv: date 'soon' found in row 1, dates such as 2",
+        ),
+        (
+            lambda t: t.replace("2019-02-10", "10/02/2019"),
+            "date '10/02/2019' found in row 2, dates",
+        ),
+        (
+            lambda t: t.replace("2019-02-10", "2019-02-30"),
+            "date '2019-02-30' found in row 2, dates",
+        ),
+        (lambda t: t.replace("2019-03-10", "20190310"), "date '20190310' found in row 3, dates "),
+        (lambda t: t.replace("2019-0", "20190"), "bad.csv: date '201901-10' found in row 1, dates"),
+        (lambda t: compact(t).replace("20190210", "20190231"), "date '20190231' found in row 2, "),
         (lambda t: t.replace("2019-01-10", ""), "rows without a date found, each wants one"),
         (lambda t: t.replace("0.0", "x.x"), "bad.csv: column RED holds no numbers ("),
         (
@@ -173,7 +199,41 @@ def test_wide_and_parquet_tables_give_the_same_model(samples, series_model, tmp_
         (lambda t: t.replace(",crop,", ",,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",crop,", ", ,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
+        (
+            lambda t: t.replace("2019-02-10,crop", "2019-02-10,water"),
+            "bad.csv: id 0 found with 2 labels (crop, water), one is wanted; give each sample its",
+        ),
+        (
+            lambda t: t.replace("45.05,2019-02-10", "46,2019-02-10"),
+            "bad.csv: id 0 found with 2 places (3.00",
+        ),
+        (
+            numbered,
+            "bad.csv: another id found in each of 1080 rows, which are of 89 places, one for all ",
+        ),
+        (
+            lambda t: widened(t, Label="crop"),
+            "bad.csv: columns label and Label found, each of which may be the label, one is wanted",
+        ),
+        (lambda t: widened(t, **{"class": 1}), "columns label and class found, each of which may "),
+        (lambda t: widened(t, x=1), "columns longitude and x found, each of which may be the long"),
         (lambda t: t.splitlines()[0], "bad.csv: no row found, labelled series are wanted"),
+        (
+            lambda t: t.replace("0.", "0_"),
+            "bad.csv: no column of a band found, one at least with numbers such as 0.25 is wanted",
+        ),
+        (
+            lambda t: widened(t, TIR=3.4028235e38),
+            "bad.csv: band TIR holds values too large for float32 to scale; leave the fields of ",
+        ),
+        (
+            lambda t: "\n".join(gapped(t.splitlines(), lambda x: x.split(",")[3] in DATES[3:])),
+            "bad.csv: none of 90 samples has numbers in all bands at a third of the season's 12 ",
+        ),
+        (
+            lambda t: "\n".join(x for x in t.splitlines() if x.split(",")[0] in ("id", "1", "2")),
+            "bad.csv: one sample of each of 2 classes found, which leaves nothing for folds; label",
+        ),
         (
             lambda t: "\n".join(x for x in t.splitlines() if "water" not in x and "crop" not in x),
             "1 classes in 5 blocks found, at least two of each are wanted; choose a smaller",
@@ -189,6 +249,176 @@ def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, sample
     assert told in result.err
     assert str(bad) in result.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv"]
+
+
+def in_metres(text):
+    """Samples with projected coordinates: a degree is 100 km, places are moved by 10 m each."""
+    lines = text.splitlines()
+    for k, line in enumerate(lines[1:], start=1):
+        number, x, y, rest = line.split(",", 3)
+        lines[k] = f"{number},{float(x) * 1e5 + 10 * int(number):.1f},{float(y) * 1e5:.1f},{rest}"
+    return "\n".join(lines)
+
+
+def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
+    metres = tmp_path / "metres.csv"
+    metres.write_text(in_metres(samples.read_text()))
+    words = ("train", "series", metres, "-o", tmp_path / "m", "--algorithm", "discriminant")
+    refused = call(*words)
+    assert refused.code == 2
+    assert "metres.csv: coordinates of up to 441" in refused.err
+    assert "4505000.0 found, which are no degrees; give the side of a block in" in refused.err
+    assert not (tmp_path / "m").exists()
+    made = good(*words, "--block", 10_000, "--json", "--no-progress")
+    assert made.json["card"]["data"]["blocks"] < 20
+    assert made.json["card"]["training"]["block"] == 10_000
+    assert "fewer than two a block" not in made.err
+    lonely = good(*words, "--block", 1, "--overwrite", "--no-progress")
+    assert "90 places in 90 blocks of side 1 found, fewer than two a block" in lonely.err
+    assert "of 90 samples" in lonely.out
+
+
+def test_degrees_have_a_default_block(series_model):
+    assert json.loads((series_model / "card.json").read_text())["training"]["block"] == 0.1
+
+
+def widened(text, **columns):
+    """Lines of a table with more columns, the same value in each row."""
+    head, *lines = text.splitlines()
+    more = ",".join(map(str, columns.values()))
+    return "\n".join([",".join([head, *columns]), *(f"{line},{more}" for line in lines)])
+
+
+def test_columns_without_a_number_are_no_bands(samples, tmp_path):
+    wide = tmp_path / "wide.csv"
+    wide.write_text(widened(samples.read_text(), remark="", country="BR", level="inf"))
+    made = good(
+        *("train", "series", wide, "-o", tmp_path / "m", "--algorithm", "discriminant"),
+        *("--folds", 2, "--json", "--no-progress"),
+    )
+    assert f"{wide}: no number found in column remark, country, level, which is taken" in made.err
+    assert [b["name"] for b in made.json["card"]["bands"]] == ["RED", "NIR"]
+    assert made.json["card"]["data"]["steps_seen"] > 0.9
+    good("model", "verify", tmp_path / "m")
+
+
+def test_dates_beside_the_date_are_no_band(samples, tmp_path):
+    import pandas as pd
+
+    table = pd.read_csv(samples).assign(updated=pd.Timestamp("2020-01-01"))
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_samples(str(tmp_path / "t.parquet")).bands == ("RED", "NIR")
+
+
+def test_the_spread_over_folds_is_that_of_a_sample(samples, tmp_path):
+    lines = samples.read_text().replace("\n3,", "\n_3,").splitlines()
+    wrong = [x[1:].replace("crop", "water") if x[0] == "_" else x for x in lines]
+    (tmp_path / "wrong.csv").write_text("\n".join(wrong))  # one label that is not so
+    made = good(
+        *("train", "series", tmp_path / "wrong.csv", "-o", tmp_path / "m", "--folds", 3),
+        *("--algorithm", "discriminant", "--json", "-q"),
+    )
+    folds = made.json["card"]["metrics"]["folds"]
+    assert folds["std"] == pytest.approx(np.std(folds["overall"], ddof=1))
+    assert folds["std"] > 0
+
+
+@pytest.mark.parametrize("name", ["fid", "row_id", "#"])
+def test_a_number_of_the_row_tells_no_samples_apart(name, samples, tmp_path, caplog):
+    import pandas as pd
+
+    table = pd.read_csv(samples)
+    table["latitude"] += table["id"] / 1e4  # two of the samples share a place
+    wanted = read_samples(str(samples))
+    table.rename(columns={"id": name}).to_csv(tmp_path / "good.csv", index=False)
+    table.drop(columns="id").assign(**{name: range(len(table))}).to_csv(tmp_path / "rows.csv")
+    table.assign(**{name: range(len(table))}).to_csv(tmp_path / "both.csv")
+    for file, told in (("good.csv", False), ("rows.csv", True), ("both.csv", False)):
+        caplog.clear()
+        found = read_samples(str(tmp_path / file))
+        assert found.bands == ("RED", "NIR")
+        assert np.array_equal(found.owner, wanted.owner)
+        assert (f"{file}: {name} is another in each row and tells no" in caplog.text) == told
+
+
+def test_samples_of_one_date_may_share_places(tmp_path):
+    lines = ["id,longitude,latitude,date,label,RED"]
+    lines += [f"{n},{n // 2},45,2019-01-10,{KINDS[n % 2]},0.{n}" for n in range(1, 9)]
+    (tmp_path / "one.csv").write_text("\n".join(lines))
+    assert len(read_samples(str(tmp_path / "one.csv")).labels) == 8
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        compact,
+        lambda text: re.sub(r"(2019-\d\d-\d\d)", r"\1T23:10:00", text),
+        lambda text: re.sub(r"(2019-\d\d-\d\d)", r"\1 10:30:21.5Z", text),
+        lambda text: re.sub(r"(2019-\d\d)-10", r"\1-11T01:30:00+02:00", text),
+        lambda text: re.sub(r"(2019\d{4})", r"\1T103021", compact(text)),
+    ],
+    ids=["digits", "time", "seconds", "zone", "digits and time"],
+)
+def test_dates_are_read_in_all_forms_of_iso_8601(form, samples, tmp_path):
+    path = tmp_path / "dates.csv"
+    path.write_text(form(samples.read_text()))
+    assert np.array_equal(read_samples(str(path)).days, read_samples(str(samples)).days)
+
+
+def test_dates_of_a_parquet_table_may_be_dates_numbers_or_times(samples, tmp_path):
+    import pandas as pd
+
+    table = pd.read_csv(samples)
+    stamps = pd.to_datetime(table["date"])
+    wanted = read_samples(str(samples)).days
+    digits = stamps.dt.strftime("%Y%m%d")
+    for dates in (stamps, stamps.dt.date, digits.astype(int), digits.astype(float)):
+        table.assign(date=dates).to_parquet(tmp_path / "t.parquet")
+        assert np.array_equal(read_samples(str(tmp_path / "t.parquet")).days, wanted)
+
+
+def test_a_date_of_a_wide_table_that_is_none_is_told_with_its_row(tmp_path):
+    from stcli.errors import InputError
+
+    (tmp_path / "w.csv").write_text(
+        "longitude,latitude,label,RED_2019-01-10,RED_2019-02-30\n1,2,a,0.1,\n3,4,b,0.2,0.3\n"
+    )
+    with pytest.raises(InputError, match="date '2019-02-30' found in row 2, dates such as"):
+        read_samples(str(tmp_path / "w.csv"))
+
+
+def gapped(lines, gone):
+    """Lines of a table, the values of chosen ones taken out."""
+    return [f"{line.rsplit(',', 2)[0]},," if gone(line) else line for line in lines]
+
+
+def test_series_that_are_hardly_seen_are_left_out(samples, tmp_path):
+    head, *lines = samples.read_text().splitlines()
+    gone = [f"{n}," for n in range(0, 30, 3)]  # samples of crop
+    late = DATES[3:]  # three dates of twelve are less than a third
+    cut = gapped(lines, lambda x: x.startswith(tuple(gone)) and x.split(",")[3] in late)
+    (tmp_path / "gaps.csv").write_text("\n".join([head, *cut]))
+    left = [line for line in lines if not line.startswith(tuple(gone))]
+    (tmp_path / "left.csv").write_text("\n".join([head, *left]))
+    few = ("--algorithm", "discriminant", "--folds", 3, "--json", "--no-progress")
+    made, wanted = (
+        good("train", "series", tmp_path / f"{name}.csv", "-o", tmp_path / name, *few)
+        for name in ("gaps", "left")
+    )
+    assert "gaps.csv: 10 of 90 samples are left out, seen at less than a third of" in made.err
+    assert "left out" not in wanted.err
+    assert made.json["card"]["data"]["series_left_out"] == 10
+    assert made.json["card"]["sha256"] == wanted.json["card"]["sha256"]
+    assert made.json["card"]["metrics"] == wanted.json["card"]["metrics"]
+
+
+def test_a_class_of_which_nothing_is_seen_is_told(samples, tmp_path):
+    lines = gapped(samples.read_text().splitlines(), lambda line: ",water," in line)
+    (tmp_path / "dry.csv").write_text("\n".join(lines))
+    how = ("--algorithm", "discriminant", "--folds", 2, "--json", "--no-progress")
+    made = good("train", "series", tmp_path / "dry.csv", "-o", tmp_path / "m", *how)
+    assert "season's 12 steps, among them all of water; classify leaves such" in made.err
+    assert [c["name"] for c in made.json["card"]["classes"]] == ["crop", "forest"]
 
 
 # --- stacks -------------------------------------------------------------------------------------
