@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, OutputError, UsageError
+from stcli.raster.publish import withdraw
 from stcli.settings.checking import check
 from stcli.workflows.job import Progress, refuse_clash, silent
 
@@ -258,7 +259,7 @@ class _One:
         if answer.code:
             return Record(path, output, FAILED, answer.code, seconds, answer.error)
         if _state(path) != self.seen[path]:
-            _remove(output)
+            withdraw(output)
             note = "it changed while it was read: its output is removed, the next run takes it"
             return Record(path, output, LEFT, 0, seconds, note)
         return Record(path, output, DONE, 0, seconds, answer.error, answer.result)
@@ -277,8 +278,3 @@ def _stale(path: str, output: str) -> str:
     if state and made and state[1] > made[1]:
         return "the input is newer than its output; remove the output to have it made again"
     return ""
-
-
-def _remove(output: str) -> None:
-    for path in (output, f"{output}.aux.xml"):
-        Path(path).unlink(missing_ok=True)

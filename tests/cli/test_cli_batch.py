@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,25 @@ def test_an_input_that_changes_while_it_is_read_leaves_no_output(tmp_path):
     assert batch(orders, Runner(change), told.append) == {"left": 1, "done": 1}
     assert "changed while it was read" in told[0].note
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["001.tif"]
+
+
+def test_a_store_whose_input_changes_while_it_is_read_is_removed_too(tmp_path):
+    orders = replace(plain(tmp_path, 2), name="{stem}.zarr")
+
+    class Storing(Runner):
+        def __call__(self, source, target):
+            (Path(target) / "band").mkdir(parents=True)
+            (Path(target) / "band" / "0.0").write_bytes(b"x")
+            if source.endswith("000.tif"):
+                Path(source).write_bytes(bytes(20))
+            return Answer(0)
+
+    killed = orders.folder / ".000.zarr.stcli-withdrawn"
+    (killed / "half").mkdir(parents=True)
+    told = []
+    assert batch(orders, Storing(), told.append) == {"left": 1, "done": 1}
+    assert "its output is removed" in told[0].note
+    assert [path.name for path in orders.folder.iterdir()] == ["001.zarr"]
 
 
 def test_an_output_older_than_its_input_is_told(tmp_path):
