@@ -103,6 +103,8 @@ class Record:
 def find(patterns: Sequence[str]) -> tuple[str, ...]:
     """List the inputs, each once, in order of their names.
 
+    What is there under a pattern's own name is meant itself: a shell puts ``s[1].tif`` for ``*``.
+
     Raises
     ------
     InputError
@@ -111,7 +113,7 @@ def find(patterns: Sequence[str]) -> tuple[str, ...]:
     """
     found: set[str] = set()
     for pattern in patterns:
-        if not glob.has_magic(pattern):
+        if not glob.has_magic(pattern) or Path(pattern).exists():
             found.add(pattern)
             continue
         still = Path(*_before_magic(pattern))

@@ -168,6 +168,15 @@ def test_a_pattern_that_fits_none_of_the_files_there_is_refused(pattern, tmp_pat
     assert find([pattern]) == ()
 
 
+@pytest.mark.parametrize("name", ["s[1].tif", "s*.tif", "s?.tif", "[a]/s.tif"])
+def test_a_file_whose_name_could_be_a_pattern_is_that_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(name), Path("s1.tif"), Path("a/s.tif")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert find([name, "s1.tif"]) == tuple(sorted((name, "s1.tif")))
+
+
 # --- the workflow, with verbs that cost nothing -------------------------------------------------
 
 
