@@ -55,6 +55,13 @@ def skipping(command: _Command) -> _Command:
     return either
 
 
+def written(command: _Command) -> tuple[str, ...]:
+    """Name the parameters of a command whose values name outputs beside OUTPUT."""
+    kinds = get_type_hints(command, include_extras=True)
+    marks = {name: getattr(kind, "__metadata__", ()) for name, kind in kinds.items()}
+    return tuple(name for name, found in marks.items() if options.WRITES in found)
+
+
 def _skipped(given: dict[str, Any]) -> bool:
     if given.get("overwrite"):
         raise UsageError("--skip-existing and --overwrite: one of them is wanted.")

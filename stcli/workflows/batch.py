@@ -66,6 +66,8 @@ class Orders:
         Seconds for which an input must not have changed.
     files : int
         Files at once.
+    beside : tuple of (str, str)
+        Options that name outputs of the verb beside its first, and the names, {stem} in them.
     """
 
     inputs: tuple[str, ...]
@@ -74,6 +76,7 @@ class Orders:
     skip_existing: bool = False
     settle: float = 2.0
     files: int = 1
+    beside: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check(0 <= self.settle < math.inf, "--settle", self.settle, ">= 0 and finite")
@@ -84,7 +87,16 @@ class Orders:
 
     def output(self, path: str) -> str:
         """Name the output of an input."""
-        return str(self.folder / self.name.replace("{stem}", Path(path).stem))
+        return str(self.folder / fill(self.name, path))
+
+    def outputs(self, path: str) -> tuple[str, ...]:
+        """Name the output of an input, and those beside it."""
+        return self.output(path), *(fill(name, path) for _, name in self.beside)
+
+
+def fill(name: str, path: str) -> str:
+    """Put the stem of an input into a name, where it says ``{stem}``."""
+    return name.replace("{stem}", Path(path).stem)
 
 
 @dataclass(frozen=True)
@@ -177,8 +189,8 @@ def batch(
     Raises
     ------
     UsageError
-        Two inputs have one output, or the verb refuses its options whatever the input: then no
-        file can go well.
+        Two files would write one output, or the verb refuses its options whatever the input:
+        then no file can go well.
     InputError, OutputError
         Nothing can be looked for, or another batch is at work in the folder.
     """
@@ -211,6 +223,12 @@ def share(files: int, jobs: int | None, memory: int | None) -> tuple[int, int]:
 
 
 def _refuse_same_outputs(orders: Orders, inputs: Sequence[str]) -> None:
+    for option, name in orders.beside:
+        if len(inputs) > 1 and "{stem}" not in name:
+            raise UsageError(
+                f"{option}: '{name}' found, but {len(inputs)} files want one each; "
+                "write {stem} in the name."
+            )
     owner: dict[str, str] = {}
     for path in inputs:
         other = owner.setdefault(orders.output(path), path)
@@ -219,7 +237,7 @@ def _refuse_same_outputs(orders: Orders, inputs: Sequence[str]) -> None:
                 f"{path}: would have the output {orders.output(path)}, and so would {other}; "
                 "run them into two folders"
             )
-    refuse_clash(inputs, tuple(owner))
+    refuse_clash(inputs, [made for path in inputs for made in orders.outputs(path)])
 
 
 def _make(folder: Path) -> None:
@@ -261,7 +279,8 @@ class _One:
         if answer.code:
             return Record(path, output, FAILED, answer.code, seconds, answer.error)
         if _state(path) != self.seen[path]:
-            withdraw(output)
+            for made in self.orders.outputs(path):
+                withdraw(made)
             note = "it changed while it was read: its output is removed, the next run takes it"
             return Record(path, output, LEFT, 0, seconds, note)
         return Record(path, output, DONE, 0, seconds, answer.error, answer.result)
