@@ -19,6 +19,7 @@ from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, OutputError, UsageError
 from stcli.raster.publish import withdraw
 from stcli.settings.checking import check
+from stcli.workflows.existing import all_there
 from stcli.workflows.job import Progress, refuse_clash, silent
 
 #: Held in the folder of the outputs while a batch is at work there.
@@ -61,7 +62,7 @@ class Orders:
     name : str
         Name of an output; ``{stem}`` is the input's.
     skip_existing : bool
-        An output that is there is done already.
+        A file whose outputs are all there is done already.
     settle : float
         Seconds for which an input must not have changed.
     files : int
@@ -268,8 +269,11 @@ class _One:
 
     def __call__(self, path: str) -> Record:
         output = self.orders.output(path)
-        if self.orders.skip_existing and Path(output).exists():
-            return Record(path, output, SKIPPED, note=_stale(path, output))
+        try:
+            if self.orders.skip_existing and all_there(self.orders.outputs(path)):
+                return Record(path, output, SKIPPED, note=_stale(path, output))
+        except OutputError as error:
+            return Record(path, output, FAILED, error.exit_code, note=str(error))
         if _state(path) != self.seen[path]:
             note = "it is still changing, and is left for the next run"
             return Record(path, output, LEFT, note=note)

@@ -364,6 +364,25 @@ def test_an_output_older_than_its_input_is_told(tmp_path):
     assert "newer than its output" in told[0].note
 
 
+def test_a_file_is_skipped_when_all_its_outputs_are_there(tmp_path):
+    orders = plain(tmp_path, 3)
+    assert batch(orders, Runner(), lambda record: None) == {"done": 3}
+    tables = [tmp_path / "out" / f"{number:03}.gpkg" for number in range(3)]
+    tables[0].touch()
+    (tmp_path / "out" / "002.tif").unlink()
+    beside = (("--objects", str(tmp_path / "out" / "{stem}.gpkg")),)
+    told, runner = [], Runner()
+    assert batch(replace(orders, beside=beside), runner, told.append) == {
+        "skipped": 1,
+        "failed": 1,
+        "done": 1,
+    }
+    assert [record.status for record in told] == ["skipped", "failed", "done"]
+    assert told[1].exit_code == 4
+    assert f"001.tif: exists already, but {tables[1]}, which is wanted with" in told[1].note
+    assert runner.ran == [str(tmp_path / "in" / "002.tif")]
+
+
 def test_two_batches_do_not_collide(tmp_path):
     orders = plain(tmp_path, 1)
     orders.folder.mkdir()
