@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json as js
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import options
+from stcli.cli import everywhere, options
 from stcli.cli.batch_pool import Pool
 from stcli.cli.console import Console, print_json
 from stcli.errors import FilesError, UsageError
@@ -27,7 +27,8 @@ def command(
     ],
     folder: Annotated[Path, typer.Option("--out-dir", help="Folder of the outputs.")],
     name: Annotated[
-        str, typer.Option("--name", help="Name of an output; {stem} is the input's.")
+        str,
+        typer.Option("--name", help="Name of an output; {stem} is the input's, after -- too."),
     ] = "{stem}.tif",
     skip_existing: options.SkipExisting = False,
     overwrite: options.Overwrite = False,
@@ -55,7 +56,7 @@ def command(
     node = _node(verb)
     tiles, budget = share(files, jobs, memory)
     how = [*_ours(node, tiles, budget, overwrite), *more]
-    _refuse_options(node, verb, how)
+    orders = replace(orders, beside=_beside(node, verb, how))
     with Console(quiet, verbose, progress) as console, Pool(files) as pool:
         tally = batch(orders, _Runner(pool, [verb, *how]), _tell, console.progress)
     counts = ", ".join(f"{tally[state]} {state}" for state in ("done", "skipped", "left"))
@@ -102,8 +103,13 @@ def _ours(node: Any, tiles: int, budget: int, overwrite: bool) -> list[str]:
     return [word for option in wanted if option[0] in known for word in option]
 
 
-def _refuse_options(node: Any, verb: str, how: list[str]) -> None:
+def _beside(node: Any, verb: str, how: list[str]) -> tuple[tuple[str, str], ...]:
     """Let the verb parse its options once: wrong usage is told before any work.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Options that name outputs beside OUTPUT, and the names.
 
     Raises
     ------
@@ -115,19 +121,23 @@ def _refuse_options(node: Any, verb: str, how: list[str]) -> None:
         if given.get(name):
             word = "--" + name.replace("_", "-")
             raise UsageError(f"batch: {word} found, options that make each output whole wanted.")
+    words = {param.name: param.opts[-1] for param in node.params}
+    named = everywhere.written(node.callback)
+    return tuple((words[name], given[name]) for name in named if given[name])
 
 
 class _Runner:
-    """Run the verb on a file in one of the pool's processes."""
+    """Run the verb on a file in one of the pool's processes, with its stem in the options."""
 
     def __init__(self, pool: Pool, before: list[str]) -> None:
         self.pool, self.before = pool, before
         self.stop = pool.stop
 
     def __call__(self, source: str, target: str) -> Any:
-        from stcli.workflows.batch import Answer
+        from stcli.workflows.batch import Answer, fill
 
-        answer = self.pool.run([*self.before, "--", source, target])
+        words = [fill(word, source) for word in self.before]
+        answer = self.pool.run([*words, "--", source, target])
         lines = answer["err"].splitlines()
         if answer["code"]:
             return Answer(answer["code"], error=_message(lines))

@@ -22,14 +22,17 @@ def command(
     paths: options.Paths,
     model: options.ModelWanted,
     proba: Annotated[
-        str | None, typer.Option("--proba", help="Also write probabilities, a band a class.")
+        str | None,
+        typer.Option("--proba", help="Also write probabilities, a band a class."),
+        options.WRITES,
     ] = None,
-    uncertainty: options.Uncertainty = None,
+    uncertainty: Annotated[options.Uncertainty, options.WRITES] = None,
     sets: Annotated[
         str | None,
         typer.Option(
             "--sets", metavar="FILE", help="Also write the prediction sets of --coverage."
         ),
+        options.WRITES,
     ] = None,
     coverage: options.Coverage = None,
     min_confidence: Annotated[
@@ -50,7 +53,9 @@ def command(
         float, typer.Option("--tau", help="Of --fuse: small for the surest date alone.")
     ] = 0.1,
     best_date: Annotated[
-        str | None, typer.Option("--best-date", help="Of --fuse: also write the surest date.")
+        str | None,
+        typer.Option("--best-date", help="Of --fuse: also write the surest date."),
+        options.WRITES,
     ] = None,
     dates: options.Dates = None,
     season: Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
@@ -28,7 +27,7 @@ def extend(app: typer.Typer) -> None:
 
 
 def skipping(command: _Command) -> _Command:
-    """Wrap a command that writes: with ``--skip-existing`` an output that exists is left."""
+    """Wrap a command that writes: with ``--skip-existing`` outputs that all exist are left."""
     kinds = get_type_hints(command, include_extras=True)
     if kinds.get("paths") != options.Paths or "skip_existing" in kinds:
         return command
@@ -37,7 +36,7 @@ def skipping(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def either(*args: Any, skip_existing: bool = False, **given: Any) -> Any:
-        if skip_existing and _skipped(given):
+        if skip_existing and _skipped(given, written(command)):
             return None
         return command(*args, **given)
 
@@ -55,11 +54,20 @@ def skipping(command: _Command) -> _Command:
     return either
 
 
-def _skipped(given: dict[str, Any]) -> bool:
+def written(command: _Command) -> tuple[str, ...]:
+    """Name the parameters of a command whose values name outputs beside OUTPUT."""
+    kinds = get_type_hints(command, include_extras=True)
+    marks = {name: getattr(kind, "__metadata__", ()) for name, kind in kinds.items()}
+    return tuple(name for name, found in marks.items() if options.WRITES in found)
+
+
+def _skipped(given: dict[str, Any], beside: tuple[str, ...]) -> bool:
+    from stcli.workflows.existing import all_there
+
     if given.get("overwrite"):
         raise UsageError("--skip-existing and --overwrite: one of them is wanted.")
     _, output = parsing.inputs_and_output(given["paths"])
-    if not Path(output).exists():
+    if not all_there([output, *(given[name] for name in beside if given[name])]):
         return False
     with Console(given.get("quiet", False), given.get("verbose", False)) as console:
         console.say(f"{output}: exists already, skipped")

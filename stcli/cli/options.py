@@ -25,6 +25,9 @@ from stcli.settings import (
     TrainingSettings,
 )
 
+#: Marks an option whose value names an output beside OUTPUT.
+WRITES = "names an output"
+
 Paths = Annotated[
     list[str],
     typer.Argument(
@@ -270,6 +273,7 @@ Geometry = Annotated[
 Borders = Annotated[
     str | None,
     typer.Option("--borders", metavar="FILE", help="Table of shared borders (.parquet)."),
+    WRITES,
 ]
 Limits = Annotated[
     str | None,
@@ -312,6 +316,7 @@ ObjectTable = Annotated[
         metavar="FILE",
         help="Table of the objects (of the first scale) with polygons: .gpkg, .fgb, .parquet.",
     ),
+    WRITES,
 ]
 _MODEL = typer.Option(
     "--model",
@@ -368,7 +373,9 @@ NoiseSource = Annotated[
     ),
 ]
 Plot = Annotated[
-    str | None, typer.Option("--plot", metavar="PNG", help="Draw what was measured as a picture.")
+    str | None,
+    typer.Option("--plot", metavar="PNG", help="Draw what was measured as a picture."),
+    WRITES,
 ]
 Along = Annotated[
     Literal["time", "space"],
@@ -382,6 +389,7 @@ PsdOut = Annotated[
     typer.Option(
         "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
     ),
+    WRITES,
 ]
 MaskBand = Annotated[
     str | None,

@@ -115,6 +115,14 @@ def hidden_folder(target: Path) -> Path:
         ) from error
 
 
+def discard(path: Path) -> None:
+    """Remove a file or a directory, if it is there; of a link to one the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Flush a file or a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

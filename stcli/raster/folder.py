@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stcli.errors import OutputError
-from stcli.raster.draft import sync
+from stcli.raster.draft import discard, sync
 from stcli.raster.output import STDOUT, OutputSpec
 from stcli.raster.publish import publish, refuse_place
 
@@ -78,7 +78,7 @@ class Folder:
         shutil.rmtree(self.final.parent, ignore_errors=True)
         for pattern in ("*.tmp", "*.partial"):  # ours, and zarr's
             for draft in self.job.rglob(pattern):
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+                discard(draft)
         for folder in (self.job, self.final.parent):
             folder.mkdir(parents=True, exist_ok=True)
 

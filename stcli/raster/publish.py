@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 
 from stcli.errors import OutputError, UsageError
 from stcli.raster.creation import refuse_options
-from stcli.raster.draft import refuse_file, sync
+from stcli.raster.draft import discard, refuse_file, sync
 from stcli.raster.gdalsource import reason
 from stcli.raster.legend import class_tags
 from stcli.raster.output import STDOUT, OutputSpec
@@ -158,10 +158,18 @@ def _replace_directory(target: Path, final: Path) -> None:
             old.rename(target)
         raise
     sync(target.parent)
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)
+    discard(old)
+
+
+def withdraw(path: str) -> None:
+    """Remove an output, if it is there, and its sidecar; no half of a directory is ever there."""
+    target = Path(path)
+    if target.is_dir():
+        aside = target.with_name(f".{target.name}.stcli-withdrawn")
+        discard(aside)  # of a run that was killed meanwhile
+        target = target.rename(aside)
+    discard(target)
+    sidecar(Path(path)).unlink(missing_ok=True)
 
 
 def sidecar(path: Path) -> Path:

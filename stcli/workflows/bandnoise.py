@@ -75,7 +75,8 @@ class Heed:
         """Measure a raster's bands, if asked to; raises as `measure_clarity`."""
         if mode == "none":
             return cls(mode)
-        inputs = without_empty(inputs) if mode == "drop" else inputs
+        if mode == "drop":
+            inputs = without_empty(inputs)
         with inputs.open() as raster:
             return cls(mode, measure_clarity(raster, settings, progress))
 

@@ -17,7 +17,9 @@ from typing import Any, Protocol
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, OutputError, UsageError
+from stcli.raster.publish import withdraw
 from stcli.settings.checking import check
+from stcli.workflows.existing import all_there
 from stcli.workflows.job import Progress, refuse_clash, silent
 
 #: Held in the folder of the outputs while a batch is at work there.
@@ -60,11 +62,13 @@ class Orders:
     name : str
         Name of an output; ``{stem}`` is the input's.
     skip_existing : bool
-        An output that is there is done already.
+        A file whose outputs are all there is done already.
     settle : float
         Seconds for which an input must not have changed.
     files : int
         Files at once.
+    beside : tuple of (str, str)
+        Options that name outputs of the verb beside its first, and the names, {stem} in them.
     """
 
     inputs: tuple[str, ...]
@@ -73,6 +77,7 @@ class Orders:
     skip_existing: bool = False
     settle: float = 2.0
     files: int = 1
+    beside: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check(0 <= self.settle < math.inf, "--settle", self.settle, ">= 0 and finite")
@@ -83,7 +88,16 @@ class Orders:
 
     def output(self, path: str) -> str:
         """Name the output of an input."""
-        return str(self.folder / self.name.replace("{stem}", Path(path).stem))
+        return str(self.folder / fill(self.name, path))
+
+    def outputs(self, path: str) -> tuple[str, ...]:
+        """Name the output of an input, and those beside it."""
+        return self.output(path), *(fill(name, path) for _, name in self.beside)
+
+
+def fill(name: str, path: str) -> str:
+    """Put the stem of an input into a name, where it says ``{stem}``."""
+    return name.replace("{stem}", Path(path).stem)
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,8 @@ class Record:
 def find(patterns: Sequence[str]) -> tuple[str, ...]:
     """List the inputs, each once, in order of their names.
 
+    What is there under a pattern's own name is meant itself: a shell puts ``s[1].tif`` for ``*``.
+
     Raises
     ------
     InputError
@@ -110,7 +126,7 @@ def find(patterns: Sequence[str]) -> tuple[str, ...]:
     """
     found: set[str] = set()
     for pattern in patterns:
-        if not glob.has_magic(pattern):
+        if not glob.has_magic(pattern) or Path(pattern).exists():
             found.add(pattern)
             continue
         still = Path(*_before_magic(pattern))
@@ -174,8 +190,8 @@ def batch(
     Raises
     ------
     UsageError
-        Two inputs have one output, or the verb refuses its options whatever the input: then no
-        file can go well.
+        Two files would write one output, or the verb refuses its options whatever the input:
+        then no file can go well.
     InputError, OutputError
         Nothing can be looked for, or another batch is at work in the folder.
     """
@@ -208,6 +224,12 @@ def share(files: int, jobs: int | None, memory: int | None) -> tuple[int, int]:
 
 
 def _refuse_same_outputs(orders: Orders, inputs: Sequence[str]) -> None:
+    for option, name in orders.beside:
+        if len(inputs) > 1 and "{stem}" not in name:
+            raise UsageError(
+                f"{option}: '{name}' found, but {len(inputs)} files want one each; "
+                "write {stem} in the name."
+            )
     owner: dict[str, str] = {}
     for path in inputs:
         other = owner.setdefault(orders.output(path), path)
@@ -216,7 +238,7 @@ def _refuse_same_outputs(orders: Orders, inputs: Sequence[str]) -> None:
                 f"{path}: would have the output {orders.output(path)}, and so would {other}; "
                 "run them into two folders"
             )
-    refuse_clash(inputs, tuple(owner))
+    refuse_clash(inputs, [made for path in inputs for made in orders.outputs(path)])
 
 
 def _make(folder: Path) -> None:
@@ -247,8 +269,11 @@ class _One:
 
     def __call__(self, path: str) -> Record:
         output = self.orders.output(path)
-        if self.orders.skip_existing and Path(output).exists():
-            return Record(path, output, SKIPPED, note=_stale(path, output))
+        try:
+            if self.orders.skip_existing and all_there(self.orders.outputs(path)):
+                return Record(path, output, SKIPPED, note=_stale(path, output))
+        except OutputError as error:
+            return Record(path, output, FAILED, error.exit_code, note=str(error))
         if _state(path) != self.seen[path]:
             note = "it is still changing, and is left for the next run"
             return Record(path, output, LEFT, note=note)
@@ -258,7 +283,8 @@ class _One:
         if answer.code:
             return Record(path, output, FAILED, answer.code, seconds, answer.error)
         if _state(path) != self.seen[path]:
-            _remove(output)
+            for made in self.orders.outputs(path):
+                withdraw(made)
             note = "it changed while it was read: its output is removed, the next run takes it"
             return Record(path, output, LEFT, 0, seconds, note)
         return Record(path, output, DONE, 0, seconds, answer.error, answer.result)
@@ -277,8 +303,3 @@ def _stale(path: str, output: str) -> str:
     if state and made and state[1] > made[1]:
         return "the input is newer than its output; remove the output to have it made again"
     return ""
-
-
-def _remove(output: str) -> None:
-    for path in (output, f"{output}.aux.xml"):
-        Path(path).unlink(missing_ok=True)

@@ -8,13 +8,20 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
+import typer
 from cliworld import ROOT, call, command, read, save, spawn
 from cliworld import scene as crop
 from rasterio.windows import Window
 
+from stcli.cli.app import application
+from stcli.cli.everywhere import written
+from stcli.cli.usage import _param
 from stcli.errors import InputError, OutputError
 from stcli.workflows.batch import LOCK, Answer, Orders, batch, find, locked, share
 
@@ -91,6 +98,53 @@ def test_a_file_is_what_the_verb_alone_makes_of_it(box):
     assert record["output"] == str(box / "out" / "00.tif")
 
 
+def test_options_may_name_files_by_the_stem(box):
+    pattern, table = box / "in" / "0[025].tif", box / "out" / "{stem}.parquet"
+    words = ("--size", 25, f"--objects={table}", "--no-geometry")
+    result = call("batch", "segment", pattern, "--out-dir", box / "out", "--", *words)
+    assert result.code == 0, result.err
+    assert statuses(result) == ["done"] * 3
+    stems = ("00", "02", "05")
+    names = [f"{stem}.{suffix}" for stem in stems for suffix in ("parquet", "tif")]
+    assert sorted(outputs(box)) == names
+    for stem in stems:
+        ids = pandas.read_parquet(box / "out" / f"{stem}.parquet")["label"]
+        assert set(ids) == set(np.unique(read(box / "out" / f"{stem}.tif"))) - {0}
+
+
+def test_a_name_without_the_stem_will_do_for_one_file(box):
+    words = ("--out-dir", box / "out", "--", "--plot", box / "out" / "n.png")
+    result = call("batch", "noise", box / "in" / "00.tif", *words)
+    assert result.code == 0, result.err
+    assert sorted(outputs(box)) == ["00.tif", "n.png"]
+
+
+#: Texts that name no output: words, numbers, and files that are read.
+NO_OUTPUTS = {
+    *("--compactness", "--scaling", "--scale", "--percentiles", "--index", "--index-bands"),
+    *("--bidx", "--assume-crs", "--co", "--shard", "--scheduler", "--model", "--dates"),
+    *("--season", "--mask-band", "--clear", "--factor", "--guide", "--limits", "--noise"),
+    *("--wavelet", "--psd"),
+}
+
+
+def test_every_option_that_names_an_output_says_so():
+    root = typer.main.get_command(application())
+    reading = {node: [p.metavar for p in node.params] for node in root.commands.values()}
+    fitting = [node for node, found in reading.items() if "INPUT OUTPUT" in found]
+    assert len(fitting) == 9
+    texts, marked = set(), set()
+    for node in fitting:
+        options = {p.name: p for p in node.params if p.param_type_name == "option"}
+        texts |= {p.opts[-1] for p in options.values() if _param(p)["type"] in ("text", "path")}
+        marked |= {options[name].opts[-1] for name in written(node.callback)}
+    assert marked == {
+        *("--objects", "--borders", "--proba", "--uncertainty", "--sets", "--best-date"),
+        *("--plot", "--psd-out"),
+    }
+    assert texts == marked | NO_OUTPUTS
+
+
 def test_outputs_are_named_by_the_template(box):
     result = call(
         "batch", "segment", box / "in/00.tif", "--out-dir", box / "out", "--name", "s_{stem}.tiff"
@@ -109,6 +163,16 @@ USAGE = [
     (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "nan"), 2, "--settle: found nan"),
     (("batch", "segment", "a.tif", "--out-dir", "o", "--settle", "inf"), 2, ">= 0 and finite"),
     (("batch", "segment", "a.tif", "x/a.tif", "--out-dir", "o"), 2, "and so would a.tif"),
+    (
+        ("batch", "segment", "a.tif", "b.tif", "--out-dir", "o", "--", "--objects", "o.gpkg"),
+        2,
+        "--objects: 'o.gpkg' found, but 2 files want one each; write {stem} in the name.",
+    ),
+    (
+        ("batch", "segment", "a.tif", "a_t.tif", "--out-dir=o", "--", "--objects=o/{stem}_t.tif"),
+        2,
+        "o/a_t.tif: two outputs go there, one for each is wanted",
+    ),
     (("batch", "segment", "nowhere/*.tif", "--out-dir", "o"), 3, "no directory nowhere"),
     (("batch", "segment", "a.tif", "--out-dir", "o/deep/er"), 4, "o/deep/er: cannot be made"),
     (
@@ -165,6 +229,15 @@ def test_a_pattern_that_fits_none_of_the_files_there_is_refused(pattern, tmp_pat
     (tmp_path / "in" / "done").mkdir()
     (tmp_path / "in" / ".hidden").write_bytes(b"x")
     assert find([pattern]) == ()
+
+
+@pytest.mark.parametrize("name", ["s[1].tif", "s*.tif", "s?.tif", "[a]/s.tif"])
+def test_a_file_whose_name_could_be_a_pattern_is_that_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(name), Path("s1.tif"), Path("a/s.tif")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert find([name, "s1.tif"]) == tuple(sorted((name, "s1.tif")))
 
 
 # --- the workflow, with verbs that cost nothing -------------------------------------------------
@@ -247,16 +320,37 @@ def test_a_growing_input_is_left_for_the_next_run(tmp_path):
 
 
 def test_an_input_that_changes_while_it_is_read_leaves_no_output(tmp_path):
-    orders = plain(tmp_path, 2)
+    beside = (("--objects", str(tmp_path / "out" / "{stem}.gpkg")),)
+    orders = replace(plain(tmp_path, 2), beside=beside)
 
     def change(source):
+        Path(orders.outputs(source)[1]).write_bytes(b"x")
         if source.endswith("000.tif"):
             Path(source).write_bytes(bytes(20))
 
     told = []
     assert batch(orders, Runner(change), told.append) == {"left": 1, "done": 1}
     assert "changed while it was read" in told[0].note
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["001.tif"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["001.gpkg", "001.tif"]
+
+
+def test_a_store_whose_input_changes_while_it_is_read_is_removed_too(tmp_path):
+    orders = replace(plain(tmp_path, 2), name="{stem}.zarr")
+
+    class Storing(Runner):
+        def __call__(self, source, target):
+            (Path(target) / "band").mkdir(parents=True)
+            (Path(target) / "band" / "0.0").write_bytes(b"x")
+            if source.endswith("000.tif"):
+                Path(source).write_bytes(bytes(20))
+            return Answer(0)
+
+    killed = orders.folder / ".000.zarr.stcli-withdrawn"
+    (killed / "half").mkdir(parents=True)
+    told = []
+    assert batch(orders, Storing(), told.append) == {"left": 1, "done": 1}
+    assert "its output is removed" in told[0].note
+    assert [path.name for path in orders.folder.iterdir()] == ["001.zarr"]
 
 
 def test_an_output_older_than_its_input_is_told(tmp_path):
@@ -268,6 +362,25 @@ def test_an_output_older_than_its_input_is_told(tmp_path):
     batch(orders, Runner(), told.append)
     assert told[0].status == "skipped"
     assert "newer than its output" in told[0].note
+
+
+def test_a_file_is_skipped_when_all_its_outputs_are_there(tmp_path):
+    orders = plain(tmp_path, 3)
+    assert batch(orders, Runner(), lambda record: None) == {"done": 3}
+    tables = [tmp_path / "out" / f"{number:03}.gpkg" for number in range(3)]
+    tables[0].touch()
+    (tmp_path / "out" / "002.tif").unlink()
+    beside = (("--objects", str(tmp_path / "out" / "{stem}.gpkg")),)
+    told, runner = [], Runner()
+    assert batch(replace(orders, beside=beside), runner, told.append) == {
+        "skipped": 1,
+        "failed": 1,
+        "done": 1,
+    }
+    assert [record.status for record in told] == ["skipped", "failed", "done"]
+    assert told[1].exit_code == 4
+    assert f"001.tif: exists already, but {tables[1]}, which is wanted with" in told[1].note
+    assert runner.ran == [str(tmp_path / "in" / "002.tif")]
 
 
 def test_two_batches_do_not_collide(tmp_path):

@@ -24,6 +24,7 @@ from rio_cogeo import cog_validate
 
 from stcli.errors import OutputError, UsageError
 from stcli.raster import finish, output, tiffblocks
+from stcli.raster.publish import withdraw
 from stcli.raster.read import open_raster
 from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters, refuse_output
 
@@ -389,6 +390,16 @@ def test_after_an_error_nothing_is_left(tmp_path, grid, error):
         assert [f.name.startswith(".out.tif.stcli-") for f in tmp_path.iterdir()] == [True]
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_linked_directory_is_taken_away_and_what_it_leads_to_stays(tmp_path):
+    (tmp_path / "store" / "band").mkdir(parents=True)
+    link = tmp_path / "o.zarr"
+    link.symlink_to("store")
+    (tmp_path / "o.zarr.aux.xml").write_text("of the output")
+    withdraw(str(link))
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert (tmp_path / "store" / "band").is_dir()
 
 
 def test_an_interrupted_overwrite_leaves_the_old_file(tmp_path, grid):

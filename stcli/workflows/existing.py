@@ -1,0 +1,34 @@
+"""Outputs that are there before a run: what ``--skip-existing`` goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stcli.errors import OutputError
+
+
+def all_there(outputs: Sequence[str]) -> bool:
+    """Tell whether all outputs of a run are there, so that it can be skipped.
+
+    Raises
+    ------
+    OutputError
+        Some are there and some are not: they may be another run's, and are not replaced unasked.
+        Where a run was killed between them it is for the verb to go on, or to refuse.
+    """
+    there = [path for path in outputs if Path(path).exists()]
+    missing = [path for path in outputs if path not in there]
+    if there and missing and not _left_off(there):
+        raise OutputError(
+            f"{there[0]}: exists already, but {missing[0]}, which is wanted with it, does not; "
+            f"remove {there[0]}, or give --overwrite in place of --skip-existing"
+        )
+    return not missing
+
+
+def _left_off(outputs: Sequence[str]) -> bool:
+    """Tell whether a run was killed that had put one of the outputs under its name."""
+    from stcli.raster.folder import hidden_home  # loads GDAL, which takes longer than to skip
+
+    return any(hidden_home(Path(path)).exists() for path in outputs)

@@ -1,0 +1,55 @@
+"""``--skip-existing``: what is done is left, what is done by halves is told."""
+
+from __future__ import annotations
+
+from cliworld import call, good, save
+from cliworld import scene as crop
+from rasterio.windows import Window
+
+from stcli.workflows.deposit import Deposit
+
+SIZE = ("--size", 25, "-q")
+
+
+def test_a_run_is_skipped_when_all_its_outputs_are_there(tmp_path):
+    path, out, table = tmp_path / "a.tif", tmp_path / "s.tif", tmp_path / "o.gpkg"
+    save(path, *crop(Window(260, 0, 40, 30)))
+    words = ("segment", path, out, *SIZE, "--skip-existing")
+    good(*words)
+    before = out.read_bytes()
+    assert good(*words, "--json").json["skipped"]
+
+    asked = call(*words, "--objects", table)
+    assert asked.code == 4
+    assert f"{out}: exists already, but {table}, which is wanted with it, does not" in asked.err
+    assert f"remove {out}, or give --overwrite in place of --skip-existing" in asked.err
+    assert (out.read_bytes(), table.exists()) == (before, False)
+
+    out.unlink()
+    assert "skipped" not in good(*words, "--objects", table, "--json").json
+    made = table.read_bytes()
+    assert good(*words, "--objects", table, "--json").json["skipped"]
+    assert table.read_bytes() == made
+
+    out.unlink()
+    again = call(*words, "--objects", table)
+    assert again.code == 4
+    assert f"{table}: exists already, but {out}, which" in again.err
+
+
+def test_a_run_that_was_killed_between_two_outputs_is_taken_up(scene, model, tmp_path, monkeypatch):
+    out, proba = tmp_path / "c.tif", tmp_path / "p.tif"
+    words = ("classify", scene, out, "--model", model, "--proba", proba, "-q", "--skip-existing")
+    publish = Deposit.publish
+
+    def once(self):
+        publish(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Deposit, "publish", once)
+        assert call(*words).code == 130
+    assert (out.exists(), proba.exists()) == (True, False)
+    good(*words)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".tif", ".tif", ".xml"]
+    assert proba.exists()
