@@ -14,6 +14,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.raster.info import RasterInfo, crs_text
+from stcli.raster.nodata import clear
 from stcli.raster.read import Raster
 
 #: How far, in pixels, corners may lie from corners of the first raster's pixels.
@@ -22,6 +23,8 @@ _TOLERANCE = 1e-3
 
 class Mosaic(Raster):
     """Rasters of one CRS and pixel size, whose pixels meet; the first named is on top.
+
+    A pixel of a band comes from the first raster in which that band is valid there.
 
     Parameters
     ----------
@@ -50,23 +53,27 @@ class Mosaic(Raster):
             raster.close()
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a window; see `Raster.read`. A pixel is that of the first raster valid there."""
+        """Read a window; see `Raster.read`."""
+        block, each = self.read_each(window)
+        valid: NDArray[np.bool_] = np.all(each, axis=0)
+        clear(block, valid)
+        return block, valid
+
+    def read_each(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window with a valid mask for each band; see `Raster.read_each`."""
         window = self._checked(window)
         block = np.zeros((self.info.count, window.height, window.width), self.info.dtype)
-        valid = np.zeros(block.shape[1:], bool)
+        valid = np.zeros(block.shape, bool)
         for raster, offset in zip(self._rasters, self._offsets, strict=True):
             inside = _common(window, offset, raster.info.shape)
             if inside is None:
                 continue
-            part, part_valid = raster.read(inside)
-            rows = slice(inside.row_off + offset[0] - window.row_off, None)
-            cols = slice(inside.col_off + offset[1] - window.col_off, None)
-            here = (
-                slice(rows.start, rows.start + inside.height),
-                slice(cols.start, cols.start + inside.width),
-            )
+            part, part_valid = raster.read_each(inside)
+            top = inside.row_off + offset[0] - window.row_off
+            left = inside.col_off + offset[1] - window.col_off
+            here = np.s_[:, top : top + inside.height, left : left + inside.width]
             new = part_valid & ~valid[here]
-            block[(slice(None), *here)][:, new] = part[:, new]
+            np.copyto(block[here], part, where=new)
             valid[here] |= new
         return block, valid
 

@@ -16,9 +16,9 @@ from stcli.raster.layout import own_attrs, variables
 from stcli.raster.legend import flags
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
+from stcli.workflows.passes import Planned
 from stcli.workflows.produce import Blocks
 
 
@@ -39,7 +39,7 @@ def cube_of(spec: OutputSpec, output: Output, units: Sequence[str | None] = ()) 
 
 
 def lay_cube(
-    raster: Raster,
+    raster: Planned,
     function: BlockFunction,
     cube: CubeSpec,
     cost: Cost,

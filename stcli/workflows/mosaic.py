@@ -19,14 +19,13 @@ from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
 from stcli.workflows.merge_cube import cube_of, lay_cube
+from stcli.workflows.nested import OwnMasks
 from stcli.workflows.produce import Step, resumable
-
-#: Bytes of the drivers' buffers while the output is finished.
 
 
 @dataclass(frozen=True)
 class Copy:
-    """The block function: what is valid, and nodata elsewhere."""
+    """The block function: what is valid in each band, and nodata elsewhere."""
 
     nodata: float
 
@@ -35,7 +34,7 @@ class Copy:
     ) -> list[NDArray[Any]]:
         """Cut the core out of a block."""
         cut = block[(slice(None), *where.trim)].copy()
-        cut[:, ~valid[where.trim]] = self.nodata
+        np.copyto(cut, self.nodata, where=~valid[(..., *where.trim)])
         return [cut]
 
 
@@ -49,12 +48,15 @@ def mosaic(
 ) -> tuple[int, dict[str, Any]]:
     """Lay rasters of one grid side by side; where they overlap, the first named is on top.
 
+    Each band by itself: a pixel of it comes from the first raster in which that band is valid.
+
     Parameters
     ----------
     paths : sequence of str
         Of one CRS and pixel size, bands and dtype.
     target : str
-        The output, over all of them; nodata where none is valid. NetCDF by its suffix.
+        The output, over all of them; a band is nodata where it is valid in none. NetCDF by its
+        suffix.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def mosaic(
     begun, output = time.perf_counter(), output or Output()
     inputs = Inputs(tuple(paths))
     with Mosaic([open_raster(path) for path in paths]) as raster:
-        info = raster.info
+        info, source = raster.info, OwnMasks(raster)
         nodata = _nodata(info)
         spec = OutputSpec(
             path=target,
@@ -83,14 +85,14 @@ def mosaic(
             threads=threads_of(settings),
         )
         pixel = info.count * info.dtype.itemsize
-        cost = Cost(2 * pixel + 3, core_pixel=3 * pixel)
+        cost = Cost(2 * pixel + 4 * info.count, core_pixel=3 * pixel)
         if output.netcdf(target):
             cube = cube_of(spec, output, [band.units for band in info.bands])
-            work, tally = lay_cube(raster, Copy(nodata), cube, cost, settings, progress)
+            work, tally = lay_cube(source, Copy(nodata), cube, cost, settings, progress)
             return len(paths), report(work.budget, tally, time.perf_counter() - begun)
         with resumable((spec,), info.geobox, output) as product:
             product.identify(**output.identity(inputs, verb="merge"))
-            work = product.plan(raster, cost, settings)
+            work = product.plan(source, cost, settings)
             step = Step(Copy(nodata), None, "merge")
             tally = product.run(work, step, _ignore, progress)
     return len(paths), report(work.budget, tally, time.perf_counter() - begun)
