@@ -13,7 +13,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.info import RasterInfo, crs_text
+from stcli.raster.info import RasterInfo, crs_text, pixel_size, same_pixels
 from stcli.raster.nodata import clear
 from stcli.raster.read import Raster
 
@@ -104,10 +104,35 @@ def _refuse_other(first: RasterInfo, other: RasterInfo) -> None:
     col, row = (round(value) for value in corners[0][1])
     far = max(max(abs(x - col - ideal[0]), abs(y - row - ideal[1])) for ideal, (x, y) in corners)
     if far > _TOLERANCE:
-        raise InputError(
-            f"{other.path}: its pixels lie {far:.3g} pixels off those of {first.path}; "
-            "warp both onto one grid first"
+        raise _misfit(first, other, far)
+
+
+def _misfit(first: RasterInfo, other: RasterInfo, far: float) -> InputError:
+    """Say why pixels do not meet that lie so many pixels off: size, orientation or place."""
+    if not same_pixels(pixel_size(first.geobox), pixel_size(other.geobox)):
+        return InputError(
+            f"{other.path}: pixels of {_size(other)} found, {_size(first)} wanted, as {first.path} "
+            "has; warp both onto one grid first"
         )
+    if _turned(~first.geobox.transform @ other.geobox.transform):
+        return InputError(
+            f"{other.path}: its rows and columns run another way than those of {first.path} "
+            "(south up or turned); warp both onto one grid first"
+        )
+    return InputError(
+        f"{other.path}: its pixels lie {far:.3g} pixels off those of {first.path}; "
+        "warp both onto one grid first"
+    )
+
+
+def _size(info: RasterInfo) -> str:
+    return "{:g} x {:g}".format(*pixel_size(info.geobox))
+
+
+def _turned(relative: Affine) -> bool:
+    """Tell whether steps along rows and columns, of one length, differ in direction."""
+    steps = (relative.a - 1, relative.b, relative.d, relative.e - 1)
+    return any(abs(step) > _TOLERANCE for step in steps)
 
 
 def _offset(first: RasterInfo, other: RasterInfo) -> tuple[int, int]:
