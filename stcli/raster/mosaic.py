@@ -14,8 +14,9 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.raster.info import RasterInfo, crs_text, pixel_size, same_pixels
-from stcli.raster.nodata import clear
+from stcli.raster.nodata import TOGETHER, clear, representable
 from stcli.raster.read import Raster
+from stcli.raster.source import SourceInfo
 
 #: How far, in pixels, corners may lie from corners of the first raster's pixels.
 _TOLERANCE = 1e-3
@@ -31,6 +32,10 @@ class Mosaic(Raster):
     rasters : sequence of Raster
         One or more, of the same bands and dtype.
 
+    Attributes
+    ----------
+    rasters : tuple of Raster
+
     Raises
     ------
     InputError
@@ -41,7 +46,7 @@ class Mosaic(Raster):
         first = rasters[0].info
         for raster in rasters[1:]:
             _refuse_other(first, raster.info)
-        self._rasters = tuple(rasters)
+        self.rasters = tuple(rasters)
         offsets = [_offset(first, raster.info) for raster in rasters]
         top, left = (min(offset[axis] for offset in offsets) for axis in (0, 1))
         self._offsets = tuple((row - top, col - left) for row, col in offsets)
@@ -49,7 +54,7 @@ class Mosaic(Raster):
 
     def close(self) -> None:
         """Close every file."""
-        for raster in self._rasters:
+        for raster in self.rasters:
             raster.close()
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -64,7 +69,7 @@ class Mosaic(Raster):
         window = self._checked(window)
         block = np.zeros((self.info.count, window.height, window.width), self.info.dtype)
         valid = np.zeros(block.shape, bool)
-        for raster, offset in zip(self._rasters, self._offsets, strict=True):
+        for raster, offset in zip(self.rasters, self._offsets, strict=True):
             inside = _common(window, offset, raster.info.shape)
             if inside is None:
                 continue
@@ -77,14 +82,52 @@ class Mosaic(Raster):
             valid[here] |= new
         return block, valid
 
+    def agreed_nodata(self) -> float | None:
+        """Give the value that all bands declare and have in every pixel that is not valid.
+
+        None where they do not agree, where a mask or something else tells which pixels are valid,
+        or where the mosaic's data type does not have the value.
+        """
+        files = [file for raster in self.rasters for file in raster.files]
+        told = [_telling(source.info, i) for source, indexes, _ in files for i in indexes]
+        known = [value for value in told if value is not None]
+        if len(known) < len(told) or not representable(known[0], self.info.dtype):
+            return None
+        alike = np.array_equal(known, known[:1] * len(known), equal_nan=True)
+        return known[0] if alike else None
+
+    def complete(self) -> bool:
+        """Tell whether every pixel is valid by what the files declare: no nodata, mask or gap."""
+        return {raster.info.valid_from for raster in self.rasters} == {"all"} and self._covered()
+
+    def _covered(self) -> bool:
+        """Tell whether a raster lies everywhere."""
+        shapes = [raster.info.shape for raster in self.rasters]
+        starts, ends = np.array(self._offsets), np.array(self._offsets) + np.array(shapes)
+        edges = [np.unique((starts[:, k], ends[:, k])) for k in (0, 1)]
+        held = np.zeros([len(lines) - 1 for lines in edges], bool)
+        for start, end in zip(starts, ends, strict=True):
+            rows, cols = (
+                slice(*np.searchsorted(lines, (start[k], end[k]))) for k, lines in enumerate(edges)
+            )
+            held[rows, cols] = True
+        return bool(held.all())
+
     def _geobox(self, first: GeoBox, corner: tuple[int, int]) -> GeoBox:
-        shapes = [raster.info.shape for raster in self._rasters]
+        shapes = [raster.info.shape for raster in self.rasters]
         pairs = list(zip(self._offsets, shapes, strict=True))
         rows, cols = (max(offset[k] + shape[k] for offset, shape in pairs) for k in (0, 1))
         transform = first.transform
         if corner != (0, 0):
             transform = transform @ Affine.translation(corner[1], corner[0])
         return GeoBox((rows, cols), transform, first.crs)
+
+
+def _telling(info: SourceInfo, index: int) -> float | None:
+    """Nodata value that alone tells which pixels of a file's band are valid, as they are read."""
+    band = info.bands[index - 1]
+    alone = info.rules[index - 1] == "nodata" and TOGETHER not in info.tags
+    return band.nodata if alone and not band.packed else None
 
 
 def _refuse_other(first: RasterInfo, other: RasterInfo) -> None:

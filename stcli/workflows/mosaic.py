@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
-from stcli.raster.info import RasterInfo
 from stcli.raster.mosaic import Mosaic
+from stcli.raster.netcdf_write import refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.publish import refuse_output
 from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
+from stcli.workflows.gaps import nodata_of
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
 from stcli.workflows.merge_cube import cube_of, lay_cube
 from stcli.workflows.nested import OwnMasks
@@ -25,16 +28,23 @@ from stcli.workflows.produce import Step, resumable
 
 @dataclass(frozen=True)
 class Copy:
-    """The block function: what is valid in each band, and nodata elsewhere."""
+    """The block function: what is valid in each band, and nodata elsewhere.
 
-    nodata: float
+    Attributes
+    ----------
+    nodata : float, int or None
+        None where all pixels are valid.
+    """
+
+    nodata: float | int | None
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> list[NDArray[Any]]:
         """Cut the core out of a block."""
         cut = block[(slice(None), *where.trim)].copy()
-        np.copyto(cut, self.nodata, where=~valid[(..., *where.trim)])
+        if self.nodata is not None:
+            np.copyto(cut, self.nodata, where=~valid[(..., *where.trim)])
         return [cut]
 
 
@@ -68,33 +78,22 @@ def mosaic(
     UsageError, InputError, OutputError, BudgetError
     """
     begun, output = time.perf_counter(), output or Output()
-    inputs = Inputs(tuple(paths))
     with Mosaic([open_raster(path) for path in paths]) as raster:
-        info, source = raster.info, OwnMasks(raster)
-        nodata = _nodata(info)
-        spec = OutputSpec(
-            path=target,
-            dtype=info.dtype.name,
-            bands=tuple(OutputBand(name) for name in info.band_names),
-            nodata=nodata,
-            kind=_kind(info),
-            creation_options=output.creation_options,
-            overwrite=output.overwrite,
-            tags=output.tags(info),
-            driver=output.driver,
-            threads=threads_of(settings),
-        )
+        info = raster.info
+        spec = _spec(raster, target, output, threads_of(settings))
+        _refuse_early(spec, output, info.geobox)
         pixel = info.count * info.dtype.itemsize
         cost = Cost(2 * pixel + 4 * info.count, core_pixel=3 * pixel)
+        spec = replace(spec, nodata=nodata_of(raster, cost, settings, progress))
+        source, copy = OwnMasks(raster), Copy(spec.nodata)
         if output.netcdf(target):
             cube = cube_of(spec, output, [band.units for band in info.bands])
-            work, tally = lay_cube(source, Copy(nodata), cube, cost, settings, progress)
+            work, tally = lay_cube(source, copy, cube, cost, settings, progress)
             return len(paths), report(work.budget, tally, time.perf_counter() - begun)
         with resumable((spec,), info.geobox, output) as product:
-            product.identify(**output.identity(inputs, verb="merge"))
+            product.identify(**output.identity(Inputs(tuple(paths)), verb="merge"))
             work = product.plan(source, cost, settings)
-            step = Step(Copy(nodata), None, "merge")
-            tally = product.run(work, step, _ignore, progress)
+            tally = product.run(work, Step(copy, None, "merge"), _ignore, progress)
     return len(paths), report(work.budget, tally, time.perf_counter() - begun)
 
 
@@ -102,14 +101,26 @@ def _ignore(tile: Tile, summary: None) -> None:
     """Nothing is counted."""
 
 
-def _nodata(info: RasterInfo) -> float:
-    """Nodata of the output: the first band's, NaN for other floats, 0 for other integers."""
-    found = info.bands[0].nodata
-    if info.dtype.kind == "f" or info.bands[0].packed:
-        return float("nan") if found is None or info.bands[0].packed else found
-    return 0 if found is None else int(found)
+def _spec(raster: Mosaic, target: str, output: Output, threads: int) -> OutputSpec:
+    """Say what the output is, but for its nodata value, which may take a look at all pixels."""
+    info = raster.info
+    return OutputSpec(
+        path=target,
+        dtype=info.dtype.name,
+        bands=tuple(OutputBand(name) for name in info.band_names),
+        nodata=None,
+        kind="continuous" if info.dtype.kind == "f" else "labels",  # or classes: none is averaged
+        creation_options=output.creation_options,
+        overwrite=output.overwrite,
+        tags=output.tags(info),
+        driver=output.driver,
+        threads=threads,
+    )
 
 
-def _kind(info: RasterInfo) -> Literal["labels", "continuous"]:
-    """Overviews average floats only: integers may be labels or classes."""
-    return "continuous" if info.dtype.kind == "f" else "labels"
+def _refuse_early(spec: OutputSpec, output: Output, geobox: GeoBox) -> None:
+    """Refuse an output that cannot be written before pixels are looked at."""
+    if output.netcdf(spec.path):
+        refuse_cube(cube_of(spec, output), geobox)
+    else:
+        refuse_output(spec)

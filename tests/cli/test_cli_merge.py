@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
-from cliworld import good
+import rasterio.shutil
+from cliworld import call, good
 from rasterio import Affine
 from rasterio.windows import Window
 
@@ -108,3 +109,144 @@ def test_a_mosaic_is_read_with_one_mask_for_all_bands_too(pair):
     wanted = laid(arrays, (0, 1))
     np.testing.assert_array_equal(valid, ~np.isnan(wanted).any(axis=0))
     np.testing.assert_array_equal(block, np.where(valid, wanted, 0))
+
+
+# --- the nodata value ---------------------------------------------------------------------------
+
+
+def ones(value, shape=SHAPE, dtype="uint8"):
+    """Give one value everywhere."""
+    return np.full(shape, value, dtype)
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.nc", "o.zarr"])
+def test_nothing_is_nodata_where_none_is_declared_and_rasters_lie_everywhere(tmp_path, name):
+    rng = np.random.default_rng(5)
+    left, right = (rng.integers(0, 2, (600, 310)).astype("uint8") for _ in range(2))
+    paths = write(tmp_path / "a.tif", left), write(tmp_path / "b.tif", right, 310)
+    how = ("--of", "Zarr") if name.endswith("zarr") else ()
+    good("merge", *paths, tmp_path / name, *how, "-q")
+    np.testing.assert_array_equal(bands(tmp_path / name)[0], np.hstack([left, right]))
+    if name == "o.tif":
+        assert declared(tmp_path / name) is None
+        with rasterio.open(tmp_path / name, overview_level=0) as overview:
+            assert overview.read_masks(1).all()
+
+
+def test_nothing_is_nodata_where_declared_values_differ_and_all_is_valid(tmp_path):
+    one = write(tmp_path / "a.tif", ones(0), nodata=255)
+    two = write(tmp_path / "b.tif", ones(255), 50, nodata=0)
+    good("merge", one, two, tmp_path / "o.tif", "-q")
+    found = bands(tmp_path / "o.tif")[0]
+    np.testing.assert_array_equal(found, np.hstack([ones(0), ones(255)]))
+    assert declared(tmp_path / "o.tif") is None
+
+
+#: Of two rasters: values, nodata values, data type; and the output's nodata, 5 columns apart.
+GAPS = {
+    "agreed": ((1, 2), (9, 9), "uint8", 9),
+    "first": ((1, 2), (255, 9), "uint8", 255),
+    "second": ((1, 255), (255, 9), "uint8", 9),
+    "second, for the first has none": ((1, 2), (None, 9), "uint8", 9),
+    "zero": ((255, 1), (None, 255), "int16", 0),
+    "zero without any": ((1, 2), (None, None), "uint8", 0),
+    "largest": ((0, 2), (None, None), "uint8", 255),
+    "smallest": ((0, 2), (None, None), "int16", -32768),
+    "largest of signed": ((0, -32768), (None, None), "int16", 32767),
+    "smallest of 64 bits": ((0, 2), (None, None), "int64", -(2**53)),
+    "none of these": ((0, 255), (7.5, 300), "int32", 300),
+    "NaN": ((0, 2), (-9, 8), "float32", np.nan),
+    "NaN without any": ((0, 2), (None, None), "float32", np.nan),
+    "not one that files can declare": ((0, 2), (-(2**63), -(2**63)), "int64", -(2**53)),
+    "agreed of floats": ((0, 2), (-9, -9), "float32", -9),
+    "too large for floats": ((0, 2), (1e300, 1e300), "float32", np.nan),
+}
+
+
+@pytest.mark.parametrize(("values", "nodata", "dtype", "wanted"), GAPS.values(), ids=GAPS)
+def test_a_gap_gets_a_value_that_no_valid_pixel_has(tmp_path, values, nodata, dtype, wanted):
+    arrays = [ones(value, dtype=dtype) for value in values]
+    paths = []
+    for n, (array, declares) in enumerate(zip(arrays, nodata, strict=True)):
+        xml = f"<NoDataValue>{declares}</NoDataValue>" if declares is not None else ""
+        paths.append(virtual(tmp_path / f"{n}.vrt", array, 55 * n, xml))
+    for tiles in ((), ("--tile-size", 16, "-j", 2), ("--tile-size", 0, "--scheduler", "serial")):
+        good("merge", *paths, tmp_path / "o.tif", *tiles, "--overwrite", "-q")
+        found = bands(tmp_path / "o.tif")[0]
+        np.testing.assert_equal(declared(tmp_path / "o.tif"), wanted)
+        np.testing.assert_array_equal(found[:, :50], arrays[0])
+        assert np.isnan(found[:, 50:55]).all()
+        np.testing.assert_array_equal(found[:, 55:], arrays[1])
+
+
+def virtual(path, array, left, xml):
+    """Write a raster behind a VRT that declares what no GeoTIFF of its type could."""
+    file = write(path.with_suffix(".tif"), array, left)
+    rasterio.shutil.copy(file, path, driver="VRT")
+    text = path.read_text()
+    first = text.index(">", text.index("<VRTRasterBand")) + 1
+    path.write_text(text[:first] + xml + text[first:])
+    return str(path)
+
+
+def test_bands_and_masks_that_do_not_agree_are_looked_at(tmp_path):
+    array = np.stack([ones(255), ones(3)])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "a.tif", array, nodata=255)
+        with rasterio.open(path, "r+") as dataset:
+            mask = np.full(SHAPE, 255, "uint8")
+            mask[0] = 0
+            dataset.write_mask(mask)
+    good("merge", path, tmp_path / "o.tif", "-q")
+    assert declared(tmp_path / "o.tif") == 0
+    wanted = array.astype(float)
+    wanted[:, 0] = np.nan
+    np.testing.assert_array_equal(bands(tmp_path / "o.tif"), wanted)
+
+
+def test_a_mask_that_hides_nothing_leaves_no_nodata(tmp_path):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "a.tif", ones(0))
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(np.full(SHAPE, 255, "uint8"))
+    good("merge", path, tmp_path / "o.tif", "-q")
+    assert declared(tmp_path / "o.tif") is None
+
+
+def test_a_gap_inside_is_one_too(tmp_path):
+    where = ((0, 0), (0, 10), (10, 0))
+    paths = [
+        write(tmp_path / f"{n}.tif", ones(n, (10, 10)), left, top=top)
+        for n, (top, left) in enumerate(where)
+    ]
+    good("merge", *paths, tmp_path / "o.tif", "-q")
+    found = bands(tmp_path / "o.tif")[0]
+    assert np.isnan(found[10:, 10:]).all()
+    assert np.isnan(found).sum() == 100
+    last = write(tmp_path / "3.tif", ones(3, (10, 10)), 10, top=10)
+    good("merge", *paths, last, tmp_path / "o.tif", "--overwrite", "-q")
+    assert not np.isnan(bands(tmp_path / "o.tif")).any()
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.nc"])
+def test_where_every_value_is_taken_it_is_refused_and_nothing_is_left(tmp_path, name):
+    array = ones(0)
+    array[0, :2] = 255, 9
+    one, two = write(tmp_path / "a.tif", array), write(tmp_path / "b.tif", ones(1), 60, nodata=9)
+    result = call("merge", one, two, tmp_path / name)
+    assert result.code == 3
+    assert (
+        f"{one} and 1 more: valid pixels or classes have each of 9, 0, 255, one that none has is "
+        "wanted for where no raster is valid; convert all of them by gdalwarp -dstnodata with "
+        "such a value, and by its -ot where their type has none" in result.err
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.nc"])
+def test_an_output_that_exists_is_refused_before_pixels_are_looked_at(tmp_path, monkeypatch, name):
+    paths = write(tmp_path / "a.tif", ones(0)), write(tmp_path / "b.tif", ones(1), 60)
+    (tmp_path / name).write_bytes(b"mine")
+    monkeypatch.setattr("stcli.workflows.mosaic.nodata_of", lambda *_: pytest.fail("looked"))
+    result = call("merge", *paths, tmp_path / name)
+    assert (result.code, (tmp_path / name).read_bytes()) == (4, b"mine")
