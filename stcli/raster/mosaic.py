@@ -16,7 +16,7 @@ from stcli.errors import InputError
 from stcli.raster.info import RasterInfo, crs_text, pixel_size, same_pixels
 from stcli.raster.nodata import TOGETHER, clear, representable
 from stcli.raster.read import Raster
-from stcli.raster.source import SourceInfo
+from stcli.raster.source import RULES, SourceInfo
 
 #: How far, in pixels, corners may lie from corners of the first raster's pixels.
 _TOLERANCE = 1e-3
@@ -50,7 +50,15 @@ class Mosaic(Raster):
         offsets = [_offset(first, raster.info) for raster in rasters]
         top, left = (min(offset[axis] for offset in offsets) for axis in (0, 1))
         self._offsets = tuple((row - top, col - left) for row, col in offsets)
-        super().__init__(replace(first, geobox=self._geobox(first.geobox, (top, left))), ())
+        infos = [raster.info for raster in rasters]
+        whole = replace(
+            first,
+            path=" + ".join(info.path for info in infos),
+            geobox=self._geobox(first.geobox, (top, left)),
+            valid_from=min((info.valid_from for info in infos), key=RULES.index),
+            sources=tuple(path for info in infos for path in info.sources),
+        )
+        super().__init__(whole, ())
 
     def close(self) -> None:
         """Close every file."""

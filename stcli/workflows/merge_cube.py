@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,18 +21,17 @@ from stcli.workflows.passes import Planned
 from stcli.workflows.produce import Blocks
 
 
-def cube_of(spec: OutputSpec, output: Output, units: Sequence[str | None] = ()) -> CubeSpec:
+def cube_of(spec: OutputSpec, output: Output) -> CubeSpec:
     """Describe as a cube what would be a raster file: its bands, legend and provenance."""
     names = variables([band.name for band in spec.bands])
-    known = [*units, *([None] * len(names))]
     bands = []
-    for name, band, unit in zip(names, spec.bands, known, strict=False):
+    for name, band in zip(names, spec.bands, strict=True):
         attrs: dict[str, Any] = {"long_name": band.name}
         legend = flags(band.categories or ())
         if legend:
             values, meanings = legend
             attrs |= {"flag_values": np.array(values, spec.dtype), "flag_meanings": meanings}
-        bands.append(CubeBand(name, spec.dtype, spec.nodata, unit or "1", attrs))
+        bands.append(CubeBand(name, spec.dtype, spec.nodata, band.units or "1", attrs))
     command = shlex.join(output.argv) or "stcli"
     return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, own_attrs(spec.tags), command)
 

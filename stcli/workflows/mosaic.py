@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
+from stcli.raster.legend import Colour, read_colours
 from stcli.raster.mosaic import Mosaic
 from stcli.raster.netcdf_write import refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
@@ -21,9 +23,15 @@ from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.gaps import nodata_of
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
+from stcli.workflows.legends import Legend, one_legend
 from stcli.workflows.merge_cube import cube_of, lay_cube
 from stcli.workflows.nested import OwnMasks
 from stcli.workflows.produce import Step, resumable
+
+logger = logging.getLogger("stcli")
+
+#: Formats that have no colours.
+_COLOURLESS = ("netCDF", "Zarr")
 
 
 @dataclass(frozen=True)
@@ -80,14 +88,16 @@ def mosaic(
     begun, output = time.perf_counter(), output or Output()
     with Mosaic([open_raster(path) for path in paths]) as raster:
         info = raster.info
+        names = one_legend(raster.rasters)
         spec = _spec(raster, target, output, threads_of(settings))
+        spec = _classed(spec, names, raster)
         _refuse_early(spec, output, info.geobox)
         pixel = info.count * info.dtype.itemsize
         cost = Cost(2 * pixel + 4 * info.count, core_pixel=3 * pixel)
-        spec = replace(spec, nodata=nodata_of(raster, cost, settings, progress))
+        spec = replace(spec, nodata=nodata_of(raster, cost, settings, progress, names))
         source, copy = OwnMasks(raster), Copy(spec.nodata)
         if output.netcdf(target):
-            cube = cube_of(spec, output, [band.units for band in info.bands])
+            cube = cube_of(spec, output)
             work, tally = lay_cube(source, copy, cube, cost, settings, progress)
             return len(paths), report(work.budget, tally, time.perf_counter() - begun)
         with resumable((spec,), info.geobox, output) as product:
@@ -107,15 +117,51 @@ def _spec(raster: Mosaic, target: str, output: Output, threads: int) -> OutputSp
     return OutputSpec(
         path=target,
         dtype=info.dtype.name,
-        bands=tuple(OutputBand(name) for name in info.band_names),
+        bands=tuple(
+            OutputBand(name, units=u)
+            for name, u in zip(info.band_names, _units(raster), strict=True)
+        ),
         nodata=None,
-        kind="continuous" if info.dtype.kind == "f" else "labels",  # or classes: none is averaged
+        kind="continuous" if info.dtype.kind == "f" else "labels",
         creation_options=output.creation_options,
         overwrite=output.overwrite,
         tags=output.tags(info),
         driver=output.driver,
         threads=threads,
     )
+
+
+def _bands(raster: Mosaic) -> tuple[OutputBand, ...]:
+    pairs = zip(raster.info.band_names, _units(raster), strict=True)
+    return tuple(OutputBand(name, units=units) for name, units in pairs)
+
+
+def _units(raster: Mosaic) -> list[str | None]:
+    """Give each band's unit where all rasters have it in the same; warn of others."""
+    given = [[band.units for band in each.info.bands] for each in raster.rasters]
+    kept: list[str | None] = []
+    for name, units in zip(raster.info.band_names, zip(*given, strict=True), strict=True):
+        found = {unit or "1" for unit in units}
+        if len(found) > 1:
+            logger.warning(
+                "%s: %s has the units %s, so that the output has none; is it the same variable?",
+                *(raster.info.path, name, " and ".join(sorted(found))),
+            )
+        kept.append(found.pop() if len(found) == 1 else None)
+    return [None if unit == "1" else unit for unit in kept]
+
+
+def _classed(spec: OutputSpec, names: Legend, raster: Mosaic) -> OutputSpec:
+    """Give a single band of whole numbers the classes' names and the first colours there are."""
+    colours: dict[int, Colour] = {}
+    if len(spec.bands) == 1 and spec.dtype in ("uint8", "uint16"):
+        paths = (each.info.path for each in raster.rasters if each.info.driver not in _COLOURLESS)
+        colours = next(filter(None, map(read_colours, paths)), {})
+    if not names and not colours:
+        return spec
+    categories = tuple(names.get(value, "") for value in range(max(names, default=-1) + 1))
+    band = replace(spec.bands[0], colors=colours or None, categories=categories or None)
+    return replace(spec, bands=(band,), kind="classes")
 
 
 def _refuse_early(spec: OutputSpec, output: Output, geobox: GeoBox) -> None:

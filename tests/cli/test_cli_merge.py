@@ -250,3 +250,124 @@ def test_an_output_that_exists_is_refused_before_pixels_are_looked_at(tmp_path, 
     monkeypatch.setattr("stcli.workflows.mosaic.nodata_of", lambda *_: pytest.fail("looked"))
     result = call("merge", *paths, tmp_path / name)
     assert (result.code, (tmp_path / name).read_bytes()) == (4, b"mine")
+
+
+# --- what values mean ---------------------------------------------------------------------------
+
+BLUE, GREEN = (0, 0, 250, 255), (0, 250, 0, 255)
+
+
+def classes(path, names, left=0, colours=None, dtype="uint8"):
+    """Write a class raster of the values named, 0 its nodata."""
+    values = np.resize(np.array(sorted(names) or [1], dtype), SHAPE)
+    write(path, values, left, 0)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(1, **{f"class_{value}": name for value, name in names.items()})
+        dataset.set_band_description(1, "class")
+        if colours:
+            dataset.write_colormap(1, colours)
+    return str(path)
+
+
+def test_names_and_colours_of_classes_are_carried_over(tmp_path):
+    one = classes(tmp_path / "a.tif", {1: "bare soil", 4: "wood"}, colours={1: BLUE, 4: GREEN})
+    two = classes(tmp_path / "b.tif", {4: "wood", 6: "ice"}, 50, {4: BLUE, 6: BLUE})
+    good("merge", one, two, tmp_path / "o.tif", "-q")
+    with rasterio.open(tmp_path / "o.tif") as found:
+        assert found.tags(1) == {"class_1": "bare soil", "class_4": "wood", "class_6": "ice"}
+        assert found.descriptions == ("class",)
+        assert [found.colormap(1)[value] for value in (1, 4)] == [BLUE, GREEN]
+        pixels = found.read(1)
+    for path, half in ((one, pixels[:, :50]), (two, pixels[:, 50:])):
+        with rasterio.open(path) as given:
+            np.testing.assert_array_equal(half, given.read(1))
+    assert "<Category>bare soil</Category>" in (tmp_path / "o.tif.aux.xml").read_text()
+
+
+def test_coarser_levels_of_classes_hold_the_most_frequent(tmp_path):
+    array = ones(1, (1040, 8))
+    array[::2, ::2] = 2
+    path = write(tmp_path / "a.tif", array, nodata=0)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(1, class_1="wood", class_2="ice")
+    good("merge", path, tmp_path / "o.tif", "-q")
+    with rasterio.open(tmp_path / "o.tif", overview_level=0) as overview:
+        assert (overview.read(1) == 1).all()
+
+
+def test_names_come_from_zarr_and_netcdf_too(tmp_path):
+    one = classes(tmp_path / "a.tif", {1: "bare soil", 4: "wood"})
+    good("merge", one, tmp_path / "z.zarr", "--of", "Zarr", "-q")
+    good("merge", one, tmp_path / "n.nc", "-q")
+    for given in ("z.zarr", "n.nc"):
+        good("merge", one, tmp_path / given, tmp_path / "o.tif", "--overwrite", "-q")
+        with rasterio.open(tmp_path / "o.tif") as found:
+            assert found.tags(1) == {"class_1": "bare soil", "class_4": "wood"}
+        good("merge", tmp_path / given, tmp_path / "o.tif", "--overwrite", "-q")
+        with rasterio.open(tmp_path / "o.tif") as found:
+            assert found.tags(1) == {"class_1": "bare_soil", "class_4": "wood"}
+
+
+@pytest.mark.parametrize(
+    ("names", "found", "before"),
+    [
+        ({4: "ice"}, (4, "ice"), (4, "wood")),
+        ({6: "wood"}, (6, "wood"), (4, "wood")),
+    ],
+)
+def test_class_maps_that_mean_different_things_are_not_mixed(tmp_path, names, found, before):
+    one = classes(tmp_path / "a.tif", {1: "water", 4: "wood"})
+    two = classes(tmp_path / "b.tif", names, 50)
+    result = call("merge", one, two, tmp_path / "o.tif")
+    assert result.code == 3
+    assert (
+        f"{two}: value {found[0]} is named {found[1]}, and in {one} value {before[0]} is named "
+        f"{before[1]}, one name for a value and one value for a name is wanted; recode or rename "
+        "the classes of one of them"
+    ) in result.err
+    assert not (tmp_path / "o.tif").exists()
+
+
+def test_class_maps_without_names_beside_others_are_warned_of(tmp_path):
+    one = classes(tmp_path / "a.tif", {1: "water", 4: "wood"})
+    bare = [classes(tmp_path / f"{n}.tif", {}, 50 * n) for n in (1, 2)]
+    result = good("merge", one, *bare, tmp_path / "o.tif")
+    words = "and 1 more: no names of classes found, and {} has some; the values are taken for the"
+    assert f"{bare[0]} {words.format(one)} same" in result.err
+
+
+def test_a_value_with_a_name_does_not_become_nodata(tmp_path):
+    one = classes(tmp_path / "a.tif", {3: "wood", 255: "unsure"})
+    array = ones(3)
+    array[0] = 0
+    two, three = write(tmp_path / "b.tif", array, 60, 255), write(tmp_path / "c.tif", ones(9), 120)
+    result = call("merge", two, one, three, tmp_path / "o.tif", "-q")
+    assert "valid pixels or classes have each of 255, 0, one that" in result.err
+
+
+def test_the_provenance_lists_all_inputs(tmp_path):
+    paths = [write(tmp_path / f"{n}.tif", ones(n), 50 * n) for n in range(3)]
+    good("merge", *paths, tmp_path / "o.tif", "-q")
+    (found,) = good("info", "--provenance", tmp_path / "o.tif").json["files"]
+    assert [entry["path"] for entry in found["inputs"]] == paths
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.nc", "o.zarr"])
+def test_units_that_all_have_are_kept_and_others_are_warned_of(tmp_path, name):
+    def measured(stem, left, *units):
+        path = write(tmp_path / stem, np.zeros((2, *SHAPE), "float32"), left)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.units = units
+        return path
+
+    how = ("--of", "Zarr") if name.endswith("zarr") else ()
+    one, two = measured("a.tif", 0, "K", "K"), measured("b.tif", 50, "K", "K")
+    assert "has the units" not in good("merge", one, two, tmp_path / name, *how).err
+    with open_raster(str(tmp_path / name)) as found:
+        assert [band.units for band in found.info.bands] == ["K", "K"]
+    two = measured("b.tif", 50, "K", "degC")
+    result = good("merge", one, two, tmp_path / name, *how, "--overwrite")
+    words = "band 2 has the units K and degC, so that the output has none; is it the same variable?"
+    assert words in result.err
+    with open_raster(str(tmp_path / name)) as found:
+        assert found.info.bands[1].units in (None, "1")
