@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.heap import empty, give_back
 from stcli.raster.info import BandInfo
-from stcli.raster.nodata import comparable, exclude
+from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.source import SourceInfo, assume, stem, unpack
 from stcli.raster.zarrlayout import group_tags
 from stcli.settings import MOST_THREADS
@@ -156,7 +156,7 @@ class GdalSource:
     @property
     def _together(self) -> bool:
         """Tell whether a pixel is no data only where all bands are."""
-        return "NODATA_VALUES" in self.info.tags
+        return TOGETHER in self.info.tags
 
 
 def handle_bytes(paths: Iterable[str]) -> int:

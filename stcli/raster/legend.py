@@ -7,7 +7,9 @@ it QGIS, looks for category names and attribute tables only in the ``.aux.xml`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from stcli.raster.stdin import readable
@@ -29,6 +31,14 @@ def flags(categories: Sequence[str]) -> tuple[list[int], str] | None:
     used = {value: name for value, name in enumerate(categories) if name}
     meanings = " ".join("_".join(name.split()) for name in used.values())
     return (list(used), meanings) if used else None
+
+
+def read_flags(attributes: Mapping[str, Any]) -> dict[int, str]:
+    """Read the names that CF attributes, numbers or as text, give values; empty without any."""
+    values = re.findall(r"-?\d+", str(attributes.get("flag_values", "")))
+    meanings = str(attributes.get("flag_meanings", "")).split()
+    alike = len(values) == len(meanings)
+    return {int(v): name for v, name in zip(values, meanings, strict=True)} if alike else {}
 
 
 def auxiliary_xml(bands: Sequence[tuple[Sequence[str], Mapping[int, Colour]]]) -> bytes | None:

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Tag of a file in which a pixel is no data only where all bands are.
+TOGETHER = "NODATA_VALUES"
 #: Floats are equal when they differ by less than this share of their sum.
 _EQUAL = 2 * np.finfo(np.float32).eps
+#: Whole numbers up to it are doubles.
+_EXACT = 1 << 53
 #: Rows that are looked at once: what is between stays in the cache.
 _ROWS = 64
 
@@ -25,6 +29,25 @@ def comparable(nodata: float, dtype: np.dtype[Any]) -> bool:
     if dtype.kind not in "iuf" or (dtype.kind != "f" and dtype.itemsize > 4):
         return False
     return dtype.kind == "f" or float(nodata).is_integer()
+
+
+def representable(nodata: float, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a data type has a value, and a file can declare it: see `whole_limits`."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(dtype.type(nodata)) or not np.isfinite(nodata))
+    least, most = whole_limits(dtype)
+    return float(nodata).is_integer() and least <= nodata <= most
+
+
+def whole_limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Give the smallest and the largest nodata value of whole numbers that a file can declare.
+
+    Of 64-bit integers those of double precision, by which rasterio hands them on: GDAL 3.10 reads
+    -2**63, which is written as -9.2233720368547758e+18, as -9.
+    """
+    limits = np.iinfo(dtype)
+    return max(int(limits.min), -_EXACT), min(int(limits.max), _EXACT)
 
 
 def exclude(valid: NDArray[np.bool_], values: NDArray[Any], nodata: float) -> None:

@@ -55,11 +55,14 @@ class OutputBand:
         Colour table, 0–255; for the only band of an 8- or 16-bit raster.
     categories : tuple of str, optional
         ``categories[i]`` names value i; ``''`` for an unused value.
+    units : str, optional
+        Unit of the values.
     """
 
     name: str
     colors: dict[int, Colour] | None = None
     categories: tuple[str, ...] | None = None
+    units: str | None = None
 
 
 @dataclass(frozen=True)
@@ -289,6 +292,7 @@ def described(facts: dict[str, Any]) -> tuple[OutputSpec, GeoBox]:
             band["name"],
             band["colors"] and {int(k): tuple(v) for k, v in band["colors"].items()},
             band["categories"] and tuple(band["categories"]),
+            band.get("units"),
         )
         for band in facts["spec"]["bands"]
     )

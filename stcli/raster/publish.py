@@ -184,6 +184,8 @@ def label(dataset: Any, spec: OutputSpec) -> None:
         dataset.set_band_description(number, band.name)
         if band.colors:
             dataset.write_colormap(number, band.colors)
+        if band.units:
+            dataset.set_band_unit(number, band.units)
         if band.categories:
             dataset.update_tags(number, **class_tags(band.categories))
 

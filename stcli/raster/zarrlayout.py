@@ -162,6 +162,9 @@ def _attributes(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
     found: dict[str, Any] = {"long_name": names if len(names) > 1 else names[0]}
     if geobox.crs is not None:
         found |= {"grid_mapping": "spatial_ref", "_CRS": {"wkt": geobox.crs.to_wkt()}}
+    units = {band.units for band in spec.bands}
+    if len(units) == 1 and None not in units:
+        found["units"] = units.pop()
     if legend := flags(spec.bands[0].categories or ()):
         found["flag_values"], found["flag_meanings"] = legend
     return found

@@ -1,17 +1,21 @@
-"""What the values of two class rasters have in common: names where both have some, or values."""
+"""What the values of class rasters have in common: names where both have some, or values."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from stcli.errors import InputError
-from stcli.raster.legend import read_class_names
+from stcli.raster.layout import variable_attrs
+from stcli.raster.legend import read_class_names, read_flags
+from stcli.raster.read import Raster
 
 logger = logging.getLogger("stcli")
 
 #: Name of each value.
 Legend = dict[int, str]
+#: Values of classes are below.
+_VALUES = 1 << 16
 
 
 def legend(values: Iterable[int], names: Mapping[int, str], path: str) -> Legend:
@@ -87,3 +91,63 @@ def _refuse_strangers(mine: Legend, other: Legend, paths: tuple[str, str]) -> No
             f"{paths[1]}: classes {', '.join(other.values())} found, none of those of {paths[0]} "
             f"({', '.join(mine.values())}); give one class one name."
         )
+
+
+def one_legend(rasters: Sequence[Raster]) -> Legend:
+    """Join the names of classes of rasters that become one; empty where none has any.
+
+    Only a single band of whole numbers is one of classes. Those without names are warned of where
+    others have some.
+
+    Raises
+    ------
+    InputError
+        One has another name for a value, or another value for a name, than one before it.
+    """
+    known: dict[int, tuple[str, str]] = {}
+    values: dict[str, int] = {}
+    nameless = []
+    for raster in rasters:
+        path, names = raster.info.path, _names(raster)
+        for value, name in names.items():
+            other = value if value in known else values.get(_word(name))
+            if other is not None and (other, _word(name)) != (value, _word(known[other][0])):
+                raise _at_odds((path, value, name), (known[other][1], other, known[other][0]))
+        known = {value: (name, path) for value, name in names.items()} | known
+        values = {_word(name): value for value, name in names.items()} | values
+        nameless += [] if names else [path]
+    if known and nameless:
+        logger.warning(
+            "%s%s: no names of classes found, and %s has some; the values are taken for the same",
+            *(nameless[0], f" and {len(nameless) - 1} more" if nameless[1:] else ""),
+            next(iter(known.values()))[1],
+        )
+    return {value: known[value][0] for value in sorted(known)}
+
+
+def _names(raster: Raster) -> Legend:
+    """Read the names of a raster's classes from band tags, or the CF attributes that we write."""
+    info = raster.info
+    if info.count > 1 or info.dtype.kind not in "iu":
+        return {}
+    if info.driver == "netCDF":
+        names = read_flags(variable_attrs(raster, 0))
+    elif info.driver == "Zarr":
+        names = read_flags(info.tags)
+    else:
+        names = read_class_names(info.path)
+    return {value: name for value, name in names.items() if 0 <= value < _VALUES}
+
+
+def _word(name: str) -> str:
+    """Make a name one word, as CF's ``flag_meanings`` have it."""
+    return "_".join(name.split())
+
+
+def _at_odds(one: tuple[str, int, str], other: tuple[str, int, str]) -> InputError:
+    """Make the refusal of two files (path, value, name) that disagree."""
+    return InputError(
+        f"{one[0]}: value {one[1]} is named {one[2]}, and in {other[0]} value {other[1]} is named "
+        f"{other[2]}, one name for a value and one value for a name is wanted; recode or rename "
+        "the classes of one of them"
+    )

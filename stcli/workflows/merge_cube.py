@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,29 @@ from stcli.raster.layout import own_attrs, variables
 from stcli.raster.legend import flags
 from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
+from stcli.workflows.passes import Planned
 from stcli.workflows.produce import Blocks
 
 
-def cube_of(spec: OutputSpec, output: Output, units: Sequence[str | None] = ()) -> CubeSpec:
+def cube_of(spec: OutputSpec, output: Output) -> CubeSpec:
     """Describe as a cube what would be a raster file: its bands, legend and provenance."""
     names = variables([band.name for band in spec.bands])
-    known = [*units, *([None] * len(names))]
     bands = []
-    for name, band, unit in zip(names, spec.bands, known, strict=False):
+    for name, band in zip(names, spec.bands, strict=True):
         attrs: dict[str, Any] = {"long_name": band.name}
         legend = flags(band.categories or ())
         if legend:
             values, meanings = legend
             attrs |= {"flag_values": np.array(values, spec.dtype), "flag_meanings": meanings}
-        bands.append(CubeBand(name, spec.dtype, spec.nodata, unit or "1", attrs))
+        bands.append(CubeBand(name, spec.dtype, spec.nodata, band.units or "1", attrs))
     command = shlex.join(output.argv) or "stcli"
     return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, own_attrs(spec.tags), command)
 
 
 def lay_cube(
-    raster: Raster,
+    raster: Planned,
     function: BlockFunction,
     cube: CubeSpec,
     cost: Cost,

@@ -525,12 +525,17 @@ def test_rasters_that_do_not_fit_are_refused_by_name(source, out):
 
     half = keptworld.GRID.transform @ Affine.translation(0.5, 0)
     coarse = keptworld.GRID.transform @ Affine.scale(2)
+    upward = keptworld.GRID.transform @ Affine.translation(0, 180) @ Affine.scale(1, -1)
+    turned = keptworld.GRID.transform @ Affine.rotation(90)
+    another = "its rows and columns run another way than those of .* \\(south up or turned\\); warp"
     for name, changes, words in (
         ("crs.tif", {"crs": "EPSG:32617"}, "CRS EPSG:32617 found, EPSG:32618 wanted"),
         ("bands.tif", {"count": 2}, "bands 2 found, 1 wanted"),
         ("dtype.tif", {"dtype": "int16"}, "dtype int16 found, uint16 wanted"),
         ("half.tif", {"transform": half}, "pixels off those of"),
-        ("coarse.tif", {"transform": coarse}, "pixels off those of"),
+        ("coarse.tif", {"transform": coarse}, "pixels of 20 x 20 found, 10 x 10 wanted, as"),
+        ("upward.tif", {"transform": upward}, another),
+        ("turned.tif", {"transform": turned}, another),
     ):
         path = other(name, **changes)
         with pytest.raises(InputError, match=words) as caught:
