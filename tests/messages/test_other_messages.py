@@ -223,14 +223,19 @@ def test_kernels_that_are_not_there(monkeypatch):
 
 
 def test_a_file_of_files_is_no_raster():
-    holder = SimpleNamespace(count=0, subdatasets=["a.h5:x", "a.h5:y"])
+    holder = SimpleNamespace(driver="HDF5", count=0, subdatasets=["a.h5:x", "a.h5:y"])
     said = refusal(call(gdalsource._refuse, holder, "a.h5"))
     assert said == "a.h5: holds no bands of its own but a.h5:x, a.h5:y; name one of them"
 
 
 def test_ground_control_points_are_no_transform():
     found = SimpleNamespace(
-        count=1, dtypes=["uint8"], transform=Affine.identity(), gcps=([1, 2, 3], None), rpcs=None
+        driver="GTiff",
+        count=1,
+        dtypes=["uint8"],
+        transform=Affine.identity(),
+        gcps=([1, 2, 3], None),
+        rpcs=None,
     )
     said = refusal(call(gdalsource._refuse, found, "a.tif"))
     assert (
@@ -240,6 +245,7 @@ def test_ground_control_points_are_no_transform():
 
 def test_a_crs_that_nobody_knows():
     odd = SimpleNamespace(
+        driver="GTiff",
         count=1,
         dtypes=["uint8"],
         colorinterp=[None],
