@@ -122,10 +122,6 @@ def landcover(
     from stcli.workflows.training_stacks import as_stacks
     from stcli.workflows.truth import LabelSource
 
-    if init and (size or compactness):
-        raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
-    if not final_fit and not folds:
-        raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
     recipe = Recipe(
         slic=replace(LANDCOVER_SLIC, **given(size=size, compactness=compactness)),
         training=TrainingSettings(
@@ -152,11 +148,8 @@ def landcover(
         raise UsageError("--manifest names inputs, labels, columns and layers; leave them out.")
     else:
         scenes = read_scenes(manifest, chosen, names)
-    if names and not any(source.is_raster for scene in scenes for source in scene.labels):
-        raise UsageError(
-            "--class-names: names values of class rasters, and all labels are vectors; leave it "
-            "out."
-        )
+    rasters = any(source.is_raster for scene in scenes for source in scene.labels)
+    _refuse_idle(init and (size or compactness), final_fit or folds, not names or rasters)
     clears = parsing.parse_list(clear, "--clear")
     dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:
@@ -183,6 +176,29 @@ def landcover(
         )
     else:
         print_model(model.card.metrics, model.card.calibration)
+
+
+def _refuse_idle(segments: Any, final: Any, named: bool) -> None:
+    """Refuse options that would do nothing.
+
+    Parameters
+    ----------
+    segments : object
+        True where segments are described beside a model to begin with, which has its own.
+    final : object
+        False where a last training is declined that would not come.
+    named : bool
+        False where values of class rasters are named, and there is none.
+    """
+    if segments:
+        raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
+    if not final:
+        raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
+    if not named:
+        raise UsageError(
+            "--class-names: names values of class rasters, and all labels are vectors; leave it "
+            "out."
+        )
 
 
 def print_model(metrics: dict[str, Any], calibration: Any) -> None:

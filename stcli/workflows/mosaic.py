@@ -117,10 +117,7 @@ def _spec(raster: Mosaic, target: str, output: Output, threads: int) -> OutputSp
     return OutputSpec(
         path=target,
         dtype=info.dtype.name,
-        bands=tuple(
-            OutputBand(name, units=u)
-            for name, u in zip(info.band_names, _units(raster), strict=True)
-        ),
+        bands=_bands(raster),
         nodata=None,
         kind="continuous" if info.dtype.kind == "f" else "labels",
         creation_options=output.creation_options,
