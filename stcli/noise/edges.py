@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.noise.wavelets import Plane, correlate
+from stcli.noise.separable import Plane, correlate
 
 #: Cubic B-spline (the starlet's low-pass) and the offset of its first tap.
 SPLINE = ((1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16), -2)
@@ -66,7 +66,7 @@ def surround(
 
 def smooth(plane: Plane, level: int) -> Plane:
     """Smooth a plane (row, col) with the spline, taps ``2**(level-1)`` pixels apart."""
-    return correlate(correlate(plane, SPLINE, level, 0), SPLINE, level, 1)
+    return correlate(plane, SPLINE, SPLINE, 2 ** (level - 1))
 
 
 def fill(plane: Plane, valid: NDArray[np.bool_], beyond: float = 0.0) -> Plane:

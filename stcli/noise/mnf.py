@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from stcli.errors import InputError
 from stcli.jit import njit
-from stcli.noise.wavelets import Plane
+from stcli.noise.separable import Plane
 
 #: Noise variance below this share of the largest is none.
 _NONE = 1e-12

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stcli.noise.wavelets import Plane
+from stcli.noise.separable import Plane
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,20 @@
 """Denoising: Wiener shrinkage of undecimated wavelet coefficients with a local noise map.
 
-For a coefficient d of gain g under noise of deviation sigma(p), and E the mean of d**2 in a window
-(valid pixels only)::
-
-    d' = d max(E - (g sigma)**2, 0) / E
-
-the empirical Wiener gain (Lee 1980, doi:10.1109/TPAMI.1980.4766994, in the wavelet domain). With
-two passes the second takes its energies from the first result's coefficients s::
-
-    d' = d E_s / (E_s + (g sigma)**2)
-
-(Ghael, Sayeed and Baraniuk 1997, doi:10.1117/12.292799).
+A coefficient of gain g has noise of deviation g sigma(p). With two passes the second takes its
+energies from the first result's coefficients; see `stcli.noise.wiener`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.noise.wavelets import DETAILS, Bank, Plane, analyse, bank, spread, synthesise
+from stcli.noise.separable import Plane
+from stcli.noise.wavelets import DETAILS, Bank, analyse, bank, synthesise
+from stcli.noise.wiener import TINY, Windows, box
 from stcli.settings import ShrinkSettings
-
-#: Energies below this are no coefficient at all.
-_TINY = 1e-300
 
 
 def halo(settings: ShrinkSettings, of_map: int) -> int:
@@ -50,53 +42,41 @@ def shrink(
     -------
     ndarray of float64 (row, col)
     """
-    weight = _mean(valid.astype(np.float64), settings.energy)
-    filters = bank(settings.wavelet)
-    ground = _Ground(filters, valid, weight, [s * settings.strength for s in sigmas], settings)
-    first = ground.level(plane, None, 1)
-    return first if settings.passes == 1 else ground.level(plane, first, 1)
+    windows = Windows(valid.astype(np.float64), settings.energy)
+    ground = _Ground(bank(settings.wavelet), windows, sigmas, settings)
+    first = ground.shrunk(plane, None)
+    return first if settings.passes == 1 else ground.shrunk(plane, first)
 
 
+@dataclass(frozen=True)
 class _Ground:
-    """What all levels of one plane share."""
+    """What both passes share."""
 
-    def __init__(
-        self,
-        filters: Bank,
-        valid: NDArray[np.bool_],
-        weight: Plane,
-        sigmas: list[Plane],
-        settings: ShrinkSettings,
-    ) -> None:
-        self.filters, self.valid, self.weight = filters, valid, weight
-        self.sigmas, self.settings = sigmas, settings
+    filters: Bank
+    windows: Windows
+    sigmas: list[Plane]
+    settings: ShrinkSettings
 
-    def level(self, plane: Plane, pilot: Plane | None, level: int) -> Plane:
-        """Shrink the levels from `level` down, and come back up."""
-        if level > self.settings.depth:
-            return plane
-        smooth, details = analyse(plane, self.filters, level)
-        clean = None if pilot is None else analyse(pilot, self.filters, level)
+    def shrunk(self, plane: Plane, pilot: Plane | None) -> Plane:
+        """Go down level by level, shrinking details, and come back up."""
+        kept, levels = [], range(1, self.settings.depth + 1)
+        for level in levels:
+            plane, details = analyse(plane, self.filters, level)
+            guides = None
+            if pilot is not None:
+                pilot, guides = analyse(pilot, self.filters, level)
+            self._weigh(details, guides, level)
+            kept.append(details)
+        for level in reversed(levels):
+            plane = synthesise(plane, kept.pop(), self.filters, level)
+        return plane
+
+    def _weigh(self, details: list[Plane], guides: list[Plane] | None, level: int) -> None:
         sigma = self.sigmas[min(level, len(self.sigmas)) - 1]
         for n, kind in enumerate(DETAILS):
-            noise = np.square(self.filters.gain(level, kind) * sigma)
-            guide = details[n] if clean is None else clean[1][n]
-            details[n] *= self._gain(guide, noise, clean is not None)
-        below = self.level(smooth, None if clean is None else clean[0], level + 1)
-        return synthesise(below, details, self.filters, level)
-
-    def _gain(self, guide: Plane, noise: Plane, is_clean: bool) -> Plane:
-        energy = _mean(np.where(self.valid, np.square(guide), 0.0), self.settings.energy)
-        energy /= np.maximum(self.weight, _TINY)
-        if is_clean:
-            return (energy + _TINY) / (energy + noise + _TINY)
-        gain: Plane = np.maximum(energy - noise, 0.0) / np.maximum(energy, _TINY)
-        return np.where(noise > 0, gain, 1.0)
-
-
-def _mean(plane: Plane, side: int) -> Plane:
-    """Mean over a square, summed in one order everywhere."""
-    return spread(plane, np.full(side, 1.0 / side), -(side // 2))
+            factor = self.filters.gain(level, kind) * self.settings.strength
+            guide = None if guides is None else guides[n]
+            self.windows.shrink(details[n], guide, sigma, factor)
 
 
 #: Side of the window in which the radiometry of speckled bands is kept, and how far it looks.
@@ -116,5 +96,5 @@ def unbiased(values: Plane, clean: Plane, valid: NDArray[np.bool_]) -> Plane:
     values, clean : ndarray of float64 (row, col)
         Before and after, in the band's unit, positive.
     """
-    before, after = (_mean(np.where(valid, part, 0.0), BIAS_WINDOW) for part in (values, clean))
-    return clean * np.where(after > 0, before / np.maximum(after, _TINY), 1.0)
+    before, after = (box(np.where(valid, part, 0.0), BIAS_WINDOW) for part in (values, clean))
+    return clean * np.where(after > 0, before / np.maximum(after, TINY), 1.0)

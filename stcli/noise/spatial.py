@@ -24,7 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.jit import njit
-from stcli.noise.wavelets import Bank, Plane, bank, diagonal, spread
+from stcli.lanes import OPTIONS, load, smaller, splat, store, total
+from stcli.lanes import WIDTH as LANES
+from stcli.noise.separable import Plane, correlate
+from stcli.noise.wavelets import Bank, bank, diagonal
 from stcli.settings import NoiseMapSettings
 
 #: Median of |x| for x normal with deviation 1.
@@ -108,7 +111,8 @@ def leaning(valid: NDArray[np.bool_], filters: Bank, level: int) -> NDArray[np.b
         return np.zeros(valid.shape, dtype=np.bool_)
     taps, first = filters.equivalent(level, 1)
     energy = np.square(taps) / np.square(taps).sum()
-    found: NDArray[np.bool_] = spread((~valid).astype(np.float64), energy, first) > FILLED
+    step = energy.tolist(), first
+    found: NDArray[np.bool_] = correlate((~valid).astype(np.float64), step, step) > FILLED
     return found
 
 
@@ -118,8 +122,8 @@ def _nodes(start: int, length: int, step: int, margin: int) -> NDArray[np.int64]
     return np.arange(first, length - margin + step, step)
 
 
-@njit(nogil=True, cache=True)
-def _deviations(size: Any, rows: Any, cols: Any, steps: Any, stride: Any) -> Any:
+@njit(**OPTIONS)
+def _deviations(size, rows, cols, steps, stride):  # type: ignore[no-untyped-def]
     """Robust deviation of non-negative entries about each node, in the largest window that suits.
 
     Parameters
@@ -139,19 +143,21 @@ def _deviations(size: Any, rows: Any, cols: Any, steps: Any, stride: Any) -> Any
         NaN where the entries are too few.
     """
     out = np.full((len(rows), len(cols)), np.nan)
-    window = np.empty((2 * steps[-1] + 1) ** 2)
+    window = np.empty((2 * steps[-1] + 1) * _length(steps[-1]))
     for i in range(len(rows)):
         for j in range(len(cols)):
             low, high, sigma = -np.inf, np.inf, np.nan
             for most in steps:
-                count = _gather(size, rows[i], cols[j], most, stride, window)
+                laid = window[: (2 * most + 1) * _length(most)]
+                _lay(size, rows[i], cols[j], most, stride, laid)
+                count = _moment(laid, np.inf)[1]
                 if count < max(1.0, ENOUGH * (2 * most + 1) ** 2):
                     continue
                 if np.isnan(sigma):
-                    sigma = _moment(window, count, np.median(window[:count]) / MEDIAN, 1)
+                    sigma = _within(laid, np.median(laid[laid < np.inf]) / MEDIAN, 1)
                     found = sigma
                 else:
-                    found = _moment(window, count, sigma, ROUNDS)
+                    found = _within(laid, sigma, ROUNDS)
                 half = WIDTH * SCATTER / np.sqrt(count)
                 low = max(low, np.log(found + TINY) - half)
                 high = min(high, np.log(found + TINY) + half)
@@ -162,33 +168,53 @@ def _deviations(size: Any, rows: Any, cols: Any, steps: Any, stride: Any) -> Any
     return out
 
 
-@njit(nogil=True, cache=True)
-def _gather(size: Any, row: Any, col: Any, most: Any, stride: Any, window: Any) -> Any:
-    """Collect the entries of a window that count; return their number."""
+@njit(**OPTIONS)
+def _length(most):  # type: ignore[no-untyped-def]
+    """Places of a row of a window: a whole number of lanes."""
+    return (2 * most + LANES) // LANES * LANES
+
+
+@njit(**OPTIONS)
+def _lay(size, row, col, most, stride, window):  # type: ignore[no-untyped-def]
+    """Lay out the rows of a window; infinite is what does not count, and what is behind a row."""
     height, width = size.shape
-    count = 0
-    for m in range(-most, most + 1):
-        r = row + m * stride
-        if r < 0 or r >= height:
-            continue
-        for n in range(-most, most + 1):
-            c = col + n * stride
-            if 0 <= c < width and size[r, c] >= 0:
-                window[count] = size[r, c]
-                count += 1
-    return count
+    flat, length, first = size.reshape(-1), _length(most), col - most * stride
+    easy = stride == 1 and first >= 0 and first + length <= width
+    nothing, infinite = splat(0.0), splat(np.inf)
+    for m in range(2 * most + 1):
+        r, at = row + (m - most) * stride, m * length
+        inside = 0 <= r < height
+        if inside and easy:
+            for c in range(0, length, LANES):
+                value = load(flat, r * width + first + c)
+                store(window, at + c, smaller(value, nothing, infinite, value))
+        for c in range(2 * most + 1 if inside and easy else 0, length):
+            place = first + c * stride
+            window[at + c] = np.inf
+            if inside and c <= 2 * most and 0 <= place < width and size[r, place] >= 0:
+                window[at + c] = size[r, place]
 
 
-@njit(nogil=True, cache=True)
-def _moment(window: Any, count: Any, sigma: Any, rounds: Any) -> Any:
+@njit(**OPTIONS)
+def _moment(window, limit):  # type: ignore[no-untyped-def]
+    """Sum of squares of finite entries up to a limit, and how many they are."""
+    nothing, one, infinite = splat(0.0), splat(1.0), splat(np.inf)
+    squares, count, most = nothing, nothing, splat(limit)
+    for k in range(0, len(window), LANES):
+        value = load(window, k)
+        square = smaller(most, value, nothing, value * value)
+        squares = squares + smaller(value, infinite, square, nothing)
+        few = smaller(most, value, nothing, one)
+        count = count + smaller(value, infinite, few, nothing)
+    return total(squares), total(count)
+
+
+@njit(**OPTIONS)
+def _within(window, sigma, rounds):  # type: ignore[no-untyped-def]
     """Second moment of what lies within `CUT` deviations, corrected for the cut, as a deviation."""
     for _ in range(rounds):
-        limit, total, inside = CUT * sigma, 0.0, 0
-        for k in range(count):
-            if window[k] <= limit:
-                total += window[k] * window[k]
-                inside += 1
-        sigma = np.sqrt(total / max(inside, 1) / CUT_MOMENT)
+        squares, count = _moment(window, CUT * sigma)
+        sigma = np.sqrt(squares / max(count, 1.0) / CUT_MOMENT)
     return sigma
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.noise.edges import smooth
-from stcli.noise.wavelets import Plane
+from stcli.noise.separable import Plane
 
 
 def reach(levels: int) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.noise.models import Model
+from stcli.noise.separable import Plane
 from stcli.noise.spatial import MEDIAN
-from stcli.noise.wavelets import Plane
 
 #: Diagonal coefficients beyond this many local deviations are edges, not noise.
 EDGE = 4.0

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.noise.wavelets import Plane
+from stcli.noise.separable import Plane
 
 #: Lines with a value that a column needs, else it is left as it is.
 FEWEST = 8

@@ -19,16 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pywt
-from numpy.typing import NDArray
 
 from stcli.errors import UsageError
-from stcli.jit import njit
+from stcli.noise.separable import Plane, Step, correlate, join, split
 
-Plane = NDArray[np.float64]
 #: Detail planes of a level in this order: (row filter, column filter), 1 = high-pass.
 DETAILS = ((0, 1), (1, 0), (1, 1))
 #: Longest filter taken: the halo grows with it, times 2**J.
@@ -48,7 +45,7 @@ class Bank:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-    def step(self, kind: int) -> tuple[tuple[float, ...], int]:
+    def step(self, kind: int) -> Step:
         """Give the low- (0) or high-pass (1) taps, and the offset of the first in taps.
 
         Each filter's energy lies about the pixel it answers for, so that coefficients stand where
@@ -121,9 +118,7 @@ def analyse(plane: Plane, filters: Bank, level: int) -> tuple[Plane, list[Plane]
     smooth : ndarray of float64 (row, col)
     details : three ndarrays of float64 (row, col), in the order of `DETAILS`
     """
-    down = [correlate(plane, filters.step(kind), level, 0) for kind in (0, 1)]
-    smooth = correlate(down[0], filters.step(0), level, 1)
-    return smooth, [correlate(down[r], filters.step(c), level, 1) for r, c in DETAILS]
+    return split(plane, filters.step(0), filters.step(1), 2 ** (level - 1))
 
 
 def synthesise(smooth: Plane, details: Sequence[Plane], filters: Bank, level: int) -> Plane:
@@ -134,76 +129,17 @@ def synthesise(smooth: Plane, details: Sequence[Plane], filters: Bank, level: in
     ndarray of float64 (row, col)
         a_{level-1}.
     """
-    back = []
-    for kind in (0, 1):
-        taps, first = filters.step(kind)
-        back.append((taps[::-1], 1 - len(taps) - first))
-    down = [np.zeros_like(smooth), np.zeros_like(smooth)]
-    for (r, c), part in zip(((0, 0), *DETAILS), (smooth, *details), strict=True):
-        correlate(part, back[c], level, 1, down[r])
-    out = correlate(down[0], back[0], level, 0)
-    return correlate(down[1], back[1], level, 0, out)
+    steps = (filters.step(kind) for kind in (0, 1))
+    low, high = ((taps[::-1], 1 - len(taps) - first) for taps, first in steps)
+    return join(smooth, details, low, high, 2 ** (level - 1))
 
 
 def diagonal(plane: Plane, filters: Bank, levels: int) -> list[Plane]:
     """Give the HH plane of each level, from 1 to `levels`: what noise is measured on."""
-    found = []
+    found, low, high = [], filters.step(0), filters.step(1)
     for level in range(1, levels + 1):
-        high = correlate(plane, filters.step(1), level, 0)
-        found.append(correlate(high, filters.step(1), level, 1))
+        apart = 2 ** (level - 1)
+        found.append(correlate(plane, high, high, apart))
         if level < levels:
-            smooth = correlate(plane, filters.step(0), level, 0)
-            plane = correlate(smooth, filters.step(0), level, 1)
+            plane = correlate(plane, low, low, apart)
     return found
-
-
-def correlate(
-    plane: Plane,
-    step: tuple[Sequence[float], int],
-    level: int,
-    axis: int,
-    out: Plane | None = None,
-) -> Plane:
-    """Correlate along an axis with taps ``2**(level-1)`` pixels apart; beyond the block is 0.
-
-    Parameters
-    ----------
-    step : (taps, first)
-        `first` is the offset of the first tap, counted in taps.
-    out : ndarray of float64 (row, col), optional
-        Added to, and returned.
-    """
-    out = np.zeros_like(plane) if out is None else out
-    along = _down_rows if axis == 0 else _along_cols
-    taps, first = step
-    apart = 2 ** (level - 1)
-    along(plane, np.asarray(taps, dtype=np.float64), first * apart, apart, out)
-    return out
-
-
-def spread(plane: Plane, taps: Plane, first: int) -> Plane:
-    """Correlate along both axes with dense taps, the first of them `first` pixels away."""
-    step = (taps.tolist(), first)
-    return correlate(correlate(plane, step, 1, 0), step, 1, 1)
-
-
-@njit(nogil=True, cache=True)
-def _along_cols(plane: Any, taps: Any, first: Any, step: Any, out: Any) -> Any:
-    rows, cols = plane.shape
-    for r in range(rows):
-        for k in range(len(taps)):
-            shift, tap = first + k * step, taps[k]
-            for c in range(max(0, -shift), min(cols, cols - shift)):
-                out[r, c] += tap * plane[r, c + shift]
-
-
-@njit(nogil=True, cache=True)
-def _down_rows(plane: Any, taps: Any, first: Any, step: Any, out: Any) -> Any:
-    rows, cols = plane.shape
-    for r in range(rows):
-        for k in range(len(taps)):
-            there = r + first + k * step
-            if 0 <= there < rows:
-                tap = taps[k]
-                for c in range(cols):
-                    out[r, c] += tap * plane[there, c]

@@ -17,8 +17,8 @@ from stcli.noise import shrink as wavelet
 from stcli.noise import similar
 from stcli.noise.edges import FILL_REACH
 from stcli.noise.models import Model
+from stcli.noise.separable import Plane
 from stcli.noise.statistics import Sample, typical
-from stcli.noise.wavelets import Plane
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
@@ -306,7 +306,7 @@ def _cost(info: RasterInfo, how: tuple[NoiseMapSettings, Method], paired: bool) 
     if isinstance(how[1], SimilarSettings):
         planes += 9 * info.count + 6
     else:
-        planes += 8 * how[1].depth + 8
+        planes += 3 * how[1].depth + 8
     more = info.count * (1 + how[0].levels) if paired else 0
     return cost(info, planes + more, info.count)
 

@@ -15,9 +15,10 @@ from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import InputError
 from stcli.noise.edges import FILL_REACH, Surround, fill, surround
 from stcli.noise.models import Model
+from stcli.noise.separable import Plane
 from stcli.noise.spatial import KERNELS, halo, leaning, noise_map
 from stcli.noise.statistics import PoissonFit, Sample, poisson_fit
-from stcli.noise.wavelets import Plane, analyse, bank
+from stcli.noise.wavelets import analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings

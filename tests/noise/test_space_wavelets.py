@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import pywt
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from stcli.errors import UsageError
 from stcli.noise.edges import FILL_REACH, fill, surround
-from stcli.noise.wavelets import DETAILS, analyse, bank, correlate, diagonal, synthesise
+from stcli.noise.separable import correlate, join, split
+from stcli.noise.wavelets import DETAILS, analyse, bank, diagonal, synthesise
 
 NAMES = ("haar", "db4", "sym8", "coif2")
 
@@ -70,18 +73,33 @@ def test_coefficients_stand_where_their_cause_does(name):
         assert np.abs(np.array(centre) - 100).max() < 4
 
 
-def test_correlation_is_the_plain_sum():
-    plane = np.random.default_rng(3).normal(size=(11, 13))
-    taps, first, level = (0.5, -1.0, 2.0), -1, 2
-    for axis in (0, 1):
-        expected = np.zeros_like(plane)
-        for row, col in np.ndindex(*plane.shape):
-            for k, tap in enumerate(taps):
-                place = [row, col]
-                place[axis] += (first + k) * 2 ** (level - 1)
-                if 0 <= place[0] < 11 and 0 <= place[1] < 13:
-                    expected[row, col] += tap * plane[tuple(place)]
-        assert np.array_equal(correlate(plane, (taps, first), level, axis), expected)
+@pytest.mark.parametrize("shape", [(11, 13), (9, 53), (1, 16), (40, 1)])
+@pytest.mark.parametrize("apart", [1, 2, 8])
+def test_correlation_is_the_plain_sum(shape, apart):
+    plane = np.random.default_rng(3).integers(-99, 99, shape).astype(float)  # sums are exact
+    down, across = ((0.5, -1.0, 2.0), -1), ((3.0, 1.0, -2.0, 0.25, 1.0), 1)
+    expected = np.zeros_like(plane)
+    for row, col in np.ndindex(*shape):
+        for (k, tap), (j, pat) in product(enumerate(down[0]), enumerate(across[0])):
+            r, c = row + (down[1] + k) * apart, col + (across[1] + j) * apart
+            if 0 <= r < shape[0] and 0 <= c < shape[1]:
+                expected[row, col] += tap * pat * plane[r, c]
+    assert np.array_equal(correlate(plane, down, across, apart), expected)
+
+
+@pytest.mark.parametrize("shape", [(70, 83), (5, 7), (1, 40), (33, 3)])
+def test_splitting_and_joining_are_correlations_and_each_other_s_adjoint(shape):
+    rng, filters, apart = np.random.default_rng(4), bank("db4"), 2
+    low, high = filters.step(0), filters.step(1)
+    plane, smooth = rng.normal(size=shape), rng.normal(size=shape)
+    details = rng.normal(size=(3, *shape))
+    parts = split(plane, low, high, apart)
+    alone = [correlate(plane, *pair, apart) for pair in ((low, high), (high, low), (high, high))]
+    assert np.abs(parts[0] - correlate(plane, low, low, apart)).max() < 1e-14
+    assert np.abs(np.stack(parts[1]) - np.stack(alone)).max() < 1e-14
+    back = [(taps[::-1], 1 - len(taps) - first) for taps, first in (low, high)]
+    there = (parts[0] * smooth).sum() + (np.stack(parts[1]) * details).sum()
+    assert (plane * join(smooth, details, *back, apart)).sum() == pytest.approx(there, abs=1e-11)
 
 
 @pytest.mark.parametrize("name", ["bior2.2", "nonsense", "db20", "mexh"])
