@@ -220,3 +220,7 @@ def _weigh_cols_of_two(one, step, other, turn, margin, cols, apart, out, place):
         for k in range(len(pats)):
             sums = sums + load(other, margin + foremost + k * apart + c) * pats[k]
         store(out, place + c, sums)
+
+
+#: Compiled kernels.
+KERNELS = (_correlate, _split, _join)

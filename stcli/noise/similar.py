@@ -23,12 +23,10 @@ Every value is a sum in one order wherever it lies in a block, so tiled and unti
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.jit import njit
+from stcli.noise.similar_kernels import gather
 from stcli.settings import SimilarSettings
 
 #: Deviation of the weights in space, as a share of the square's radius.
@@ -92,9 +90,9 @@ def similar_mean(
     inverse[known] = 1 / (2 * (settings.strength * sigmas[known]) ** 2)
     inverse /= np.maximum(known.sum(axis=0), 1) * settings.around**2
     near = _near(settings.search // 2)
-    total, weight = np.zeros(values.shape), np.zeros(valid.shape)
-    gather = _gather if valid.ndim == 2 else _gather_own
-    gather(planes, inverse, values, valid, near, settings.around, total, weight)
+    masks = (valid if valid.ndim == 3 else valid[None]).astype(np.float64)
+    total, weight = np.zeros(values.shape), np.zeros(masks.shape)
+    gather(planes, inverse, values, masks, near, settings.around // 2, total, weight)
     del inverse
     found = weight > 0
     np.divide(total, weight, out=total, where=np.broadcast_to(found, total.shape))
@@ -108,127 +106,3 @@ def _near(radius: int) -> NDArray[np.float64]:
     far = np.maximum(abs(away[:, None]), abs(away)) > NEAR
     odd = (away[:, None] % 2 == 1) | (away % 2 == 1)
     return np.where(far, np.where(odd, 0.0, 4 * near), near)
-
-
-@njit(nogil=True, cache=True)
-def _gather(
-    planes: Any,
-    inverse: Any,
-    values: Any,
-    valid: Any,
-    near: Any,
-    side: Any,
-    total: Any,
-    weight: Any,
-) -> None:
-    """Add up weighted values, an offset after the other.
-
-    Parameters
-    ----------
-    near : ndarray of float64 (row, col)
-        Weights of the offsets in space, 0 for none; its middle is the pixel itself.
-    side : int
-        Of the square that is compared, odd.
-    """
-    bands, height, width = planes.shape
-    radius, half = near.shape[0] // 2, side // 2
-    margin = radius + half
-    ring = np.zeros((side, width))
-    column = np.zeros(width)
-    for a in range(-radius, radius + 1):
-        for b in range(-radius, radius + 1):
-            if near[a + radius, b + radius] == 0.0:
-                continue
-            for r in range(radius, height - radius):
-                line = ring[r % side]
-                line[:] = 0.0
-                for k in range(bands):
-                    for c in range(radius, width - radius):
-                        apart = planes[k, r, c] - planes[k, r + a, c + b]
-                        line[c] += inverse[k, r, c] * apart * apart
-                if r < radius + 2 * half:
-                    continue
-                column[:] = 0.0
-                for n in range(side):
-                    one = ring[(r - 2 * half + n) % side]
-                    for c in range(radius, width - radius):
-                        column[c] += one[c]
-                row = r - half
-                for c in range(margin, width - margin):
-                    if not valid[row + a, c + b]:
-                        continue
-                    u = 0.0
-                    for n in range(-half, half + 1):
-                        u += column[c + n]
-                    w = near[a + radius, b + radius] / ((1.0 + u) * np.sqrt(1.0 + u))
-                    weight[row, c] += w
-                    for k in range(bands):
-                        total[k, row, c] += w * values[k, row + a, c + b]
-
-
-@njit(nogil=True, cache=True)
-def _gather_own(
-    planes: Any,
-    inverse: Any,
-    values: Any,
-    valid: Any,
-    near: Any,
-    side: Any,
-    total: Any,
-    weight: Any,
-) -> None:
-    """Add up weighted values as `_gather`, with a valid mask for each band.
-
-    Where the masks are alike the very numbers come out: the factor on a sum of all bands is 1.
-
-    Parameters
-    ----------
-    valid : ndarray of bool (band, row, col)
-    weight : ndarray of float64 (band, row, col)
-    """
-    bands, height, width = planes.shape
-    radius, half = near.shape[0] // 2, side // 2
-    margin = radius + half
-    ring = np.zeros((side, width))
-    column, shared = np.zeros(width), np.zeros(width)
-    for a in range(-radius, radius + 1):
-        for b in range(-radius, radius + 1):
-            if near[a + radius, b + radius] == 0.0:
-                continue
-            for r in range(radius, height - radius):
-                line = ring[r % side]
-                line[:] = 0.0
-                shared[:] = 0.0
-                column[:] = 0.0  # the bands that are compared where all are there
-                for k in range(bands):
-                    for c in range(radius, width - radius):
-                        apart = planes[k, r, c] - planes[k, r + a, c + b]
-                        both = valid[k, r, c] & valid[k, r + a, c + b]
-                        one = 1.0 if inverse[k, r, c] > 0.0 else 0.0
-                        line[c] += inverse[k, r, c] * apart * apart if both else 0.0
-                        shared[c] += one if both else 0.0
-                        column[c] += one
-                for c in range(radius, width - radius):
-                    if shared[c] > 0.0:
-                        line[c] *= column[c] / shared[c]
-                        continue
-                    for k in range(bands):
-                        apart = planes[k, r, c] - planes[k, r + a, c + b]
-                        line[c] += inverse[k, r, c] * apart * apart
-                if r < radius + 2 * half:
-                    continue
-                column[:] = 0.0
-                for n in range(side):
-                    one_line = ring[(r - 2 * half + n) % side]
-                    for c in range(radius, width - radius):
-                        column[c] += one_line[c]
-                row = r - half
-                for c in range(margin, width - margin):
-                    u = 0.0
-                    for n in range(-half, half + 1):
-                        u += column[c + n]
-                    w = near[a + radius, b + radius] / ((1.0 + u) * np.sqrt(1.0 + u))
-                    for k in range(bands):
-                        if valid[k, row + a, c + b]:
-                            weight[k, row, c] += w
-                            total[k, row, c] += w * values[k, row + a, c + b]

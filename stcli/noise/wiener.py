@@ -127,3 +127,7 @@ def _gains(sums, side, counts, noise, factor, guided, place, cols, gains):  # ty
             left = energy - power
             left = smaller(left, nothing, nothing, left) / smaller(energy, tiny, tiny, energy)
             store(gains, c, smaller(nothing, power, left, one))
+
+
+#: The compiled kernel.
+KERNELS = (_sweep,)

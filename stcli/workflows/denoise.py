@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
+from stcli.noise import separable, similar, similar_kernels, spatial, wiener
 from stcli.noise import shrink as wavelet
-from stcli.noise import similar
 from stcli.noise.edges import FILL_REACH
 from stcli.noise.models import Model
 from stcli.noise.separable import Plane
@@ -22,6 +22,7 @@ from stcli.noise.statistics import Sample, typical
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
+from stcli.workflows import noise_pass
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -32,12 +33,12 @@ from stcli.workflows.job import (
     report,
     silent,
 )
+from stcli.workflows.kernels import compile_apart
 from stcli.workflows.nested import OwnMasks
 from stcli.workflows.noise_file import of_file, with_noise
 from stcli.workflows.noise_pass import (
     MAP_PLANES,
     Ready,
-    compile_kernels,
     cost,
     float_spec,
     float_type,
@@ -51,6 +52,9 @@ from stcli.workflows.noise_pass import (
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
 
+#: Kernels of maps and of both methods, and what compiles all of them.
+KERNELS = (*spatial.KERNELS, *separable.KERNELS, *wiener.KERNELS, *similar_kernels.KERNELS)
+REHEARSAL = "from stcli.workflows.denoise import rehearse; rehearse()"
 #: How noise is taken away: coefficients shrunk, or similar pixels averaged.
 Method = ShrinkSettings | SimilarSettings
 
@@ -207,7 +211,7 @@ def denoise(
         product = stack.enter_context(resumable((spec,), info.geobox, output))
         # planned first: what the first pass leaves in memory serves this one too
         work = product.plan(raster, _cost(info, how, of_file(noise)), settings, reach)
-        compile_kernels(progress)
+        compile_apart(KERNELS, REHEARSAL, progress)
         sample, models, _ = measure(raster, _measured(*how), settings, progress)
         tell_unmeasured(sample, info)
         level, middle = typical(sample), _middle(sample, models)
@@ -230,6 +234,16 @@ def denoise(
     ran = report(work.budget, tally, time.perf_counter() - begun)
     rows = total.rows(info, known(level[:, 0]))
     return Denoised(path, noise, map_settings.model, rows, total.kept, ran)
+
+
+def rehearse() -> None:
+    """Measure the noise of a small block and take it away, so that all kernels are compiled."""
+    noise_pass.rehearse()
+    plane = np.arange(32.0 * 32).reshape(32, 32) % 7
+    valid, sigma = np.ones(plane.shape, np.bool_), np.ones(plane.shape)
+    wavelet.shrink(plane, valid, [sigma], ShrinkSettings(depth=1))
+    planes = plane[None]
+    similar.similar_mean(planes, planes, valid, sigma[None], SimilarSettings(search=3))
 
 
 def plan_denoise(

@@ -16,13 +16,14 @@ import stcli
 from stcli.itself import environment
 from stcli.noise import spatial
 from stcli.segmentation import slic
-from stcli.workflows import noise_pass, segment
+from stcli.workflows import denoise, noise_pass, segment
 from stcli.workflows.job import silent
 from stcli.workflows.kernels import cached, compile_apart
 
 REHEARSALS = {
     "segmentation": (slic.KERNELS, segment.REHEARSAL),
     "noise": (spatial.KERNELS, noise_pass.REHEARSAL),
+    "denoising": (denoise.KERNELS, denoise.REHEARSAL),
 }
 
 
