@@ -239,6 +239,8 @@ def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float:
     """
     ensemble = np.asarray(members, np.float64)
     count = len(ensemble)
-    variance = float(np.nanmean(ensemble.var(axis=0, ddof=1)))
-    error = float(np.nanmean((ensemble.mean(axis=0) - truth) ** 2))
+    wrong = (ensemble.mean(axis=0) - truth) ** 2
+    known = ~np.isnan(wrong)
+    variance = float(ensemble.var(axis=0, ddof=1)[known].mean())
+    error = float(wrong[known].mean())
     return float(np.sqrt(variance * (count + 1) / count / error)) if error > 0 else float("inf")

@@ -212,6 +212,7 @@ class _Step:
         small = np.s_[m : coarse.shape[0] - m, m : coarse.shape[1] - m]
         large = np.s_[s * m : truth.shape[0] - s * m, s * m : truth.shape[1] - s * m]
         tried = {peer: _peer(coarse, s, peer)[large] for peer in PEERS}
+        truth = np.where(np.isnan(fine[0]), np.nan, truth)  # peers count where the band does
         try:
             found = {
                 key: quality(field, truth[large], coarse[small], s)

@@ -300,6 +300,23 @@ def test_assessing_measures_beside_cubic_and_ibp(rebuilt):
     assert said.count("ibp") == 3
 
 
+def test_peers_are_assessed_on_the_pixels_that_the_fine_raster_has(rebuilt, tmp_path):
+    fine, path, truth = rebuilt
+    rough = truth.copy()
+    rough[:, :, 71:] += 500 * np.random.default_rng(3).normal(size=rough[:, :, 71:].shape)
+    half = {**UTM, "transform": UTM["transform"] @ Affine.scale(0.5)}
+    path = save(tmp_path / "rough.tif", rough.astype("float32"), half, ("red", "nir"))
+    part = truth + np.float32(3)
+    part[:, :, 71:] = np.nan
+    fine = save(tmp_path / "part.tif", part, half, ("red", "nir"), nodata=NAN)
+    how = ("--factor", 2, "--json")
+    found = good("assess-downscaling", fine, path, *how).json["bands"]
+    for band in found:
+        assert band["rmse"] == pytest.approx(3, rel=1e-3)
+        assert band["peers"]["ibp"]["rmse"] < 60
+        assert band["peers"]["ibp"]["mass_violation"] < 1e-6
+
+
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [((), 2, "--factor is wanted"), (("--factor", 4, "--margin", 16), 3, "another --margin")],
