@@ -94,7 +94,6 @@ def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_pat
     if name in ("guided", "linear"):
         more += ["--guide", files["guide"]]
     if name == "members":
-        more += ["--members", 3, "--seed", 4]
     run(files, tmp_path / "whole.tif", *more, "--tile-size", 0, "-j", 1)
     said = run(files, tmp_path / "tiled.tif", *more, "--tile-size", 32, "-j", 2, "--json").json
     assert said["run"]["tiles"] >= 20
@@ -142,6 +141,14 @@ def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp
     found = call("downscale", files["coarse"], tmp_path / "o.tif", *model, *more)
     assert found.code == code, found.err
     assert said in found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_guide_that_a_model_does_not_take_is_refused(files, models, tmp_path):
+    how = ("--model", models["plain"], "--guide", files["guide"])
+    found = call("downscale", files["coarse"], tmp_path / "o.tif", *how)
+    assert found.code == 6
+    assert f"takes no guide, {files['guide']} found; leave out --guide" in found.err
     assert not list(tmp_path.iterdir())
 
 
