@@ -94,6 +94,7 @@ def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_pat
     if name in ("guided", "linear"):
         more += ["--guide", files["guide"]]
     if name == "members":
+        more += ["--members", 3, "--seed", 4]
     run(files, tmp_path / "whole.tif", *more, "--tile-size", 0, "-j", 1)
     said = run(files, tmp_path / "tiled.tif", *more, "--tile-size", 32, "-j", 2, "--json").json
     assert said["run"]["tiles"] >= 20
@@ -134,6 +135,8 @@ def test_both_heads_of_a_model_work(files, models, tmp_path):
         (None, ("--members", "4"), 2, "no --model found"),
         (None, ("--force",), 2, "--force: no --model found, one is wanted; leave it out."),
         ("plain", ("--members", "1"), 2, "--members: 1 found, 2 or more wanted"),
+        ("plain", ("--seed", "1"), 2, "--seed: no --members found, which it is for; leave it out."),
+        ("plain", ("--members", "2", "--seed", "-1"), 2, "--seed: found -1, wanted from 0 to 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp_path):
