@@ -63,6 +63,18 @@ def test_the_grid_is_divided_and_block_means_are_kept(method, factor, coarse, tm
     assert agrees(fine, path)
 
 
+def test_bands_keep_their_units(tmp_path):
+    path = save(tmp_path / "coarse.tif", values(24, 20), UTM, ("t2m", "orog"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.units = ("K", "m")
+    fine, agreeing = tmp_path / "fine.tif", tmp_path / "agreeing.tif"
+    good("downscale", path, fine)
+    good("conserve", fine, path, agreeing)
+    for made in (fine, agreeing):
+        with rasterio.open(made) as dataset:
+            assert dataset.units == ("K", "m")
+
+
 def test_it_says_which_method_ran(coarse, tmp_path):
     said = good("downscale", coarse[0], tmp_path / "o.tif")
     assert "by ibp" in said.err
