@@ -134,6 +134,18 @@ def test_scadd_keeps_within_limits(tmp_path):
     assert agrees(tmp_path / "fine.tif", path)
 
 
+def test_scadd_takes_values_at_limits_that_float32_rounds(tmp_path):
+    share = np.random.default_rng(2).uniform(0, 0.1, (1, 30, 40)).astype("float32")
+    share[0, :5, :5] = 0.1  # as float32 a little more than the limit
+    path = save(tmp_path / "share.tif", share, UTM, ("share",))
+    more, fine = ("--conserve", "scadd", "--limits", "0,0.1"), tmp_path / "fine.tif"
+    good("downscale", path, fine, *more)
+    good("conserve", fine, path, tmp_path / "agreeing.tif", *more)
+    assert read(fine).max() == np.float32(0.1)
+    assert agrees(fine, path)
+    assert agrees(tmp_path / "agreeing.tif", path)
+
+
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
