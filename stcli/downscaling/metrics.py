@@ -225,11 +225,12 @@ def fair_crps(members: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]
     return score
 
 
-def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float:
+def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float | None:
     """Compare an ensemble's spread with the error of its mean.
 
     Root mean variance (of a sample) times ((K + 1) / K)**0.5 over the RMSE of the mean: 1 where
-    the truth is as one more member (Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1).
+    the truth is as one more member (Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1); None where
+    the mean has no error.
 
     Parameters
     ----------
@@ -243,4 +244,4 @@ def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float:
     known = ~np.isnan(wrong)
     variance = float(ensemble.var(axis=0, ddof=1)[known].mean())
     error = float(wrong[known].mean())
-    return float(np.sqrt(variance * (count + 1) / count / error)) if error > 0 else float("inf")
+    return float(np.sqrt(variance * (count + 1) / count / error)) if error > 0 else None

@@ -46,14 +46,14 @@ class EnsembleQuality:
         In the band's unit, fair form; a single field's is its mean absolute error.
     crps_over_ibp : float or None
         Over that of ibp.
-    spread_skill : float
+    spread_skill : float or None
         See `stcli.downscaling.metrics.spread_skill`.
     """
 
     members: int
     crps: float
     crps_over_ibp: float | None
-    spread_skill: float
+    spread_skill: float | None
 
 
 @dataclass(frozen=True)

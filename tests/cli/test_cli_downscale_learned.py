@@ -172,6 +172,16 @@ def test_members_are_scored(files, models, tmp_path):
     assert (other.code, "as downscale writes them" in other.err) == (3, True)
 
 
+def test_members_without_an_error_have_no_spread_over_it(tmp_path):
+    names = ("v", "v_std", "v_m1", "v_m2")
+    dry = np.zeros((4, 48, 40), "float32")
+    fine, truth = tmp_path / "fine.tif", save(tmp_path / "truth.tif", dry[:1], UTM, names[:1])
+    with rasterio.open(save(fine, dry, UTM, names), "r+") as dataset:
+        dataset.update_tags(STCLI_MEMBERS="2", STCLI_FACTOR="2")
+    band = good("assess-downscaling", fine, truth, "--margin", 2, "--json").json["bands"][0]
+    assert (band["rmse"], band["crps"], band["spread_skill"]) == (0, 0, None)
+
+
 def test_members_of_a_netcdf_are_variables(files, models, tmp_path):
     run(files, tmp_path / "o.nc", "--model", models["plain"], "--members", 4)
     run(files, tmp_path / "o.tif", "--model", models["plain"], "--members", 4)
