@@ -26,7 +26,10 @@ def command(
         int | None,
         typer.Option("--members", help="An ensemble by the model: mean, deviation, members."),
     ] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of the members' noise. Default: 0."),
+    ] = None,
     guide: options.Guide = None,
     conserve: options.Conserve = "add",
     limits: options.Limits = None,

@@ -61,13 +61,14 @@ def conserve(
     y, x = np.array(fine, np.float64), np.asarray(coarse, np.float64)
     if how == "none":
         return y
-    reason = unreachable(x, how, limits)
+    reason = unreachable(np.asarray(coarse), how, limits)
     if reason:
         raise ValueError(reason)
     if how == "mult":
         np.maximum(y, 0, out=y)
     if how == "scadd" and limits is not None:
         np.clip(y, *limits, out=y)
+        x = np.clip(x, *limits)  # a float32 at a limit may be beyond it by its rounding
     changed = _WAYS[how](y, x, block_mean(y, factor), factor, limits)
     return np.where(np.isnan(spread(x, factor)), fine, changed)
 
@@ -75,7 +76,8 @@ def conserve(
 def unreachable(coarse: NDArray[Any], how: str, limits: Limits = None) -> str | None:
     """Say why coarse values cannot be conserved in a way; None where they can.
 
-    `mult` reaches no negative value, `scadd` none beyond its limits.
+    `mult` reaches no negative value, `scadd` none beyond its limits, which are compared in the
+    values' own type: the float32 next to 0.1 is not beyond 0.1.
 
     Parameters
     ----------

@@ -225,11 +225,12 @@ def fair_crps(members: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]
     return score
 
 
-def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float:
+def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float | None:
     """Compare an ensemble's spread with the error of its mean.
 
     Root mean variance (of a sample) times ((K + 1) / K)**0.5 over the RMSE of the mean: 1 where
-    the truth is as one more member (Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1).
+    the truth is as one more member (Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1); None where
+    the mean has no error.
 
     Parameters
     ----------
@@ -239,6 +240,8 @@ def spread_skill(members: NDArray[Any], truth: NDArray[Any]) -> float:
     """
     ensemble = np.asarray(members, np.float64)
     count = len(ensemble)
-    variance = float(np.nanmean(ensemble.var(axis=0, ddof=1)))
-    error = float(np.nanmean((ensemble.mean(axis=0) - truth) ** 2))
-    return float(np.sqrt(variance * (count + 1) / count / error)) if error > 0 else float("inf")
+    wrong = (ensemble.mean(axis=0) - truth) ** 2
+    known = ~np.isnan(wrong)
+    variance = float(ensemble.var(axis=0, ddof=1)[known].mean())
+    error = float(wrong[known].mean())
+    return float(np.sqrt(variance * (count + 1) / count / error)) if error > 0 else None

@@ -38,15 +38,15 @@ class Spread:
     ----------
     crps_over_mae : float
         Fair CRPS over the mean absolute error of ibp: below 1 the ensemble knows more.
-    spread_skill : float
+    spread_skill : float or None
         Root mean variance of the members over the RMSE of their mean, corrected for their number;
-        1 is calibrated, less too sure.
+        1 is calibrated, less too sure; None where the mean has no error.
     """
 
     crps_over_mae: float
-    spread_skill: float
+    spread_skill: float | None
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
         """Describe it with JSON's types."""
         return asdict(self)
 

@@ -205,12 +205,12 @@ def grid_difference(a: GeoBox, b: GeoBox) -> str | None:
     """
     if a.crs != b.crs:
         return f"CRS {_crs_name(a)} and {_crs_name(b)}"
+    relative = ~a.transform @ b.transform
+    if max(abs(relative.b), abs(relative.d)) > 1e-3 or min(relative.a, relative.e) <= 0:
+        return "different orientations"
     size_a, size_b = pixel_size(a), pixel_size(b)
     if not np.allclose(size_a, size_b, rtol=GRID_TOLERANCE, atol=0):
         return "pixels of {:g} x {:g} and {:g} x {:g}".format(*size_a, *size_b)
-    relative = ~a.transform @ b.transform
-    if max(abs(relative.b), abs(relative.d), abs(relative.a - 1), abs(relative.e - 1)) > 1e-3:
-        return "different orientations"
     if max(abs(relative.c), abs(relative.f)) > GRID_TOLERANCE:
         return f"origins {relative.f:.6g} rows and {relative.c:.6g} columns apart"
     if tuple(a.shape) != tuple(b.shape):

@@ -81,9 +81,10 @@ class UpscalerSettings:
         check(self.architecture in known, "--architecture", self.architecture, " or ".join(known))
         heads = bool(self.factors) and set(self.factors) <= {2, 4}
         check(heads, "--factor", self.factors, "2, 4 or 2,4")
-        check(self.width >= 4 and self.width % 4 == 0, "width", self.width, "a multiple of 4")
-        check(self.blocks >= 1, "blocks", self.blocks, ">= 1")
-        check(self.margin >= 2 * self.blocks + 2, "margin", self.margin, "the network's reach")
+        check(self.width >= 4 and self.width % 4 == 0, "--width", self.width, "a multiple of 4")
+        check(self.margin >= 4, "margin", self.margin, "the network's reach")
+        most = (self.margin - 2) // 2  # a block reaches two pixels, what is around them two more
+        check(1 <= self.blocks <= most, "--blocks", self.blocks, f"from 1 to {most}")
         even = (self.window + 2 * self.margin) % 16 == 0
         check(even, "window and two margins", self.window + 2 * self.margin, "a multiple of 16")
 

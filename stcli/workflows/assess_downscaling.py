@@ -46,14 +46,14 @@ class EnsembleQuality:
         In the band's unit, fair form; a single field's is its mean absolute error.
     crps_over_ibp : float or None
         Over that of ibp.
-    spread_skill : float
+    spread_skill : float or None
         See `stcli.downscaling.metrics.spread_skill`.
     """
 
     members: int
     crps: float
     crps_over_ibp: float | None
-    spread_skill: float
+    spread_skill: float | None
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,7 @@ class _Step:
         small = np.s_[m : coarse.shape[0] - m, m : coarse.shape[1] - m]
         large = np.s_[s * m : truth.shape[0] - s * m, s * m : truth.shape[1] - s * m]
         tried = {peer: _peer(coarse, s, peer)[large] for peer in PEERS}
+        truth = np.where(np.isnan(fine[0]), np.nan, truth)  # peers count where the band does
         try:
             found = {
                 key: quality(field, truth[large], coarse[small], s)

@@ -60,7 +60,8 @@ class Learned:
         Raises
         ------
         ModelError
-            Another factor, other bands or units, or no guide of the bands that it wants.
+            Another factor, other bands or units, no guide of the bands that it wants, or one that
+            it does not.
         InputError
             Variables that have different times.
         """
@@ -83,6 +84,11 @@ class Learned:
             fine = guide.raster.info
             shown = beside(known, matched(model, model.guides, fine, "guide bands"), fine.path)
             return cls(model, factor, known, guide, shown, ensemble)
+        if guide is not None:
+            raise ModelError(
+                f"{model.folder}: takes no guide, {guide.raster.info.path} found; leave out "
+                "--guide, or train a model with it."
+            )
         return cls(model, factor, known, ensemble=ensemble)
 
     @property

@@ -152,10 +152,11 @@ class Pair:
         )
         around = [(0, 0), (rows.before, rows.after), (cols.before, cols.after)]
         fine = np.pad(block, around, constant_values=np.nan)
-        coarse = np.full((len(block), rows.count, cols.count), np.nan)
+        each = EachBand(self.coarse)
+        coarse = np.full((len(block), rows.count, cols.count), np.nan, each.dtype)
         if rows.stop > rows.start and cols.stop > cols.start:
             window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-            values, _ = EachBand(self.coarse).read(window)
+            values, _ = each.read(window)
             coarse[:, rows.held, cols.held] = values[list(self.order)]
         inner = (
             slice(rows.before, rows.before + block.shape[1]),

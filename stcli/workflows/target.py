@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,7 +100,7 @@ class Target:
         return OutputSpec(
             self.path,
             self.dtype,
-            tuple(OutputBand(f"{n}{end}") for n in info.band_names for end in self.suffixes),
+            tuple(self._bands()),
             np.nan,
             "continuous",
             output.creation_options,
@@ -108,6 +109,12 @@ class Target:
             output.driver,
             self.threads,
         )
+
+    def _bands(self) -> Iterator[OutputBand]:
+        """Describe the bands of a raster: names, and the units of those that they are made of."""
+        for band in self.raster.info.bands:
+            for end in self.suffixes:
+                yield OutputBand(f"{band.name}{end}", units=band.units)
 
     def _cube(self, plan: Layout) -> CubeSpec:
         facts = self.output.tags(self.raster.info, **self.facts)

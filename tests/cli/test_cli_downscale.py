@@ -63,6 +63,18 @@ def test_the_grid_is_divided_and_block_means_are_kept(method, factor, coarse, tm
     assert agrees(fine, path)
 
 
+def test_bands_keep_their_units(tmp_path):
+    path = save(tmp_path / "coarse.tif", values(24, 20), UTM, ("t2m", "orog"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.units = ("K", "m")
+    fine, agreeing = tmp_path / "fine.tif", tmp_path / "agreeing.tif"
+    good("downscale", path, fine)
+    good("conserve", fine, path, agreeing)
+    for made in (fine, agreeing):
+        with rasterio.open(made) as dataset:
+            assert dataset.units == ("K", "m")
+
+
 def test_it_says_which_method_ran(coarse, tmp_path):
     said = good("downscale", coarse[0], tmp_path / "o.tif")
     assert "by ibp" in said.err
@@ -120,6 +132,18 @@ def test_scadd_keeps_within_limits(tmp_path):
     fine = read(tmp_path / "fine.tif")
     assert (fine.min(), fine.max()) == (0, 1)
     assert agrees(tmp_path / "fine.tif", path)
+
+
+def test_scadd_takes_values_at_limits_that_float32_rounds(tmp_path):
+    share = np.random.default_rng(2).uniform(0, 0.1, (1, 30, 40)).astype("float32")
+    share[0, :5, :5] = 0.1  # as float32 a little more than the limit
+    path = save(tmp_path / "share.tif", share, UTM, ("share",))
+    more, fine = ("--conserve", "scadd", "--limits", "0,0.1"), tmp_path / "fine.tif"
+    good("downscale", path, fine, *more)
+    good("conserve", fine, path, tmp_path / "agreeing.tif", *more)
+    assert read(fine).max() == np.float32(0.1)
+    assert agrees(fine, path)
+    assert agrees(tmp_path / "agreeing.tif", path)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +322,23 @@ def test_assessing_measures_beside_cubic_and_ibp(rebuilt):
     said = good("assess-downscaling", fine, path).out
     assert "spectral error" in said
     assert said.count("ibp") == 3
+
+
+def test_peers_are_assessed_on_the_pixels_that_the_fine_raster_has(rebuilt, tmp_path):
+    fine, path, truth = rebuilt
+    rough = truth.copy()
+    rough[:, :, 71:] += 500 * np.random.default_rng(3).normal(size=rough[:, :, 71:].shape)
+    half = {**UTM, "transform": UTM["transform"] @ Affine.scale(0.5)}
+    path = save(tmp_path / "rough.tif", rough.astype("float32"), half, ("red", "nir"))
+    part = truth + np.float32(3)
+    part[:, :, 71:] = np.nan
+    fine = save(tmp_path / "part.tif", part, half, ("red", "nir"), nodata=NAN)
+    how = ("--factor", 2, "--json")
+    found = good("assess-downscaling", fine, path, *how).json["bands"]
+    for band in found:
+        assert band["rmse"] == pytest.approx(3, rel=1e-3)
+        assert band["peers"]["ibp"]["rmse"] < 60
+        assert band["peers"]["ibp"]["mass_violation"] < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,8 @@ def test_both_heads_of_a_model_work(files, models, tmp_path):
         (None, ("--members", "4"), 2, "no --model found"),
         (None, ("--force",), 2, "--force: no --model found, one is wanted; leave it out."),
         ("plain", ("--members", "1"), 2, "--members: 1 found, 2 or more wanted"),
+        ("plain", ("--seed", "1"), 2, "--seed: no --members found, which it is for; leave it out."),
+        ("plain", ("--members", "2", "--seed", "-1"), 2, "--seed: found -1, wanted from 0 to 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp_path):
@@ -142,6 +144,14 @@ def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp
     found = call("downscale", files["coarse"], tmp_path / "o.tif", *model, *more)
     assert found.code == code, found.err
     assert said in found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_guide_that_a_model_does_not_take_is_refused(files, models, tmp_path):
+    how = ("--model", models["plain"], "--guide", files["guide"])
+    found = call("downscale", files["coarse"], tmp_path / "o.tif", *how)
+    assert found.code == 6
+    assert f"takes no guide, {files['guide']} found; leave out --guide" in found.err
     assert not list(tmp_path.iterdir())
 
 
@@ -160,6 +170,16 @@ def test_members_are_scored(files, models, tmp_path):
         renamed.set_band_description(4, "other")
     other = call("assess-downscaling", fine, truth)
     assert (other.code, "as downscale writes them" in other.err) == (3, True)
+
+
+def test_members_without_an_error_have_no_spread_over_it(tmp_path):
+    names = ("v", "v_std", "v_m1", "v_m2")
+    dry = np.zeros((4, 48, 40), "float32")
+    fine, truth = tmp_path / "fine.tif", save(tmp_path / "truth.tif", dry[:1], UTM, names[:1])
+    with rasterio.open(save(fine, dry, UTM, names), "r+") as dataset:
+        dataset.update_tags(STCLI_MEMBERS="2", STCLI_FACTOR="2")
+    band = good("assess-downscaling", fine, truth, "--margin", 2, "--json").json["bands"][0]
+    assert (band["rmse"], band["crps"], band["spread_skill"]) == (0, 0, None)
 
 
 def test_members_of_a_netcdf_are_variables(files, models, tmp_path):

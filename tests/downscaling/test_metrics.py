@@ -111,3 +111,12 @@ def test_the_right_spread_has_the_best_crps_and_a_skill_of_one():
     assert scores[1] == pytest.approx(1 / np.sqrt(np.pi), abs=0.01)  # of a normal, its own spread
     assert spread_skill(members, truth) == pytest.approx(1, abs=0.02)
     assert spread_skill(0.5 * members, truth) < 0.7
+
+
+def test_spread_counts_where_the_truth_is_known():
+    rng = np.random.default_rng(0)
+    members, truth = rng.normal(0, 1, (8, 60, 60)), rng.normal(0, 1, (60, 60))
+    members[:, :, 30:] *= 50
+    truth[:, 30:] = np.nan
+    known = members[:, :, :30], truth[:, :30]
+    assert spread_skill(members, truth) == pytest.approx(spread_skill(*known))

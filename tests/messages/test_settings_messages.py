@@ -64,8 +64,9 @@ CASES = [
         "--architecture: found unet, wanted shuffle or latent.",
     ),
     (UpscalerSettings, {"factors": (3,)}, "--factor: found (3,), wanted 2, 4 or 2,4."),
-    (UpscalerSettings, {"width": 6}, "width: found 6, wanted a multiple of 4."),
-    (UpscalerSettings, {"blocks": 0}, "blocks: found 0, wanted >= 1."),
+    (UpscalerSettings, {"width": 6}, "--width: found 6, wanted a multiple of 4."),
+    (UpscalerSettings, {"blocks": 0}, "--blocks: found 0, wanted from 1 to 7."),
+    (UpscalerSettings, {"blocks": 8}, "--blocks: found 8, wanted from 1 to 7."),
     (UpscalerSettings, {"margin": 2}, "margin: found 2, wanted the network's reach."),
     (
         UpscalerSettings,

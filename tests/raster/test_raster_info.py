@@ -79,6 +79,7 @@ def test_grid_difference_names_what_differs(grid):
     assert grid_difference(a, grid(cols=71)).startswith("sizes of 50 x 70 and 50 x 71")
     south_up = GeoBox(a.shape, a.transform @ Affine.scale(1, -1), a.crs)
     assert grid_difference(a, south_up) == "different orientations"
+    assert grid_difference(grid(step=20), south_up) == "different orientations"
     assert grid_difference(a, grid(crs=None)) == "CRS EPSG:32618 and none"
 
 
