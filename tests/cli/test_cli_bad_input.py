@@ -124,7 +124,12 @@ CASES = [
     (train(labels="missing.tif"), 3, "missing.tif: no such file"),
     (train(column="kind"), 3, "labels.gpkg: has no column kind, choose one of: class"),
     (train(labels="halves.tif", more="--block 1e9"), 3, "halves.tif: all labels lie in one block"),
-    (f"train landcover scene.tif --labels {LABELS} -o new", 2, "--class-column names the column"),
+    (
+        f"train landcover scene.tif --labels {LABELS} -o new",
+        2,
+        "--class-column names the column with the class, and none is given; a class raster, which "
+        "has none, is known by its suffix, such as .tif, .nc or .zarr.",
+    ),
     # references
     ("assess halves.tif --reference shorter.tif", 3, "shorter.tif: not on the grid of halves.tif"),
     ("assess float.tif --reference halves.tif", 3, "float.tif: float32 values found"),
