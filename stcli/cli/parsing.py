@@ -119,6 +119,12 @@ def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
     return tuple(paths[:-1]), paths[-1]
 
 
+def asked(context: typer.Context) -> set[str]:
+    """Name the parameters that the user gave, be their values those of the defaults or not."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
 def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
     """Refuse an output and JSON on one stdout."""
     if json and {"-", "/vsistdout/"} & set(outputs):
