@@ -150,7 +150,10 @@ def landcover(
     else:
         scenes = read_scenes(manifest, chosen, names)
     rasters = any(source.is_raster for scene in scenes for source in scene.labels)
-    _refuse_idle(parsing.asked(context), recipe.training, init, rasters)
+    asked = parsing.asked(context)
+    if recipe.algorithm not in ("network", "ensemble"):
+        parsing.refuse_network_words(asked, recipe.algorithm)
+    _refuse_idle(asked, recipe.training, init, rasters)
     clears = parsing.parse_list(clear, "--clear")
     dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:
@@ -195,6 +198,10 @@ def _refuse_idle(
     """
     if init and asked & {"size", "compactness"}:
         raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
+    if init and training.bands_noise == "weight":
+        raise UsageError("--bands-noise weight: --init brings the scaling of bands; leave it out.")
+    if training.folds and "patience" in asked:
+        raise UsageError("--patience: trainings with --folds run all epochs; leave it out.")
     if not training.final_fit and not training.folds:
         raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
     if "class_names" in asked and not rasters:
