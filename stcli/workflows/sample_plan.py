@@ -18,7 +18,7 @@ from stcli.errors import InputError, UsageError
 from stcli.landcover.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
 from stcli.landcover.route import length, route
 from stcli.raster.draft import refuse_file
-from stcli.raster.info import lattice_origin
+from stcli.raster.info import grid_difference, lattice_origin
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.survey import in_metres, pixel_centres, write_survey
 from stcli.settings import RunSettings
@@ -166,8 +166,12 @@ def _doubt(path: str, raster: Raster, stack: contextlib.ExitStack) -> Raster:
             f"{path}: {doubt.info.dtype} values found, doubt as a real number from 0 to 1 wanted, "
             "as stcli classify --uncertainty writes it."
         )
-    if doubt.info.geobox != raster.info.geobox:
-        raise InputError(f"{path}: lies on another grid than {raster.info.path}, wanted the same.")
+    difference = grid_difference(doubt.info.geobox, raster.info.geobox)
+    if difference:
+        raise InputError(
+            f"{path}: lies on another grid than {raster.info.path} ({difference}), wanted the "
+            "same; warp it with gdalwarp first."
+        )
     return doubt
 
 
