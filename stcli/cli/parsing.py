@@ -15,6 +15,8 @@ from stcli.settings.segmentation import check_scales
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _MOST_JOBS = 4096
+#: Options of a training that only a network heeds.
+_OF_NETWORKS = ("epochs", "patience", "local_weight", "global_weight", "balance")
 
 
 def parse_bytes(text: str) -> int:
@@ -117,6 +119,22 @@ def inputs_and_output(paths: list[str]) -> tuple[tuple[str, ...], str]:
     if len(paths) < 2:
         raise UsageError("INPUT and OUTPUT are wanted: one input or more, then the output.")
     return tuple(paths[:-1]), paths[-1]
+
+
+def asked(context: typer.Context) -> set[str]:
+    """Name the parameters that the user gave, be their values those of the defaults or not."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def refuse_network_words(asked: set[str], algorithm: str) -> None:
+    """Refuse options, of those asked for, that shape a network alone, of another algorithm."""
+    found = next((name for name in _OF_NETWORKS if name in asked), None)
+    if found is not None:
+        raise UsageError(
+            f"--{found.replace('_', '-')}: is for a network, and --algorithm is {algorithm}; "
+            "leave it out."
+        )
 
 
 def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:

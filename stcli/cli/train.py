@@ -24,6 +24,7 @@ def train() -> None:
 
 @app.command()
 def landcover(
+    context: typer.Context,
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     inputs: Annotated[
         list[str] | None,
@@ -149,7 +150,10 @@ def landcover(
     else:
         scenes = read_scenes(manifest, chosen, names)
     rasters = any(source.is_raster for scene in scenes for source in scene.labels)
-    _refuse_idle(init and (size or compactness), final_fit or folds, not names or rasters)
+    asked = parsing.asked(context)
+    if recipe.algorithm not in ("network", "ensemble"):
+        parsing.refuse_network_words(asked, recipe.algorithm)
+    _refuse_idle(asked, recipe.training, init, rasters)
     clears = parsing.parse_list(clear, "--clear")
     dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:
@@ -178,23 +182,29 @@ def landcover(
         print_model(model.card.metrics, model.card.calibration)
 
 
-def _refuse_idle(segments: Any, final: Any, named: bool) -> None:
+def _refuse_idle(
+    asked: set[str], training: TrainingSettings, init: Path | None, rasters: bool
+) -> None:
     """Refuse options that would do nothing.
 
     Parameters
     ----------
-    segments : object
-        True where segments are described beside a model to begin with, which has its own.
-    final : object
-        False where a last training is declined that would not come.
-    named : bool
-        False where values of class rasters are named, and there is none.
+    asked : set of str
+        Names of the options that were given.
+    training : TrainingSettings
+    init : Path or None
+    rasters : bool
+        Whether some of the labels are class rasters.
     """
-    if segments:
+    if init and asked & {"size", "compactness"}:
         raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
-    if not final:
+    if init and training.bands_noise == "weight":
+        raise UsageError("--bands-noise weight: --init brings the scaling of bands; leave it out.")
+    if training.folds and "patience" in asked:
+        raise UsageError("--patience: trainings with --folds run all epochs; leave it out.")
+    if not training.final_fit and not training.folds:
         raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
-    if not named:
+    if "class_names" in asked and not rasters:
         raise UsageError(
             "--class-names: names values of class rasters, and all labels are vectors; leave it "
             "out."

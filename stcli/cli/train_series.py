@@ -15,6 +15,7 @@ from stcli.settings import SERIES_SLIC, RunSettings, SeriesSettings, TemporalTra
 
 
 def command(
+    context: typer.Context,
     samples: Annotated[
         str,
         typer.Argument(
@@ -48,6 +49,8 @@ def command(
     recipe = Recipe(
         SeriesSettings(**asked), training=TemporalTraining(**given(epochs=epochs, seed=seed))
     )
+    if "network" not in recipe.series.methods:
+        parsing.refuse_network_words(parsing.asked(context), recipe.series.algorithm)
     with Console(quiet, verbose, progress) as console:
         model = train_series_model(
             samples,

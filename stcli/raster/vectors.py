@@ -12,7 +12,7 @@ contains it, a line the pixels of its path. Where features overlap, the later on
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -328,10 +328,15 @@ def _classes(found: set[str], path: str, least: int) -> tuple[str, ...]:
             f"{path}: its labels in the raster are all of one class ({', '.join(found)}), two or "
             "more are wanted"
         )
+    return tuple(sorted_names(found))
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Sort names of classes: as numbers if they all are whole numbers, else as text."""
     try:
-        return tuple(sorted(found, key=int))
+        return sorted(names, key=lambda name: (int(name), name))
     except ValueError:
-        return tuple(sorted(found))
+        return sorted(names)
 
 
 def _place(window: GeoBox, raster: GeoBox) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError
 from stcli.landcover.accuracy import (
     Accuracy,
     ConfusionMatrix,
@@ -19,16 +19,16 @@ from stcli.landcover.accuracy import (
     stratified_accuracy,
 )
 from stcli.landcover.strata import strata_accuracy
-from stcli.raster.legend import read_class_names
 from stcli.raster.read import Raster
 from stcli.raster.vectors import read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass, silent
-from stcli.workflows.legends import Legend, join_legends, legend
+from stcli.workflows.legends import Legend, class_names, join_legends, legend
 from stcli.workflows.sampled import PLAN, count, look_up
 from stcli.workflows.truth import (
     LabelSource,
     class_values,
+    column_of,
     open_class_raster,
     open_classes,
     refuse_vector_words,
@@ -131,7 +131,7 @@ def _with_raster(
     truth = open_class_raster(reference.path, raster.info.geobox, path)
     seen = [class_values(of, settings, progress) for of in (raster, truth)]
     _refuse_empty(len({*seen[0], *seen[1]}), path, reference.path)
-    titles, (mine, other) = join_legends((path, reference.path), (seen[0], seen[1]))
+    titles, (mine, other) = join_legends((raster, truth), (seen[0], seen[1]))
     partial: list[ConfusionMatrix] = []
     empty = ConfusionMatrix.empty(titles)
 
@@ -152,16 +152,15 @@ def _with_points(
 ) -> Assessment:
     """Compare at points and estimate areas by the strata of the sample, or of the map."""
     path, geobox = raster.info.path, raster.info.geobox
-    if reference.class_column is None:
-        raise UsageError(f"{reference.path}: --class-column names the column with the class.")
+    column = column_of(reference)
     mapped = class_values(raster, settings, progress)
-    names = read_class_names(path)
+    names = class_names(raster)
     title = legend(sorted({*mapped, *names}), names, path)
     _refuse_empty(len(mapped), path, reference.path)
     points = read_labels(
         reference.path,
         geobox,
-        class_column=reference.class_column,
+        class_column=column,
         classes=tuple(title.values()),
         layer=reference.layer,
         keep=PLAN,

@@ -40,13 +40,15 @@ def legend(values: Iterable[int], names: Mapping[int, str], path: str) -> Legend
 
 
 def join_legends(
-    paths: tuple[str, str], seen: tuple[Iterable[int], Iterable[int]]
+    rasters: tuple[Raster, Raster], seen: tuple[Iterable[int], Iterable[int]]
 ) -> tuple[tuple[str, ...], tuple[Legend, Legend]]:
     """Give the classes of two rasters of which these values were seen, and each one's legend.
 
+    Names that are the same word are the same name, in the spelling of the map.
+
     Parameters
     ----------
-    paths : (str, str)
+    rasters : (Raster, Raster)
         The map and the reference.
     seen : (iterable of int, iterable of int)
 
@@ -61,9 +63,12 @@ def join_legends(
     InputError
         Two values of a raster have one name, or no name is in both.
     """
-    tables = (read_class_names(paths[0]), read_class_names(paths[1]))
+    paths = (rasters[0].info.path, rasters[1].info.path)
+    tables = (class_names(rasters[0]), class_names(rasters[1]))
     if all(tables):
         mine, other = map(legend, map(sorted, seen), tables, paths)
+        spelt = {_word(name): name for name in mine.values()}
+        other = {value: spelt.get(_word(name), name) for value, name in other.items()}
         _refuse_strangers(mine, other, paths)
     else:
         mine = other = _by_value(paths, tables, sorted({*seen[0], *seen[1]}))
@@ -108,7 +113,7 @@ def one_legend(rasters: Sequence[Raster]) -> Legend:
     values: dict[str, int] = {}
     nameless = []
     for raster in rasters:
-        path, names = raster.info.path, _names(raster)
+        path, names = raster.info.path, class_names(raster)
         for value, name in names.items():
             other = value if value in known else values.get(_word(name))
             if other is not None and (other, _word(name)) != (value, _word(known[other][0])):
@@ -125,7 +130,7 @@ def one_legend(rasters: Sequence[Raster]) -> Legend:
     return {value: known[value][0] for value in sorted(known)}
 
 
-def _names(raster: Raster) -> Legend:
+def class_names(raster: Raster) -> Legend:
     """Read the names of a raster's classes from band tags, or the CF attributes that we write."""
     info = raster.info
     if info.count > 1 or info.dtype.kind not in "iu":

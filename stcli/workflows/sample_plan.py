@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
@@ -19,12 +18,12 @@ from stcli.errors import InputError, UsageError
 from stcli.landcover.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
 from stcli.landcover.route import length, route
 from stcli.raster.draft import refuse_file
-from stcli.raster.info import lattice_origin
-from stcli.raster.legend import read_class_names
+from stcli.raster.info import grid_difference, lattice_origin
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.survey import in_metres, pixel_centres, write_survey
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
+from stcli.workflows.legends import class_names
 from stcli.workflows.truth import beyond_classes, open_classes, refuse_beyond
 
 #: Points at most: the path's matrix of distances grows with their square.
@@ -98,7 +97,7 @@ def sample_plan(
         tally = work.run(finder.look, finder.take, "candidates", progress)
     if not len(finder.found.chance):
         raise InputError(f"{wish.classes}: no classified pixel found, at least one is wanted.")
-    names, metres = _write(finder.found, wish, raster.info.geobox, path, output.overwrite)
+    names, metres = _write(finder, path, output.overwrite)
     counts = {name: names.count(name) for name in sorted(set(names))}
     few = short(finder.found, wish.points)
     if few:
@@ -116,7 +115,8 @@ class _Finder:
 
     def __init__(self, raster: Raster, doubt: Raster | None, wish: Wish) -> None:
         self.doubt, self.wish, self.path = doubt, wish, raster.info.path
-        self.origin = lattice_origin(raster.info.geobox)
+        self.names, self.geobox = class_names(raster), raster.info.geobox
+        self.origin = lattice_origin(self.geobox)
         self.found = Candidates.none()
 
     def look(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Candidates:
@@ -134,17 +134,16 @@ class _Finder:
             self.found = self.found.join(result, self.wish.points)
 
 
-def _write(
-    found: Candidates, wish: Wish, geobox: GeoBox, path: str, overwrite: bool
-) -> tuple[list[str], float]:
+def _write(finder: _Finder, path: str, overwrite: bool) -> tuple[list[str], float]:
     """Choose and order the points and write them; return their classes and the path's metres."""
-    chosen, weight = choose(found, wish.points)
+    found, geobox = finder.found, finder.geobox
+    chosen, weight = choose(found, finder.wish.points)
     xy = pixel_centres(geobox, found.place[chosen])
     flat = in_metres(geobox, xy)
     order = route(flat)
-    names, stratum = read_class_names(wish.classes), found.stratum[chosen][order]
+    stratum = found.stratum[chosen][order]
     value = stratum // len(BANDS)
-    named = [names.get(int(v), str(v)) for v in value]
+    named = [finder.names.get(int(v), str(v)) for v in value]
     columns = {
         "stop": np.arange(1, len(order) + 1),
         "value": value,
@@ -167,8 +166,12 @@ def _doubt(path: str, raster: Raster, stack: contextlib.ExitStack) -> Raster:
             f"{path}: {doubt.info.dtype} values found, doubt as a real number from 0 to 1 wanted, "
             "as stcli classify --uncertainty writes it."
         )
-    if doubt.info.geobox != raster.info.geobox:
-        raise InputError(f"{path}: lies on another grid than {raster.info.path}, wanted the same.")
+    difference = grid_difference(doubt.info.geobox, raster.info.geobox)
+    if difference:
+        raise InputError(
+            f"{path}: lies on another grid than {raster.info.path} ({difference}), wanted the "
+            "same; warp it with gdalwarp first."
+        )
     return doubt
 
 

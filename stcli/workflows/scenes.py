@@ -21,6 +21,7 @@ from stcli.raster.datestack import DateStack
 from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.manifest import read_manifest
 from stcli.raster.read import Raster
+from stcli.raster.vectors import sorted_names
 from stcli.settings import RunSettings
 from stcli.workflows.dated import Dating
 from stcli.workflows.job import Inputs, Progress
@@ -170,7 +171,7 @@ def joined_legend(sources: Sequence[LabelSource], truths: Sequence[Truth]) -> di
         name for s, t in zip(sources, truths, strict=True) if not s.is_raster for name in t.classes
     }
     free = (value for value in range(1, 256) if value not in set(legend.values()))
-    for name in _sorted(drawn - set(legend)):
+    for name in sorted_names(drawn - set(legend)):
         spare = next(free, 0)
         if not spare:
             raise InputError(f"{sources[0].path}: more than 255 classes in all labels together.")
@@ -262,10 +263,3 @@ def _check_alike(
             f"{b.path}: pixels of {found[1]} found, {a.path} has {found[0]}; one resolution is "
             "wanted, warp it with gdalwarp -tr first."
         )
-
-
-def _sorted(names: set[str]) -> list[str]:
-    try:
-        return sorted(names, key=int)
-    except ValueError:
-        return sorted(names)

@@ -15,16 +15,19 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.raster.info import grid_difference
-from stcli.raster.legend import read_class_names
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stdin import on_stdin
 from stcli.raster.vectors import MOST_CLASSES, Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
+from stcli.workflows.legends import class_names
 
 #: Values that are told of those that are no classes.
 _TOLD = 5
-_RASTERS = {".tif", ".tiff", ".vrt", ".nc", ".nc4", ".img", ".jp2", ".png"}
+_RASTERS = {
+    *(".tif", ".tiff", ".vrt", ".nc", ".nc4", ".zarr"),
+    *(".img", ".jp2", ".png", ".asc", ".bil"),
+}
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,22 @@ def refuse_vector_words(source: LabelSource) -> None:
         )
 
 
+def column_of(source: LabelSource) -> str:
+    """Give the column with the class of vectors.
+
+    Raises
+    ------
+    UsageError
+        None was named.
+    """
+    if source.class_column is None:
+        raise UsageError(
+            f"{source.path}: --class-column names the column with the class, and none is given; "
+            "a class raster, which has none, is known by its suffix, such as .tif, .nc or .zarr."
+        )
+    return source.class_column
+
+
 def open_truth(
     source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int = 2
 ) -> Truth:
@@ -128,12 +147,10 @@ def open_truth(
     """
     if source.is_raster:
         return _open_raster(source, raster, settings, progress, least)
-    if source.class_column is None:
-        raise UsageError(f"{source.path}: --class-column names the column with the class.")
     labels = read_labels(
         source.path,
         raster.info.geobox,
-        class_column=source.class_column,
+        class_column=column_of(source),
         layer=source.layer,
         least=least,
     )
@@ -255,7 +272,7 @@ def _open_raster(
     if not source.names:  # whoever names classes has said that other values are none
         refuse_beyond(counts.beyond, source.path)
     found = [value for value, n in enumerate(counts.classes.tolist()) if n]
-    declared = source.names or read_class_names(source.path)
+    declared = source.names or class_names(truth)
     wanted = set(source.names) if source.names else set(found)
     names = {value: declared.get(value, str(value)) for value in found if value in wanted}
     if len(names) < least:

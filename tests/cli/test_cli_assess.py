@@ -8,7 +8,13 @@ import numpy as np
 import pandas
 import pytest
 import rasterio
+import xarray
 from rasterio.transform import from_origin
+
+from stcli.raster.read import open_raster
+from stcli.settings import RunSettings
+from stcli.workflows.job import silent
+from stcli.workflows.truth import LabelSource, open_truth
 
 SIDE = 200
 PLACE = from_origin(500000, 4100000, 10, 10)
@@ -245,3 +251,28 @@ def test_a_raster_of_real_numbers_is_no_class_map_to_plan_on(tmp_path):
     result = cliworld.call("sample-plan", path, tmp_path / "p.gpkg")
     assert result.code == 3
     assert f"{path}: float32 values found, integer classes wanted" in result.err
+
+
+@pytest.mark.parametrize("name", ["n.nc", "two.nc", "z.zarr"])
+def test_class_maps_of_netcdf_and_zarr_are_compared_by_their_names(tmp_path, name):
+    """CF writes the names as words, so a blank of one file may be an underscore of the other."""
+    values = np.where(np.mgrid[:20, :30][1] < 11, 1, 2).astype(np.uint8)
+    one = write(tmp_path / "a.tif", values, {1: "bare soil", 2: "wood"}, nodata=0)
+    other = write(tmp_path / "b.tif", 3 - values, {2: "bare soil", 1: "wood"}, nodata=0)
+    given = tmp_path / name
+    if name == "two.nc":
+        cliworld.good("merge", one, tmp_path / "n.nc", "-q")
+        with xarray.open_dataset(tmp_path / "n.nc", decode_cf=False) as cube:
+            cube.assign(more=cube["a"]).to_netcdf(given)
+    else:
+        how = ("--of", "Zarr") if name.endswith("zarr") else ()
+        cliworld.good("merge", one, given, "-q", *how)
+    for pair in ((given, other), (other, given)):
+        found = cliworld.good("assess", pair[0], "--reference", pair[1], "--json").json
+        assert sorted(np.diag(found["confusion"])) == [220, 380], pair
+        assert set(found["classes"]) <= {"bare soil", "bare_soil", "wood"}
+    with open_raster(str(one)) as raster:
+        truth = open_truth(LabelSource(str(given)), raster, RunSettings(), silent)
+        assert truth.classes == ("bare_soil", "wood")
+    plan = cliworld.good("sample-plan", given, tmp_path / "p.gpkg", "--points", 8, "--json").json
+    assert plan["classes"] == {"bare_soil": 4, "wood": 4}

@@ -85,10 +85,10 @@ def content(folder: Path):
     return found | {str(path.relative_to(folder)): b"" for path in folder.rglob("*/")}
 
 
-TRAIN = "train landcover {raster} --labels {labels} -o {model} --epochs 1"
+TRAIN = "train landcover {raster} --labels {labels} -o {model}"
 
 
-def train(raster="scene.tif", labels=LABELS, column="class", model="new", more=""):
+def train(raster="scene.tif", labels=LABELS, column="class", model="new", more="--epochs 1"):
     if not str(labels).endswith(".tif"):
         more = f"--class-column {column} {more}"
     words = TRAIN.format(raster=raster, labels=labels, model=model)
@@ -124,7 +124,12 @@ CASES = [
     (train(labels="missing.tif"), 3, "missing.tif: no such file"),
     (train(column="kind"), 3, "labels.gpkg: has no column kind, choose one of: class"),
     (train(labels="halves.tif", more="--block 1e9"), 3, "halves.tif: all labels lie in one block"),
-    (f"train landcover scene.tif --labels {LABELS} -o new", 2, "--class-column names the column"),
+    (
+        f"train landcover scene.tif --labels {LABELS} -o new",
+        2,
+        "--class-column names the column with the class, and none is given; a class raster, which "
+        "has none, is known by its suffix, such as .tif, .nc or .zarr.",
+    ),
     # references
     ("assess halves.tif --reference shorter.tif", 3, "shorter.tif: not on the grid of halves.tif"),
     ("assess float.tif --reference halves.tif", 3, "float.tif: float32 values found"),
@@ -221,6 +226,26 @@ CASES = [
     (
         train(more="--init model --size 50"),
         *(2, "--init: segments are the model's; leave --size and --compactness out."),
+    ),
+    (
+        train(more="--init model --bands-noise weight"),
+        *(2, "--bands-noise weight: --init brings the scaling of bands; leave it out."),
+    ),
+    (
+        train(more="--folds 3 --patience 30"),
+        *(2, "--patience: trainings with --folds run all epochs; leave it out."),
+    ),
+    (
+        train(more="--algorithm forest --epochs 120"),
+        *(2, "--epochs: is for a network, and --algorithm is forest; leave it out."),
+    ),
+    (
+        "train landcover scene.tif --labels halves.tif -o new --algorithm svm --local-weight 1",
+        *(2, "--local-weight: is for a network, and --algorithm is svm; leave it out."),
+    ),
+    (
+        "train series nothing.csv -o new --epochs 3",
+        *(2, "--epochs: is for a network, and --algorithm is ensemble; leave it out."),
     ),
     (
         train(more="--no-final-fit"),

@@ -62,6 +62,16 @@ def test_points_lie_on_their_class_and_tiling_does_not_show(world):
     assert not other.geometry.equals(points.geometry)
 
 
+def test_a_grid_that_was_written_with_other_last_digits_is_the_same(world):
+    folder, *_ = world
+    _, points, _ = plan(folder, "p.gpkg")
+    side = 10 * (1 + 1e-14)
+    with rasterio.open(folder / "u.tif", "r+") as file:
+        file.transform = from_origin(400000, 4000000, side, side)
+    _, again, _ = plan(folder, "o.gpkg")
+    assert again.equals(points)
+
+
 def test_a_plan_that_cannot_be_is_refused(world):
     folder, _, doubt = world
     words = ("sample-plan", folder / "c.tif")
@@ -77,6 +87,7 @@ def test_a_plan_that_cannot_be_is_refused(world):
         (("x.shp",), 2, "a plan has two layers, a GeoPackage (.gpkg) is wanted"),
         (("x.gpkg", "--uncertainty", cliworld.SCENE), 3, "uint16 values found, doubt as a real"),
         (("x.gpkg", "--uncertainty", folder / "less.tif"), 3, "lies on another grid than"),
+        (("x.gpkg", "--uncertainty", folder / "less.tif"), 3, "(sizes of 159 x 220 and 160"),
         (("x.gpkg", "--uncertainty", folder / "beyond.tif"), 3, "a doubt of 1.5 found, 0 to 1"),
     ):
         result = cliworld.call(*words, folder / more[0], *more[1:])

@@ -379,6 +379,17 @@ def test_a_training_begins_with_a_models_weights(trained, one, tmp_path):
     assert found.notes == ()
 
 
+def test_the_command_line_takes_given_weights_and_their_segments(trained, scene_path, tmp_path):
+    words = ("train", "landcover", scene_path, "--labels", LABELS, "--class-column", "class")
+    words = (*words, "--epochs", 1, "-j", 1, "-q", "--init", trained, "-o", tmp_path / "model")
+    for more in (("--size", 100), ("--compactness", 0.1)):  # the defaults, yet asked for
+        assert call(*words, *more).code == 2
+    done = call(*words, "--json")
+    assert done.code == 0, done.err
+    assert done.json["card"]["segmentation"]["size"] == SLIC.size
+    assert done.json["card"]["data"]["init"]["model"] == Path(trained).name
+
+
 def test_other_classes_get_a_head_of_their_own(trained, scene_path, tmp_path):
     labels = np.zeros((1, 200, 220), np.uint8)
     labels[0, 10:190:9, 10:200:9] = 1 + np.arange(22) % 2

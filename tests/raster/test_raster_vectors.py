@@ -14,7 +14,7 @@ from rasterio import Affine
 from shapely.geometry import LineString, MultiPoint, Point, Polygon, box
 
 from stcli.errors import InputError
-from stcli.raster.vectors import Labels, burn, read_labels, sample_points
+from stcli.raster.vectors import Labels, burn, read_labels, sample_points, sorted_names
 
 ROWS, COLS = 60, 80
 
@@ -246,3 +246,10 @@ def test_points_and_their_pixels(raster, grid):
     assert (burned > 0).sum() == 3
     with pytest.raises(InputError, match="Polygon features, only points"):
         sample_points(labels_of(TWO, [1, 2], raster), raster)
+
+
+def test_names_of_one_number_have_one_order_too():
+    """What comes out of a set comes in another order each time a program runs."""
+    for names in (["1", "01", "2", "001"], ["01", "2", "001", "1"]):
+        assert sorted_names(names) == ["001", "01", "1", "2"]
+    assert sorted_names(["10", "9", "b"]) == ["10", "9", "b"]
