@@ -1,19 +1,14 @@
-"""Series without pixels: columns of a CSV, or one-dimensional variables of HDF5 and NetCDF.
+"""Series without pixels: columns of a table, or one-dimensional variables of HDF5 and NetCDF.
 
-CSV: a header line, then a first column of times (numbers, in seconds unless the header says
-``time [unit]``, or ISO dates, in days) and columns of numbers; an empty field or ``nan`` is a gap.
-HDF5 and NetCDF: the longest one-dimensional floating variables of one group; times come from
-the variable of their dimension, else from the attributes Xstart, Xspacing and Xunits. Where there
-are no times, the step that the user gives makes them; then every column of a CSV is a series.
+Tables are those of `stcli.raster.seriestable`. HDF5 and NetCDF: the longest one-dimensional
+floating variables of one group; times come from the variable of their dimension, else from the
+attributes Xstart, Xspacing and Xunits, else from the step that the user gives.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +20,14 @@ from stcli.raster.layout import true_attrs, true_globals
 from stcli.raster.netcdf import HDF5_LOCK
 from stcli.raster.output import STDOUT
 from stcli.raster.read import HDF5_MAGIC, NETCDF_MAGIC
+from stcli.raster.seriestable import read_table, write_table
 from stcli.raster.stdin import on_stdin, readable
 from stcli.raster.timecube import refuse_huge
 
 TEXT = {".csv", ".txt", ".tsv"}
 HDF5 = {".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf"}
+#: Units and calendar of a table's dates.
+DATED = ("days since 1970-01-01", "standard")
 #: Bytes that are looked at to tell what came through stdin.
 _HEAD = 4096
 
@@ -141,7 +139,7 @@ def read_series(path: str, names: Sequence[int | str] = (), step: float | None =
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the name")
     text = Path(path).suffix.lower() in TEXT
-    series = _read_text(path, step) if text else _read_hdf5(path, step)
+    series = _read_table(path, step) if text else _read_hdf5(path, step)
     refuse_huge(series.values, path)
     if series.times.size < 2:
         raise InputError(f"{path}: {series.times.size} dates found, a series of several is wanted")
@@ -172,76 +170,10 @@ def _chosen(series: Series, names: Sequence[int | str], path: str) -> Series:
     )
 
 
-def _read_text(path: str, step: float | None) -> Series:
-    delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            lines = [row for row in csv.reader(file, delimiter=delimiter) if row] or [[]]
-            head, *rows = lines
-    except (ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read as a table ({error}); a header line and rows "
-            "of a time and numbers are wanted"
-        ) from error
-    uneven = next((k for k, row in enumerate(rows, 2) if len(row) != len(head)), None)
-    if uneven:
-        raise InputError(
-            f"{path}: line {uneven} has another number of fields, a time and at least one series "
-            "in each line is wanted"
-        )
-    if step is not None:
-        return _without_times(path, head, rows, step)
-    if len(head) < 2:
-        raise InputError(
-            f"{path}: one column only, a time and at least one series in each line is wanted; "
-            "where there are no times, give --step"
-        )
-    times, unit = _text_times(path, head[0], [row[0] for row in rows])
-    values = [[_number(path, k, text) for text in row[1:]] for k, row in enumerate(rows, 2)]
-    names = tuple(name.strip() for name in head[1:])
-    return Series(
-        names,
-        np.array(values, float).reshape(len(rows), len(names)),
-        times,
-        unit,
-        ("1",) * len(names),
-        (head[0], *(row[0] for row in rows)),
-    )
-
-
-def _without_times(path: str, head: list[str], rows: list[list[str]], step: float) -> Series:
-    """Give the series of a table whose columns are all series, `step` seconds between rows."""
-    values = [[_number(path, k, text) for text in row] for k, row in enumerate(rows, 2)]
-    names = tuple(name.strip() for name in head)
-    table = np.array(values, float).reshape(len(rows), len(names))
-    times = step * np.arange(len(rows), dtype=np.float64)
-    return Series(names, table, times, "s", ("1",) * len(names))
-
-
-def _number(path: str, line: int, text: str) -> float:
-    try:
-        value = float(text) if text.strip() else math.nan
-    except ValueError as error:
-        raise InputError(f"{path}: line {line} holds '{text}', a number is wanted") from error
-    return value if math.isfinite(value) else math.nan
-
-
-def _text_times(path: str, head: str, texts: list[str]) -> tuple[NDArray[np.float64], str]:
-    try:
-        return np.array([float(text) for text in texts]), _bracketed(head)
-    except ValueError:
-        pass
-    try:
-        stamps = [datetime.fromisoformat(text.strip()) for text in texts]
-    except ValueError as error:
-        raise InputError(f"{path}: times are neither numbers nor ISO dates ({error})") from error
-    zoned = [s if s.tzinfo else s.replace(tzinfo=UTC) for s in stamps]
-    return np.array([s.timestamp() / 86400 for s in zoned]), "d"
-
-
-def _bracketed(head: str) -> str:
-    _, opened, rest = head.partition("[")
-    return rest.split("]")[0].strip() if opened else "s"
+def _read_table(path: str, step: float | None) -> Series:
+    table = read_table(path, step)
+    units, axis = ("1",) * len(table.names), DATED if table.dated else ("", "")
+    return Series(table.names, table.values, table.times, table.unit, units, table.labels, axis)
 
 
 def _dataset(path: str) -> Any:
@@ -343,25 +275,17 @@ def write_series(path: str, draft: Path, series: Series, attrs: dict[str, Any]) 
     """
     try:
         if draft.suffix.lower() in TEXT:
-            _write_text(draft, series)
+            labels = series.labels or (
+                f"time [{series.time_unit}]",
+                *map(repr, series.times.tolist()),
+            )
+            write_table(draft, labels, series.names, series.values)
         else:
             _write_netcdf(draft, series, attrs)
     except (OSError, RuntimeError) as error:
         raise OutputError(
             f"{path}: cannot be written ({error}); make room or write elsewhere"
         ) from error
-
-
-def _write_text(draft: Path, series: Series) -> None:
-    head, *labels = series.labels or (
-        f"time [{series.time_unit}]",
-        *map(repr, series.times.tolist()),
-    )
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t" if draft.suffix.lower() == ".tsv" else ",")
-        writer.writerow([head, *series.names])
-        for label, row in zip(labels, series.values.tolist(), strict=True):
-            writer.writerow([label, *("" if math.isnan(v) else repr(v) for v in row)])
 
 
 def _write_netcdf(draft: Path, series: Series, attrs: dict[str, str]) -> None:

@@ -1,0 +1,101 @@
+"""`whiten` and `unwhiten` of tables, and of one-dimensional variables of HDF5 and NetCDF."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+import netCDF4
+import numpy as np
+import pytest
+
+from stcli.cli.app import main
+
+TIMES = 120
+DAYS = [date(2019, 2, 1) + timedelta(days=k) for k in range(TIMES)]
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def values(seed=0, times=TIMES):
+    return np.cumsum(np.random.default_rng(seed).normal(size=times)) * 0.1 + 5
+
+
+def table(path, *columns):
+    """Write a CSV of columns, a name and then its fields each."""
+    path.write_text("\n".join(",".join(map(str, row)) for row in zip(*columns, strict=True)) + "\n")
+    return path
+
+
+def column(path, which=1):
+    return np.genfromtxt(path, delimiter=",", skip_header=1)[:, which]
+
+
+def layout(path):
+    with netCDF4.Dataset(path) as dataset:
+        return json.loads(dataset.stcli_layout)
+
+
+def test_dates_of_eight_digits_are_dates(tmp_path):
+    x = ["v", *values().tolist()]
+    forms = {"hyphens": "%Y-%m-%d", "digits": "%Y%m%d"}
+    for name, form in forms.items():
+        table(tmp_path / f"{name}.csv", ["date", *(d.strftime(form) for d in DAYS)], x)
+        words = (tmp_path / f"{name}.csv", tmp_path / f"w_{name}.csv")
+        assert run("whiten", *words, "--psd-out", tmp_path / f"{name}.nc", "-q") == 0
+    assert layout(tmp_path / "digits.nc") == layout(tmp_path / "hyphens.nc")
+    assert layout(tmp_path / "digits.nc")["samples"] == TIMES
+    found = [column(tmp_path / f"w_{name}.csv") for name in forms]
+    assert np.array_equal(*found)
+    assert (tmp_path / "w_digits.csv").read_text().splitlines()[1].startswith("20190201,")
+
+
+@pytest.mark.parametrize(
+    ("head", "first"), [("time [s]", 20190201), ("n", 20190199), ("n", 2019020)]
+)
+def test_numbers_that_are_no_dates_stay_numbers(head, first, tmp_path):
+    times = [head, *range(first, first + 20)]
+    path = table(tmp_path / "a.csv", times, ["v", *values(times=20).tolist()])
+    assert run("whiten", path, tmp_path / "w.csv", "--psd-out", tmp_path / "s.nc", "-q") == 0
+    assert layout(tmp_path / "s.nc")["time_unit"] == "s"
+    assert layout(tmp_path / "s.nc")["samples"] == 20
+
+
+def test_an_empty_line_of_a_single_column_is_a_gap(tmp_path):
+    x = values().astype(object)
+    x[[10, 11, 50]] = ""
+    (tmp_path / "a.csv").write_text("\n".join(["v", *map(str, x), "", ""]))
+    table(tmp_path / "b.csv", ["v", *x], ["w", *values(1).tolist()])
+    for name in "ab":
+        words = (tmp_path / f"{name}.csv", tmp_path / f"w_{name}.csv", "--step", 2, "-q")
+        assert run("whiten", *words) == 0
+    alone, beside = (column(tmp_path / f"w_{name}.csv") for name in "ab")
+    assert np.array_equal(alone, beside, equal_nan=True)
+    assert np.flatnonzero(np.isnan(alone)).tolist() == [10, 11, 50]
+
+
+def test_a_line_is_told_by_its_number_in_the_file(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("\ntime,v\n\n1,2\n2,x\n")
+    assert run("whiten", tmp_path / "a.csv", tmp_path / "w.csv") == 3
+    assert "line 5 holds 'x', a number is wanted" in capsys.readouterr().err
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_name(tmp_path):
+    path = table(tmp_path / "a.csv", ["v", *values().tolist()])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert run("whiten", path, tmp_path / "w.csv", "--step", 1, "-b", "v", "-q") == 0
+    assert (tmp_path / "w.csv").read_text().startswith("time [s],v\n")
+
+
+def test_dates_of_a_table_stay_dates_in_a_netcdf(tmp_path):
+    path = table(tmp_path / "a.csv", ["date", *DAYS], ["v", *values().tolist()])
+    white, spectra, back = tmp_path / "w.nc", tmp_path / "s.nc", tmp_path / "b.nc"
+    assert run("whiten", path, white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    with netCDF4.Dataset(back) as dataset:
+        axis = dataset["time"]
+        times = netCDF4.num2date(axis[:], axis.units, axis.calendar)
+        assert [t.strftime("%Y-%m-%d") for t in times] == [str(day) for day in DAYS]
+        assert np.abs(dataset["v"][:] - values()).max() < 1e-9
