@@ -25,7 +25,15 @@ from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, ope
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
 from stcli.workflows.whiten import Spectra, WhitenedRaster
-from stcli.workflows.whiten_groups import dates_of, same_layout, stored_spectrum, whitened_attrs
+from stcli.workflows.whiten_groups import (
+    dates_of,
+    places_of,
+    refuse_apart,
+    same_layout,
+    stored_spectrum,
+    time_unit,
+    whitened_attrs,
+)
 from stcli.workflows.whiten_report import draw, refuse_failed, refuse_other, refuse_units, total_of
 
 #: float64 numbers that a sample of a frame needs at the peak of a transform and its checks.
@@ -107,14 +115,13 @@ def unwhiten_series(
         refuse_units(series.names, series.units, inputs.paths[0])
         if series.attrs:  # a table has no room for what it is
             refuse_other(series.about, inputs.paths[0], file)
-        dates = dates_of(series.times, inputs.paths[0], WhitenSettings(uneven="order"))
-        with contextlib.suppress(InputError):
-            dates = dates_of(series.times, inputs.paths[0], WhitenSettings())
-        same_layout(
-            replace(layout, units=()),
-            replace(_layout(series, dates, WhitenSettings(rows=layout.rows)), units=()),
+        refuse_apart(
             spectra,
+            ("bands", layout.bands, series.names),
+            ("rows and columns", layout.shape, (1, 1)),
+            ("times in", time_unit(layout.time_unit), time_unit(series.time_unit)),
         )
+        dates = places_of(series.times, layout, spectra)
         level, rest = file.get_pixels(_PIXEL)
         columns = [
             unwhiten_group(

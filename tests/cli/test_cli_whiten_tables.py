@@ -99,3 +99,27 @@ def test_dates_of_a_table_stay_dates_in_a_netcdf(tmp_path):
         times = netCDF4.num2date(axis[:], axis.units, axis.calendar)
         assert [t.strftime("%Y-%m-%d") for t in times] == [str(day) for day in DAYS]
         assert np.abs(dataset["v"][:] - values()).max() < 1e-9
+
+
+def test_a_table_with_gaps_that_was_taken_in_order_comes_back(tmp_path):
+    x, some = values(), np.delete(np.arange(TIMES), [40, 41, 42, 100])
+    days = ["date", *(DAYS[k] for k in some)]
+    path = table(tmp_path / "a.csv", days, ["v", *x[some].tolist()])
+    white, spectra = tmp_path / "w.csv", tmp_path / "s.nc"
+    words = (path, white, "--psd-out", spectra, "--uneven", "order", "-q")
+    assert run("whiten", *words) == 0
+    assert layout(spectra)["samples"] == len(some)
+    assert run("unwhiten", white, tmp_path / "b.csv", "--psd", spectra, "-q") == 0
+    assert np.abs(column(tmp_path / "b.csv") - x[some]).max() < 1e-9
+
+
+def test_spectra_of_other_series_are_no_good_to_unwhiten_by(tmp_path, capsys):
+    times = ["time", *range(TIMES)]
+    path = table(tmp_path / "a.csv", times, ["v", *values().tolist()])
+    assert run("whiten", path, tmp_path / "w.csv", "--psd-out", tmp_path / "s.nc", "-q") == 0
+    capsys.readouterr()
+    other = table(tmp_path / "o.csv", times, ["u", *values().tolist()])
+    assert run("unwhiten", other, tmp_path / "b.csv", "--psd", tmp_path / "s.nc") == 3
+    said = capsys.readouterr().err
+    assert "was made for bands ('v',), these are ('u',); unwhiten what was whitened with it" in said
+    assert not (tmp_path / "b.csv").exists()
