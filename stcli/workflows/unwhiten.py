@@ -65,7 +65,7 @@ def unwhiten_time(
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, geobox = file.layout, raster.info.geobox
         cube, places = _matched(raster, file, dates)
-        spec, form = _spec(cube, path, output), _form(cube, path, output, layout)
+        spec, form = _spec(cube, path, output, layout), _form(cube, path, output, layout)
         with resumable((spec,), geobox, output, form=form) as product:
             work = product.plan(raster, cost(cube, layout), settings, align=layout.share)
             product.identify(
@@ -99,15 +99,15 @@ def plan_unwhiten_time(
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         cube, _ = _matched(raster, file, dates)
-        spec = _spec(cube, path, output)
+        spec = _spec(cube, path, output, file.layout)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
         cubes = output.netcdf(path)
         return planned({"unwhiten": work}, (spec,), raster.info.shape, output.shard, cubes)
 
 
-def _spec(cube: Cube, path: str, output: Output) -> OutputSpec:
-    return tiff_spec(cube, path, output, unwhiten="time")
+def _spec(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> OutputSpec:
+    return tiff_spec(cube, path, output, layout.units, unwhiten="time")
 
 
 def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeForm | None:

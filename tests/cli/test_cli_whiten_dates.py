@@ -56,6 +56,7 @@ def test_a_geotiff_of_any_calendar_comes_back(kind, suffix, tmp_path):
     if suffix == "tif":
         with rasterio.open(back) as dataset, rasterio.open(tmp_path / "w.tif") as white:
             assert dataset.descriptions == white.descriptions
+            assert dataset.units == ("K", "m") * DATES
             found = dataset.read().reshape(x.shape)
     else:
         with netCDF4.Dataset(back) as dataset:
