@@ -20,7 +20,7 @@ from stcli.noise.frame import frame
 from stcli.noise.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.stationary import segment_length
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.series import Series, read_series, refuse_pipe, write_series
+from stcli.raster.series import Series, read_series, refuse_names, refuse_pipe, write_series
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
@@ -63,6 +63,7 @@ def whiten_series(
     for target in made:
         refuse_file(target, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands, spectra.step)
+    refuse_names(path, series)
     dates = dates_of(series.times, inputs.paths[0], whiten)
     layout = _layout(series, dates, whiten)
     _refuse_large(layout, settings)
@@ -110,6 +111,7 @@ def unwhiten_series(
     refuse_pipe(path)
     refuse_file(path, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands)
+    refuse_names(path, series)
     with open_spectra(spectra) as file:
         layout = file.layout
         refuse_units(series.names, series.units, inputs.paths[0])

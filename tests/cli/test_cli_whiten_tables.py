@@ -123,3 +123,67 @@ def test_spectra_of_other_series_are_no_good_to_unwhiten_by(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "was made for bands ('v',), these are ('u',); unwhiten what was whitened with it" in said
     assert not (tmp_path / "b.csv").exists()
+
+
+def variable(group, name, x, dimension, kind="f8", **attrs):
+    found = group.createVariable(name, kind, (dimension,))
+    found.setncatts(attrs)
+    found[:] = x
+
+
+def axis(group, name, step=1.0):
+    group.createDimension(name, TIMES)
+    variable(group, name, np.arange(TIMES) * step, name, units="days since 2019-02-01")
+
+
+def test_a_netcdf_of_series_may_have_bounds_of_time_and_packed_numbers(tmp_path):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as dataset:
+        axis(dataset, "time")
+        dataset["time"].bounds = "time_bnds"
+        dataset.createDimension("nv", 2)
+        dataset.createVariable("time_bnds", "f8", ("time", "nv"))[:] = 0
+        variable(dataset, "flag", np.ones(TIMES), "time", "i2")
+        variable(dataset, "q", values(), "time", "i4", scale_factor=1e-6, units="m3 s-1")
+    white, spectra = tmp_path / "w.nc", tmp_path / "s.nc"
+    assert run("whiten", tmp_path / "a.nc", white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, tmp_path / "b.nc", "--psd", spectra, "-q") == 0
+    with netCDF4.Dataset(tmp_path / "b.nc") as dataset:
+        assert set(dataset.variables) == {"time", "q"}
+        assert dataset["q"].units == "m3 s-1"
+        assert np.abs(dataset["q"][:] - values()).max() < 1e-6
+
+
+def test_series_of_one_name_are_told_apart_by_their_groups(tmp_path):
+    with netCDF4.Dataset(tmp_path / "a.h5", "w") as dataset:
+        axis(dataset, "time")  # which the groups share
+        for seed, name in enumerate(("H1", "L1")):
+            variable(dataset.createGroup(name), "strain", values(seed), "time")
+    white, spectra = tmp_path / "w.nc", tmp_path / "s.nc"
+    assert run("whiten", tmp_path / "a.h5", white, "--psd-out", spectra, "-q") == 0
+    assert run("unwhiten", white, tmp_path / "b.nc", "--psd", spectra, "-q") == 0
+    with netCDF4.Dataset(tmp_path / "b.nc") as dataset:
+        for seed, name in enumerate(("H1_strain", "L1_strain")):
+            assert np.abs(dataset[name][:] - values(seed)).max() < 1e-9
+
+
+def test_series_of_other_times_are_refused_together_and_done_apart(tmp_path, capsys):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as dataset:
+        for name, step in (("a", 1.0), ("b", 5.0)):
+            axis(dataset, f"time_{name}", step)
+            variable(dataset, name, values(), f"time_{name}")
+    assert run("whiten", tmp_path / "a.nc", tmp_path / "w.csv") == 3
+    assert "a and b have other times, the same are wanted" in capsys.readouterr().err
+    words = (tmp_path / "a.nc", tmp_path / "w.csv", "--psd-out", tmp_path / "s.nc", "-q")
+    assert run("whiten", *words, "-b", "b") == 0
+    assert layout(tmp_path / "s.nc")["step"] == 5
+
+
+@pytest.mark.parametrize("name", ["v", "elapsed", "a/b", ""])
+def test_names_that_a_netcdf_cannot_hold_are_refused_before_any_work(name, tmp_path, capsys):
+    columns = (["n", *range(TIMES)], ["v", *values()], [name, *values(1)])
+    path = table(tmp_path / "a.csv", *columns)
+    assert run("whiten", path, tmp_path / "w.nc", "--psd-out", tmp_path / "s.nc") == 4
+    said = capsys.readouterr().err
+    assert f"w.nc: series named {name!r} found, NetCDF wants a name of its own for each" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+    assert run("whiten", path, tmp_path / "w.csv", "-q") == 0
