@@ -187,3 +187,24 @@ def test_names_that_a_netcdf_cannot_hold_are_refused_before_any_work(name, tmp_p
     assert f"w.nc: series named {name!r} found, NetCDF wants a name of its own for each" in said
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
     assert run("whiten", path, tmp_path / "w.csv", "-q") == 0
+
+
+@pytest.mark.parametrize(
+    ("verbs", "words"),
+    [
+        (("whiten",), ("--share", 4)),
+        (("whiten",), ("--resampling", "bilinear")),
+        (("whiten", "unwhiten"), ("--dates", DAYS[0])),
+        (("whiten", "unwhiten"), ("--co", "COMPRESS=LZW")),
+        (("whiten", "unwhiten"), ("--assume-crs", "EPSG:4326")),
+    ],
+)
+def test_options_of_rasters_are_refused_for_series(verbs, words, tmp_path, capsys):
+    path = table(tmp_path / "a.csv", ["time", *range(TIMES)], ["v", *values()])
+    for verb in verbs:
+        more = ("--psd", tmp_path / "s.nc") if verb == "unwhiten" else ()
+        assert run(verb, path, tmp_path / "w.csv", *more, *words) == 2
+        said = capsys.readouterr().err
+        assert "--assume-crs and --resampling: go with rasters, " in said
+        assert "a.csv holds series." in said
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
