@@ -9,6 +9,7 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, print_plan
+from stcli.errors import UsageError
 from stcli.settings import NoiseMapSettings, RunSettings
 
 
@@ -55,6 +56,8 @@ def command(
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
+    if inverse and window != NoiseMapSettings.window:
+        raise UsageError("--window: goes with measuring the noise, --inverse found.")
     how = () if inverse else (NoiseMapSettings(window=window),)
     run: Any = unmnf if inverse else mnf
     plan: Any = plan_unmnf if inverse else plan_mnf

@@ -42,6 +42,8 @@ class Rotation:
         ``y = forward @ (x - mean)``, ``x = mean + inverse @ y``; as many components as bands.
     snr : ndarray of float64 (component,)
         Variance of the signal over that of the noise, falling.
+    units : tuple of str or None
+        Of the bands; empty where they were not kept.
     """
 
     bands: tuple[str, ...]
@@ -49,11 +51,12 @@ class Rotation:
     forward: Plane
     inverse: Plane
     snr: Plane
+    units: tuple[str | None, ...] = ()
 
     def to_text(self) -> str:
         """Put the rotation into one line of JSON; numbers to the bit."""
         arrays = {name: _pack(getattr(self, name)) for name in ("mean", "forward", "snr")}
-        return json.dumps({"bands": self.bands, **arrays})
+        return json.dumps({"bands": self.bands, "units": self.units, **arrays})
 
     @classmethod
     def from_text(cls, text: str) -> Rotation:
@@ -70,7 +73,8 @@ class Rotation:
             count = len(bands)
             mean, snr = (_unpack(found[name], (count,)) for name in ("mean", "snr"))
             forward = _unpack(found["forward"], (count, count))
-            return cls(bands, mean, forward, _inverse(forward), snr)
+            units = tuple(found.get("units", ()))  # the first rotations kept none
+            return cls(bands, mean, forward, _inverse(forward), snr, units)
         except (KeyError, TypeError, np.linalg.LinAlgError) as error:
             raise ValueError(str(error)) from error
 

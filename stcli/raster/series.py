@@ -1,19 +1,15 @@
-"""Series without pixels: columns of a CSV, or one-dimensional variables of HDF5 and NetCDF.
+"""Series without pixels: columns of a table, or one-dimensional variables of HDF5 and NetCDF.
 
-CSV: a header line, then a first column of times (numbers, in seconds unless the header says
-``time [unit]``, or ISO dates, in days) and columns of numbers; an empty field or ``nan`` is a gap.
-HDF5 and NetCDF: the longest one-dimensional floating variables of one group; times come from
-the variable of their dimension, else from the attributes Xstart, Xspacing and Xunits. Where there
-are no times, the step that the user gives makes them; then every column of a CSV is a series.
+Tables are those of `stcli.raster.seriestable`. HDF5 and NetCDF: the longest one-dimensional
+variables of floating numbers or packed integers, in any group, which must have the same times;
+these come from the variable of their dimension, else from the attributes Xstart, Xspacing and
+Xunits, else from the step that the user gives. Where groups have the same names, theirs come first.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +21,14 @@ from stcli.raster.layout import true_attrs, true_globals
 from stcli.raster.netcdf import HDF5_LOCK
 from stcli.raster.output import STDOUT
 from stcli.raster.read import HDF5_MAGIC, NETCDF_MAGIC
+from stcli.raster.seriestable import read_table, write_table
 from stcli.raster.stdin import on_stdin, readable
 from stcli.raster.timecube import refuse_huge
 
 TEXT = {".csv", ".txt", ".tsv"}
 HDF5 = {".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf"}
+#: Units and calendar of a table's dates.
+DATED = ("days since 1970-01-01", "standard")
 #: Bytes that are looked at to tell what came through stdin.
 _HEAD = 4096
 
@@ -86,7 +85,8 @@ def _flat(path: str) -> bool:
     """Tell whether a file of HDF5 has variables of one dimension, and none of more."""
     try:
         with HDF5_LOCK, _dataset(path) as dataset:
-            shapes = [variable.ndim for _, variable in _variables(dataset)]
+            found = [variable for _, variable in _variables(dataset)]
+            shapes = [v.ndim for v in found if v.ndim > 1 or _holds_values(v)]
     except (OSError, RuntimeError):
         return False  # the reader of rasters will tell why
     return 1 in shapes and max(shapes) == 1
@@ -115,6 +115,24 @@ def refuse_pipe(path: str) -> None:
         raise OutputError(f"{path}: series cannot go through a pipe; name a file to write")
 
 
+def refuse_names(path: str, series: Series) -> None:
+    """Refuse to write what NetCDF has no names for; raises `OutputError`."""
+    if Path(path).suffix.lower() in TEXT:
+        return
+    names, taken = series.names, _axis_name(series)
+    bad = [n for n in names if n in ("", taken) or "/" in n or names.count(n) > 1]
+    if bad:
+        raise OutputError(
+            f"{path}: series named {', '.join(map(repr, dict.fromkeys(bad)))} found, NetCDF wants "
+            f"a name of its own for each, not '{taken}' and without '/'; write a table, or rename "
+            "them"
+        )
+
+
+def _axis_name(series: Series) -> str:
+    return "time" if series.axis[0] else "elapsed"  # CF's time wants an epoch
+
+
 def _tabular(head: bytes) -> bool:
     """Tell whether a file that begins so is a table: text, with fields in its first line."""
     line = head.partition(b"\n")[0]
@@ -141,107 +159,35 @@ def read_series(path: str, names: Sequence[int | str] = (), step: float | None =
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the name")
     text = Path(path).suffix.lower() in TEXT
-    series = _read_text(path, step) if text else _read_hdf5(path, step)
+    series = _read_table(path, names, step) if text else _read_hdf5(path, names, step)
     refuse_huge(series.values, path)
     if series.times.size < 2:
         raise InputError(f"{path}: {series.times.size} dates found, a series of several is wanted")
     if not np.isfinite(series.times).all() or (np.diff(series.times) <= 0).any():
         raise InputError(f"{path}: times do not rise throughout; sort them and drop doubles first")
-    return _chosen(series, names, path)
+    return series
 
 
-def _chosen(series: Series, names: Sequence[int | str], path: str) -> Series:
-    if not names:
-        return series
+def _chosen(found: Sequence[str], wanted: Sequence[int | str], path: str) -> list[int]:
+    """Give the positions of the series that are wanted, all by default."""
     picked = []
-    for name in names:
-        if isinstance(name, int) and 1 <= name <= len(series.names):
+    for name in wanted:
+        if isinstance(name, int) and 1 <= name <= len(found):
             picked.append(name - 1)
-        elif name in series.names:
-            picked.append(series.names.index(str(name)))
+        elif name in found:
+            picked.append(found.index(str(name)))
         else:
-            raise InputError(
-                f"{path}: has no series {name}; choose among {', '.join(series.names)}"
-            )
-    return replace(
-        series,
-        names=tuple(series.names[k] for k in picked),
-        values=series.values[:, picked],
-        units=tuple(series.units[k] for k in picked),
-        attrs=tuple(series.attrs[k] for k in picked if series.attrs),
-    )
+            raise InputError(f"{path}: has no series {name}; choose among {', '.join(found)}")
+    return picked if wanted else list(range(len(found)))
 
 
-def _read_text(path: str, step: float | None) -> Series:
-    delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            lines = [row for row in csv.reader(file, delimiter=delimiter) if row] or [[]]
-            head, *rows = lines
-    except (ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read as a table ({error}); a header line and rows "
-            "of a time and numbers are wanted"
-        ) from error
-    uneven = next((k for k, row in enumerate(rows, 2) if len(row) != len(head)), None)
-    if uneven:
-        raise InputError(
-            f"{path}: line {uneven} has another number of fields, a time and at least one series "
-            "in each line is wanted"
-        )
-    if step is not None:
-        return _without_times(path, head, rows, step)
-    if len(head) < 2:
-        raise InputError(
-            f"{path}: one column only, a time and at least one series in each line is wanted; "
-            "where there are no times, give --step"
-        )
-    times, unit = _text_times(path, head[0], [row[0] for row in rows])
-    values = [[_number(path, k, text) for text in row[1:]] for k, row in enumerate(rows, 2)]
-    names = tuple(name.strip() for name in head[1:])
-    return Series(
-        names,
-        np.array(values, float).reshape(len(rows), len(names)),
-        times,
-        unit,
-        ("1",) * len(names),
-        (head[0], *(row[0] for row in rows)),
-    )
-
-
-def _without_times(path: str, head: list[str], rows: list[list[str]], step: float) -> Series:
-    """Give the series of a table whose columns are all series, `step` seconds between rows."""
-    values = [[_number(path, k, text) for text in row] for k, row in enumerate(rows, 2)]
-    names = tuple(name.strip() for name in head)
-    table = np.array(values, float).reshape(len(rows), len(names))
-    times = step * np.arange(len(rows), dtype=np.float64)
-    return Series(names, table, times, "s", ("1",) * len(names))
-
-
-def _number(path: str, line: int, text: str) -> float:
-    try:
-        value = float(text) if text.strip() else math.nan
-    except ValueError as error:
-        raise InputError(f"{path}: line {line} holds '{text}', a number is wanted") from error
-    return value if math.isfinite(value) else math.nan
-
-
-def _text_times(path: str, head: str, texts: list[str]) -> tuple[NDArray[np.float64], str]:
-    try:
-        return np.array([float(text) for text in texts]), _bracketed(head)
-    except ValueError:
-        pass
-    try:
-        stamps = [datetime.fromisoformat(text.strip()) for text in texts]
-    except ValueError as error:
-        raise InputError(f"{path}: times are neither numbers nor ISO dates ({error})") from error
-    zoned = [s if s.tzinfo else s.replace(tzinfo=UTC) for s in stamps]
-    return np.array([s.timestamp() / 86400 for s in zoned]), "d"
-
-
-def _bracketed(head: str) -> str:
-    _, opened, rest = head.partition("[")
-    return rest.split("]")[0].strip() if opened else "s"
+def _read_table(path: str, names: Sequence[int | str], step: float | None) -> Series:
+    table = read_table(path, step)
+    chosen = _chosen(table.names, names, path)
+    units, axis = ("1",) * len(chosen), DATED if table.dated else ("", "")
+    own = tuple(table.names[k] for k in chosen)
+    values = table.values[:, chosen]
+    return Series(own, values, table.times, table.unit, units, table.labels, axis)
 
 
 def _dataset(path: str) -> Any:
@@ -251,38 +197,54 @@ def _dataset(path: str) -> Any:
 
 
 def _variables(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """List the numeric variables of a file, groups included, coordinates apart."""
+    """List the numeric variables of a file, groups included, coordinates and their bounds apart."""
+    bounds = {getattr(variable, "bounds", None) for variable in group.variables.values()}
     found = [
         (prefix + name, variable)
         for name, variable in group.variables.items()
-        if name not in group.dimensions and getattr(variable.dtype, "kind", "O") == "f"
+        if name not in bounds.union(group.dimensions)
+        and getattr(variable.dtype, "kind", "O") in "iuf"
     ]
     for name, inner in group.groups.items():
         found += _variables(inner, f"{prefix}{name}/")
     return [(name, variable) for name, variable in found if variable.ndim]
 
 
-def _read_hdf5(path: str, step: float | None) -> Series:
+def _holds_values(variable: Any) -> bool:
+    """Tell whether a variable holds measured values: floating numbers, or packed ones."""
+    packed = {"scale_factor", "add_offset"} & set(variable.ncattrs())
+    return variable.dtype.kind == "f" or bool(packed)
+
+
+def _read_hdf5(path: str, names: Sequence[int | str], step: float | None) -> Series:
     try:
         with HDF5_LOCK, _dataset(path) as dataset:
-            lines = [(name, v) for name, v in _variables(dataset) if v.ndim == 1]
+            lines = [(n, v) for n, v in _variables(dataset) if v.ndim == 1 and _holds_values(v)]
             if not lines:
                 raise InputError(f"{path}: has no one-dimensional series, one at least is wanted")
             longest = max(variable.size for _, variable in lines)
             lines = [(name, v) for name, v in lines if v.size == longest]
-            values = np.stack([_filled(variable) for _, variable in lines], axis=1)
-            times, unit, axis = _axis(lines[0][1], path, step)
-            names = tuple(name.rsplit("/", 1)[-1] for name, _ in lines)
+            found = _labels([name for name, _ in lines])
+            chosen = _chosen(found, names, path)
+            own, variables = tuple(found[k] for k in chosen), [lines[k][1] for k in chosen]
+            times, unit, axis = _common_axis(own, variables, path, step)
+            values = np.stack([_filled(variable) for variable in variables], axis=1)
             units = tuple(
-                str(getattr(v, "units", getattr(v, "Yunits", "")) or "1") for _, v in lines
+                str(getattr(v, "units", getattr(v, "Yunits", "")) or "1") for v in variables
             )
-            attrs, about = tuple(true_attrs(_plain(v)) for _, v in lines), _plain(dataset)
-            unlimited = lines[0][1].get_dims()[0].isunlimited()
+            attrs, about = tuple(true_attrs(_plain(v)) for v in variables), _plain(dataset)
+            unlimited = variables[0].get_dims()[0].isunlimited()
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{path}: cannot be read as HDF5 ({error}); a whole file is wanted"
         ) from error
-    return Series(names, values, times, unit, units, (), axis, unlimited, attrs, about)
+    return Series(own, values, times, unit, units, (), axis, unlimited, attrs, about)
+
+
+def _labels(paths: Sequence[str]) -> list[str]:
+    """Name variables without their groups, or with them where that tells them apart."""
+    names = [path.rsplit("/", 1)[-1] for path in paths]
+    return names if len(set(names)) == len(names) else [path.replace("/", "_") for path in paths]
 
 
 def _plain(described: Any) -> dict[str, Any]:
@@ -297,11 +259,26 @@ def _filled(variable: Any) -> NDArray[np.float64]:
     return filled
 
 
+def _common_axis(
+    names: Sequence[str], variables: Sequence[Any], path: str, step: float | None
+) -> tuple[NDArray[np.float64], str, tuple[str, str]]:
+    """Give the axis of variables, which must be that of each."""
+    times, unit, axis = _axis(variables[0], path, step)
+    for name, variable in zip(names[1:], variables[1:], strict=True):
+        other, *its = _axis(variable, path, step)
+        if its != [unit, axis] or not np.array_equal(other, times):
+            raise InputError(
+                f"{path}: {names[0]} and {name} have other times, the same are wanted; choose "
+                "series of one axis by --bidx"
+            )
+    return times, unit, axis
+
+
 def _axis(
     variable: Any, path: str, step: float | None
 ) -> tuple[NDArray[np.float64], str, tuple[str, str]]:
     """Give a variable's times, their unit, and units and calendar of a CF axis; or by the step."""
-    group, dimension = variable.group(), variable.dimensions[0]
+    group, dimension = variable.get_dims()[0].group(), variable.dimensions[0]
     if step is not None:
         if dimension in group.variables or hasattr(variable, "Xspacing"):
             raise InputError(f"{path}: {variable.name} has times of its own; leave --step out")
@@ -343,25 +320,17 @@ def write_series(path: str, draft: Path, series: Series, attrs: dict[str, Any]) 
     """
     try:
         if draft.suffix.lower() in TEXT:
-            _write_text(draft, series)
+            labels = series.labels or (
+                f"time [{series.time_unit}]",
+                *map(repr, series.times.tolist()),
+            )
+            write_table(draft, labels, series.names, series.values)
         else:
             _write_netcdf(draft, series, attrs)
     except (OSError, RuntimeError) as error:
         raise OutputError(
             f"{path}: cannot be written ({error}); make room or write elsewhere"
         ) from error
-
-
-def _write_text(draft: Path, series: Series) -> None:
-    head, *labels = series.labels or (
-        f"time [{series.time_unit}]",
-        *map(repr, series.times.tolist()),
-    )
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t" if draft.suffix.lower() == ".tsv" else ",")
-        writer.writerow([head, *series.names])
-        for label, row in zip(labels, series.values.tolist(), strict=True):
-            writer.writerow([label, *("" if math.isnan(v) else repr(v) for v in row)])
 
 
 def _write_netcdf(draft: Path, series: Series, attrs: dict[str, str]) -> None:
@@ -372,7 +341,7 @@ def _write_netcdf(draft: Path, series: Series, attrs: dict[str, str]) -> None:
         said = own | true_globals(series.about) | attrs | {"Conventions": "CF-1.8"}
         dataset.setncatts(said)
         units, calendar = series.axis
-        name = "time" if units else "elapsed"  # CF's time wants an epoch
+        name = _axis_name(series)
         dataset.createDimension(name, None if series.unlimited else series.times.size)
         axis = dataset.createVariable(name, "f8", (name,))
         dated = {"standard_name": "time", "axis": "T", "calendar": calendar} if units else {}

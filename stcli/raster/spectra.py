@@ -24,6 +24,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError, OutputError
 from stcli.raster.netcdf import HDF5_LOCK
+from stcli.raster.timeaxis import TimeAxis
 
 _FORMAT = "stcli spectra 1"
 
@@ -54,6 +55,12 @@ class SpectraLayout:
         Side of a group in pixels.
     attrs : tuple of dict
         Attributes of each series' variable before it was whitened; empty where there were none.
+    names : tuple of str
+        Bands that a raster of dates has when it is whitened, date by date.
+    axis : TimeAxis or None
+        Its dates, in its own numbers and calendar.
+    places : tuple of int
+        Of its dates on the lattice.
     """
 
     bands: tuple[str, ...]
@@ -70,6 +77,9 @@ class SpectraLayout:
     first: tuple[int, int]
     share: int
     attrs: tuple[dict[str, Any], ...] = ()
+    names: tuple[str, ...] = ()
+    axis: TimeAxis | None = None
+    places: tuple[int, ...] = ()
 
 
 class SpectraFile:
@@ -169,7 +179,7 @@ def open_spectra(path: str) -> Iterator[SpectraFile]:
             f"{path}: is no NetCDF, or a damaged one; a file of spectra that whiten --psd-out "
             "wrote is wanted"
         ) from error
-    except (AttributeError, ValueError, KeyError) as error:
+    except (AttributeError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: is a NetCDF without spectra; a file that whiten --psd-out wrote is wanted"
         ) from error
@@ -184,10 +194,16 @@ def _layout(dataset: Any) -> SpectraLayout:
     if getattr(dataset, "stcli_format", "") != _FORMAT:
         raise ValueError("its format is another")
     found = json.loads(dataset.stcli_layout)
-    found = {"attrs": (), **found}  # files of spectra had none at first
-    values: dict[str, Any] = {f.name: found[f.name] for f in fields(SpectraLayout)}
-    plain: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return SpectraLayout(**plain)
+    known = {f.name for f in fields(SpectraLayout)} & set(found)  # the first files hold fewer
+    plain: Any = {k: _tuples(found[k]) for k in known - {"axis"}}
+    axis = found.get("axis")
+    if axis is not None:
+        axis = TimeAxis(**{key: _tuples(value) for key, value in axis.items()})
+    return SpectraLayout(**plain, axis=axis)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _define(dataset: Any, layout: SpectraLayout) -> None:

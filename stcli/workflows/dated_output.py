@@ -81,13 +81,27 @@ def cube_spec(
     return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command, edges)
 
 
-def tiff_spec(cube: Cube, path: str, output: Output, **facts: Any) -> OutputSpec:
-    """Describe a cube's dates as a raster, a band a date and variable; `facts` go into its tags."""
-    info = cube.raster.info
+def tiff_spec(
+    cube: Cube, path: str, output: Output, units: Sequence[str] = (), **facts: Any
+) -> OutputSpec:
+    """Describe a cube's dates as a raster, a band a date and variable.
+
+    Parameters
+    ----------
+    cube : Cube
+    path : str
+    output : Output
+    units : sequence of str, optional
+        Of the variables, ``"1"`` where none is known.
+    **facts
+        Of the verb, for the file's tags.
+    """
+    info, own = cube.raster.info, [None if unit == "1" else unit for unit in units]
+    each = own * len(cube.places) or [None] * len(cube.band_names)
     return OutputSpec(
         path=path,
         dtype=cube.dtype,
-        bands=tuple(OutputBand(name) for name in cube.band_names),
+        bands=tuple(OutputBand(n, units=u) for n, u in zip(cube.band_names, each, strict=True)),
         nodata=math.nan,
         kind="continuous",
         creation_options=output.creation_options,

@@ -23,6 +23,7 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
 from stcli.workflows import noise_pass
+from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -40,8 +41,6 @@ from stcli.workflows.noise_pass import (
     MAP_PLANES,
     Ready,
     cost,
-    float_spec,
-    float_type,
     known,
     map_reach,
     measure,
@@ -301,7 +300,8 @@ def _spec(
     info: RasterInfo, path: str, noise: str, how: tuple[NoiseMapSettings, Method], output: Output
 ) -> OutputSpec:
     used = fields(how[1]) | fields(how[0])
-    return float_spec(info, path, info.band_names, output, noise=noise, denoise=used)
+    units = band_units(info)
+    return float_spec(info, path, info.band_names, output, units=units, noise=noise, denoise=used)
 
 
 def _reach(map_settings: NoiseMapSettings, method: Method, noise: str) -> int:

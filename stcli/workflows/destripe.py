@@ -17,6 +17,7 @@ from stcli.noise.stripes import Stripes, find_stripes, striping
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.settings import DestripeSettings, RunSettings
+from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -29,7 +30,7 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.nested import OwnMasks
-from stcli.workflows.noise_pass import float_spec, float_type, tell_empty, unheard
+from stcli.workflows.noise_pass import tell_empty, unheard
 from stcli.workflows.passes import Planned, plan_first, planned, writing
 from stcli.workflows.produce import Step, resumable
 
@@ -155,7 +156,8 @@ def _axis(how: DestripeSettings) -> int:
 
 
 def _spec(info: RasterInfo, path: str, how: DestripeSettings, output: Output) -> OutputSpec:
-    return float_spec(info, path, info.band_names, output, destripe=fields(how))
+    units = band_units(info)
+    return float_spec(info, path, info.band_names, output, units=units, destripe=fields(how))
 
 
 def _cost(info: RasterInfo) -> Cost:

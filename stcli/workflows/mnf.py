@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from stcli.raster.output import OutputSpec
 from stcli.raster.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.empty import no_valid_pixel
+from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -33,8 +34,6 @@ from stcli.workflows.kernels import LOADED
 from stcli.workflows.noise_pass import (
     additive,
     compile_kernels,
-    float_spec,
-    float_type,
     plan_sample,
     refuse_unmeasured,
     sample,
@@ -143,7 +142,7 @@ def unmnf(
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
         turned = _stored(info)
-        spec = float_spec(info, path, turned.bands, output)
+        spec = float_spec(info, path, turned.bands, output, units=turned.units or None)
         matrix = np.zeros((len(turned.bands), info.count))
         matrix[:, :count] = turned.inverse[:, :count]
         block = ProjectBlock(matrix, np.zeros(info.count), turned.mean, float_type(info))
@@ -201,8 +200,9 @@ def plan_unmnf(
     with inputs.open() as raster:
         info = raster.info
         _count(info, components)
-        bands = _stored(info).bands
-        spec = float_spec(info, path, bands, output or Output())
+        turned = _stored(info)
+        bands, units = turned.bands, turned.units or None
+        spec = float_spec(info, path, bands, output or Output(), units=units)
         work = plan_pass(raster, writing(_cost(info, len(bands)), (spec,)), settings)
         return planned({"project": work}, (spec,), info.shape, (output or Output()).shard)
 
@@ -240,7 +240,8 @@ def _measured(
     found = sample(raster, map_settings, additive(info.count), settings, progress)
     refuse_unmeasured(found, info.path)
     try:
-        return rotation(info.band_names, found.values, noise_covariance(found))
+        turned = rotation(info.band_names, found.values, noise_covariance(found))
+        return replace(turned, units=tuple(band_units(info)))
     except InputError as error:
         raise InputError(f"{info.path}: {error}") from error
 

@@ -18,6 +18,7 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.raster.publish import refuse_name
 from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -33,8 +34,6 @@ from stcli.workflows.noise_pass import (
     MAP_PLANES,
     compile_kernels,
     cost,
-    float_spec,
-    float_type,
     known,
     map_reach,
     measure,
@@ -150,7 +149,7 @@ def noise(
     if plot:
         from stcli.raster.plots import draw_map  # matplotlib takes a second to import
 
-        unit = info.bands[0].units or "unit of the band"
+        unit = spec.bands[0].units or "unit of the band"
         words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")
         draw_map(plot, view.plane, info.shape, words, output.overwrite)
     ran = report(work.budget, tally, time.perf_counter() - begun)
@@ -182,8 +181,9 @@ def plan_noise(
 
 
 def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:
-    names = noise_names(info, settings.levels)
-    return float_spec(info, path, names, output, noise=fields(settings))
+    names, shares = noise_names(info, settings.levels), settings.model == "multiplicative"
+    units = ["1" if shares else unit for unit in band_units(info) for _ in range(settings.levels)]
+    return float_spec(info, path, names, output, units=units, noise=fields(settings))
 
 
 def _cost(info: RasterInfo, settings: NoiseMapSettings) -> Cost:

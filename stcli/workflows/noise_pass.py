@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,8 @@ from stcli.noise.spatial import KERNELS, halo, leaning, noise_map
 from stcli.noise.statistics import PoissonFit, Sample, poisson_fit
 from stcli.noise.wavelets import analyse, bank
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputBand, OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows.job import Output, Pass, Progress
+from stcli.workflows.job import Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import Planned, plan_first
 
@@ -363,29 +362,6 @@ def measure(
         for fit, empty in zip(fits, found.empty, strict=True)
     )
     return sample(raster, settings, models, run, progress), models, fits
-
-
-def float_type(info: RasterInfo) -> np.dtype[Any]:
-    """Give float64 for bands that float32 does not hold to the last digit of their type."""
-    wide = info.dtype.itemsize > (4 if info.dtype.kind == "f" else 2)
-    return np.dtype(np.float64 if wide else np.float32)
-
-
-def float_spec(
-    info: RasterInfo, path: str, names: Iterable[str], output: Output, **tags: Any
-) -> OutputSpec:
-    """Describe a raster of floats with NaN for nodata."""
-    return OutputSpec(
-        path=path,
-        dtype=float_type(info).name,
-        bands=tuple(OutputBand(name) for name in names),
-        nodata=np.nan,
-        kind="continuous",
-        creation_options=output.creation_options,
-        overwrite=output.overwrite,
-        tags=output.tags(info, **tags),
-        driver=output.driver,
-    )
 
 
 def unheard(tile: Tile, told: Any) -> None:

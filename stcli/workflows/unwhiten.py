@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
 from stcli.noise.dates import Dates
 from stcli.noise.groups import unwhiten_group
 from stcli.raster.cubeparts import CubeForm
 from stcli.raster.info import lattice_origin
 from stcli.raster.netcdf_write import refuse_cube
 from stcli.raster.output import OutputSpec
+from stcli.raster.read import Raster
 from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
 from stcli.raster.timecube import Cube, cube_of
-from stcli.settings import RunSettings, WhitenSettings
+from stcli.settings import RunSettings
 from stcli.workflows.dated_output import cube_bands, cube_spec, tiff_spec
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.noise_pass import unheard
@@ -27,7 +27,12 @@ from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Blocks, Step, resumable
 from stcli.workflows.target import refuse_shard
 from stcli.workflows.whiten import WhitenedRaster, cost
-from stcli.workflows.whiten_groups import dates_of, group_windows, stored_spectrum
+from stcli.workflows.whiten_groups import (
+    group_windows,
+    places_of,
+    refuse_apart,
+    stored_spectrum,
+)
 from stcli.workflows.whiten_report import refuse_other, refuse_units
 
 
@@ -58,9 +63,9 @@ def unwhiten_time(
     begun, output = time.perf_counter(), output or Output()
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
-        layout, cube = file.layout, cube_of(raster, dates)
-        places, geobox = _matched(cube, file), raster.info.geobox
-        spec, form = _spec(cube, path, output), _form(cube, path, output, layout)
+        layout, geobox = file.layout, raster.info.geobox
+        cube, places = _matched(raster, file, dates)
+        spec, form = _spec(cube, path, output, layout), _form(cube, path, output, layout)
         with resumable((spec,), geobox, output, form=form) as product:
             work = product.plan(raster, cost(cube, layout), settings, align=layout.share)
             product.identify(
@@ -93,17 +98,16 @@ def plan_unwhiten_time(
     """
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
-        cube = cube_of(raster, dates)
-        _matched(cube, file)
-        spec = _spec(cube, path, output)
+        cube, _ = _matched(raster, file, dates)
+        spec = _spec(cube, path, output, file.layout)
         need = writing(cost(cube, file.layout), (spec,))
         work = plan_pass(raster, need, settings, align=file.layout.share)
         cubes = output.netcdf(path)
         return planned({"unwhiten": work}, (spec,), raster.info.shape, output.shard, cubes)
 
 
-def _spec(cube: Cube, path: str, output: Output) -> OutputSpec:
-    return tiff_spec(cube, path, output, unwhiten="time")
+def _spec(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> OutputSpec:
+    return tiff_spec(cube, path, output, layout.units, unwhiten="time")
 
 
 def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeForm | None:
@@ -124,44 +128,40 @@ def _form(cube: Cube, path: str, output: Output, layout: SpectraLayout) -> CubeF
     return CubeForm(spec, np.arange(steps * bands).reshape(steps, bands))
 
 
-def _matched(cube: Cube, file: SpectraFile) -> Dates:
-    """Put a cube's dates on the lattice of a file of spectra, which must be of such a cube."""
-    info, layout = cube.raster.info, file.layout
-    _refuse_others(layout, cube.variables, info, file.path)
-    found = _places(np.array(cube.times.values), layout, file.path)
+def _matched(raster: Raster, file: SpectraFile, dates: tuple[str, ...]) -> tuple[Cube, Dates]:
+    """Sort a raster's bands into dates and variables, on the lattice of a file of spectra.
+
+    Bands that have the names which whitening gave them lie as they lay there: the names of a
+    GeoTIFF hold neither hours nor a calendar.
+
+    Raises
+    ------
+    UsageError, InputError
+        The file was not made for such a cube.
+    """
+    info, layout = raster.info, file.layout
+    if layout.axis is not None and not dates and info.band_names == layout.names:
+        order = np.arange(info.count).reshape(-1, len(layout.bands))
+        cube = Cube(raster, layout.bands, layout.axis, tuple(map(tuple, order.tolist())))
+        found = Dates(layout.places, layout.step)
+        _refuse_others(layout, cube.variables, info, file.path)
+    else:
+        cube = cube_of(raster, dates)
+        _refuse_others(layout, cube.variables, info, file.path)
+        found = places_of(np.array(cube.times.values), layout, file.path)
     refuse_units(cube.variables, [info.bands[p].units for p in cube.places[0]], info.path)
     refuse_other(info.tags, info.path, file)
-    return found
-
-
-def _places(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:
-    """Put times on the lattice of a file of spectra, or refuse them."""
-    for uneven in ("refuse", "order"):
-        try:
-            found = dates_of(times, path, WhitenSettings(uneven=uneven))
-        except InputError:
-            continue
-        if found.samples == layout.samples and np.isclose(found.step, layout.step, rtol=1e-9):
-            return found
-    raise InputError(
-        f"{path}: was made for series of {layout.samples} places {layout.step:g} "
-        f"{layout.time_unit} apart, other dates found; unwhiten what was whitened with it"
-    )
+    return cube, found
 
 
 def _refuse_others(layout: SpectraLayout, variables: tuple[str, ...], info: Any, path: str) -> None:
     first = tuple(o // layout.share for o in lattice_origin(info.geobox))
-    pairs = (
+    refuse_apart(
+        path,
         ("bands", layout.bands, variables),
         ("rows and columns", layout.shape, info.shape),
         ("first block", layout.first, first),
     )
-    for word, has, wants in pairs:
-        if has != wants:
-            raise InputError(
-                f"{path}: was made for {word} {has}, these are {wants}; unwhiten what was whitened "
-                "with it"
-            )
 
 
 @dataclass(frozen=True)

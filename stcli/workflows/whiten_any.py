@@ -49,6 +49,7 @@ def whiten(
         return Done(done.output, done.report, done.run, "whitened by the local noise map")
     _refuse_kept(output, settings)
     if _series(inputs):
+        _refuse_gridded(inputs, output, whiten.share != WhitenSettings.share or spectra.dates)
         found = whiten_series(inputs, path, whiten, settings, spectra=spectra, output=output)
     else:
         _refuse_step(inputs, spectra)
@@ -110,6 +111,7 @@ def unwhiten(
     known = _named(spectra)
     if _series(inputs):
         _refuse_kept(output, settings)
+        _refuse_gridded(inputs, output, dates)
         found = unwhiten_series(inputs, path, known, output=output)
     else:
         found = unwhiten_time(
@@ -155,6 +157,20 @@ def _refuse_spectra(spectra: Spectra) -> None:
         raise UsageError(
             "--psd, --psd-out, --strict, --plot, --dates and --step: go with --along time, "
             "--along space found."
+        )
+
+
+def _refuse_gridded(inputs: Inputs, output: Output, more: object) -> None:
+    """Refuse for series what belongs to rasters; `more` is any that the caller has found.
+
+    Raises
+    ------
+    UsageError
+    """
+    if more or inputs.assume_crs or inputs.resampling != "nearest" or output.creation_options:
+        raise UsageError(
+            "--share, --dates, --co, --assume-crs and --resampling: go with rasters, "
+            f"{inputs.paths[0]} holds series."
         )
 
 

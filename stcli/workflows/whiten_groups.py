@@ -20,8 +20,8 @@ from stcli.raster.spectra import SpectraFile, SpectraLayout
 from stcli.raster.timecube import Cube
 from stcli.settings import WhitenSettings
 
-#: Units of time as UDUNITS abbreviates them.
-TIME_UNITS = {"days": "d", "hours": "h", "seconds": "s", "minutes": "min"}
+#: Units of time, in the singular, as UDUNITS abbreviates them.
+_TIME_UNITS = {"day": "d", "hour": "h", "second": "s", "minute": "min"}
 
 
 def dates_of(times: NDArray[np.float64], path: str, settings: WhitenSettings) -> Dates:
@@ -50,6 +50,56 @@ def dates_of(times: NDArray[np.float64], path: str, settings: WhitenSettings) ->
     return found
 
 
+def places_of(times: NDArray[np.float64], layout: SpectraLayout, path: str) -> Dates:
+    """Put times on the lattice of a file of spectra, or refuse them.
+
+    Parameters
+    ----------
+    times : ndarray of float64, (date,)
+        Rising.
+    layout : SpectraLayout
+    path : str
+        Of the file.
+
+    Raises
+    ------
+    InputError
+    """
+    for uneven in ("refuse", "order"):
+        try:
+            found = dates_of(times, path, WhitenSettings(uneven=uneven))
+        except InputError:
+            continue
+        if found.samples == layout.samples and np.isclose(found.step, layout.step, rtol=1e-9):
+            return found
+    raise InputError(
+        f"{path}: was made for series of {layout.samples} places {layout.step:g} "
+        f"{layout.time_unit} apart, other dates found; unwhiten what was whitened with it"
+    )
+
+
+def refuse_apart(path: str, *pairs: tuple[str, object, object]) -> None:
+    """Refuse what a file of spectra was not made for.
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    *pairs : (str, object, object)
+        What is compared, what the file has, and what there is.
+
+    Raises
+    ------
+    InputError
+    """
+    for word, has, found in pairs:
+        if has != found:
+            raise InputError(
+                f"{path}: was made for {word} {has}, these are {found}; unwhiten what was whitened "
+                "with it"
+            )
+
+
 def layout_of(cube: Cube, dates: Dates, settings: WhitenSettings) -> SpectraLayout:
     """Lay out the spectra of a cube."""
     info = cube.raster.info
@@ -58,7 +108,6 @@ def layout_of(cube: Cube, dates: Dates, settings: WhitenSettings) -> SpectraLayo
     last = [(o + n - 1) // settings.share for o, n in zip(origin, info.shape, strict=True)]
     units = [info.bands[place].units or "1" for place in cube.places[0]]
     where = frame(dates.samples, settings.rows)
-    unit = cube.times.units.split(" since ")[0]
     return SpectraLayout(
         bands=cube.variables,
         units=tuple(units),
@@ -68,13 +117,21 @@ def layout_of(cube: Cube, dates: Dates, settings: WhitenSettings) -> SpectraLayo
         times=where.tiling.times,
         bins=segment_length(dates.samples, settings.share**2) // 2 + 1,
         step=dates.step,
-        time_unit=TIME_UNITS.get(unit, unit),
+        time_unit=time_unit(cube.times.units.split(" since ")[0]),
         blocks=(last[0] - first[0] + 1, last[1] - first[1] + 1),
         shape=info.shape,
         first=(first[0], first[1]),
         share=settings.share,
         attrs=tuple(variable_attrs(cube.raster, place) for place in cube.places[0]),
+        names=cube.band_names,
+        axis=cube.times,
+        places=dates.places,
     )
+
+
+def time_unit(unit: str) -> str:
+    """Abbreviate a unit of time, which one file may spell and another not."""
+    return _TIME_UNITS.get(unit.removesuffix("s"), unit)
 
 
 def whitened_attrs(name: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +151,7 @@ def same_layout(found: SpectraLayout, wanted: SpectraLayout, path: str) -> None:
     pairs = {
         "series of {} places": (found.samples, wanted.samples),
         "a step of {} ": (round(found.step, 9), round(wanted.step, 9)),
-        "times in {}": (found.time_unit, wanted.time_unit),
+        "times in {}": (time_unit(found.time_unit), time_unit(wanted.time_unit)),
         "bands {}": (found.bands, wanted.bands),
         "values in {}": (found.units, wanted.units),
         "{} frequency rows": (found.rows, wanted.rows),

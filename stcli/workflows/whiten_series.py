@@ -20,12 +20,20 @@ from stcli.noise.frame import frame
 from stcli.noise.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.stationary import segment_length
 from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.series import Series, read_series, refuse_pipe, write_series
+from stcli.raster.series import Series, read_series, refuse_names, refuse_pipe, write_series
 from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
 from stcli.workflows.whiten import Spectra, WhitenedRaster
-from stcli.workflows.whiten_groups import dates_of, same_layout, stored_spectrum, whitened_attrs
+from stcli.workflows.whiten_groups import (
+    dates_of,
+    places_of,
+    refuse_apart,
+    same_layout,
+    stored_spectrum,
+    time_unit,
+    whitened_attrs,
+)
 from stcli.workflows.whiten_report import draw, refuse_failed, refuse_other, refuse_units, total_of
 
 #: float64 numbers that a sample of a frame needs at the peak of a transform and its checks.
@@ -55,6 +63,7 @@ def whiten_series(
     for target in made:
         refuse_file(target, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands, spectra.step)
+    refuse_names(path, series)
     dates = dates_of(series.times, inputs.paths[0], whiten)
     layout = _layout(series, dates, whiten)
     _refuse_large(layout, settings)
@@ -102,19 +111,19 @@ def unwhiten_series(
     refuse_pipe(path)
     refuse_file(path, output.overwrite)
     series = read_series(inputs.paths[0], inputs.bands)
+    refuse_names(path, series)
     with open_spectra(spectra) as file:
         layout = file.layout
         refuse_units(series.names, series.units, inputs.paths[0])
         if series.attrs:  # a table has no room for what it is
             refuse_other(series.about, inputs.paths[0], file)
-        dates = dates_of(series.times, inputs.paths[0], WhitenSettings(uneven="order"))
-        with contextlib.suppress(InputError):
-            dates = dates_of(series.times, inputs.paths[0], WhitenSettings())
-        same_layout(
-            replace(layout, units=()),
-            replace(_layout(series, dates, WhitenSettings(rows=layout.rows)), units=()),
+        refuse_apart(
             spectra,
+            ("bands", layout.bands, series.names),
+            ("rows and columns", layout.shape, (1, 1)),
+            ("times in", time_unit(layout.time_unit), time_unit(series.time_unit)),
         )
+        dates = places_of(series.times, layout, spectra)
         level, rest = file.get_pixels(_PIXEL)
         columns = [
             unwhiten_group(

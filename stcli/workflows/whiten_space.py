@@ -18,6 +18,7 @@ from stcli.noise.statistics import typical
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -33,8 +34,6 @@ from stcli.workflows.noise_pass import (
     MAP_PLANES,
     compile_kernels,
     cost,
-    float_spec,
-    float_type,
     map_reach,
     measure,
     plan_measure,
@@ -185,8 +184,11 @@ def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Outpu
     """
     if settings.model != "additive":
         raise UsageError(f"--model: {settings.model} found, whiten wants additive noise.")
-    names = [name for band in info.band_names for name in plane_names(band, settings.levels)]
-    return float_spec(info, path, names, output, whiten="space", noise=fields(settings))
+    levels = settings.levels
+    names = [name for band in info.band_names for name in plane_names(band, levels)]
+    own = [[*("1",) * levels, *(unit,) * (levels + 1)] for unit in band_units(info)]
+    used = {"whiten": "space", "noise": fields(settings)}
+    return float_spec(info, path, names, output, units=[u for each in own for u in each], **used)
 
 
 def _around(settings: NoiseMapSettings) -> int:
@@ -255,7 +257,7 @@ def unwhiten_space(
     with inputs.open() as opened:
         raster, info = OwnMasks(opened), opened.info
         names, levels = _whitened_bands(info)
-        spec = float_spec(info, path, names, output, unwhiten="space")
+        spec = _back_spec(info, path, names, output)
         block = UnwhitenBlock(len(names), levels, float_type(info))
         with resumable((spec,), info.geobox, output) as product:
             work = product.plan(raster, _back_cost(info, len(names)), settings)
@@ -277,9 +279,15 @@ def plan_unwhiten_space(
     with inputs.open() as opened:
         raster, info = OwnMasks(opened), opened.info
         names, _ = _whitened_bands(info)
-        spec = float_spec(info, path, names, output or Output(), unwhiten="space")
+        spec = _back_spec(info, path, names, output or Output())
         work = plan_pass(raster, writing(_back_cost(info, len(names)), (spec,)), settings)
         return planned({"unwhiten": work}, (spec,), info.shape, (output or Output()).shard)
+
+
+def _back_spec(info: RasterInfo, path: str, names: list[str], output: Output) -> OutputSpec:
+    """Describe bands that are put together again, in the units of their rests."""
+    units = band_units(info)[info.count // len(names) - 1 :: info.count // len(names)]
+    return float_spec(info, path, names, output, units=units, unwhiten="space")
 
 
 def _back_cost(info: RasterInfo, bands: int) -> Cost:

@@ -75,3 +75,9 @@ def test_every_json_names_its_schema(scene, tmp_path):
     error = json.loads(call("info", tmp_path / "no.tif", "--json").err)
     assert error["schema"] == SCHEMA
     assert error["error"]["exit_code"] == 3
+
+
+def test_a_window_is_refused_where_no_noise_is_measured(tmp_path):
+    done = call("mnf", tmp_path / "a.tif", tmp_path / "b.tif", "--inverse", "--window", 33)
+    assert done.code == 2
+    assert "--window: goes with measuring the noise, --inverse found." in done.err

@@ -44,7 +44,7 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import open_raster
 from stcli.raster.timeaxis import TimeAxis
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows import classify, percentiles, unwhiten
+from stcli.workflows import classify, percentiles, unwhiten, whiten_groups
 from stcli.workflows.doctor import Finding
 from stcli.workflows.job import Inputs
 from stcli.workflows.whiten_space import whiten_space
@@ -290,7 +290,7 @@ def test_spectra_of_other_dates_or_bands():
     layout = SimpleNamespace(
         samples=40, step=6.0, time_unit="d", share=8, bands=("a",), shape=(4, 5), first=(0, 0)
     )
-    said = refusal(call(unwhiten._places, np.arange(9.0), layout, "s.nc"))
+    said = refusal(call(whiten_groups.places_of, np.arange(9.0), layout, "s.nc"))
     assert said.startswith("s.nc: was made for series of 40 places 6 d apart, other dates found;")
     said = refusal(
         call(
