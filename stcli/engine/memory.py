@@ -351,14 +351,20 @@ def _length(plan: TilePlan, cost: Cost, jobs: int) -> float:
     read, core = map(math.prod, _sides(plan, cost.completed))
     held = read * cost.read_pixel + core * cost.core_pixel + _strips(plan, cost)
     fresh = _FRESH / cost.pixel * held
+    around = 2 * plan.halo
     if len(plan) > _FEW:
-        largest = _weight(math.prod(_sides(plan)[0]), math.prod(_sides(plan)[1]), cost)
-        read, core = plan.read_along(0) * plan.read_along(1), plan.shape[0] * plan.shape[1]
-        everything = read + cost.toil * core + len(plan) * _TILE
+        largest = _weight(read, core, cost)
+        read = plan.read_along(0) * plan.read_along(1)
+        if cost.completed:
+            sides = zip(plan.shape, plan.grid, strict=True)
+            read = math.prod(size + around * count for size, count in sides)
+        everything = read + cost.toil * math.prod(plan.shape) + len(plan) * _TILE
         return fresh + everything / jobs + largest * (jobs - 1) / jobs
     ends = [0.0] * jobs
     for tile in plan:
         read, core = (int(window.height * window.width) for window in (tile.read, tile.core))
+        if cost.completed:
+            read = int((tile.core.height + around) * (tile.core.width + around))
         heapq.heapreplace(ends, ends[0] + _weight(read, core, cost))
     return fresh + max(ends)
 

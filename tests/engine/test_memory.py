@@ -370,6 +370,13 @@ def test_what_is_completed_beyond_the_ends_counts_as_large_there_as_elsewhere():
         assert budget(grid, cost, settings).terms["read"] == rows * 264 * 1000
 
 
+def test_work_beyond_the_ends_counts_when_tiles_are_chosen():
+    """One tile reads nothing beyond the raster, but works on as wide a rim as four do."""
+    grid, settings = Grid((970, 970), 300), RunSettings(None, 1 << 40, 2)
+    assert budget(grid, Cost(100), settings).jobs == 1
+    assert budget(grid, Cost(100, completed=True), settings).jobs == 2
+
+
 def test_what_is_held_of_some_rows_counts_for_those_alone():
     cost = Cost(2, strips=((300, 7), (1000, 5)))
     settings = RunSettings(64, 1 << 40, 3)
