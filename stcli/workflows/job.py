@@ -12,7 +12,7 @@ from typing import Any
 
 from stcli import __version__
 from stcli.errors import UsageError
-from stcli.raster.identity import Fingerprint, identify
+from stcli.raster.identity import Fingerprint, files_of, identify
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import STDOUT, Driver
 from stcli.raster.provenance import inputs_tag
@@ -170,13 +170,16 @@ def _lasting(argv: Sequence[str]) -> list[str]:
 
 
 def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Refuse an output that is an input, and two outputs in one place.
+    """Refuse an output that is an input or a file of one, and two outputs in one place.
 
     Raises
     ------
     UsageError
     """
-    read = {_place(path): path for path in inputs if not on_stdin(path)}
+    named = [path for path in inputs if not on_stdin(path)]
+    if any(path not in STDOUT and Path(path).exists() for path in outputs):
+        named = [file for path in named for file in files_of(path)]
+    read = {_place(file) for file in named}
     written: dict[object, str] = {}
     for path in outputs:
         place = _place(path)

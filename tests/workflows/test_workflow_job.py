@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio.shutil
 from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
@@ -38,6 +39,16 @@ def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
         with pytest.raises(UsageError, match="two outputs go there"):
             refuse_clash([], [one, other])
     refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "-"])
+
+
+def test_what_a_vrt_is_read_from_clashes_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.tif").write_bytes(Path(SCENE).read_bytes())
+    for vrt, source in (("one.vrt", "a.tif"), ("two.vrt", "one.vrt")):
+        rasterio.shutil.copy(source, vrt, driver="VRT")
+        with pytest.raises(UsageError, match=r"^a\.tif: is an input and"):
+            refuse_clash([vrt], ["a.tif"])
+    refuse_clash(["two.vrt"], ["o.tif"])
 
 
 def test_a_clash_is_refused_before_the_input_is_touched(tmp_path):
