@@ -184,6 +184,12 @@ def test_levels_nest_exactly(levels, made):
             assert label == finer[coarser == label].min()
     with rasterio.open(path) as dataset:
         assert dataset.descriptions == ("scale 10", "scale 25", "scale 60")
+        tags = dataset.tags()
+    with rasterio.open(made / "segments.tif") as dataset:
+        segments = dataset.tags()
+    assert [tags[f"STCLI_{name}"] for name in ("SLIC", "SCALING")] == [
+        segments[f"STCLI_{name}"] for name in ("SLIC", "SCALING")
+    ]
     assert len(geopandas.read_file(made / "levels.gpkg")) == counts[1]
 
 
