@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -197,7 +198,7 @@ def _place(path: str) -> object:
     with contextlib.suppress(OSError):
         found = Path(path).stat()
         return found.st_dev, found.st_ino
-    return str(Path(path).resolve())
+    return os.path.realpath(path)  # unlike Path.resolve, of a link to itself too
 
 
 def fields(settings: Any) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
     for one, other in (("o.tif", "./o.tif"), ("-", "/vsistdout/"), ("link.tif", "hard.tif")):
         with pytest.raises(UsageError, match="two outputs go there"):
             refuse_clash([], [one, other])
-    refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "-"])
+    Path("self.tif").symlink_to("self.tif")
+    refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "self.tif", "-"])
 
 
 def test_what_a_vrt_is_read_from_clashes_too(tmp_path, monkeypatch):
