@@ -405,6 +405,7 @@ def test_bad_options_of_segment(argv, words, bad, tmp_path, monkeypatch):
         ),
         (("segments.tif", "--radius", "-1"), 2, "--radius"),
         (("none.tif",), 3, "no label found"),
+        (("scene.tif",), 3, "scene.tif: 4 bands found, one of labels is wanted; name it with"),
     ],
 )
 def test_bad_input_of_assess_segments(argv, code, words, bad):
