@@ -179,7 +179,7 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """
     named = [path for path in inputs if not on_stdin(path)]
     if any(path not in STDOUT and Path(path).exists() for path in outputs):
-        named = [file for path in named for file in files_of(path)]
+        named = [file for path in named for file in _read(path)]
     read = {_place(file) for file in named}
     written: dict[object, str] = {}
     for path in outputs:
@@ -189,6 +189,15 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if place in written:
             raise UsageError(f"{path}: two outputs go there, one for each is wanted.")
         written[place] = path
+
+
+def _read(path: str) -> list[str]:
+    """List what an input is read from: of a plain file that is no VRT, no other could be written.
+
+    So tables are not opened as rasters, which would read them through.
+    """
+    plain = Path(path).is_file() and not path.lower().endswith(".vrt")
+    return [path] if plain else files_of(path)
 
 
 def _place(path: str) -> object:

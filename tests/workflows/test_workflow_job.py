@@ -49,6 +49,8 @@ def test_what_a_vrt_is_read_from_clashes_too(tmp_path, monkeypatch):
         rasterio.shutil.copy(source, vrt, driver="VRT")
         with pytest.raises(UsageError, match=r"^a\.tif: is an input and"):
             refuse_clash([vrt], ["a.tif"])
+    with pytest.raises(UsageError, match="is an input and an output too"):
+        refuse_clash(["GTIFF_DIR:1:a.tif"], ["a.tif"])
     refuse_clash(["two.vrt"], ["o.tif"])
 
 
