@@ -184,7 +184,7 @@ def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
     assert "a.tif: nothing can be written beside it (No space left on device); choose anoth" in said
 
 
-def test_a_geopackage_tells_its_sorrow_without_its_sql(tmp_path, monkeypatch):
+def test_a_geopackage_tells_what_is_wrong_without_its_sql(tmp_path, monkeypatch):
     def refused(*_, **__):
         raise RuntimeError("sqlite3_exec(CREATE TABLE a (b);\nCREATE ...) failed: disk is full")
 
