@@ -27,7 +27,7 @@ def command(
     ] = None,
     shape: options.Shape = MergeSettings.shape,
     shape_compactness: options.ShapeCompactness = MergeSettings.compactness,
-    segments_band: options.SegmentsBand = 1,
+    segments_band: options.SegmentsBand = None,
     bands: options.Bands = None,
     tile_size: options.TileSize = None,
     memory: options.Memory = None,

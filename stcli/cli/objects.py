@@ -29,7 +29,7 @@ def command(
     texture: options.Texture = False,
     geometry: options.Geometry = True,
     borders: options.Borders = None,
-    segments_band: options.SegmentsBand = 1,
+    segments_band: options.SegmentsBand = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,

@@ -293,7 +293,13 @@ Bounds = Annotated[
         "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
     ),
 ]
-SegmentsBand = Annotated[int, typer.Option("--segments-band", help="Band of the label raster.")]
+SegmentsBand = Annotated[
+    int | None,
+    typer.Option(
+        "--segments-band",
+        help="Band of the label raster. Default: the only one, or the first scale.",
+    ),
+]
 Scales = Annotated[
     str | None,
     typer.Option(

@@ -7,6 +7,7 @@ pyarrow. Polygons are multipolygons throughout: a file's type must not depend on
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ FORMATS = {
     ".geoparquet": "Parquet",
     ".pq": "Parquet",
 }
+#: What GDAL puts before SQLite's own word on a GeoPackage: all the SQL of its tables.
+_SQL = re.compile(r"^sqlite3_exec\(.*\) failed: ")
 #: Bytes of what writes features, measured: Arrow, pyogrio and the GDAL that it brings along.
 WRITER = 110_000_000
 #: Columns of a table, each (feature,).
@@ -97,7 +100,7 @@ def write_features(
         else:
             _gdal(file, spec, driver, pa.RecordBatchReader.from_batches(first.schema, stream))
     except (OSError, RuntimeError, pa.ArrowException) as error:  # pyogrio's are RuntimeErrors
-        detail = " ".join(str(error).split())
+        detail = _SQL.sub("", " ".join(str(error).split()))
         raise OutputError(
             f"{file.name}: cannot be written ({detail}); make room or write elsewhere"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from stcli.errors import InputError
 
 #: Bytes at a file's beginning that count as its header.
 HEADER = 1 << 16
+#: Names of files inside an archive: what follows is the archive's own name and the place in it.
+_PACKED = re.compile(r"(?:/vsi(?:zip|tar|gzip|7z|rar)/)+\{?([^}]+)")
 Fingerprint = Literal["stat", "full"]
 
 
@@ -24,7 +27,7 @@ def identify(paths: Sequence[str], how: Fingerprint = "stat") -> list[dict[str, 
     Parameters
     ----------
     paths : sequence of str
-        Rasters as a user names them; sidecars and a VRT's sources count as theirs.
+        Rasters as a user names them; the files that `files_of` lists count as theirs.
     how : {'stat', 'full'}
         ``'stat'``: size, time of change and checksum of the header. ``'full'``: checksum
         of the whole content; the same for a copy, and for a file that was only touched.
@@ -34,17 +37,29 @@ def identify(paths: Sequence[str], how: Fingerprint = "stat") -> list[dict[str, 
     InputError
         A file cannot be read, or ``'full'`` is asked of what is no local file.
     """
-    return [_facts(file, how) for path in paths for file in _files(path)]
+    return [_facts(file, how) for path in paths for file in files_of(path)]
 
 
-def _files(path: str) -> list[str]:
-    """List a raster's own file and those that belong to it."""
+def files_of(path: str) -> list[str]:
+    """List a raster's own file and all that it is read from: sidecars, a VRT's sources and theirs.
+
+    GDAL lists the sources of a VRT, but not those of a VRT among them.
+    """
+    found, waiting = [path], [path]
+    while waiting:
+        raster = waiting.pop()
+        more = [file for file in _listed(raster) if file not in found and not _within(file, path)]
+        found += sorted(more)
+        waiting += [file for file in more if file.lower().endswith(".vrt")]
+    return found
+
+
+def _listed(path: str) -> set[str]:
     try:
         with rasterio.open(path) as dataset:
-            found = [str(file) for file in dataset.files]
+            return {str(file) for file in dataset.files}
     except (RasterioError, OSError):
-        found = []  # not GDAL's: NetCDF with several variables, or a name of xarray's
-    return [path, *sorted(file for file in set(found) if file != path and not _within(file, path))]
+        return set()  # not GDAL's: NetCDF with several variables, or a name of xarray's
 
 
 def _within(file: str, folder: str) -> bool:
@@ -55,6 +70,9 @@ def _facts(path: str, how: Fingerprint) -> dict[str, Any]:
     if Path(path).is_dir():  # a Zarr
         files = sorted(file for file in Path(path).rglob("*") if file.is_file())
         return {str(file.relative_to(path)): _facts(str(file), how) for file in files}
+    archive = _archive(path)
+    if archive is not None:
+        return _facts(archive, how)
     if not Path(path).is_file():
         if how == "full":
             raise InputError(
@@ -71,6 +89,15 @@ def _facts(path: str, how: Fingerprint) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "header": header}
+
+
+def _archive(path: str) -> str | None:
+    """Name the local archive that a file is in; None where it is in none."""
+    packed = _PACKED.match(path)
+    if packed is None:
+        return None
+    place = Path(packed[1])
+    return next((str(name) for name in (place, *place.parents) if name.is_file()), None)
 
 
 def _remote(path: str) -> dict[str, Any]:

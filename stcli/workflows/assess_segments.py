@@ -49,14 +49,14 @@ class Against:
         The bands that were cut.
     radius : int
         Pixels within which boundaries agree.
-    band : int
-        1-based band of labels.
+    band : int or None
+        1-based band of labels; None for the only one, or the first level.
     """
 
     reference: str | None = None
     scene: Inputs | None = None
     radius: int = 2
-    band: int = 1
+    band: int | None = None
 
 
 def assess_segments(
@@ -149,7 +149,7 @@ def _with_reference(
             counts[:] += part[0]
             overlap.add(*part[1:])
 
-    with open_label_raster(str(against.reference)) as truth:
+    with open_label_raster(str(against.reference), 1) as truth:
         refuse_other_grid(raster, truth)
         size = raster.info.dtype.itemsize + truth.info.dtype.itemsize
         once = 24 * 4 * (3 * labels.size + (1 << 18))

@@ -12,6 +12,8 @@ from stcli.settings import BandScaling, SlicSettings
 
 #: Tag under which a label raster keeps the scaling that made it.
 SCALING = "STCLI_SCALING"
+#: Tag under which merged levels keep how they were merged.
+MERGE = "STCLI_MERGE"
 
 
 @dataclass(frozen=True)

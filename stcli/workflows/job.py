@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 from stcli import __version__
 from stcli.errors import UsageError
-from stcli.raster.identity import Fingerprint, identify
+from stcli.raster.identity import Fingerprint, files_of, identify
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import STDOUT, Driver
 from stcli.raster.provenance import inputs_tag
@@ -170,13 +171,16 @@ def _lasting(argv: Sequence[str]) -> list[str]:
 
 
 def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Refuse an output that is an input, and two outputs in one place.
+    """Refuse an output that is an input or a file of one, and two outputs in one place.
 
     Raises
     ------
     UsageError
     """
-    read = {_place(path): path for path in inputs if not on_stdin(path)}
+    named = [path for path in inputs if not on_stdin(path)]
+    if any(path not in STDOUT and Path(path).exists() for path in outputs):
+        named = [file for path in named for file in _read(path)]
+    read = {_place(file) for file in named}
     written: dict[object, str] = {}
     for path in outputs:
         place = _place(path)
@@ -187,6 +191,15 @@ def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
         written[place] = path
 
 
+def _read(path: str) -> list[str]:
+    """List what an input is read from: of a plain file that is no VRT, no other could be written.
+
+    So tables are not opened as rasters, which would read them through.
+    """
+    plain = Path(path).is_file() and not path.lower().endswith(".vrt")
+    return [path] if plain else files_of(path)
+
+
 def _place(path: str) -> object:
     """Name a place alike for all names of one file: by inode, or by where it would be made."""
     if path in STDOUT:
@@ -194,7 +207,7 @@ def _place(path: str) -> object:
     with contextlib.suppress(OSError):
         found = Path(path).stat()
         return found.st_dev, found.st_ino
-    return str(Path(path).resolve())
+    return os.path.realpath(path)  # unlike Path.resolve, of a link to itself too
 
 
 def fields(settings: Any) -> dict[str, Any]:

@@ -15,26 +15,45 @@ from stcli.raster.info import grid_difference
 from stcli.raster.read import Raster, open_raster
 from stcli.segmentation.numbering import number
 from stcli.settings import RunSettings
+from stcli.workflows.given import MERGE
 from stcli.workflows.job import Inputs, Progress, plan_pass
 
 #: Bytes a label that listing them takes: known, waiting and being sorted in.
 _LISTED = 32
 
 
-def open_label_raster(path: str, band: int = 1) -> Raster:
+def open_label_raster(path: str, band: int | None = None) -> Raster:
     """Open a band of a label raster.
+
+    Parameters
+    ----------
+    band : int or None
+        1-based; None for the only one, or the first of the levels that `stcli segment` merged.
 
     Raises
     ------
     InputError
-        Its values are no integers.
+        Its values are no integers; it has several bands and none is named.
     """
-    raster = open_raster((path,), bands=(band,))
+    if band is None:
+        _refuse_guess(path)
+    raster = open_raster((path,), bands=(band or 1,))
     if raster.info.dtype.kind not in "iu":
         found = raster.info.dtype
         raster.close()
         raise InputError(f"{path}: {found} values found, integer labels wanted; write labels.")
     return raster
+
+
+def _refuse_guess(path: str) -> None:
+    """Refuse to guess which of several bands holds labels: the file may be the scene."""
+    with open_raster((path,)) as raster:
+        count = raster.info.count
+        if count > 1 and MERGE not in raster.info.tags:
+            raise InputError(
+                f"{path}: {count} bands found, one of labels is wanted; "
+                "name it with --segments-band, or give the label raster first."
+            )
 
 
 def refuse_other_grid(labels: Raster, scene: Raster) -> None:

@@ -20,6 +20,7 @@ from stcli.segmentation.merge import Graph, graph_bytes, merge_levels
 from stcli.segmentation.numbering import number
 from stcli.segmentation.shapes import ACROSS, DOWN, PIXELS
 from stcli.settings import BandScaling, MergeSettings, RunSettings
+from stcli.workflows.given import SCALING
 from stcli.workflows.job import Output, Progress, fields, plan_pass, report
 from stcli.workflows.labels import list_labels
 from stcli.workflows.measure import Measured, Measures, measure
@@ -28,6 +29,8 @@ from stcli.workflows.scaling import band_scaling
 
 #: What a band's low and high become before merging: the scales of the field are those of 8 bits.
 _WIDTH = 255.0
+#: Tags of the segments that levels made of them keep.
+_KEPT = ("STCLI_SLIC", SCALING)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def merge_segments(
     raster, scene : Raster
         One band of labels, and bands on the same grid.
     path : str
-        Label raster to write, of the same dtype.
+        Label raster to write, of the same dtype. It keeps what the segments say of their making.
 
     Raises
     ------
@@ -105,6 +108,7 @@ def merge_segments(
     labels, graph = segment_graph(raster, scene, running, progress)
     levels = merge_levels(graph, merging)
     counts = tuple(int((level == np.arange(labels.size)).sum()) for level in levels)
+    kept = {name: value for name, value in raster.info.tags.items() if name in _KEPT}
     spec = OutputSpec(
         path=path,
         dtype=raster.info.dtype.name,
@@ -113,7 +117,7 @@ def merge_segments(
         kind="labels",
         creation_options=output.creation_options,
         overwrite=output.overwrite,
-        tags=output.tags(scene.info, merge=fields(merging)),
+        tags=output.tags(scene.info, merge=fields(merging)) | kept,
         driver=output.driver,
         threads=threads_of(running),
     )

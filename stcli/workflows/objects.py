@@ -53,15 +53,15 @@ class Segments:
     path : str
     scene : Inputs or None
         Bands on the same grid.
-    band : int
-        1-based band of labels.
+    band : int or None
+        1-based band of labels; None for the only one, or the first level.
     shown : str or None
         The name that the label raster will have, where `path` is a draft of it.
     """
 
     path: str
     scene: Inputs | None = None
-    band: int = 1
+    band: int | None = None
     shown: str | None = None
 
 

@@ -184,6 +184,12 @@ def test_levels_nest_exactly(levels, made):
             assert label == finer[coarser == label].min()
     with rasterio.open(path) as dataset:
         assert dataset.descriptions == ("scale 10", "scale 25", "scale 60")
+        tags = dataset.tags()
+    with rasterio.open(made / "segments.tif") as dataset:
+        segments = dataset.tags()
+    assert [tags[f"STCLI_{name}"] for name in ("SLIC", "SCALING")] == [
+        segments[f"STCLI_{name}"] for name in ("SLIC", "SCALING")
+    ]
     assert len(geopandas.read_file(made / "levels.gpkg")) == counts[1]
 
 
@@ -399,6 +405,7 @@ def test_bad_options_of_segment(argv, words, bad, tmp_path, monkeypatch):
         ),
         (("segments.tif", "--radius", "-1"), 2, "--radius"),
         (("none.tif",), 3, "no label found"),
+        (("scene.tif",), 3, "scene.tif: 4 bands found, one of labels is wanted; name it with"),
     ],
 )
 def test_bad_input_of_assess_segments(argv, code, words, bad):

@@ -35,8 +35,8 @@ from stcli.landcover.tempering import temperature
 from stcli.nn import backend, weights
 from stcli.nn.device import resolve
 from stcli.noise.wavelets import bank
-from stcli.raster import draft, folder, gdalsource, spectra, stdin, stream, write
-from stcli.raster.features import FORMATS
+from stcli.raster import draft, features, folder, gdalsource, spectra, stdin, stream, write
+from stcli.raster.features import FORMATS, FeatureSpec
 from stcli.raster.ground import ground
 from stcli.raster.identity import identify
 from stcli.raster.netcdf_write import CubeSpec, refuse_cube
@@ -182,6 +182,17 @@ def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", full)
     said = refusal(call(lock._taken, tmp_path / "lock", "a.tif", False))
     assert "a.tif: nothing can be written beside it (No space left on device); choose anoth" in said
+
+
+def test_a_geopackage_tells_what_is_wrong_without_its_sql(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise RuntimeError("sqlite3_exec(CREATE TABLE a (b);\nCREATE ...) failed: disk is full")
+
+    monkeypatch.setattr(features, "_gdal", refused)
+    spec = FeatureSpec(BOX)
+    parts = iter([({"label": np.array([1])}, None)])
+    said = refusal(call(features.write_features, tmp_path / "a.gpkg", spec, parts))
+    assert said == "a.gpkg: cannot be written (disk is full); make room or write elsewhere"
 
 
 def test_a_model_that_cannot_be_written(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio.shutil
 from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
@@ -37,7 +38,20 @@ def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
     for one, other in (("o.tif", "./o.tif"), ("-", "/vsistdout/"), ("link.tif", "hard.tif")):
         with pytest.raises(UsageError, match="two outputs go there"):
             refuse_clash([], [one, other])
-    refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "-"])
+    Path("self.tif").symlink_to("self.tif")
+    refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "self.tif", "-"])
+
+
+def test_what_a_vrt_is_read_from_clashes_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.tif").write_bytes(Path(SCENE).read_bytes())
+    for vrt, source in (("one.vrt", "a.tif"), ("two.vrt", "one.vrt")):
+        rasterio.shutil.copy(source, vrt, driver="VRT")
+        with pytest.raises(UsageError, match=r"^a\.tif: is an input and"):
+            refuse_clash([vrt], ["a.tif"])
+    with pytest.raises(UsageError, match="is an input and an output too"):
+        refuse_clash(["GTIFF_DIR:1:a.tif"], ["a.tif"])
+    refuse_clash(["two.vrt"], ["o.tif"])
 
 
 def test_a_clash_is_refused_before_the_input_is_touched(tmp_path):
