@@ -28,7 +28,8 @@ def read_manifest(
     Raises
     ------
     InputError
-        When it cannot be read, a column is missing or unknown, a cell is empty, or there is no row.
+        When it cannot be read, a column is missing or unknown, a row has more cells than the
+        header, a cell is empty, or there is no row.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -42,6 +43,12 @@ def read_manifest(
             f"{path}: columns {', '.join(names) or 'none'} found, wanted {', '.join(wanted)}"
             f"{' and perhaps ' + ', '.join(optional) if optional else ''}."
         )
+    for number, row in enumerate(rows, start=2):
+        if None in row:  # where the csv module puts what is beyond the header
+            raise InputError(
+                f"{path}: line {number} has more cells than the header's {len(names)}; quote a "
+                "cell that holds a comma."
+            )
     found = [{n.strip(): (v or "").strip() for n, v in row.items() if n} for row in rows]
     for number, row in enumerate(found, start=2):
         empty = [name for name in wanted if not row[name]]

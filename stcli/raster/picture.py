@@ -306,7 +306,10 @@ def north_on_picture(geobox: GeoBox) -> tuple[float, float]:
 def legend_key(
     names: Mapping[int, str], colours: Mapping[int, Colour], found: Sequence[int]
 ) -> Key:
-    """Describe the classes that are in the picture, in order of their values."""
+    """Describe the classes in the picture, in order of their values, in the colours drawn."""
     shown = [value for value in found if value in names or value in colours]
-    default: Colour = (128, 128, 128, 255)
-    return Key(tuple((names.get(v, str(v)), colours.get(v, default)) for v in shown))
+    own = colour_classes(np.array([shown], int), np.ones((1, len(shown)), np.bool_), colours)[0]
+    drawn = ((red, green, blue, 255) for red, green, blue in own.tolist())
+    return Key(
+        tuple((names.get(v, str(v)), colour) for v, colour in zip(shown, drawn, strict=True))
+    )

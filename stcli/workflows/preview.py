@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stcli.errors import InputError, UsageError
 from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.info import RasterInfo, grid_difference
-from stcli.raster.legend import Colour, read_class_names, read_colours
+from stcli.raster.legend import Colour, read_colours
 from stcli.raster.output import STDOUT
 from stcli.raster.picture import (
     Key,
@@ -30,6 +30,7 @@ from stcli.raster.publish import refuse_name
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.thumbnail import Thumbnail, part_of, thumbnail
 from stcli.workflows.job import Inputs, refuse_clash
+from stcli.workflows.legends import class_names
 
 #: Names of the bands of a true-colour picture: red, green, blue.
 _TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"), ("R", "G", "B"))
@@ -136,7 +137,7 @@ def draw(inputs: Inputs, view: View) -> Drawing:
         shown = _shown(whole.info, bool(inputs.bands))
     inputs = replace(inputs, bands=shown)
     with inputs.open() as raster:
-        classes, colours = _legend(inputs, raster.info)
+        classes, colours = _legend(raster)
         kind = _kind(raster.info, classes, colours)
         window = part_of(raster.info.geobox, view.bounds)
         small = thumbnail(raster, window, view.longest, kind == "continuous")
@@ -162,12 +163,12 @@ def _shown(info: RasterInfo, chosen: bool) -> tuple[int | str, ...]:
     return names[:3] if len(names) >= 3 else names[:1]
 
 
-def _legend(inputs: Inputs, info: RasterInfo) -> tuple[dict[int, str], dict[int, Colour]]:
-    if info.count > 1 or info.dtype.kind not in "iu" or len(inputs.paths) > 1:
+def _legend(raster: Raster) -> tuple[dict[int, str], dict[int, Colour]]:
+    """Give names and colours of classes; of one integer band alone, colours where GDAL has any."""
+    info = raster.info
+    if info.count > 1 or info.dtype.kind not in "iu" or len(info.sources) > 1:
         return {}, {}
-    if info.driver == "netCDF":
-        return {}, {}
-    return read_class_names(inputs.paths[0]), read_colours(inputs.paths[0])
+    return class_names(raster), {} if info.driver in ("netCDF", "Zarr") else read_colours(info.path)
 
 
 def _kind(info: RasterInfo, names: dict[int, str], colours: dict[int, Colour]) -> str:

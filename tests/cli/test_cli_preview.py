@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from cliworld import BANDS, CLASSES, COLORS, CUBE, call, good, save, spawn
 from cliworld import scene as crop
 from odc.geo.geobox import GeoBox
@@ -55,6 +56,22 @@ def test_classes_have_their_colours_and_a_legend(scene, model, tmp_path):
         assert (drawn[:200, :220][values == value] == rgb(COLORS[value])).all()
     key = {tuple(colour) for colour in drawn[:, 225:].reshape(-1, 3)}
     assert {rgb(COLORS[value]) for value in found} <= key
+
+
+def test_classes_of_a_netcdf_are_named_in_the_colours_that_they_are_drawn_in(tmp_path):
+    path = tmp_path / "c.nc"
+    flags = {"flag_values": np.array([3, 7], np.uint8), "flag_meanings": "water bare_soil"}
+    grid = {"y": ("y", [15.0, 5.0], {"units": "m"}), "x": ("x", [5.0, 15.0], {"units": "m"})}
+    values = np.array([[3, 7], [7, 3]], np.uint8)
+    xr.Dataset({"map": (("y", "x"), values, flags)}, grid).to_netcdf(path)
+    shown = good("preview", path, tmp_path / "c.png", "--assume-crs", "EPSG:32618", "--json").json
+    assert shown["shows"] == "classes"
+    drawn = pixels(tmp_path / "c.png")
+    water, soil = drawn[5, 5], drawn[5, drawn.shape[0] // 2 + 5]
+    assert not np.array_equal(water, soil)
+    side = (drawn == 255).all(axis=2).all(axis=0).argmax()  # white from the picture's end on
+    key = {tuple(colour) for colour in drawn[:, side:].reshape(-1, 3)}
+    assert {tuple(water), tuple(soil)} <= key
 
 
 def test_outlines_follow_the_segments(tmp_path):
