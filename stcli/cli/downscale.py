@@ -10,6 +10,7 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, print_plan
+from stcli.errors import UsageError
 from stcli.settings import DownscaleSettings, RunSettings, given
 
 
@@ -26,10 +27,7 @@ def command(
         int | None,
         typer.Option("--members", help="An ensemble by the model: mean, deviation, members."),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="Of the members' noise. Default: 0."),
-    ] = None,
+    seed: options.Seed = 0,
     guide: options.Guide = None,
     conserve: options.Conserve = "add",
     limits: options.Limits = None,
@@ -61,6 +59,8 @@ def command(
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
+    if members is None and "seed" in parsing.asked(context):
+        raise UsageError("--seed: no --members found, which it is for; leave it out.")
     chosen = method or ("latent" if model else "ibp")
     how = DownscaleSettings(
         method=chosen,

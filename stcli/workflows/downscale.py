@@ -68,27 +68,24 @@ class Help:
         Use a model that was no better than ibp where it was validated.
     members : int
         Of an ensemble, two at least; None for none.
-    seed : int or None
-        Of the members' noise; None for 0.
+    seed : int
+        Of the members' noise.
     """
 
     model: Path | None = None
     guide: Inputs | None = None
     force: bool = False
     members: int | None = None
-    seed: int | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.members is not None and self.members < 2:
             raise UsageError(f"--members: {self.members} found, 2 or more wanted.")
-        if self.members is None and self.seed is not None:
-            raise UsageError("--seed: no --members found, which it is for; leave it out.")
         if self.force and self.model is None:
             raise UsageError("--force: no --model found, one is wanted; leave it out.")
         if self.members and self.model is None:
             raise UsageError("--members: no --model found, one is wanted: members come from it.")
-        seed = self.seed is None or 0 <= self.seed < 2**63
-        check(seed, "--seed", self.seed, "from 0 to 2**63 - 1")
+        check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
 
 
 def downscale(
@@ -209,7 +206,7 @@ def _opened(
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
         if help.members:
             target = target.holding(suffixes(help.members))
-            target = target.saying(members=help.members, seed=help.seed or 0)
+            target = target.saying(members=help.members, seed=help.seed)
         ready = _Ready(raster, upscaler, target, how, help)
         target.refuse(ready.grid)
         yield ready
@@ -249,7 +246,7 @@ def _identity(ready: _Ready, inputs: Inputs) -> dict[str, Any]:
         "how": fields(ready.how),
         "method": ready.upscaler.name,
         "model": ready.upscaler.checksum,
-        "members": [help.members, help.seed or 0],
+        "members": [help.members, help.seed],
         "guide": output.identity(help.guide)["inputs"] if help.guide else None,
     }
     return output.identity(inputs, **facts)
@@ -290,7 +287,7 @@ def _learned(
     from stcli.workflows.learned import Learned
 
     model = Model(folder)
-    ensemble = Ensemble(help.members, help.seed or 0) if help.members else None
+    ensemble = Ensemble(help.members, help.seed) if help.members else None
     learned = Learned.of(model, raster, how.factor, guide, ensemble)
     ratio = model.ratios[how.factor]
     if ratio >= 1 and not help.force:
