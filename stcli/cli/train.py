@@ -150,10 +150,7 @@ def landcover(
     else:
         scenes = read_scenes(manifest, chosen, names)
     rasters = any(source.is_raster for scene in scenes for source in scene.labels)
-    asked = parsing.asked(context)
-    if recipe.algorithm not in ("network", "ensemble"):
-        parsing.refuse_network_words(asked, recipe.algorithm)
-    _refuse_idle(asked, recipe.training, init, rasters)
+    _refuse_idle(parsing.asked(context), recipe, init, rasters)
     clears = parsing.parse_list(clear, "--clear")
     dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:
@@ -169,33 +166,37 @@ def landcover(
         console.say(note)
     console.say(f"{folder}: {_kind(recipe.training, model.epoch)}, {model.seconds:.0f} s")
     if json:
-        print_json(
-            {
-                "output": str(folder),
-                "seconds": model.seconds,
-                "run": model.run,
-                "notes": list(model.notes),
-                "card": model.card.model_dump(by_alias=True),
-            }
-        )
+        print_json(_facts(model, folder))
     else:
         print_model(model.card.metrics, model.card.calibration)
 
 
-def _refuse_idle(
-    asked: set[str], training: TrainingSettings, init: Path | None, rasters: bool
-) -> None:
+def _facts(model: Any, folder: Path) -> dict[str, Any]:
+    """Describe a trained model with JSON's types."""
+    return {
+        "output": str(folder),
+        "seconds": model.seconds,
+        "run": model.run,
+        "notes": list(model.notes),
+        "card": model.card.model_dump(by_alias=True),
+    }
+
+
+def _refuse_idle(asked: set[str], recipe: Any, init: Path | None, rasters: bool) -> None:
     """Refuse options that would do nothing.
 
     Parameters
     ----------
     asked : set of str
         Names of the options that were given.
-    training : TrainingSettings
+    recipe : Recipe
     init : Path or None
     rasters : bool
         Whether some of the labels are class rasters.
     """
+    training = recipe.training
+    if recipe.algorithm not in ("network", "ensemble"):
+        parsing.refuse_network_words(asked, recipe.algorithm)
     if init and asked & {"size", "compactness"}:
         raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
     if init and training.bands_noise == "weight":

@@ -222,5 +222,27 @@ def _weigh_cols_of_two(one, step, other, turn, margin, cols, apart, out, place):
         store(out, place + c, sums)
 
 
+@njit(**OPTIONS)
+def add_rows(ring, oldest, side, cols, out, place):  # type: ignore[no-untyped-def]
+    """Add up the rows of a ring (row * col,) from the oldest on: in one order everywhere.
+
+    Parameters
+    ----------
+    ring, out : ndarray of float64
+    oldest, side, cols : int
+        Row that is added first, rows, and columns of the ring.
+    place : int
+        Where the sums begin in `out`.
+    """
+    for at in range(0, cols, WIDTH):
+        c = min(at, cols - WIDTH)
+        sums = splat(0.0)
+        for k in range(oldest, side):
+            sums = sums + load(ring, k * cols + c)
+        for k in range(oldest):
+            sums = sums + load(ring, k * cols + c)
+        store(out, place + c, sums)
+
+
 #: Compiled kernels.
 KERNELS = (_correlate, _split, _join)

@@ -12,6 +12,7 @@ import numpy as np
 
 from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, root, smaller, splat, store
+from stcli.noise.separable import add_rows
 
 #: Numbers of a line, and rows of a cell.
 LINE, ROWS = 128, 32
@@ -98,7 +99,7 @@ def _offset(cell, masks, near, away, shape, ring, column, sums, weights):  # typ
         else:
             _compare_known(cell, masks, place, away, size, bands, ring, slot)
         if r >= 2 * half:
-            _add_rows(ring, (r + 1) % side, side, column)
+            add_rows(ring, (r + 1) % side, side, LINE, column, 0)
             centre = (radius + r - half) * wide + radius + half + away
             where = (r - 2 * half) * LINE, centre, size, bands, several
             _add(cell[2], masks, near, side, column, where, sums, weights)
@@ -135,18 +136,6 @@ def _compare_known(cell, masks, place, away, size, bands, ring, slot):  # type: 
             compared = compared + counts
         apart = apart * (compared / smaller(nothing, shared, shared, one))
         store(ring, slot + c, smaller(nothing, shared, apart, anyhow))
-
-
-@njit(**OPTIONS)
-def _add_rows(ring, oldest, side, column):  # type: ignore[no-untyped-def]
-    """Add up the lines of the ring, the oldest first."""
-    for c in range(0, LINE, WIDTH):
-        lines = splat(0.0)
-        for n in range(oldest, side):
-            lines = lines + load(ring, n * LINE + c)
-        for n in range(oldest):
-            lines = lines + load(ring, n * LINE + c)
-        store(column, c, lines)
 
 
 @njit(**OPTIONS)

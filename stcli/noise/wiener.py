@@ -19,7 +19,7 @@ import numpy as np
 
 from stcli.jit import njit
 from stcli.lanes import OPTIONS, WIDTH, load, smaller, splat, store
-from stcli.noise.separable import Plane, correlate, wide
+from stcli.noise.separable import Plane, add_rows, correlate, wide
 
 #: Energies below this are no coefficient at all.
 TINY = 1e-300
@@ -78,7 +78,7 @@ def _sweep(planes, factor, guided, rows, cols, half, ring, sums, gains):  # type
         _square(guide, known, ahead * cols, ahead < rows, cols, ring, ahead % side * cols)
         r = ahead - half
         if r >= 0:
-            _add_rows(ring, (r + half + 1) % side, side, cols, sums, half)
+            add_rows(ring, (r + half + 1) % side, side, cols, sums, half)
             _gains(sums, side, counts, noise, factor, guided, r * cols, cols, gains)
             for c in range(cols):
                 values[r * cols + c] *= gains[c]
@@ -94,19 +94,6 @@ def _square(guide, known, place, inside, cols, ring, slot):  # type: ignore[no-u
             value = load(guide, place + c)
             square = value * value * load(known, place + c)
         store(ring, slot + c, square)
-
-
-@njit(**OPTIONS)
-def _add_rows(ring, oldest, side, cols, sums, half):  # type: ignore[no-untyped-def]
-    """Add up the rows of the ring from the oldest on, so that the order is one everywhere."""
-    for at in range(0, cols, WIDTH):
-        c = min(at, cols - WIDTH)
-        total = splat(0.0)
-        for k in range(oldest, side):
-            total = total + load(ring, k * cols + c)
-        for k in range(oldest):
-            total = total + load(ring, k * cols + c)
-        store(sums, half + c, total)
 
 
 @njit(**OPTIONS)
