@@ -33,7 +33,7 @@ from stcli.downscaling.training import train
 from stcli.downscaling.validation import averaged
 from stcli.raster.read import open_raster
 from stcli.settings import DownscalerTraining, UpscalerSettings, psf_of_mtf
-from stcli.workflows.nested import EachBand
+from stcli.workflows.each_band import EachBand
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MARGIN = 8

@@ -22,13 +22,13 @@ import rasterio
 from firstmap import NODATA, halves, measures
 
 from stcli.settings import NetworkSettings, RunSettings, TrainingSettings
-from stcli.workflows.classify import classify
 from stcli.workflows.job import Inputs, Output
-from stcli.workflows.products import Products
-from stcli.workflows.samples import Recipe
-from stcli.workflows.scenes import LabelledScene
-from stcli.workflows.train_landcover import Fitting, train_landcover
-from stcli.workflows.truth import LabelSource
+from stcli.workflows.landcover.classify import classify
+from stcli.workflows.landcover.products import Products
+from stcli.workflows.landcover.samples import Recipe
+from stcli.workflows.landcover.scenes import LabelledScene
+from stcli.workflows.landcover.train_landcover import Fitting, train_landcover
+from stcli.workflows.landcover.truth import LabelSource
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = {

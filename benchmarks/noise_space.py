@@ -44,11 +44,11 @@ from stcli.settings import (
     ShrinkSettings,
     SimilarSettings,
 )
-from stcli.workflows.denoise import denoise
-from stcli.workflows.destripe import destripe
 from stcli.workflows.job import Inputs
-from stcli.workflows.mnf import mnf
-from stcli.workflows.noise import noise
+from stcli.workflows.noise.denoise import denoise
+from stcli.workflows.noise.destripe import destripe
+from stcli.workflows.noise.mnf import mnf
+from stcli.workflows.noise.noise import noise
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32631", "transform": from_origin(0, 0, 10, 10)}

@@ -30,10 +30,10 @@ from stcli.raster.read import open_raster
 from stcli.segmentation.merge import merge_levels
 from stcli.settings import MergeSettings, RunSettings
 from stcli.workflows.job import silent
-from stcli.workflows.labels import list_labels, open_label_raster
-from stcli.workflows.levels import graph_of
-from stcli.workflows.measure import Measures, measure
 from stcli.workflows.scaling import band_scaling
+from stcli.workflows.segmentation.labels import list_labels, open_label_raster
+from stcli.workflows.segmentation.levels import graph_of
+from stcli.workflows.segmentation.measure import Measures, measure
 
 BANDS = 4
 results: list[bool] = []

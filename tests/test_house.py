@@ -153,6 +153,30 @@ def test_libraries_stay_in_their_rooms(path):
         assert room in OWNERS.get(name.split(".")[0], {room}), f"{relative(path)} imports {name}"
 
 
+#: Floor 3: what each folder of `workflows` may import of the others; what they share stands beside.
+SUBJECTS = {
+    "files": set[str](),
+    "segmentation": set[str](),
+    "landcover": {"segmentation"},
+    "noise": set[str](),
+    "downscaling": set[str](),
+    "": set[str](),
+}
+
+
+def subject_of(module: str) -> str:
+    """Folder of a module of workflows; "" for what its subjects share."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 and (PACKAGE / "workflows" / parts[2]).is_dir() else ""
+
+
+@pytest.mark.parametrize("path", (PACKAGE / "workflows").rglob("*.py"), ids=relative)
+def test_subjects_of_workflows_stand_apart(path):
+    own = subject_of(name_of(path))
+    seen = {subject_of(name) for name in imports(path) if name.startswith("stcli.workflows.")}
+    assert seen - {own, ""} <= SUBJECTS[own]
+
+
 def test_settings_and_errors_need_the_standard_library_only():
     for path in (PACKAGE / "errors.py", *(PACKAGE / "settings").glob("*.py")):
         for module in imports(path):

@@ -28,8 +28,8 @@ def command(
 
     Example: stcli assess landcover.tif --reference reference.tif --json
     """
-    from stcli.workflows.assess import assess
-    from stcli.workflows.truth import LabelSource
+    from stcli.workflows.landcover.assess import assess
+    from stcli.workflows.landcover.truth import LabelSource
 
     with Console(quiet, verbose, progress) as console:
         result = assess(

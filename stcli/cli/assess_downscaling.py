@@ -34,7 +34,7 @@ def command(
 
     Example: stcli assess-downscaling fine.tif truth.tif --json
     """
-    from stcli.workflows.assess_downscaling import assess_downscaling
+    from stcli.workflows.downscaling.assess_downscaling import assess_downscaling
     from stcli.workflows.job import Inputs
 
     with Console(quiet, verbose, progress) as console:

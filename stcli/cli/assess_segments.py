@@ -41,8 +41,8 @@ def command(
 
     Example: stcli assess-segments segments.tif --reference landcover.tif --scene scene.tif --json
     """
-    from stcli.workflows.assess_segments import Against, assess_segments
     from stcli.workflows.job import Inputs
+    from stcli.workflows.segmentation.assess_segments import Against, assess_segments
 
     inputs = Inputs(tuple(scene), parsing.parse_bands(bands)) if scene else None
     with Console(quiet, verbose, progress) as console:

@@ -47,7 +47,7 @@ def command(
 
     Example: stcli batch segment 'in/*.tif' --out-dir out/ --skip-existing -- --size 50
     """
-    from stcli.workflows.batch import Orders, batch, share
+    from stcli.workflows.files.batch import Orders, batch, share
 
     verb, inputs, more = _split(words, context.obj)
     if skip_existing and overwrite:
@@ -134,7 +134,7 @@ class _Runner:
         self.stop = pool.stop
 
     def __call__(self, source: str, target: str) -> Any:
-        from stcli.workflows.batch import Answer, fill
+        from stcli.workflows.files.batch import Answer, fill
 
         words = [fill(word, source) for word in self.before]
         answer = self.pool.run([*words, "--", source, target])

@@ -34,7 +34,7 @@ def command(
 
     Example: stcli check agreement fine.tif coarse.tif --tolerance 1e-6
     """
-    from stcli.workflows.conserve import agreement
+    from stcli.workflows.downscaling.conserve import agreement
     from stcli.workflows.job import Inputs
 
     check(0 <= tolerance < math.inf, "--tolerance", f"{tolerance:g}", "0 or more, and finite")

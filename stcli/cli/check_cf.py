@@ -17,7 +17,7 @@ def command(
 
     Example: stcli check cf cube.nc
     """
-    from stcli.workflows.check import cf, check_all
+    from stcli.workflows.files.check import cf, check_all
 
     with Console(quiet, verbose):
         results = check_all(paths, cf)

@@ -17,7 +17,7 @@ def command(
 
     Example: stcli check cog landcover.tif
     """
-    from stcli.workflows.check import check_all, cog
+    from stcli.workflows.files.check import check_all, cog
 
     with Console(quiet, verbose):
         results = check_all(paths, cog)

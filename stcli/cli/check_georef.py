@@ -25,7 +25,7 @@ def command(
 
     Example: stcli check georef scene.tif
     """
-    from stcli.workflows.check import check_all, georef
+    from stcli.workflows.files.check import check_all, georef
 
     with Console(quiet, verbose):
         results = check_all(paths, partial(georef, like=like))

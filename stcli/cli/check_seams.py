@@ -41,9 +41,9 @@ def command(
 
     Example: stcli check seams landcover.tif
     """
-    from stcli.workflows.check import check_all
+    from stcli.workflows.files.check import check_all
+    from stcli.workflows.files.seams import check_seams
     from stcli.workflows.job import Inputs
-    from stcli.workflows.seams import check_seams
 
     chosen = parsing.parse_bands(bands)
     with Console(quiet, verbose, progress) as console:

@@ -91,11 +91,16 @@ def command(
 
     Example: stcli classify scene.tif landcover.tif --model model/
     """
-    from stcli.workflows.classify import classify, plan_classify
-    from stcli.workflows.classify_stack import Stacking, classify_stack, plan_stack, stacked
-    from stcli.workflows.dated import Dating
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.products import Products
+    from stcli.workflows.landcover.classify import classify, plan_classify
+    from stcli.workflows.landcover.classify_stack import (
+        Stacking,
+        classify_stack,
+        plan_stack,
+        stacked,
+    )
+    from stcli.workflows.landcover.dated import Dating
+    from stcli.workflows.landcover.products import Products
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path, proba, uncertainty, sets, best_date), json and not dry_run)

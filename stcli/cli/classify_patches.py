@@ -40,9 +40,9 @@ def command(
 
     Example: stcli classify-patches patches.tif classes.csv --model model/
     """
-    from stcli.workflows.classify_patches import classify_patches
     from stcli.workflows.job import Output
-    from stcli.workflows.train_patches import PatchSource
+    from stcli.workflows.landcover.classify_patches import classify_patches
+    from stcli.workflows.landcover.train_patches import PatchSource
 
     parsing.refuse_mixed((target,), json)
     source = PatchSource(path, patch, bands=parsing.parse_bands(bands))

@@ -40,7 +40,7 @@ def command(
 
     Example: stcli conserve fine.tif coarse.tif agreeing.tif --conserve mult
     """
-    from stcli.workflows.conserve import Conserving, conserve_rasters, plan_conserve
+    from stcli.workflows.downscaling.conserve import Conserving, conserve_rasters, plan_conserve
     from stcli.workflows.job import Inputs, Output
 
     parsing.refuse_mixed((path,), json and not dry_run)

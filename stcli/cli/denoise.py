@@ -72,8 +72,8 @@ def command(
 
     Example: stcli denoise scene.tif clean.tif --noise local
     """
-    from stcli.workflows.denoise import denoise, plan_denoise
     from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.noise.denoise import denoise, plan_denoise
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -47,8 +47,8 @@ def command(
 
     Example: stcli destripe strip.tif even.tif --stripes columns
     """
-    from stcli.workflows.destripe import destripe, plan_destripe
     from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.noise.destripe import destripe, plan_destripe
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -54,7 +54,7 @@ def command(
 
     Example: stcli downscale coarse.tif fine.tif --factor 2
     """
-    from stcli.workflows.downscale import Help, downscale, plan_downscale
+    from stcli.workflows.downscaling.downscale import Help, downscale, plan_downscale
     from stcli.workflows.job import Inputs, Output
 
     sources, path = parsing.inputs_and_output(paths)

@@ -26,9 +26,9 @@ def command(
 
     Example: stcli info scene.tif
     """
-    from stcli.workflows.info import describe
+    from stcli.workflows.files.info import describe
+    from stcli.workflows.files.provenance import provenance as made
     from stcli.workflows.job import Inputs
-    from stcli.workflows.provenance import provenance as made
 
     with Console(verbose=verbose):
         if provenance:

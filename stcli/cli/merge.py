@@ -40,8 +40,8 @@ def command(
 
     Example: stcli merge segments.tif.shard-*-of-8 segments.tif
     """
+    from stcli.workflows.files.merge import merge
     from stcli.workflows.job import Output
-    from stcli.workflows.merge import merge
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)

@@ -47,7 +47,7 @@ def command(
     Example: stcli mnf cube.tif components.tif
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.mnf import mnf, plan_mnf, plan_unmnf, unmnf
+    from stcli.workflows.noise.mnf import mnf, plan_mnf, plan_unmnf, unmnf
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -43,7 +43,7 @@ def command(
     Example: stcli noise scene.tif noise.tif --json
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.noise import noise, plan_noise
+    from stcli.workflows.noise.noise import noise, plan_noise
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -47,7 +47,7 @@ def command(
     Example: stcli objects segments.tif scene.tif objects.gpkg --percentiles 10,50,90
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.objects import Segments, Tables, objects
+    from stcli.workflows.segmentation.objects import Segments, Tables, objects
 
     sources, path = parsing.inputs_and_output(paths)
     chosen = parsing.parse_bands(bands)

@@ -43,8 +43,8 @@ def command(
 
     Example: stcli preview scene.tif scene.png --outlines segments.tif
     """
+    from stcli.workflows.files.preview import View, preview
     from stcli.workflows.job import Inputs
-    from stcli.workflows.preview import View, preview
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)

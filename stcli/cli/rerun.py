@@ -20,7 +20,7 @@ def command(
 
     Example: stcli rerun landcover.tif
     """
-    from stcli.workflows.provenance import provenance
+    from stcli.workflows.files.provenance import provenance
 
     with Console(verbose=verbose):
         found = provenance(path)

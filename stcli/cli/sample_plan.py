@@ -38,7 +38,7 @@ def command(
     Example: stcli sample-plan map.tif points.gpkg --points 200 --uncertainty doubt.tif
     """
     from stcli.workflows.job import Output
-    from stcli.workflows.sample_plan import Wish, sample_plan
+    from stcli.workflows.landcover.sample_plan import Wish, sample_plan
 
     with Console(quiet, verbose, progress) as console:
         found = sample_plan(

@@ -56,10 +56,10 @@ def command(
 
     Example: stcli segment scene.tif objects.tif --scale 20,50,100 --objects objects.gpkg
     """
-    from stcli.workflows.given import Given
-    from stcli.workflows.hierarchy import refuse_parts, segment_objects
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.segment import plan_segment, segment
+    from stcli.workflows.segmentation.given import Given
+    from stcli.workflows.segmentation.hierarchy import refuse_parts, segment_objects
+    from stcli.workflows.segmentation.segment import plan_segment, segment
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -115,13 +115,13 @@ def landcover(
 
     Example: stcli train landcover scene.tif --labels labels.gpkg --class-column class -o model/
     """
-    from stcli.workflows.dated import Dating
     from stcli.workflows.job import Inputs
-    from stcli.workflows.samples import Recipe
-    from stcli.workflows.scenes import paired, read_scenes
-    from stcli.workflows.train_landcover import Ears, Fitting, train_landcover
-    from stcli.workflows.training_stacks import as_stacks
-    from stcli.workflows.truth import LabelSource
+    from stcli.workflows.landcover.dated import Dating
+    from stcli.workflows.landcover.samples import Recipe
+    from stcli.workflows.landcover.scenes import paired, read_scenes
+    from stcli.workflows.landcover.train_landcover import Ears, Fitting, train_landcover
+    from stcli.workflows.landcover.training_stacks import as_stacks
+    from stcli.workflows.landcover.truth import LabelSource
 
     recipe = Recipe(
         slic=replace(LANDCOVER_SLIC, **given(size=size, compactness=compactness)),

@@ -85,8 +85,8 @@ def command(
 
     Example: stcli train downscaler scene.tif --factor 2,4 -o model/
     """
+    from stcli.workflows.downscaling.train_downscaler import Given, train_downscaler
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.train_downscaler import Given, train_downscaler
 
     network = UpscalerSettings(architecture, width, blocks, **given(factors=factor))
     training = DownscalerTraining(

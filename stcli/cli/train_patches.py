@@ -36,7 +36,7 @@ def command(
 
     Example: stcli train patches patches.csv -o model/
     """
-    from stcli.workflows.train_patches import PatchSource, train_patch_model
+    from stcli.workflows.landcover.train_patches import PatchSource, train_patch_model
 
     names = parsing.parse_names(class_names, lowest=0)
     if len(labels or ()) > 1:

@@ -43,7 +43,7 @@ def command(
 
     Example: stcli train series samples.csv --block 0.5 -o model/
     """
-    from stcli.workflows.train_series import Recipe, train_series_model
+    from stcli.workflows.landcover.train_series import Recipe, train_series_model
 
     asked = given(algorithm=algorithm, folds=folds, block=parsing.plain_side(block), seed=seed)
     recipe = Recipe(

@@ -40,7 +40,7 @@ def command(
     Example: stcli unwhiten white.nc cube.nc --psd spectra.nc
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.whiten_any import plan_unwhiten, unwhiten
+    from stcli.workflows.noise.whiten_any import plan_unwhiten, unwhiten
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -65,8 +65,8 @@ def command(
     Example: stcli whiten cube.nc white.nc --psd-out spectra.nc
     """
     from stcli.workflows.job import Inputs, Output
-    from stcli.workflows.whiten import Spectra
-    from stcli.workflows.whiten_any import plan_whiten, whiten
+    from stcli.workflows.noise.whiten import Spectra
+    from stcli.workflows.noise.whiten_any import plan_whiten, whiten
 
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)

@@ -17,8 +17,8 @@ from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import Raster
 from stcli.raster.write import refuse_output
+from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Output
-from stcli.workflows.nested import EachBand
 
 
 @dataclass(frozen=True)

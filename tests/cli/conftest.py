@@ -35,10 +35,10 @@ def train(scene):
 
     def trained(folder, epochs=2, seed=0):
         from stcli.workflows.job import Inputs
-        from stcli.workflows.samples import Recipe
-        from stcli.workflows.scenes import LabelledScene
-        from stcli.workflows.train_landcover import train_landcover
-        from stcli.workflows.truth import LabelSource
+        from stcli.workflows.landcover.samples import Recipe
+        from stcli.workflows.landcover.scenes import LabelledScene
+        from stcli.workflows.landcover.train_landcover import train_landcover
+        from stcli.workflows.landcover.truth import LabelSource
 
         recipe = Recipe(
             SlicSettings(size=36, iterations=1),

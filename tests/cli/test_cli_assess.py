@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import silent
-from stcli.workflows.truth import LabelSource, open_truth
+from stcli.workflows.landcover.truth import LabelSource, open_truth
 
 SIDE = 200
 PLACE = from_origin(500000, 4100000, 10, 10)

@@ -23,7 +23,7 @@ from stcli.cli.app import application
 from stcli.cli.everywhere import written
 from stcli.cli.usage import _param
 from stcli.errors import InputError, OutputError
-from stcli.workflows.batch import LOCK, Answer, Orders, batch, find, locked, share
+from stcli.workflows.files.batch import LOCK, Answer, Orders, batch, find, locked, share
 
 ARRAY, PROFILE = crop(Window(260, 0, 40, 30))
 

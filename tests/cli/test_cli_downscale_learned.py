@@ -47,8 +47,8 @@ def models(files):
     """Train a plain model, a guided one and a latent one, each for a moment."""
     from dataclasses import replace
 
+    from stcli.workflows.downscaling.train_downscaler import Given, train_downscaler
     from stcli.workflows.job import Inputs
-    from stcli.workflows.train_downscaler import Given, train_downscaler
 
     def kept(network, splits):  # after so few steps blending would leave all of it to ibp
         return {s: (0.9,) * len(network.unit) for s in network.factors}
@@ -272,7 +272,9 @@ def test_a_card_that_does_not_fit_is_refused(files, models, tmp_path):
 
 def test_factors_that_cannot_be_validated_are_refused(files, tmp_path, monkeypatch):
     trained = SimpleNamespace(ratios={})
-    monkeypatch.setattr("stcli.workflows.train_downscaler.train", lambda *arguments: trained)
+    monkeypatch.setattr(
+        "stcli.workflows.downscaling.train_downscaler.train", lambda *arguments: trained
+    )
     how = ("--steps", 1, "--width", 8, "--blocks", 1)
     found = call("train", "downscaler", files["coarse"], "-o", tmp_path / "n", *how)
     assert found.code == 3

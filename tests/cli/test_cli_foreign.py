@@ -13,7 +13,7 @@ from cliworld import scene as crop
 from stcli.nn.weights import load_card
 from stcli.raster.parts import Parts
 from stcli.settings import BandScaling
-from stcli.workflows.foreign import tell_ranges
+from stcli.workflows.landcover.foreign import tell_ranges
 
 ARRAY, PROFILE = crop()
 QUIET = ("--no-progress", "-j", "1")

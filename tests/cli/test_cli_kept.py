@@ -15,7 +15,7 @@ from test_cli_whiten import values as dated_values
 from test_cli_whiten import write as write_cube
 
 from stcli.raster.parts import Parts
-from stcli.workflows.staged import staged
+from stcli.workflows.segmentation.staged import staged
 
 HOW = ("--tile-size", 64, "--json", "--no-progress", "--overwrite")
 MAP = ("--window", 9)
@@ -210,7 +210,7 @@ def test_segments_are_kept_for_their_levels(step, holed, tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "save_strips", some)
     with monkeypatch.context() as patched:
         if step == "merge":
-            patched.setattr("stcli.workflows.levels.merge_levels", never)
+            patched.setattr("stcli.workflows.segmentation.levels.merge_levels", never)
         assert call(*words).code == 130
     assert sorted(file.name for file in tmp_path.iterdir()) == [".o.tif.stcli", "whole.tif"]
     told = good(*words)

@@ -247,7 +247,7 @@ def test_where_every_value_is_taken_it_is_refused_and_nothing_is_left(tmp_path, 
 def test_an_output_that_exists_is_refused_before_pixels_are_looked_at(tmp_path, monkeypatch, name):
     paths = write(tmp_path / "a.tif", ones(0)), write(tmp_path / "b.tif", ones(1), 60)
     (tmp_path / name).write_bytes(b"mine")
-    monkeypatch.setattr("stcli.workflows.mosaic.nodata_of", lambda *_: pytest.fail("looked"))
+    monkeypatch.setattr("stcli.workflows.files.mosaic.nodata_of", lambda *_: pytest.fail("looked"))
     result = call("merge", *paths, tmp_path / name)
     assert (result.code, (tmp_path / name).read_bytes()) == (4, b"mine")
 

@@ -16,8 +16,8 @@ from stcli.errors import ModelError
 from stcli.landcover.prediction import load_model
 from stcli.nn.weights import CARD, ITEM, WEIGHTS
 from stcli.raster.parts import Parts
-from stcli.workflows.classify import ClassifyStep
-from stcli.workflows.products import Products
+from stcli.workflows.landcover.classify import ClassifyStep
+from stcli.workflows.landcover.products import Products
 
 
 @pytest.fixture

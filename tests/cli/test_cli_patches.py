@@ -278,7 +278,9 @@ def test_one_patch_is_one(patches, tmp_path):
 def test_small_batches_change_no_result(patches, tmp_path, monkeypatch):
     words = ("--patch", SIDE, "--labels", patches / "labels.csv", "-q")
     for size in (1, 5):
-        monkeypatch.setattr("stcli.workflows.train_patches.batch_size", lambda *a, n=size: n)
+        monkeypatch.setattr(
+            "stcli.workflows.landcover.train_patches.batch_size", lambda *a, n=size: n
+        )
         model = tmp_path / str(size)
         good("train", "patches", patches / "stack.tif", *words, "-o", model)
         good("classify-patches", patches / "stack.tif", model / "o.csv", "--model", model, "-q")
@@ -306,7 +308,7 @@ def test_what_does_not_fit_the_memory_is_told_in_patches(patches, tmp_path):
 
 
 def test_a_batch_without_a_valid_pixel_trains_nothing(patches, tmp_path, monkeypatch):
-    monkeypatch.setattr("stcli.workflows.train_patches.batch_size", lambda *arguments: 1)
+    monkeypatch.setattr("stcli.workflows.landcover.train_patches.batch_size", lambda *arguments: 1)
     values, _ = stack()
     values[:, :SIDE, :SIDE] = np.nan
     save(tmp_path / "in.tif", values, PROFILE, ("red", "nir"), nodata=np.nan)

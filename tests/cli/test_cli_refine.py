@@ -12,8 +12,8 @@ from stcli.landcover.prediction import load_model
 from stcli.raster.parts import Parts
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import DecisionSettings
-from stcli.workflows.classify import ClassifyStep
-from stcli.workflows.products import Products
+from stcli.workflows.landcover.classify import ClassifyStep
+from stcli.workflows.landcover.products import Products
 
 VALUES = list(cliworld.CLASSES)
 

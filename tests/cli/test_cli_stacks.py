@@ -16,13 +16,13 @@ from stcli.errors import ModelError
 from stcli.landcover.dates import composite
 from stcli.segmentation.slic import halo
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
-from stcli.workflows.dated import Dating
 from stcli.workflows.job import Inputs
-from stcli.workflows.samples import Recipe
-from stcli.workflows.scenes import LabelledScene
-from stcli.workflows.train_landcover import Fitting, train_landcover
-from stcli.workflows.training_stacks import as_stacks
-from stcli.workflows.truth import LabelSource
+from stcli.workflows.landcover.dated import Dating
+from stcli.workflows.landcover.samples import Recipe
+from stcli.workflows.landcover.scenes import LabelledScene
+from stcli.workflows.landcover.train_landcover import Fitting, train_landcover
+from stcli.workflows.landcover.training_stacks import as_stacks
+from stcli.workflows.landcover.truth import LabelSource
 
 #: Uneven dates; the three classes have the same values in another order, so that neither the
 #: median nor the deviation of a whole series tells them apart.
@@ -200,9 +200,9 @@ def test_processes_give_the_same(stack, made, whole, tmp_path):
 def test_what_runs_in_other_processes_comes_back_as_it_was(stack, made):
     from stcli.landcover.prediction import load_model
     from stcli.raster.read import open_raster
-    from stcli.workflows.classify_stack import Stacking, StackStep, look_of
-    from stcli.workflows.dated import dates_used
-    from stcli.workflows.products import Products
+    from stcli.workflows.landcover.classify_stack import Stacking, StackStep, look_of
+    from stcli.workflows.landcover.dated import dates_used
+    from stcli.workflows.landcover.products import Products
 
     with open_raster(stack) as raster:
         look = look_of(raster, load_model(made.folder), Stacking())

@@ -17,11 +17,17 @@ from stcli.cli.parsing import parse_side
 from stcli.errors import InputError, ModelError, UsageError
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
 from stcli.workflows.job import Inputs
-from stcli.workflows.samples import Recipe
-from stcli.workflows.scenes import LabelledScene, MixedTruth, joined_legend, opened, read_scenes
-from stcli.workflows.survey import block_side
-from stcli.workflows.train_landcover import Ears, Fitting, train_landcover
-from stcli.workflows.truth import LabelSource
+from stcli.workflows.landcover.samples import Recipe
+from stcli.workflows.landcover.scenes import (
+    LabelledScene,
+    MixedTruth,
+    joined_legend,
+    opened,
+    read_scenes,
+)
+from stcli.workflows.landcover.survey import block_side
+from stcli.workflows.landcover.train_landcover import Ears, Fitting, train_landcover
+from stcli.workflows.landcover.truth import LabelSource
 
 SLIC = SlicSettings(size=36, iterations=1)
 QUICK = TrainingSettings(epochs=2)

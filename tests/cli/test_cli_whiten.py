@@ -331,7 +331,7 @@ def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_p
 
     if kind == "series":
         series(tmp_path / "a.nc")
-        monkeypatch.setattr("stcli.workflows.whiten_series.write_series", fail)
+        monkeypatch.setattr("stcli.workflows.noise.whiten_series.write_series", fail)
     else:
         write(tmp_path / "a.nc", values())
         monkeypatch.setattr("stcli.raster.netcdf_write.CubeWriter.matches", fail)

@@ -10,7 +10,7 @@ from test_cli_noise_space import NAMES, PROFILE, plain
 from stcli.noise.starlet import gain, split
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Inputs
-from stcli.workflows.whiten_space import plane_names, unwhiten_space, whiten_space
+from stcli.workflows.noise.whiten_space import plane_names, unwhiten_space, whiten_space
 
 SPACE = ("--along", "space", "-q")
 

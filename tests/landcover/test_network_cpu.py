@@ -146,7 +146,7 @@ from pathlib import Path
 import numpy as np
 from stcli.landcover.prediction import load_model
 from stcli.landcover.windows import Window
-import stcli.workflows.classify, stcli.workflows.classify_stack
+import stcli.workflows.landcover.classify, stcli.workflows.landcover.classify_stack
 model = load_model(Path({str(save_model())!r}))
 valid = np.ones((32, 32), dtype=bool)
 model.method.window(Window(np.ones((2, 32, 32), np.float32), valid, valid.astype(int), (0, 0)))

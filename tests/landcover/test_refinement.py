@@ -14,7 +14,7 @@ from stcli.landcover.windows import Scene, Window, by_windows, cut, turned, turn
 from stcli.segmentation.slic import Block, slic
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import DecisionSettings, SlicSettings
-from stcli.workflows.refining import Resegmenting
+from stcli.workflows.landcover.refining import Resegmenting
 
 ORIGIN = (-9, 1013)
 

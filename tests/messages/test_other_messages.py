@@ -44,10 +44,12 @@ from stcli.raster.output import OutputBand, OutputSpec
 from stcli.raster.read import open_raster
 from stcli.raster.timeaxis import TimeAxis
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows import classify, percentiles, unwhiten, whiten_groups
 from stcli.workflows.doctor import Finding
 from stcli.workflows.job import Inputs
-from stcli.workflows.whiten_space import whiten_space
+from stcli.workflows.landcover import classify
+from stcli.workflows.noise import unwhiten, whiten_groups
+from stcli.workflows.noise.whiten_space import whiten_space
+from stcli.workflows.segmentation import percentiles
 
 TWO = ConfusionMatrix(np.eye(2, dtype=int) * 5, ("a", "b"))
 BOX = GeoBox((4, 5), Affine(10, 0, 0, 0, -10, 0), "EPSG:32618")
@@ -368,7 +370,7 @@ def test_what_nobody_expected_has_a_sentence(raised, code, sentence, monkeypatch
     def broken(*words, **more):
         raise raised
 
-    monkeypatch.setattr("stcli.workflows.info.info", broken, raising=False)
+    monkeypatch.setattr("stcli.workflows.files.info.info", broken, raising=False)
     monkeypatch.setattr("stcli.workflows.doctor.doctor", broken)
     assert app.main(["doctor"]) == code
     assert sentence in capsys.readouterr().err

@@ -26,7 +26,7 @@ from stcli.settings import (
     UpscalerSettings,
     WhitenSettings,
 )
-from stcli.workflows.conserve import Conserving
+from stcli.workflows.downscaling.conserve import Conserving
 
 CASES = [
     (DestripeSettings, {"along": "both"}, "--stripes: found both, wanted columns or rows."),

@@ -14,8 +14,14 @@ import rasterio
 from stcli.errors import InputError, UsageError
 from stcli.noise.bands import CLEAR, band_noise, clarity, weights
 from stcli.settings import BandScaling, RunSettings
-from stcli.workflows.bandnoise import Clarity, Heed, measure_clarity, weighted, without_noisy
 from stcli.workflows.job import Inputs, silent
+from stcli.workflows.landcover.bandnoise import (
+    Clarity,
+    Heed,
+    measure_clarity,
+    weighted,
+    without_noisy,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from cliworld import good

@@ -13,14 +13,14 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import TilePlan
 from stcli.errors import BudgetError, InputError, OutputError, UsageError
 from stcli.settings import BandScaling, NetworkSettings, RunSettings, SlicSettings
-from stcli.workflows.assess import assess
 from stcli.workflows.job import Inputs, Output, refuse_clash, silent
+from stcli.workflows.landcover.assess import assess
+from stcli.workflows.landcover.survey import block_side
+from stcli.workflows.landcover.truth import LabelSource, open_truth
+from stcli.workflows.model_folder import refuse_folder
 from stcli.workflows.passes import plan_first, plan_pass
 from stcli.workflows.scaling import band_scaling, sample_block, sample_step, scaling_of
-from stcli.workflows.segment import segment
-from stcli.workflows.survey import block_side
-from stcli.workflows.train_landcover import refuse_folder
-from stcli.workflows.truth import LabelSource, open_truth
+from stcli.workflows.segmentation.segment import segment
 
 ROOT = Path(__file__).parents[2]
 SCENE = str(ROOT / "sample_data" / "scene.tif")

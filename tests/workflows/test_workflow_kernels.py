@@ -16,9 +16,10 @@ import stcli
 from stcli.itself import environment
 from stcli.noise import spatial
 from stcli.segmentation import slic
-from stcli.workflows import denoise, noise_pass, segment
 from stcli.workflows.job import silent
 from stcli.workflows.kernels import cached, compile_apart
+from stcli.workflows.noise import denoise, noise_pass
+from stcli.workflows.segmentation import segment
 
 REHEARSALS = {
     "segmentation": (slic.KERNELS, segment.REHEARSAL),

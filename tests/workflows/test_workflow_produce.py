@@ -27,8 +27,8 @@ from stcli.raster.publish import refuse_output
 from stcli.raster.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit
+from stcli.workflows.files.merge import merge
 from stcli.workflows.job import Output
-from stcli.workflows.merge import merge
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from cliworld import good

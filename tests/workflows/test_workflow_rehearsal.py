@@ -14,7 +14,7 @@ from stcli.itself import environment
 PROBE = """
 import sys
 import numpy as np
-from stcli.workflows import rehearsal
+from stcli.workflows.segmentation import rehearsal
 rehearsal.rehearse({labels!r}, {bands!r}, True)
 from numba.core import event
 class Told(event.Listener):

@@ -10,7 +10,7 @@ import pytest
 from stcli.errors import BudgetError
 from stcli.settings import RunSettings, SlicSettings
 from stcli.workflows.job import Inputs
-from stcli.workflows.superpixels import planned_tiles
+from stcli.workflows.segmentation.superpixels import planned_tiles
 
 SAMPLE = str(Path(__file__).parents[2] / "sample_data" / "scene.tif")
 SETTINGS, RUN = SlicSettings(100), RunSettings(None, 10**9, 2)

@@ -1,0 +1,161 @@
+"""A fine and a coarse raster of one place, read together: which pixels belong to which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.engine.memory import Cost
+from stcli.errors import InputError
+from stcli.raster.frames import matched_bands
+from stcli.raster.read import Raster
+from stcli.raster.stack import Nesting, nest
+from stcli.settings import RunSettings
+from stcli.workflows.each_band import EachBand
+from stcli.workflows.job import Pass, plan_pass
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A fine raster and a coarse one that it nests in.
+
+    Attributes
+    ----------
+    fine, coarse : Raster
+    nesting : Nesting
+    order : tuple of int
+        Of each band of the fine raster the place of the coarse one that belongs to it.
+    """
+
+    fine: Raster
+    coarse: Raster
+    nesting: Nesting
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, fine: Raster, coarse: Raster) -> Pair:
+        """Match two rasters.
+
+        Raises
+        ------
+        InputError
+            Their grids do not nest, or they do not have as many bands, the same times, or the same
+            units.
+        """
+        nesting, a, b = nested(fine, coarse), fine.info, coarse.info
+        if a.count != b.count:
+            raise InputError(f"{b.path}: {b.count} bands found, {a.count} wanted as in {a.path}.")
+        order = matched_bands(a.band_names, b.band_names, a.path, b.path)
+        for one, other in zip(a.bands, (b.bands[place] for place in order), strict=True):
+            if one.units and other.units and one.units != other.units:
+                raise InputError(
+                    f"{b.path}: band {other.name} is in {other.units}, {one.units} wanted as in "
+                    f"{a.path}; convert one of them."
+                )
+        return cls(fine, coarse, nesting, order)
+
+    @property
+    def factor(self) -> int:
+        """Fine pixels along a side of a coarse one."""
+        return self.nesting.factor[0]
+
+    @property
+    def cuts(self) -> tuple[int, int, tuple[int, int]]:
+        """Halo, alignment and origin of tiles of the fine raster, cut between coarse pixels."""
+        down, right = self.nesting.offset
+        return 0, self.factor, (-down, -right)
+
+    def plan(self, cost: Cost, settings: RunSettings) -> Pass:
+        """Choose tiles of the fine raster, cut between coarse pixels.
+
+        Raises
+        ------
+        BudgetError
+        """
+        return plan_pass(EachBand(self.fine), cost, settings, *self.cuts)
+
+    def whole_blocks(
+        self, block: NDArray[Any], core: Window
+    ) -> tuple[NDArray[Any], NDArray[Any], tuple[slice, slice]]:
+        """Complete a tile's fine values to whole blocks and read their coarse values.
+
+        Parameters
+        ----------
+        block : ndarray, (band, row, col)
+            Fine values of `core`.
+        core : Window
+            Of a tile of `plan`.
+
+        Returns
+        -------
+        fine : ndarray, (band, row, col)
+            `block` with NaN around it where the raster cuts a coarse pixel.
+        coarse : ndarray, (band, row // factor, col // factor)
+            NaN where there is no value, and where the fine raster does not hold the whole block.
+        inner : (slice, slice)
+            Rows and columns of `block` in `fine`.
+        """
+        rows, cols = (
+            self._span(core.row_off, core.height, 0),
+            self._span(core.col_off, core.width, 1),
+        )
+        around = [(0, 0), (rows.before, rows.after), (cols.before, cols.after)]
+        fine = np.pad(block, around, constant_values=np.nan)
+        each = EachBand(self.coarse)
+        coarse = np.full((len(block), rows.count, cols.count), np.nan, each.dtype)
+        if rows.stop > rows.start and cols.stop > cols.start:
+            window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+            values, _ = each.read(window)
+            coarse[:, rows.held, cols.held] = values[list(self.order)]
+        inner = (
+            slice(rows.before, rows.before + block.shape[1]),
+            slice(cols.before, cols.before + block.shape[2]),
+        )
+        return fine, coarse, inner
+
+    def _span(self, first: int, length: int, axis: int) -> _Span:
+        k, offset = self.factor, self.nesting.offset[axis]
+        low = (first - offset) // k
+        high = -(-(first + length - offset) // k)
+        before, after = first - offset - low * k, high * k + offset - first - length
+        start, stop = low + (before > 0), high - (after > 0)  # those wholly inside
+        start, stop = max(start, 0), min(stop, self.nesting.shape[axis])
+        return _Span(start, stop, high - low, before, after, slice(start - low, stop - low))
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One axis: the coarse pixels to read, all that are touched, and what is missing of them."""
+
+    start: int
+    stop: int
+    count: int
+    before: int
+    after: int
+    held: slice
+
+
+def nested(fine: Raster, coarse: Raster) -> Nesting:
+    """Find how a coarse raster lies on a fine one.
+
+    Raises
+    ------
+    InputError
+        The grids do not nest, are one grid, or differ in their factor between rows and columns.
+    """
+    nesting = nest(fine.info, coarse.info)
+    if nesting is None:
+        raise InputError(
+            f"{coarse.info.path}: has the very grid of {fine.info.path}, a coarser one is wanted."
+        )
+    if nesting.factor[0] != nesting.factor[1]:
+        rows, cols = nesting.factor
+        raise InputError(
+            f"{coarse.info.path}: a pixel spans {rows} rows and {cols} columns of "
+            f"{fine.info.path}, as many of both are wanted."
+        )
+    return nesting

@@ -1,0 +1,1 @@
+"""Rasters as files: told of, laid together, drawn, checked."""

@@ -1,0 +1,1 @@
+"""Trainings of land-cover models, their maps, and what is said of a map."""

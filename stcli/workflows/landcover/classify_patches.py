@@ -1,0 +1,176 @@
+"""``classify-patches``: patches and a model in; a row for each, or a raster of them, out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.errors import InputError, UsageError
+from stcli.landcover.legend import rgba
+from stcli.landcover.patchmodel import PatchClassifier, load_patch_model
+from stcli.nn.weights import Card
+from stcli.raster.draft import refuse_file, write_whole
+from stcli.raster.output import STDOUT, OutputBand, OutputSpec
+from stcli.raster.patches import PatchSet, PatchStack, is_table
+from stcli.raster.write import create_raster, refuse_output
+from stcli.settings import RunSettings
+from stcli.workflows.job import Output, Progress, refuse_clash, silent
+from stcli.workflows.landcover.train_patches import PatchSource, batches_of
+
+_RASTERS = {".tif", ".tiff"}
+#: Decimals of what is written as text.
+_DECIMALS = 6
+#: Bytes of a row until it is written, and of each of its classes.
+_ROW, _CLASS = 2500, 450
+
+
+@dataclass(frozen=True)
+class ClassifiedPatches:
+    """What came out: patches of each class, those without a valid pixel, and the time."""
+
+    output: str
+    patches: dict[str, int]
+    without_values: int
+    seconds: float
+
+
+def classify_patches(
+    source: PatchSource,
+    path: str,
+    folder: Path,
+    run: RunSettings,
+    *,
+    output: Output | None = None,
+    coverage: float | None = None,
+    progress: Progress = silent,
+) -> ClassifiedPatches:
+    """Classify patches with a trained model.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError, BudgetError, ModelError
+    """
+    begun, output = time.perf_counter(), output or Output()
+    refuse_clash((source.path,), (path,))
+    raster = PurePath(path).suffix.lower() in _RASTERS
+    _refuse_idle(path, raster, output, coverage)
+    model = load_patch_model(folder)
+    side = model.side if source.side is None and not is_table(source.path) else source.side
+    patches = PatchSource(source.path, side, bands=source.bands).opened()
+    model.check(source.path, patches.bands, patches.side)
+    _refuse(patches, path, raster, output)
+    chances = _probabilities(patches, model, run, progress)
+    if np.isnan(chances).all():
+        raise InputError(f"{source.path}: no valid pixel found, at least one is wanted.")
+    if raster:
+        _write_raster(patches, chances, model.card, path, output)
+    else:
+        sets = None if coverage is None else model.sets(chances, coverage)
+        _write_rows(_rows(patches, chances, model.card, sets), path, output.overwrite)
+    found = np.bincount(_best(chances), minlength=len(model.card.classes) + 1)
+    counts = {c.name: int(found[place]) for place, c in enumerate(model.card.classes, start=1)}
+    return ClassifiedPatches(path, counts, int(found[0]), time.perf_counter() - begun)
+
+
+def _refuse_idle(path: str, raster: bool, output: Output, coverage: float | None) -> None:
+    """Refuse options that would do nothing for an output of this kind."""
+    if raster and coverage is not None:
+        raise UsageError(f"{path}: a raster holds no sets; --coverage wants .csv, .json or -.")
+    if not raster and output.creation_options:
+        raise UsageError(f"{path}: --co is for rasters; leave it out, or write .tif.")
+
+
+def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
+    """Refuse an output that cannot be made, before any work."""
+    if not raster:
+        if PurePath(path).suffix.lower() not in (".csv", ".json") and path not in STDOUT:
+            raise UsageError(f"{path}: .csv, .json or .tif wanted, or - for CSV on stdout.")
+        if path not in STDOUT:
+            refuse_file(path, output.overwrite)
+        return
+    if patches.grid is None:
+        raise UsageError(f"{path}: patches of a table make up no raster; write .csv or .json.")
+    refuse_output(_spec(path, None, output, {}))
+
+
+def _probabilities(
+    patches: PatchSet, model: PatchClassifier, run: RunSettings, progress: Progress
+) -> NDArray[np.float64]:
+    """Classify all patches (class, n), a batch at a time."""
+    count, parts = len(patches.names), []
+    kept = count * (_ROW + _CLASS * len(model.card.classes))
+    for batch in batches_of(patches, np.arange(count), kept, run):
+        parts.append(model.probabilities(patches.read(batch)))
+        progress("patches", int(batch[-1]) + 1, count)
+    return np.concatenate(parts, axis=1)
+
+
+def _best(chances: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Place of the most probable class, from 1; 0 where there is no probability."""
+    return np.where(np.isnan(chances[0]), 0, np.nan_to_num(chances).argmax(axis=0) + 1)
+
+
+def _rows(
+    patches: PatchSet,
+    chances: NDArray[np.float64],
+    card: Card,
+    sets: NDArray[np.bool_] | None,
+) -> Iterator[dict[str, Any]]:
+    """Give a row for each patch; what is not known is None."""
+    names = [c.name for c in card.classes]
+    for n, (place, best) in enumerate(zip(patches.places, _best(chances), strict=True)):
+        known = best > 0
+        p = [round(float(v), _DECIMALS) if known else None for v in chances[:, n]]
+        row: dict[str, Any] = {"patch": n + 1, "input": patches.names[n]}
+        row |= {"x": float(place[0]), "y": float(place[1])}
+        row |= {"class": names[best - 1] if known else None}
+        row |= {"confidence": p[best - 1] if known else None}
+        if sets is not None:
+            row["set"] = "|".join(np.array(names)[sets[:, n]].tolist()) if known else None
+        yield row | {f"p_{name}": value for name, value in zip(names, p, strict=True)}
+
+
+def _write_rows(rows: Iterator[dict[str, Any]], path: str, overwrite: bool) -> None:
+    table = list(rows)
+    if PurePath(path).suffix.lower() == ".json":
+        text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+    else:
+        sheet = io.StringIO()
+        writer = csv.DictWriter(sheet, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+        text = sheet.getvalue()
+    write_whole(path, text.encode(), overwrite)
+
+
+def _write_raster(
+    patches: PatchSet, chances: NDArray[np.float64], card: Card, path: str, output: Output
+) -> None:
+    """Write the classes as a raster, one pixel a patch."""
+    assert isinstance(patches, PatchStack)  # others are refused before
+    shape = tuple(int(n) for n in patches.grid.shape)
+    values = np.array([0, *(c.value for c in card.classes)], dtype=np.uint8)
+    tags = output.tags(patches.raster.info, **card.marks)
+    with create_raster(_spec(path, card, output, tags), patches.grid) as writer:
+        writer.write(Window(0, 0, shape[1], shape[0]), values[_best(chances)].reshape(1, *shape))
+
+
+def _spec(path: str, card: Card | None, output: Output, tags: dict[str, str]) -> OutputSpec:
+    classes = () if card is None else card.classes
+    names = [""] * (max((c.value for c in classes), default=0) + 1)
+    for c in classes:
+        names[c.value] = c.name
+    table = {0: (0, 0, 0, 0), **{c.value: rgba(c.color) for c in classes}}
+    band = OutputBand("class", table, tuple(names))
+    options = output.creation_options
+    return OutputSpec(path, "uint8", (band,), 0, "classes", options, output.overwrite, tags)

@@ -1,0 +1,265 @@
+"""Several labelled scenes as one training: their names, their grids, their classes as one legend.
+
+Blocks of the split stand on the lattice of a scene's CRS, so two scenes of one place (two dates,
+two overlapping tiles) have the same blocks, and what is held out of one is held out of the other.
+Scenes in different CRSs have blocks of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from stcli.errors import InputError, UsageError
+from stcli.raster.datestack import DateStack
+from stcli.raster.info import crs_text, pixel_size, same_pixels
+from stcli.raster.manifest import read_manifest
+from stcli.raster.read import Raster
+from stcli.raster.vectors import sorted_names
+from stcli.settings import RunSettings
+from stcli.workflows.job import Inputs, Progress
+from stcli.workflows.landcover.dated import Dating
+from stcli.workflows.landcover.truth import LabelSource, Truth, open_truth, refuse_vector_words
+
+#: Between the files of a scene in a manifest.
+_JOIN = ";"
+
+
+@dataclass(frozen=True)
+class LabelledScene:
+    """A scene and where its labels come from; where sources overlap, the first one counts.
+
+    `dating` says how its bands are a stack of dates; None for a scene of one date.
+    """
+
+    inputs: Inputs
+    labels: tuple[LabelSource, ...]
+    dating: Dating | None = None
+
+
+@dataclass(frozen=True)
+class OpenScene:
+    """An opened scene.
+
+    Attributes
+    ----------
+    raster : Raster
+    truth : Truth
+        In the classes of all scenes.
+    lattice : int
+        Scenes with the same number share a CRS, and so their blocks.
+    stack : DateStack or None
+        Of a stack of dates: what is read in place of the raster.
+    """
+
+    raster: Raster
+    truth: Truth
+    lattice: int
+    stack: DateStack | None = None
+
+    @property
+    def source(self) -> Raster | DateStack:
+        """What is read."""
+        return self.raster if self.stack is None else self.stack
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bands; of a stack, those of its variables."""
+        return self.raster.info.band_names if self.stack is None else self.stack.names
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that a pixel takes while it is read."""
+        if self.stack is not None:
+            return self.stack.read_bytes
+        return self.raster.info.count * self.raster.info.dtype.itemsize
+
+
+class MixedTruth:
+    """The labels of several sources in one legend: at each pixel the first source that has any."""
+
+    def __init__(self, truths: Sequence[Truth], legend: dict[str, int]) -> None:
+        self.classes, self.values = tuple(legend), tuple(legend.values())
+        self._truths = truths
+        numbers = {name: number for number, name in enumerate(self.classes, start=1)}
+        self._tables = [
+            np.array([0, *(numbers[name] for name in truth.classes)], dtype=np.uint8)
+            for truth in truths
+        ]
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read a window: (row, col)."""
+        found: NDArray[np.uint8] | None = None
+        for truth, table in zip(self._truths, self._tables, strict=True):
+            more = table[truth.read(window)]
+            found = more if found is None else np.where(found == 0, more, found)
+        assert found is not None  # a scene has a source
+        return found
+
+
+@contextmanager
+def opened(
+    scenes: Sequence[LabelledScene], settings: RunSettings, progress: Progress
+) -> Iterator[list[OpenScene]]:
+    """Open scenes and their labels.
+
+    Raises
+    ------
+    InputError
+        Scenes that differ in bands or resolution; see `Inputs.open` and `open_truth` too.
+    UsageError
+        Vectors without a class column.
+    """
+    with ExitStack() as stack:
+        named = [scene.inputs for scene in scenes]
+        rasters = [stack.enter_context(inputs.open()) for inputs in named]
+        pairs = list(zip(scenes, rasters, strict=True))
+        dates = [None if s.dating is None else s.dating.every(r) for s, r in pairs]
+        every = [
+            (raster, raster.info.band_names if dated is None else dated.names)
+            for raster, dated in zip(rasters, dates, strict=True)
+        ]
+        for other in every[1:]:
+            _check_alike(every[0], other)
+        alone = len(scenes) == 1 and len(scenes[0].labels) == 1
+        truths = [
+            [open_truth(s, raster, settings, progress, 2 if alone else 1) for s in scene.labels]
+            for scene, raster in pairs
+        ]
+        sources = [source for scene in scenes for source in scene.labels]
+        legend = joined_legend(sources, [truth for each in truths for truth in each])
+        names = [crs_text(raster.info.geobox) for raster in rasters]
+        yield [
+            OpenScene(raster, MixedTruth(each, legend), names.index(name), dated)
+            for raster, each, name, dated in zip(rasters, truths, names, dates, strict=True)
+        ]
+
+
+def joined_legend(sources: Sequence[LabelSource], truths: Sequence[Truth]) -> dict[str, int]:
+    """Value of each class, by name, over several sources.
+
+    Class rasters bring their values, drawn labels alone have those of their order; classes of
+    drawn labels that no raster has get the next free values.
+
+    Raises
+    ------
+    InputError
+        Two class rasters in which a value has two names, or a name two values.
+    """
+    if len(truths) == 1:
+        return dict(zip(truths[0].classes, truths[0].values, strict=True))
+    legend: dict[str, int] = {}
+    for source, truth in zip(sources, truths, strict=True):
+        for name, value in zip(truth.classes, truth.values, strict=True):
+            if not source.is_raster:
+                continue
+            others = {v: n for n, v in legend.items()}
+            if legend.get(name, value) != value or others.get(value, name) != name:
+                other = others.get(value, f"{name} as {legend.get(name)}")
+                raise InputError(
+                    f"{source.path}: value {value} is {name} here and {other} in labels before; "
+                    "give all the same names with --class-names."
+                )
+            legend[name] = value
+    drawn = {
+        name for s, t in zip(sources, truths, strict=True) if not s.is_raster for name in t.classes
+    }
+    free = (value for value in range(1, 256) if value not in set(legend.values()))
+    for name in sorted_names(drawn - set(legend)):
+        spare = next(free, 0)
+        if not spare:
+            raise InputError(f"{sources[0].path}: more than 255 classes in all labels together.")
+        legend[name] = spare
+    return dict(sorted(legend.items(), key=lambda item: item[1]))
+
+
+def read_scenes(path: str, like: Inputs, names: dict[int, str] | None) -> list[LabelledScene]:
+    """Read a manifest: columns input and labels, perhaps class_column and layer.
+
+    Files are named relative to the manifest; several of one scene are joined by ``;``. Rows with
+    the same input are one scene with several label sources, in the order of the rows.
+
+    Parameters
+    ----------
+    path : str
+    like : Inputs
+        Bands, resampling and CRS for all.
+    names : dict of int to str, optional
+        Of the values of class rasters.
+
+    Raises
+    ------
+    InputError
+    UsageError
+        A column or layer of a class raster.
+    """
+    rows = read_manifest(path, ("input", "labels"), ("class_column", "layer"))
+    folder = Path(path).parent
+    found: dict[tuple[str, ...], list[LabelSource]] = {}
+    for row in rows:
+        files = tuple(_beside(folder, name.strip()) for name in row["input"].split(_JOIN))
+        column, layer = row["class_column"] or None, row["layer"] or None
+        source = LabelSource(_beside(folder, row["labels"]), column, layer, names)
+        if source.is_raster:
+            refuse_vector_words(source)
+        found.setdefault(files, []).append(source)
+    return [
+        LabelledScene(Inputs(files, like.bands, like.resampling, like.assume_crs), tuple(sources))
+        for files, sources in found.items()
+    ]
+
+
+def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[LabelledScene]:
+    """Make one scene of all inputs with all labels, or a scene of each input with its labels.
+
+    Raises
+    ------
+    UsageError
+        Without inputs or labels; pairs of unequal numbers; a column or layer of rasters alone.
+    """
+    if not inputs.paths or not sources:
+        raise UsageError("INPUT and --labels are wanted, or --manifest with the names of both.")
+    if all(source.is_raster for source in sources):
+        refuse_vector_words(sources[0])
+    if not pair:
+        return [LabelledScene(inputs, tuple(sources))]
+    if len(inputs.paths) != len(sources):
+        raise UsageError(
+            f"--pair: {len(inputs.paths)} inputs and {len(sources)} --labels found, as many of "
+            "the one as of the other are wanted."
+        )
+    return [
+        LabelledScene(
+            Inputs((path,), inputs.bands, inputs.resampling, inputs.assume_crs), (source,)
+        )
+        for path, source in zip(inputs.paths, sources, strict=True)
+    ]
+
+
+def _beside(folder: Path, name: str) -> str:
+    remote = name.startswith("/vsi") or "://" in name
+    return name if remote else str(folder / name)
+
+
+def _check_alike(
+    first: tuple[Raster, tuple[str, ...]], other: tuple[Raster, tuple[str, ...]]
+) -> None:
+    a, b = first[0].info, other[0].info
+    if first[1] != other[1]:
+        raise InputError(
+            f"{b.path}: bands {', '.join(other[1])} found, {a.path} has "
+            f"{', '.join(first[1])}; the same are wanted, choose and order them with -b."
+        )
+    sizes = pixel_size(a.geobox), pixel_size(b.geobox)
+    if not same_pixels(*sizes):
+        found = [" x ".join(f"{side:g}" for side in size) for size in sizes]
+        raise InputError(
+            f"{b.path}: pixels of {found[1]} found, {a.path} has {found[0]}; one resolution is "
+            "wanted, warp it with gdalwarp -tr first."
+        )

@@ -1,0 +1,1 @@
+"""Noise in space and in time: measured, shrunk away, whitened."""

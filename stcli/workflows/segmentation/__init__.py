@@ -1,0 +1,1 @@
+"""Superpixels, nested objects and tables of them; how good they are."""
