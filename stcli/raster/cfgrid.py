@@ -76,22 +76,51 @@ def find_grid(dataset: xr.Dataset, path: str) -> Grid:
     x, y = _metric(dataset[x_name], path), _metric(dataset[y_name], path)
     crs, note = _crs(dataset, (y_name, x_name), path)
     geographic = crs.geographic if crs is not None else _is_degrees(dataset[x_name])
-    x_step, y_step = _step(x), _step(y)
-    if not (x_step or y_step):
-        raise InputError(f"{path}: is one pixel of unknown size; two along an axis are wanted")
-    x_step, y_step = x_step or abs(y_step), y_step or -abs(x_step)  # one column, or one row
-    _refuse_irregular(dataset[x_name], x, x_step, path)
-    _refuse_irregular(dataset[y_name], y, y_step, path)
-    roll = 0
-    if geographic and x_step > 0:
-        x, roll = _wrap(x, x_step)
-    flip = y_step > 0
-    if flip:
-        y, y_step = y[::-1], -y_step
-    transform = Affine(x_step, 0, x[0] - x_step / 2, 0, y_step, y[0] - y_step / 2)
-    transform = _declared(dataset, transform, (len(y), len(x))) if not (flip or roll) else transform
+    _refuse_irregular(dataset[x_name], x, path)
+    _refuse_irregular(dataset[y_name], y, path)
+    x, roll = _wrap(x) if geographic else (x, 0)
+    flip = _step(y) > 0
+    y = y[::-1] if flip else y
+    widths = _width(dataset, y_name), _width(dataset, x_name)
+    transform = _declared(dataset, y, x) or _spanned(y, x, widths, path)
     geobox = GeoBox((len(y), len(x)), transform, crs)
     return Grid(y_name, x_name, geobox, flip, roll, note)
+
+
+def _spanned(
+    y: NDArray[np.float64], x: NDArray[np.float64], widths: tuple[float, float], path: str
+) -> Affine:
+    """Make the transform of pixel centres in the raster's order.
+
+    An axis of one pixel is as wide as its bounds say (`widths`, 0 for none), else as a pixel of
+    the other axis.
+    """
+    y_step, x_step = _step(y) or -widths[0], _step(x) or widths[1]
+    if not (x_step or y_step):
+        raise InputError(
+            f"{path}: is one pixel of unknown size; two along an axis, or bounds of its "
+            "coordinates, are wanted"
+        )
+    x_step, y_step = x_step or abs(y_step), y_step or -abs(x_step)
+    return Affine(x_step, 0, x[0] - x_step / 2, 0, y_step, y[0] - y_step / 2)
+
+
+def _width(dataset: xr.Dataset, name: str) -> float:
+    """Width of the pixel of an axis that has one, by its bounds; 0 where nothing tells it."""
+    bounds = bounds_of(dataset, name)
+    if bounds is None or len(bounds) > 1:
+        return 0.0
+    units = str(dataset[name].attrs.get("units", "")).strip()
+    return float(abs(bounds[0, 1] - bounds[0, 0])) * _UNITS.get(units, 1.0)
+
+
+def bounds_of(dataset: xr.Dataset, name: str) -> NDArray[Any] | None:
+    """Read the bounds (value, 2) that a coordinate names; None for none of that shape."""
+    named = dataset[name].attrs.get("bounds")
+    if named not in dataset.variables:
+        return None
+    found = np.atleast_2d(dataset[named].values)
+    return found if found.shape == (dataset[name].size, 2) else None
 
 
 def _horizontal(dataset: xr.Dataset, path: str) -> tuple[str, str]:
@@ -164,14 +193,15 @@ def _step(values: NDArray[np.float64]) -> float:
     return float((values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 0.0
 
 
-def _refuse_irregular(
-    coordinate: xr.DataArray, values: NDArray[np.float64], step: float, path: str
-) -> None:
-    if not np.isfinite(values).all() or step == 0:
+def _refuse_irregular(coordinate: xr.DataArray, values: NDArray[np.float64], path: str) -> None:
+    step = _step(values)
+    if not np.isfinite(values).all() or (step == 0 and values.size > 1):
         raise InputError(
             f"{path}: coordinate {coordinate.name} is not finite or does not move; "
             "evenly spaced numbers are wanted"
         )
+    if step == 0:  # a single pixel
+        return
     off = np.abs(values - (values[0] + step * np.arange(values.size)))
     worst = float(off.max()) / abs(step)
     # float32 coordinates cannot be more even than their rounding
@@ -184,13 +214,16 @@ def _refuse_irregular(
         )
 
 
-def _wrap(lon: NDArray[np.float64], step: float) -> tuple[NDArray[np.float64], int]:
-    """Bring longitudes into -180..180 where the columns stay in order.
+def _wrap(lon: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Bring rising longitudes into -180..180 where the columns stay in order.
 
     A whole circle is rotated; a part beyond 180 is shifted by 360; a part that crosses 180 is
     continuous only as it is, and stays.
     """
+    step = _step(lon)
     slack = SPACING_TOLERANCE * step
+    if step < 0:
+        return lon, 0
     if lon[0] >= 180 - slack:
         return lon - 360, 0
     if lon[-1] < 180 + slack or abs(lon.size * step - 360) > step / 2:
@@ -199,17 +232,22 @@ def _wrap(lon: NDArray[np.float64], step: float) -> tuple[NDArray[np.float64], i
     return np.concatenate([lon[roll:] - 360, lon[:roll]]), roll
 
 
-def _declared(dataset: xr.Dataset, found: Affine, shape: tuple[int, int]) -> Affine:
-    """Prefer GDAL's ``GeoTransform`` attribute, free of rounding, where coordinates confirm it."""
+def _declared(dataset: xr.Dataset, y: NDArray[np.float64], x: NDArray[np.float64]) -> Affine | None:
+    """Read GDAL's ``GeoTransform`` attribute, free of rounding, where pixel centres confirm it."""
     for name in dataset.variables:
         text = dataset[name].attrs.get("GeoTransform")
         if isinstance(text, str) and len(text.split()) == 6:
             declared = Affine.from_gdal(*(float(word) for word in text.split()))
-            corners = [(0, 0), (shape[1], shape[0])]
-            apart = [np.subtract(~found @ (declared @ corner), corner) for corner in corners]
+            first, last = (0.5, 0.5), (x.size - 0.5, y.size - 0.5)
+            if not declared.is_rectilinear or declared.is_degenerate:
+                continue
+            apart = [
+                np.subtract(~declared @ (x[k], y[k]), place)
+                for k, place in ((0, first), (-1, last))
+            ]
             if np.abs(apart).max() < SPACING_TOLERANCE:
                 return declared
-    return found
+    return None
 
 
 def _crs(dataset: xr.Dataset, dims: tuple[str, str], path: str) -> tuple[CRS | None, str]:

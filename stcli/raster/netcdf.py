@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.cfgrid import Grid, find_grid
+from stcli.raster.cfgrid import Grid, bounds_of, find_grid
 from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
 from stcli.raster.source import SourceInfo, assume, unpack
@@ -159,7 +159,7 @@ class NetcdfSource:
             time = dataset[name]
             calendar = str(time.attrs.get("calendar", "standard"))
             values = np.atleast_1d(time.values).astype(float)
-            bounds = _bounds(dataset, name)
+            bounds = bounds_of(dataset, name)
             pairs = () if bounds is None else tuple(map(tuple, bounds.astype(float).tolist()))
             unlimited = _unlimited(dataset, name)
             return TimeAxis(
@@ -170,7 +170,7 @@ class NetcdfSource:
         """Tell whether the file says where its rows and columns begin and end."""
         with HDF5_LOCK:
             dataset = self._open()
-            return all(_bounds(dataset, dim) is not None for dim in (self._grid.y, self._grid.x))
+            return all(bounds_of(dataset, dim) is not None for dim in (self._grid.y, self._grid.x))
 
     def read(
         self, window: Window, indexes: tuple[int, ...]
@@ -241,15 +241,6 @@ def open_undecoded(path: str) -> xr.Dataset:
         raise InputError(
             f"{path}: cannot be read as NetCDF ({error}); a whole NetCDF or HDF5 file is wanted"
         ) from error
-
-
-def _bounds(dataset: xr.Dataset, name: str) -> NDArray[Any] | None:
-    """Read the bounds (value, 2) that a coordinate names; None for none of that shape."""
-    named = dataset[name].attrs.get("bounds")
-    if named not in dataset.variables:
-        return None
-    found = np.atleast_2d(dataset[named].values)
-    return found if found.shape == (dataset[name].size, 2) else None
 
 
 def _unlimited(dataset: xr.Dataset, dim: str) -> bool:

@@ -238,7 +238,7 @@ CASES = [
     ("info inches.nc", 3, "inches.nc: coordinate lon is in 'inch'; degrees, m or km are wanted"),
     ("info still.nc", 3, "coordinate lon is not finite or does not move; evenly spaced numbers"),
     ("info none.nc", 3, "none.nc: coordinate lon is empty, pixels are wanted"),
-    ("info point.nc", 3, "point.nc: is one pixel of unknown size; two along an axis are wanted"),
+    ("info point.nc", 3, "point.nc: is one pixel of unknown size; two along an axis, or bounds"),
     ("check seams noisy.tif --period 1", 2, "--period: found 1, wanted >= "),
     ("check georef labels.tif missing.tif", 3, "missing.tif: no such file"),
     ("check cog noisy.tif", 7, "noisy.tif: not valid (cog): "),

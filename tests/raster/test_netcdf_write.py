@@ -52,6 +52,29 @@ def write(spec, box, array):
             writer.write(core, array[:, :, rows, cols])
 
 
+def test_values_of_a_south_up_grid_stay_at_their_coordinates(tmp_path):
+    box = GeoBox((4, 3), Affine(30, 0, 500000, 0, 30, 4e6), "EPSG:32618")
+    north = box.transform.f + 30 * (np.arange(4) + 0.5)
+    array = np.repeat(north[:, None], 3, axis=1).astype("float32")[None]
+    with create_cube(CubeSpec(str(tmp_path / "a.nc"), BANDS[:1]), box) as writer:
+        writer.write(Window(0, 0, 3, 4), array)
+    with xr.open_dataset(tmp_path / "a.nc") as dataset:
+        assert np.array_equal(dataset.red.sel(x=500045), dataset.y)
+    with open_raster(str(tmp_path / "a.nc")) as raster:
+        block, _ = raster.read(Window(0, 0, 3, 4))
+        assert raster.info.geobox.transform == Affine(30, 0, 500000, 0, -30, 4e6 + 120)
+    assert np.array_equal(block, array[:, ::-1])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_one_row_or_column_keeps_the_sides_of_its_pixels(shape, tmp_path):
+    box = GeoBox(shape, Affine(30, 0, 500000, 0, -60, 4e6), "EPSG:32618")
+    with create_cube(CubeSpec(str(tmp_path / "a.nc"), BANDS[:1]), box) as writer:
+        writer.write(Window(0, 0, shape[1], shape[0]), np.ones((1, *shape), "float32"))
+    with open_raster(str(tmp_path / "a.nc")) as raster:
+        assert raster.info.geobox == box
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_cube_is_read_back(name, tmp_path):
     crs, transform = GRIDS[name]

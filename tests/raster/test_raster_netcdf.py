@@ -258,6 +258,26 @@ def test_float32_coordinates_are_as_even_as_float32_can_be(nc):
     assert info.geobox.transform.a == pytest.approx(0.01, abs=1e-8)
 
 
+def test_one_pixel_is_as_large_as_its_bounds_say(tmp_path):
+    path = str(tmp_path / "point.nc")
+    axes = {
+        "y": (
+            "y",
+            [6.0],
+            {"units": "km", "standard_name": "projection_y_coordinate", "bounds": "yb"},
+        ),
+        "x": (
+            "x",
+            [3.0],
+            {"units": "km", "standard_name": "projection_x_coordinate", "bounds": "xb"},
+        ),
+    }
+    sides = {"yb": (("y", "two"), [[5.0, 7.0]]), "xb": (("x", "two"), [[2.5, 3.5]])}
+    xr.Dataset({"t": (("y", "x"), [[1.0]]), **sides}, axes).to_netcdf(path)
+    with open_raster(path) as raster:
+        assert tuple(raster.info.geobox.transform)[:6] == (1000, 0, 2500, 0, -2000, 7000)
+
+
 def test_irregular_and_two_dimensional_grids_are_refused(nc, tmp_path):
     with pytest.raises(InputError, match=r"coordinate lat is irregular, up to 0\.\d+ steps"):
         open_raster(nc([3, 2, 0.9, 0], LON))
