@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
 from stcli.errors import UsageError
 from stcli.raster.legend import flags
@@ -97,13 +98,25 @@ def group_tags(path: str) -> dict[str, str]:
 
     Values that are no text are written as JSON, as GDAL writes an array's.
     """
+    found = _said(Path(path))
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+
+
+def stored_transform(path: str) -> Affine | None:
+    """Read the transform that a store of ours tells; GDAL's comes of two coordinates an axis."""
+    text = _said(Path(path) / "spatial_ref").get("GeoTransform")
+    return None if text is None else Affine.from_gdal(*map(float, text.split()))
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """Read the attributes of a group or an array; none where there is none."""
     for name, key in ((".zattrs", None), ("zarr.json", "attributes")):
         try:
-            said = json.loads((Path(path) / name).read_bytes())
+            said = json.loads((folder / name).read_bytes())
         except (OSError, ValueError):
             continue
-        found = said if key is None else said.get(key, {})
-        return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+        found: dict[str, Any] = said if key is None else said.get(key, {})
+        return found
     return {}
 
 
