@@ -26,7 +26,7 @@ from stcli.heap import empty, give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.source import SourceInfo, assume, stem, unpack
-from stcli.raster.zarrlayout import group_tags, stored_transform
+from stcli.raster.zarrlayout import group_tags, stored_transform, stored_units
 from stcli.settings import MOST_THREADS
 
 #: Bytes of a block that an open file holds: 512 x 512 pixels of two bytes.
@@ -279,7 +279,7 @@ def _band(dataset: Any, path: str, i: int) -> BandInfo:
         nodata=dataset.nodatavals[i - 1],
         scale=float(dataset.scales[i - 1]),
         offset=float(dataset.offsets[i - 1]),
-        units=dataset.units[i - 1] or None,
+        units=dataset.units[i - 1] or _zarr_unit(dataset, i) or None,
     )
 
 
@@ -300,3 +300,9 @@ def _zarr_name(dataset: Any, i: int) -> str:
         return ""
     named = dataset.tags(i).get("DIM_band_VALUE", "")
     return named or (dataset.tags().get("long_name", "") if dataset.count == 1 else "")
+
+
+def _zarr_unit(dataset: Any, i: int) -> str:
+    """Read the unit that a Zarr of ours tells of a band, where bands differ in it."""
+    units = stored_units(dataset.name) if dataset.driver == "Zarr" else []
+    return units[i - 1] if len(units) == dataset.count else ""

@@ -2,7 +2,8 @@
 
 One array holds the output: (row, col) for one band, (band, row, col) for several, in square chunks
 of one band. Beside it lie the coordinates ``x`` and ``y`` of pixel centres, for several bands
-their names as ``band``, and the CF grid mapping ``spatial_ref``; the array's attribute ``_CRS`` is
+their names as ``band`` and, where they differ, their units as the store's attribute
+``band_units``, and the CF grid mapping ``spatial_ref``; the array's attribute ``_CRS`` is
 GDAL's own. So xarray and GDAL both see where the pixels are, what they are called, and nodata
 (the array's fill value). GDAL 3.10 reads format 2, the default, and not what is written as 3.
 """
@@ -23,6 +24,8 @@ from stcli.errors import UsageError
 from stcli.raster.legend import flags
 from stcli.raster.output import BLOCK, OutputSpec
 
+#: A store's attribute: the units of its bands, where they differ.
+_UNITS = "band_units"
 #: By format; gzip, which format 3 has for zlib, would write the time into each chunk.
 _CODECS = {"2": ("ZSTD", "ZLIB", "NONE"), "3": ("ZSTD", "NONE")}
 
@@ -73,7 +76,7 @@ def create(folder: Path, spec: OutputSpec, geobox: GeoBox) -> None:
         str(folder),
         mode="w",
         zarr_format=chosen["format"],
-        attributes={"Conventions": "CF-1.8", **spec.tags},
+        attributes={"Conventions": "CF-1.8", **_mixed_units(spec), **spec.tags},
     )
     side = chosen["side"]
     shape = (len(spec.bands), rows, cols) if several else (rows, cols)
@@ -100,6 +103,11 @@ def group_tags(path: str) -> dict[str, str]:
     """
     found = _said(Path(path))
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+
+
+def stored_units(path: str) -> list[str]:
+    """Read the units of bands that differ in them, '' for none; empty where one is everyone's."""
+    return [str(unit) for unit in _said(Path(path)).get(_UNITS, [])]
 
 
 def stored_transform(path: str) -> Affine | None:
@@ -181,6 +189,12 @@ def _attributes(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
     if legend := flags(spec.bands[0].categories or ()):
         found["flag_values"], found["flag_meanings"] = legend
     return found
+
+
+def _mixed_units(spec: OutputSpec) -> dict[str, list[str]]:
+    """Units of bands that differ in them: an array has but one, and GDAL gives it to each band."""
+    units = [band.units or "" for band in spec.bands]
+    return {_UNITS: units} if len(set(units)) > 1 else {}
 
 
 def _coordinates(geobox: GeoBox) -> dict[str, NDArray[np.float64]]:
