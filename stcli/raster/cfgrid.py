@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from stcli.errors import InputError
+from stcli.raster.axes import in_crs_units
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 #: How far, in steps, a coordinate may lie from its place on a regular grid.
 SPACING_TOLERANCE = 1e-3
 
-_METRES = {"m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0, "": 1.0}
-_UNITS = _METRES | {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "1": 1.0}
 _DEGREES = re.compile(r"^degrees?(_?(north|east|n|e))?$", re.IGNORECASE)
 _NORTH_EAST = re.compile(r"^degrees?_?(north|east|n|e)$", re.IGNORECASE)
 
@@ -73,15 +72,15 @@ def find_grid(dataset: xr.Dataset, path: str) -> Grid:
     """
     y_name, x_name = _horizontal(dataset, path)
     dataset = _described(dataset, y_name, x_name)
-    x, y = _metric(dataset[x_name], path), _metric(dataset[y_name], path)
     crs, note = _crs(dataset, (y_name, x_name), path)
+    x, y = _placed(dataset[x_name], crs, path), _placed(dataset[y_name], crs, path)
     geographic = crs.geographic if crs is not None else _is_degrees(dataset[x_name])
     _refuse_irregular(dataset[x_name], x, path)
     _refuse_irregular(dataset[y_name], y, path)
     x, roll = _wrap(x) if geographic else (x, 0)
     flip = _step(y) > 0
     y = y[::-1] if flip else y
-    widths = _width(dataset, y_name), _width(dataset, x_name)
+    widths = _width(dataset, y_name, crs), _width(dataset, x_name, crs)
     transform = _declared(dataset, y, x) or _spanned(y, x, widths, path)
     geobox = GeoBox((len(y), len(x)), transform, crs)
     return Grid(y_name, x_name, geobox, flip, roll, note)
@@ -105,13 +104,12 @@ def _spanned(
     return Affine(x_step, 0, x[0] - x_step / 2, 0, y_step, y[0] - y_step / 2)
 
 
-def _width(dataset: xr.Dataset, name: str) -> float:
+def _width(dataset: xr.Dataset, name: str, crs: CRS | None) -> float:
     """Width of the pixel of an axis that has one, by its bounds; 0 where nothing tells it."""
     bounds = bounds_of(dataset, name)
     if bounds is None or len(bounds) > 1:
         return 0.0
-    units = str(dataset[name].attrs.get("units", "")).strip()
-    return float(abs(bounds[0, 1] - bounds[0, 0])) * _UNITS.get(units, 1.0)
+    return float(abs(bounds[0, 1] - bounds[0, 0])) * (_factor(dataset[name], crs) or 1.0)
 
 
 def bounds_of(dataset: xr.Dataset, name: str) -> NDArray[Any] | None:
@@ -167,13 +165,20 @@ def _is_degrees(coordinate: xr.DataArray) -> bool:
     return bool(_DEGREES.match(str(coordinate.attrs.get("units", ""))))
 
 
-def _metric(coordinate: xr.DataArray, path: str) -> NDArray[np.float64]:
-    """Return a coordinate in degrees or metres, float64, unpacked."""
-    attrs = coordinate.attrs
-    units = str(attrs.get("units", "")).strip()
-    if not _is_degrees(coordinate) and units not in _UNITS:
+def _factor(coordinate: xr.DataArray, crs: CRS | None) -> float | None:
+    """Tell what a coordinate's numbers are to be multiplied with; None for an unusable unit."""
+    if _is_degrees(coordinate):
+        return 1.0
+    return in_crs_units(str(coordinate.attrs.get("units", "")).strip(), crs)
+
+
+def _placed(coordinate: xr.DataArray, crs: CRS | None, path: str) -> NDArray[np.float64]:
+    """Return a coordinate in the units of the CRS (without one degrees or metres), unpacked."""
+    attrs, factor = coordinate.attrs, _factor(coordinate, crs)
+    if factor is None:
         raise InputError(
-            f"{path}: coordinate {coordinate.name} is in {units!r}; degrees, m or km are wanted"
+            f"{path}: coordinate {coordinate.name} is in {str(attrs['units'])!r}; degrees, m, km "
+            "or feet are wanted"
         )
     values = coordinate.values.astype(np.float64)
     if values.size == 0:
@@ -181,7 +186,7 @@ def _metric(coordinate: xr.DataArray, path: str) -> NDArray[np.float64]:
     if coordinate.dtype == np.float32:
         values = _unround(values)
     values = values * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
-    return values * _UNITS.get(units, 1.0)
+    return values * factor
 
 
 def _unround(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from stcli.errors import UsageError
+from stcli.raster.axes import axis_attrs
 from stcli.raster.legend import flags
 from stcli.raster.output import BLOCK, OutputSpec
 
@@ -86,7 +87,8 @@ def create(folder: Path, spec: OutputSpec, geobox: GeoBox) -> None:
     facts = _attributes(spec, geobox)
     make(array_name(spec), dims, shape, spec.dtype, facts, chunks, **pixels)
     for axis, values in _coordinates(geobox).items():
-        array = make(axis, (axis,), values.shape, "float64", _axis(axis, geobox), values.shape)
+        told = axis_attrs(geobox.crs, axis.upper())
+        array = make(axis, (axis,), values.shape, "float64", told, values.shape)
         array[...] = values
     if several and chosen["format"] == 2:  # format 3 has no settled type for texts
         names = np.array([band.name for band in spec.bands])
@@ -203,23 +205,6 @@ def _coordinates(geobox: GeoBox) -> dict[str, NDArray[np.float64]]:
     columns = np.arange(cols, dtype=np.float64) + 0.5
     lines = np.arange(rows, dtype=np.float64) + 0.5
     return {"x": where.c + where.a * columns, "y": where.f + where.e * lines}
-
-
-def _axis(axis: str, geobox: GeoBox) -> dict[str, Any]:
-    """CF attributes of a coordinate."""
-    found = {"axis": axis.upper()}
-    if geobox.crs is None:
-        return found
-    if geobox.crs.geographic:
-        word = {"x": "longitude", "y": "latitude"}[axis]
-        units = {"x": "degrees_east", "y": "degrees_north"}[axis]
-        return {**found, "standard_name": word, "units": units}
-    return {**found, "standard_name": f"projection_{axis}_coordinate", "units": _unit(geobox)}
-
-
-def _unit(geobox: GeoBox) -> str:
-    name = "metre" if geobox.crs is None else str(geobox.crs.units[0])
-    return {"metre": "m", "US survey foot": "US_survey_foot"}.get(name, name)
 
 
 def _mapping(geobox: GeoBox) -> dict[str, Any]:

@@ -235,7 +235,7 @@ CASES = [
     ("whiten bare.h5 o.h5", 3, "strain has no times; a variable named n, or the attributes Xstart"),
     ("unwhiten series.csv o.csv", 2, "--psd: none found, the file that whiten --psd-out wrote is"),
     ("unwhiten noisy.tif o.tif --along space", 3, "as stcli whiten --along space writes them."),
-    ("info inches.nc", 3, "inches.nc: coordinate lon is in 'inch'; degrees, m or km are wanted"),
+    ("info inches.nc", 3, "inches.nc: coordinate lon is in 'inch'; degrees, m, km or feet are"),
     ("info still.nc", 3, "coordinate lon is not finite or does not move; evenly spaced numbers"),
     ("info none.nc", 3, "none.nc: coordinate lon is empty, pixels are wanted"),
     ("info point.nc", 3, "point.nc: is one pixel of unknown size; two along an axis, or bounds"),

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import xarray as xr
+from odc.geo.crs import CRS
 from rasterio.windows import Window
 
 from stcli.errors import InputError
@@ -228,9 +229,11 @@ def test_crs_from_cf_parameters_and_from_wkt(tmp_path, grid):
         open_raster(projected(tmp_path, {"grid_mapping_name": "moonwalk"}))
 
 
-def test_kilometres_become_metres_and_other_units_are_refused(tmp_path):
+def test_lengths_become_those_of_the_crs_and_other_units_are_refused(tmp_path):
     info = open_raster(projected(tmp_path, UTM, "km", 1e-3)).info
     assert tuple(info.geobox.transform)[:6] == pytest.approx((10, 0, 500000, 0, -10, 4000000))
+    feet = open_raster(projected(tmp_path, {"crs_wkt": CRS("EPSG:2229").to_wkt()}, "m", 1)).info
+    assert feet.geobox.transform.a == pytest.approx(10 * 3937 / 1200)
     with pytest.raises(InputError, match="'rad'"):
         open_raster(projected(tmp_path, UTM, "rad"))
 
