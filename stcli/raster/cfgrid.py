@@ -286,7 +286,8 @@ def _mapped_crs(attrs: dict[str, Any], path: str) -> CRS | None:
     try:
         if wkt:
             return CRS(str(wkt))
-        return CRS(pyproj.CRS.from_cf(attrs))
+        # by way of WKT, as which files hold it: what parameters make differs in what is compared
+        return CRS(pyproj.CRS.from_cf(attrs).to_wkt())
     except (pyproj.exceptions.CRSError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: its grid_mapping cannot be understood ({error}); crs_wkt or CF parameters "
