@@ -27,7 +27,7 @@ from stcli.raster.cfgrid import Grid, bounds_of, find_grid
 from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
 from stcli.raster.source import SourceInfo, assume, unpack
-from stcli.raster.stdin import readable
+from stcli.raster.stdin import no_file, readable
 from stcli.raster.timeaxis import TimeAxis
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def open_undecoded(path: str) -> xr.Dataset:
 
     place = readable(path)
     if not Path(place).is_file():
-        raise InputError(f"{path}: no such file; check the name")
+        raise no_file(path)
     try:
         return xr.open_dataset(place, engine="netcdf4", decode_cf=False, cache=False)
     except (OSError, RuntimeError, ValueError) as error:
