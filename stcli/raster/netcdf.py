@@ -120,6 +120,12 @@ class NetcdfSource:
         self.info = assume(_info(dataset, self.name, grid, self._layers), assume_crs)
         if grid.note:
             logger.info("%s: CRS is %s", self.name, grid.note)
+        if groups := _groups(self.path):
+            logger.warning(
+                "%s: its groups are not read (%s), variables at the root are; put a group there, "
+                "for example by ncks -G : -g %s",
+                *(self.name, ", ".join(groups), groups[0]),
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
@@ -241,6 +247,14 @@ def open_undecoded(path: str) -> xr.Dataset:
         raise InputError(
             f"{path}: cannot be read as NetCDF ({error}); a whole NetCDF or HDF5 file is wanted"
         ) from error
+
+
+def _groups(path: str) -> list[str]:
+    """Name the groups of a NetCDF file, of which xarray opens the root alone."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        return list(file.groups)
 
 
 def _unlimited(dataset: xr.Dataset, dim: str) -> bool:

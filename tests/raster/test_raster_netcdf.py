@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -136,6 +137,22 @@ def test_declared_invalid_values(nc, attrs, invalid):
     raster = open_raster(nc(LAT, LON, {"t": (("lat", "lon"), stored, attrs)}))
     np.testing.assert_array_equal(whole(raster)[1], ~np.isin(stored, invalid))
     assert raster.info.valid_from == ("nodata" if invalid else "all")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_that_were_never_written_are_no_data(nc, dtype):
+    stored = np.ones((3, 4), dtype)
+    stored[1, 2] = netCDF4.default_fillvals["f4"]
+    raster = open_raster(nc(LAT, LON, {"t": (("lat", "lon"), stored, {})}))
+    np.testing.assert_array_equal(whole(raster)[1], stored == 1)
+
+
+def test_groups_that_are_not_read_are_told(nc, caplog):
+    path = nc(LAT, LON)
+    with netCDF4.Dataset(path, "a") as file:
+        file.createGroup("science")
+    assert open_raster(path).info.band_names == ("t",)
+    assert "its groups are not read (science), variables at the root are" in caplog.text
 
 
 def test_unsigned_bytes_in_signed_storage(nc):
