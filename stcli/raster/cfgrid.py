@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from stcli.errors import InputError
+from stcli.raster.axes import in_crs_units
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 #: How far, in steps, a coordinate may lie from its place on a regular grid.
 SPACING_TOLERANCE = 1e-3
 
-_METRES = {"m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0, "": 1.0}
-_UNITS = _METRES | {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "1": 1.0}
 _DEGREES = re.compile(r"^degrees?(_?(north|east|n|e))?$", re.IGNORECASE)
 _NORTH_EAST = re.compile(r"^degrees?_?(north|east|n|e)$", re.IGNORECASE)
 
@@ -73,25 +72,53 @@ def find_grid(dataset: xr.Dataset, path: str) -> Grid:
     """
     y_name, x_name = _horizontal(dataset, path)
     dataset = _described(dataset, y_name, x_name)
-    x, y = _metric(dataset[x_name], path), _metric(dataset[y_name], path)
     crs, note = _crs(dataset, (y_name, x_name), path)
+    x, y = _placed(dataset[x_name], crs, path), _placed(dataset[y_name], crs, path)
     geographic = crs.geographic if crs is not None else _is_degrees(dataset[x_name])
-    x_step, y_step = _step(x), _step(y)
-    if not (x_step or y_step):
-        raise InputError(f"{path}: is one pixel of unknown size; two along an axis are wanted")
-    x_step, y_step = x_step or abs(y_step), y_step or -abs(x_step)  # one column, or one row
-    _refuse_irregular(dataset[x_name], x, x_step, path)
-    _refuse_irregular(dataset[y_name], y, y_step, path)
-    roll = 0
-    if geographic and x_step > 0:
-        x, roll = _wrap(x, x_step)
-    flip = y_step > 0
-    if flip:
-        y, y_step = y[::-1], -y_step
-    transform = Affine(x_step, 0, x[0] - x_step / 2, 0, y_step, y[0] - y_step / 2)
-    transform = _declared(dataset, transform, (len(y), len(x))) if not (flip or roll) else transform
+    _refuse_irregular(dataset[x_name], x, path)
+    _refuse_irregular(dataset[y_name], y, path)
+    x, roll = _wrap(x) if geographic else (x, 0)
+    flip = _step(y) > 0
+    y = y[::-1] if flip else y
+    widths = _width(dataset, y_name, crs), _width(dataset, x_name, crs)
+    transform = _declared(dataset, y, x) or _spanned(y, x, widths, path)
     geobox = GeoBox((len(y), len(x)), transform, crs)
     return Grid(y_name, x_name, geobox, flip, roll, note)
+
+
+def _spanned(
+    y: NDArray[np.float64], x: NDArray[np.float64], widths: tuple[float, float], path: str
+) -> Affine:
+    """Make the transform of pixel centres in the raster's order.
+
+    An axis of one pixel is as wide as its bounds say (`widths`, 0 for none), else as a pixel of
+    the other axis.
+    """
+    y_step, x_step = _step(y) or -widths[0], _step(x) or widths[1]
+    if not (x_step or y_step):
+        raise InputError(
+            f"{path}: is one pixel of unknown size; two along an axis, or bounds of its "
+            "coordinates, are wanted"
+        )
+    x_step, y_step = x_step or abs(y_step), y_step or -abs(x_step)
+    return Affine(x_step, 0, x[0] - x_step / 2, 0, y_step, y[0] - y_step / 2)
+
+
+def _width(dataset: xr.Dataset, name: str, crs: CRS | None) -> float:
+    """Width of the pixel of an axis that has one, by its bounds; 0 where nothing tells it."""
+    bounds = bounds_of(dataset, name)
+    if bounds is None or len(bounds) > 1:
+        return 0.0
+    return float(abs(bounds[0, 1] - bounds[0, 0])) * (_factor(dataset[name], crs) or 1.0)
+
+
+def bounds_of(dataset: xr.Dataset, name: str) -> NDArray[Any] | None:
+    """Read the bounds (value, 2) that a coordinate names; None for none of that shape."""
+    named = dataset[name].attrs.get("bounds")
+    if named not in dataset.variables:
+        return None
+    found = np.atleast_2d(dataset[named].values)
+    return found if found.shape == (dataset[name].size, 2) else None
 
 
 def _horizontal(dataset: xr.Dataset, path: str) -> tuple[str, str]:
@@ -138,13 +165,20 @@ def _is_degrees(coordinate: xr.DataArray) -> bool:
     return bool(_DEGREES.match(str(coordinate.attrs.get("units", ""))))
 
 
-def _metric(coordinate: xr.DataArray, path: str) -> NDArray[np.float64]:
-    """Return a coordinate in degrees or metres, float64, unpacked."""
-    attrs = coordinate.attrs
-    units = str(attrs.get("units", "")).strip()
-    if not _is_degrees(coordinate) and units not in _UNITS:
+def _factor(coordinate: xr.DataArray, crs: CRS | None) -> float | None:
+    """Tell what a coordinate's numbers are to be multiplied with; None for an unusable unit."""
+    if _is_degrees(coordinate):
+        return 1.0
+    return in_crs_units(str(coordinate.attrs.get("units", "")).strip(), crs)
+
+
+def _placed(coordinate: xr.DataArray, crs: CRS | None, path: str) -> NDArray[np.float64]:
+    """Return a coordinate in the units of the CRS (without one degrees or metres), unpacked."""
+    attrs, factor = coordinate.attrs, _factor(coordinate, crs)
+    if factor is None:
         raise InputError(
-            f"{path}: coordinate {coordinate.name} is in {units!r}; degrees, m or km are wanted"
+            f"{path}: coordinate {coordinate.name} is in {str(attrs['units'])!r}; degrees, m, km "
+            "or feet are wanted"
         )
     values = coordinate.values.astype(np.float64)
     if values.size == 0:
@@ -152,7 +186,7 @@ def _metric(coordinate: xr.DataArray, path: str) -> NDArray[np.float64]:
     if coordinate.dtype == np.float32:
         values = _unround(values)
     values = values * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
-    return values * _UNITS.get(units, 1.0)
+    return values * factor
 
 
 def _unround(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,14 +198,15 @@ def _step(values: NDArray[np.float64]) -> float:
     return float((values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 0.0
 
 
-def _refuse_irregular(
-    coordinate: xr.DataArray, values: NDArray[np.float64], step: float, path: str
-) -> None:
-    if not np.isfinite(values).all() or step == 0:
+def _refuse_irregular(coordinate: xr.DataArray, values: NDArray[np.float64], path: str) -> None:
+    step = _step(values)
+    if not np.isfinite(values).all() or (step == 0 and values.size > 1):
         raise InputError(
             f"{path}: coordinate {coordinate.name} is not finite or does not move; "
             "evenly spaced numbers are wanted"
         )
+    if step == 0:  # a single pixel
+        return
     off = np.abs(values - (values[0] + step * np.arange(values.size)))
     worst = float(off.max()) / abs(step)
     # float32 coordinates cannot be more even than their rounding
@@ -184,13 +219,16 @@ def _refuse_irregular(
         )
 
 
-def _wrap(lon: NDArray[np.float64], step: float) -> tuple[NDArray[np.float64], int]:
-    """Bring longitudes into -180..180 where the columns stay in order.
+def _wrap(lon: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Bring rising longitudes into -180..180 where the columns stay in order.
 
     A whole circle is rotated; a part beyond 180 is shifted by 360; a part that crosses 180 is
     continuous only as it is, and stays.
     """
+    step = _step(lon)
     slack = SPACING_TOLERANCE * step
+    if step < 0:
+        return lon, 0
     if lon[0] >= 180 - slack:
         return lon - 360, 0
     if lon[-1] < 180 + slack or abs(lon.size * step - 360) > step / 2:
@@ -199,17 +237,22 @@ def _wrap(lon: NDArray[np.float64], step: float) -> tuple[NDArray[np.float64], i
     return np.concatenate([lon[roll:] - 360, lon[:roll]]), roll
 
 
-def _declared(dataset: xr.Dataset, found: Affine, shape: tuple[int, int]) -> Affine:
-    """Prefer GDAL's ``GeoTransform`` attribute, free of rounding, where coordinates confirm it."""
+def _declared(dataset: xr.Dataset, y: NDArray[np.float64], x: NDArray[np.float64]) -> Affine | None:
+    """Read GDAL's ``GeoTransform`` attribute, free of rounding, where pixel centres confirm it."""
     for name in dataset.variables:
         text = dataset[name].attrs.get("GeoTransform")
         if isinstance(text, str) and len(text.split()) == 6:
             declared = Affine.from_gdal(*(float(word) for word in text.split()))
-            corners = [(0, 0), (shape[1], shape[0])]
-            apart = [np.subtract(~found @ (declared @ corner), corner) for corner in corners]
+            first, last = (0.5, 0.5), (x.size - 0.5, y.size - 0.5)
+            if not declared.is_rectilinear or declared.is_degenerate:
+                continue
+            apart = [
+                np.subtract(~declared @ (x[k], y[k]), place)
+                for k, place in ((0, first), (-1, last))
+            ]
             if np.abs(apart).max() < SPACING_TOLERANCE:
                 return declared
-    return found
+    return None
 
 
 def _crs(dataset: xr.Dataset, dims: tuple[str, str], path: str) -> tuple[CRS | None, str]:
@@ -243,7 +286,8 @@ def _mapped_crs(attrs: dict[str, Any], path: str) -> CRS | None:
     try:
         if wkt:
             return CRS(str(wkt))
-        return CRS(pyproj.CRS.from_cf(attrs))
+        # by way of WKT, as which files hold it: what parameters make differs in what is compared
+        return CRS(pyproj.CRS.from_cf(attrs).to_wkt())
     except (pyproj.exceptions.CRSError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: its grid_mapping cannot be understood ({error}); crs_wkt or CF parameters "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,16 +12,19 @@ from pathlib import Path
 
 import rasterio
 import rasterio.shutil
+from rasterio.crs import CRS
 
 from stcli.raster.copying import copy_windows
 from stcli.raster.draft import sync
 from stcli.raster.gdalsource import POOL
 from stcli.raster.legend import auxiliary_xml
-from stcli.raster.output import OutputSpec, block_bytes, exact, options, packing
+from stcli.raster.output import STDOUT, OutputSpec, block_bytes, exact, options, packing
 from stcli.raster.overviews import fill_overviews
 from stcli.raster.publish import sidecar
 from stcli.raster.tiffblocks import PackedTiff
 from stcli.settings import MOST_THREADS
+
+logger = logging.getLogger("stcli")
 
 #: Bytes of a finished file's drivers whatever its bands: lists of tiles, memory in pieces.
 _DRIVERS = 48_000_000
@@ -50,9 +55,11 @@ def finish(
     if not same and not matches(source):
         raise OSError("the blocks read back differ from those written")
     _copy(spec, source, final)
+    with rasterio.open(source) as dataset:
+        crs = dataset.crs
     if not keep:
         source.unlink()
-    complete(spec, final, matches if same else _readable)
+    complete(spec, final, matches if same else _readable, crs)
 
 
 def writer_bytes(spec: OutputSpec) -> int:
@@ -62,24 +69,51 @@ def writer_bytes(spec: OutputSpec) -> int:
     return _DRIVERS + block * (_HELD + _HELD_A_THREAD * threads + _HELD_A_PART * POOL)
 
 
-def complete(spec: OutputSpec, final: Path, matches: Matches) -> None:
+def complete(spec: OutputSpec, final: Path, matches: Matches, crs: CRS | None) -> None:
     """Read a final file back, give it its sidecar, and flush both to the disk.
+
+    Parameters
+    ----------
+    spec : OutputSpec
+    final : Path
+    matches : callable
+    crs : CRS or None
+        Of the raster; one that no GeoTIFF can hold goes into the sidecar.
 
     Raises
     ------
     OSError
         The file does not match.
     """
-    with ThreadPoolExecutor(1) as beside:  # the disk is busy while pixels are compared
-        flushed = beside.submit(sync, final)
+    with ThreadPoolExecutor(1) as thread:  # the disk is busy while pixels are compared
+        flushed = thread.submit(sync, final)
         if not matches(final):
             raise OSError("the blocks read back differ from those written")
         flushed.result()
-    legend = auxiliary_xml([(b.categories or (), b.colors or {}) for b in spec.bands])
-    if legend is not None:
-        sidecar(final).write_bytes(legend)
-    if sidecar(final).exists():
-        sync(sidecar(final))
+    beside = sidecar(final)
+    told = beside.read_bytes() if beside.exists() else _crs_beside(final, crs)
+    if spec.path in STDOUT and b"<SRS" in (told or b""):
+        logger.warning(
+            "%s: no GeoTIFF can hold the CRS, and the file beside it that would goes through no "
+            "pipe; name a file to keep the CRS",
+            spec.path,
+        )
+    text = auxiliary_xml([(b.categories or (), b.colors or {}) for b in spec.bands], told)
+    if text is not None:
+        beside.write_bytes(text)
+        sync(beside)
+
+
+def _crs_beside(final: Path, crs: CRS | None) -> bytes | None:
+    """Let GDAL say in a sidecar what CRS a GeoTIFF cannot hold; None where it can."""
+    if crs is None:
+        return None
+    with tempfile.TemporaryDirectory(dir=final.parent) as folder:
+        pixel = Path(folder) / "pixel.tif"
+        shape = {"width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+        with rasterio.open(pixel, "w", driver="GTiff", crs=crs, **shape):
+            pass
+        return sidecar(pixel).read_bytes() if sidecar(pixel).exists() else None
 
 
 def _copy(spec: OutputSpec, source: Path, final: Path) -> None:

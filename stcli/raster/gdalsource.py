@@ -26,7 +26,7 @@ from stcli.heap import empty, give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.source import SourceInfo, assume, stem, unpack
-from stcli.raster.zarrlayout import group_tags
+from stcli.raster.zarrlayout import group_tags, stored_transform, stored_units
 from stcli.settings import MOST_THREADS
 
 #: Bytes of a block that an open file holds: 512 x 512 pixels of two bytes.
@@ -211,7 +211,7 @@ def describe(dataset: Any, path: str) -> SourceInfo:
     alpha = [i for i in range(1, count + 1) if dataset.colorinterp[i - 1] == ColorInterp.alpha]
     data = tuple(i for i in range(1, count + 1) if i not in alpha)
     try:
-        geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs)
+        geobox = GeoBox(dataset.shape, _transform(dataset), dataset.crs)
     except Exception as error:  # pyproj may not know what GDAL knows
         raise InputError(
             f"{path}: its CRS cannot be understood ({error}); assign a standard one, for example "
@@ -230,6 +230,12 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         tiles=cols if rows == cols < dataset.width else 0,
         rows=rows,
     )
+
+
+def _transform(dataset: Any) -> Any:
+    """Transform of a dataset; GDAL finds none of a Zarr that has one row or column."""
+    lost = dataset.driver == "Zarr" and dataset.transform.is_identity
+    return (stored_transform(dataset.name) if lost else None) or dataset.transform
 
 
 def _block(dataset: Any) -> tuple[int, int]:
@@ -273,7 +279,7 @@ def _band(dataset: Any, path: str, i: int) -> BandInfo:
         nodata=dataset.nodatavals[i - 1],
         scale=float(dataset.scales[i - 1]),
         offset=float(dataset.offsets[i - 1]),
-        units=dataset.units[i - 1] or None,
+        units=dataset.units[i - 1] or _zarr_unit(dataset, i) or None,
     )
 
 
@@ -294,3 +300,9 @@ def _zarr_name(dataset: Any, i: int) -> str:
         return ""
     named = dataset.tags(i).get("DIM_band_VALUE", "")
     return named or (dataset.tags().get("long_name", "") if dataset.count == 1 else "")
+
+
+def _zarr_unit(dataset: Any, i: int) -> str:
+    """Read the unit that a Zarr of ours tells of a band, where bands differ in it."""
+    units = stored_units(dataset.name) if dataset.driver == "Zarr" else []
+    return units[i - 1] if len(units) == dataset.count else ""

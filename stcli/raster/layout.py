@@ -27,6 +27,9 @@ _STALE = {
     *("dimensions", "coordinate_system", "cell_measures", "ancillary_variables"),
 }
 
+#: Attributes of a variable of flags, which floats made of it are not.
+_FLAGS = {"flag_values", "flag_masks", "flag_meanings"}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -187,6 +190,7 @@ def _dated(raster: Raster) -> _Cube | None:
 
 def _band(name: str, layer: LayerFacts) -> CubeBand:
     attrs = {"long_name": _word(name), **true_attrs(layer.attrs)}
+    attrs = {key: value for key, value in attrs.items() if key not in _FLAGS}
     units = str(layer.attrs.get("units", "1"))
     timed = bool(layer.time)
     return CubeBand(_word(name), units=units, attrs=attrs, timed=timed, scalars=layer.scalars)

@@ -41,12 +41,23 @@ def read_flags(attributes: Mapping[str, Any]) -> dict[int, str]:
     return {int(v): name for v, name in zip(values, meanings, strict=True)} if alike else {}
 
 
-def auxiliary_xml(bands: Sequence[tuple[Sequence[str], Mapping[int, Colour]]]) -> bytes | None:
-    """Write GDAL's ``.aux.xml`` for bands of (category names, colours); None if none has names."""
-    root = ET.Element("PAMDataset")
+def auxiliary_xml(
+    bands: Sequence[tuple[Sequence[str], Mapping[int, Colour]]], known: bytes | None = None
+) -> bytes | None:
+    """Write GDAL's ``.aux.xml`` for bands of (category names, colours); None if it says nothing.
+
+    Parameters
+    ----------
+    bands : sequence of (sequence of str, mapping)
+    known : bytes, optional
+        What GDAL has written for the raster, to which the names are added.
+    """
+    root = ET.Element("PAMDataset") if known is None else ET.fromstring(known)
     for number, (categories, colours) in enumerate(bands, start=1):
         if categories:
-            band = ET.SubElement(root, "PAMRasterBand", band=str(number))
+            band = root.find(f"PAMRasterBand[@band='{number}']")
+            if band is None:
+                band = ET.SubElement(root, "PAMRasterBand", band=str(number))
             names = ET.SubElement(band, "CategoryNames")
             for name in categories:
                 ET.SubElement(names, "Category").text = name

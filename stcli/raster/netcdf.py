@@ -23,11 +23,11 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.cfgrid import Grid, find_grid
+from stcli.raster.cfgrid import Grid, bounds_of, find_grid
 from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
 from stcli.raster.source import SourceInfo, assume, unpack
-from stcli.raster.stdin import readable
+from stcli.raster.stdin import no_file, readable
 from stcli.raster.timeaxis import TimeAxis
 
 if TYPE_CHECKING:
@@ -120,6 +120,12 @@ class NetcdfSource:
         self.info = assume(_info(dataset, self.name, grid, self._layers), assume_crs)
         if grid.note:
             logger.info("%s: CRS is %s", self.name, grid.note)
+        if groups := _groups(self.path):
+            logger.warning(
+                "%s: its groups are not read (%s), variables at the root are; put a group there, "
+                "for example by ncks -G : -g %s",
+                *(self.name, ", ".join(groups), groups[0]),
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
@@ -159,7 +165,7 @@ class NetcdfSource:
             time = dataset[name]
             calendar = str(time.attrs.get("calendar", "standard"))
             values = np.atleast_1d(time.values).astype(float)
-            bounds = _bounds(dataset, name)
+            bounds = bounds_of(dataset, name)
             pairs = () if bounds is None else tuple(map(tuple, bounds.astype(float).tolist()))
             unlimited = _unlimited(dataset, name)
             return TimeAxis(
@@ -170,7 +176,7 @@ class NetcdfSource:
         """Tell whether the file says where its rows and columns begin and end."""
         with HDF5_LOCK:
             dataset = self._open()
-            return all(_bounds(dataset, dim) is not None for dim in (self._grid.y, self._grid.x))
+            return all(bounds_of(dataset, dim) is not None for dim in (self._grid.y, self._grid.x))
 
     def read(
         self, window: Window, indexes: tuple[int, ...]
@@ -234,7 +240,7 @@ def open_undecoded(path: str) -> xr.Dataset:
 
     place = readable(path)
     if not Path(place).is_file():
-        raise InputError(f"{path}: no such file; check the name")
+        raise no_file(path)
     try:
         return xr.open_dataset(place, engine="netcdf4", decode_cf=False, cache=False)
     except (OSError, RuntimeError, ValueError) as error:
@@ -243,13 +249,12 @@ def open_undecoded(path: str) -> xr.Dataset:
         ) from error
 
 
-def _bounds(dataset: xr.Dataset, name: str) -> NDArray[Any] | None:
-    """Read the bounds (value, 2) that a coordinate names; None for none of that shape."""
-    named = dataset[name].attrs.get("bounds")
-    if named not in dataset.variables:
-        return None
-    found = np.atleast_2d(dataset[named].values)
-    return found if found.shape == (dataset[name].size, 2) else None
+def _groups(path: str) -> list[str]:
+    """Name the groups of a NetCDF file, of which xarray opens the root alone."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        return list(file.groups)
 
 
 def _unlimited(dataset: xr.Dataset, dim: str) -> bool:

@@ -26,6 +26,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
+from stcli.raster.axes import axis_attrs, axis_names
 from stcli.raster.draft import drafts, refuse_file
 from stcli.raster.netcdf import HDF5_LOCK, ScalarCoordinate
 from stcli.raster.output import STDOUT
@@ -278,8 +279,7 @@ def _define_bounds(dataset: Any, name: str, bounds: NDArray[np.float64]) -> None
 
 def _define_grid(dataset: Any, geobox: GeoBox, edges: bool) -> tuple[str, str]:
     """Write the horizontal coordinates and the grid mapping; return the dimensions' names."""
-    geographic = geobox.crs is not None and geobox.crs.geographic
-    names = ("lat", "lon") if geographic else ("y", "x")
+    names = axis_names(geobox.crs)
     t, (rows, cols) = geobox.transform, (int(n) for n in geobox.shape)
     sides = ((t.f, t.e, rows), (t.c, t.a, cols))
     for name, axis, (start, step, size) in zip(names, "YX", sides, strict=True):
@@ -297,16 +297,10 @@ def _define_grid(dataset: Any, geobox: GeoBox, edges: bool) -> tuple[str, str]:
 
 
 def _axis_attrs(geobox: GeoBox, axis: str, name: str) -> dict[str, str]:
+    found = axis_attrs(geobox.crs, axis)
     if geobox.crs is None:
-        return {"long_name": f"{name} coordinate", "axis": axis, "units": "1"}
-    if geobox.crs.geographic:
-        word = "latitude" if axis == "Y" else "longitude"
-        unit = "degrees_north" if axis == "Y" else "degrees_east"
-        return {"standard_name": word, "long_name": word, "axis": axis, "units": unit}
-    stated = str(geobox.crs.units[0])
-    unit = {"metre": "m", "meter": "m", "kilometre": "km"}.get(stated.lower(), stated)
-    word = f"projection_{name}_coordinate"
-    return {"standard_name": word, "long_name": word.replace("_", " "), "axis": axis, "units": unit}
+        return {"long_name": f"{name} coordinate", "units": "1", **found}
+    return {"long_name": found["standard_name"].replace("_", " "), **found}
 
 
 def _mapping(geobox: GeoBox) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class PackedParts(Parts):
     def assemble(self, final: Path, geobox: GeoBox, stored: Stored, threads: int) -> Path:
         """Line the parts' blocks up in the finished file; see `Parts.assemble`."""
         same: Matches = functools.partial(matches, tiles=stored, threads=threads)
-        with PackedTiff(final, self.spec, grid(self.spec, geobox)) as target:
+        place = grid(self.spec, geobox)
+        with PackedTiff(final, self.spec, place) as target:
             if len(target.levels) > 1:
                 whole = self.mosaic(final.parent, geobox, (tile for tile, _ in stored()))
                 see = None
@@ -40,7 +41,7 @@ class PackedParts(Parts):
             tiles = (tile for tile, _ in stored())
             for _, row in itertools.groupby(tiles, key=lambda tile: int(tile.core.row_off)):
                 self._line_up(target, list(row))
-        complete(self.spec, final, same)
+        complete(self.spec, final, same, place["crs"])
         return final
 
     def _line_up(self, target: PackedTiff, row: Sequence[Placed]) -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+#: What the NetCDF library fills floats with where a variable declares no fill value.
+_NEVER_WRITTEN = 9.969209968386869e36
+
+
 @dataclass(frozen=True)
 class Packing:
     """How a variable stores its values.
@@ -25,6 +29,8 @@ class Packing:
     lowest, highest : float
         Valid range of stored values.
     scale, offset : float
+    filled : bool
+        It declares what pixels hold that were never written.
     """
 
     dtype: str
@@ -33,6 +39,7 @@ class Packing:
     highest: float
     scale: float
     offset: float
+    filled: bool
 
     @property
     def masks(self) -> bool:
@@ -56,6 +63,7 @@ def packing_of(variable: xr.DataArray) -> Packing:
         highest=high,
         scale=scale,
         offset=offset,
+        filled="_FillValue" in attrs,
     )
 
 
@@ -104,6 +112,8 @@ def valid_of(stored: NDArray[Any], packing: Packing) -> NDArray[np.bool_]:
     valid = np.ones(stored.shape, bool)
     for value in packing.missing:
         valid &= stored != stored.dtype.type(value)
+    if stored.dtype.kind == "f" and not packing.filled:
+        valid &= stored != stored.dtype.type(_NEVER_WRITTEN)
     if packing.lowest > -np.inf:
         valid &= stored >= packing.lowest
     if packing.highest < np.inf:

@@ -47,6 +47,16 @@ def readable(path: str) -> str:
     return spooled() if on_stdin(path) else path
 
 
+def no_file(path: str) -> InputError:
+    """Say why there is no file of this name that the system can open."""
+    if path.startswith("/vsi"):
+        return InputError(
+            f"{path}: a name of GDAL's found, a file on this machine is wanted; copy it here and "
+            "name the copy"
+        )
+    return InputError(f"{path}: no such file; check the name")
+
+
 def spooled() -> str:
     """Return a path from which what came through stdin can be read again and again.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.raster.stdin import readable
+from stcli.raster.stdin import no_file, readable
 
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _SUBFILE, _WIDTH, _HEIGHT, _STRIPS, _ROWS, _STRIP_SIZES = 254, 256, 257, 273, 278, 279
@@ -102,7 +102,7 @@ def read_tiff(path: str) -> Tiff:
         with Path(readable(path)).open("rb") as file:
             return _read(file)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the name") from error
+        raise no_file(path) from error
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise InputError(f"{path}: is no TIFF file, or a damaged one ({error})") from error
 

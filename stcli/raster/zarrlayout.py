@@ -2,7 +2,8 @@
 
 One array holds the output: (row, col) for one band, (band, row, col) for several, in square chunks
 of one band. Beside it lie the coordinates ``x`` and ``y`` of pixel centres, for several bands
-their names as ``band``, and the CF grid mapping ``spatial_ref``; the array's attribute ``_CRS`` is
+their names as ``band`` and, where they differ, their units as the store's attribute
+``band_units``, and the CF grid mapping ``spatial_ref``; the array's attribute ``_CRS`` is
 GDAL's own. So xarray and GDAL both see where the pixels are, what they are called, and nodata
 (the array's fill value). GDAL 3.10 reads format 2, the default, and not what is written as 3.
 """
@@ -17,11 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
 from stcli.errors import UsageError
+from stcli.raster.axes import axis_attrs
 from stcli.raster.legend import flags
 from stcli.raster.output import BLOCK, OutputSpec
 
+#: A store's attribute: the units of its bands, where they differ.
+_UNITS = "band_units"
 #: By format; gzip, which format 3 has for zlib, would write the time into each chunk.
 _CODECS = {"2": ("ZSTD", "ZLIB", "NONE"), "3": ("ZSTD", "NONE")}
 
@@ -72,7 +77,7 @@ def create(folder: Path, spec: OutputSpec, geobox: GeoBox) -> None:
         str(folder),
         mode="w",
         zarr_format=chosen["format"],
-        attributes={"Conventions": "CF-1.8", **spec.tags},
+        attributes={"Conventions": "CF-1.8", **_mixed_units(spec), **spec.tags},
     )
     side = chosen["side"]
     shape = (len(spec.bands), rows, cols) if several else (rows, cols)
@@ -82,7 +87,8 @@ def create(folder: Path, spec: OutputSpec, geobox: GeoBox) -> None:
     facts = _attributes(spec, geobox)
     make(array_name(spec), dims, shape, spec.dtype, facts, chunks, **pixels)
     for axis, values in _coordinates(geobox).items():
-        array = make(axis, (axis,), values.shape, "float64", _axis(axis, geobox), values.shape)
+        told = axis_attrs(geobox.crs, axis.upper())
+        array = make(axis, (axis,), values.shape, "float64", told, values.shape)
         array[...] = values
     if several and chosen["format"] == 2:  # format 3 has no settled type for texts
         names = np.array([band.name for band in spec.bands])
@@ -97,13 +103,30 @@ def group_tags(path: str) -> dict[str, str]:
 
     Values that are no text are written as JSON, as GDAL writes an array's.
     """
+    found = _said(Path(path))
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+
+
+def stored_units(path: str) -> list[str]:
+    """Read the units of bands that differ in them, '' for none; empty where one is everyone's."""
+    return [str(unit) for unit in _said(Path(path)).get(_UNITS, [])]
+
+
+def stored_transform(path: str) -> Affine | None:
+    """Read the transform that a store of ours tells; GDAL's comes of two coordinates an axis."""
+    text = _said(Path(path) / "spatial_ref").get("GeoTransform")
+    return None if text is None else Affine.from_gdal(*map(float, text.split()))
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """Read the attributes of a group or an array; none where there is none."""
     for name, key in ((".zattrs", None), ("zarr.json", "attributes")):
         try:
-            said = json.loads((Path(path) / name).read_bytes())
+            said = json.loads((folder / name).read_bytes())
         except (OSError, ValueError):
             continue
-        found = said if key is None else said.get(key, {})
-        return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+        found: dict[str, Any] = said if key is None else said.get(key, {})
+        return found
     return {}
 
 
@@ -170,29 +193,18 @@ def _attributes(spec: OutputSpec, geobox: GeoBox) -> dict[str, Any]:
     return found
 
 
+def _mixed_units(spec: OutputSpec) -> dict[str, list[str]]:
+    """Units of bands that differ in them: an array has but one, and GDAL gives it to each band."""
+    units = [band.units or "" for band in spec.bands]
+    return {_UNITS: units} if len(set(units)) > 1 else {}
+
+
 def _coordinates(geobox: GeoBox) -> dict[str, NDArray[np.float64]]:
     """Coordinates of pixel centres."""
     where, (rows, cols) = geobox.transform, geobox.shape
     columns = np.arange(cols, dtype=np.float64) + 0.5
     lines = np.arange(rows, dtype=np.float64) + 0.5
     return {"x": where.c + where.a * columns, "y": where.f + where.e * lines}
-
-
-def _axis(axis: str, geobox: GeoBox) -> dict[str, Any]:
-    """CF attributes of a coordinate."""
-    found = {"axis": axis.upper()}
-    if geobox.crs is None:
-        return found
-    if geobox.crs.geographic:
-        word = {"x": "longitude", "y": "latitude"}[axis]
-        units = {"x": "degrees_east", "y": "degrees_north"}[axis]
-        return {**found, "standard_name": word, "units": units}
-    return {**found, "standard_name": f"projection_{axis}_coordinate", "units": _unit(geobox)}
-
-
-def _unit(geobox: GeoBox) -> str:
-    name = "metre" if geobox.crs is None else str(geobox.crs.units[0])
-    return {"metre": "m", "US survey foot": "US_survey_foot"}.get(name, name)
 
 
 def _mapping(geobox: GeoBox) -> dict[str, Any]:

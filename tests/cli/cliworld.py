@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import xarray as xr
 from rasterio.windows import Window
 
 from stcli.cli.app import main
@@ -149,3 +150,27 @@ def holes(array):
     valid = (rows - 90) ** 2 + (cols - 70) ** 2 > 30**2
     valid &= (rows % 37 != 5) | (cols % 41 != 7)
     return valid & (rows + cols > 40)
+
+
+def turned(path):
+    """Write a NetCDF of a turned pole: its CRS is one that no GeoTIFF holds."""
+    pole = {
+        "grid_mapping_name": "rotated_latitude_longitude",
+        "grid_north_pole_latitude": 39.25,
+        "grid_north_pole_longitude": -162.0,
+    }
+    axes = {
+        "rlat": (
+            "rlat",
+            np.arange(4) * 0.5,
+            {"units": "degrees", "standard_name": "grid_latitude"},
+        ),
+        "rlon": (
+            "rlon",
+            np.arange(5) * 0.5,
+            {"units": "degrees", "standard_name": "grid_longitude"},
+        ),
+    }
+    value = (("rlat", "rlon"), np.arange(20, dtype="uint8").reshape(4, 5), {"grid_mapping": "pole"})
+    xr.Dataset({"v": value, "pole": ((), 0, pole)}, axes).to_netcdf(path)
+    return path

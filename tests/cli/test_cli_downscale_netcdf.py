@@ -207,3 +207,18 @@ def test_gdals_options_are_refused(more, said, tmp_path):
 def test_a_projected_grid_with_a_spelled_unit_is_read_back(tmp_path):
     good("downscale", HRRR, tmp_path / "o.nc", "-q")
     assert call("check", "agreement", tmp_path / "o.nc", HRRR).code == 0
+
+
+def test_floats_made_of_flags_are_no_flags(tmp_path):
+    axes = {
+        "lat": ("lat", 50 - 0.5 * np.arange(8), {"units": "degrees_north"}),
+        "lon": ("lon", 0.5 * np.arange(8), {"units": "degrees_east"}),
+    }
+    flags = {"flag_values": np.array([0, 1], "int8"), "flag_meanings": "good bad"}
+    value = (("lat", "lon"), np.eye(8, dtype="int8"), {"long_name": "quality", **flags})
+    xr.Dataset({"qc": value}, axes).to_netcdf(tmp_path / "a.nc")
+    good("downscale", tmp_path / "a.nc", tmp_path / "o.nc", "-q")
+    good("check", "cf", tmp_path / "o.nc", "-q")
+    with xr.open_dataset(tmp_path / "o.nc") as found:
+        assert found.qc.attrs["long_name"] == "quality"
+        assert not {"flag_values", "flag_meanings"} & set(found.qc.attrs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from cliworld import call, good
+from cliworld import call, good, turned
 from rasterio import Affine
 from rasterio.windows import Window
 
@@ -371,3 +371,21 @@ def test_units_that_all_have_are_kept_and_others_are_warned_of(tmp_path, name):
     assert words in result.err
     with open_raster(str(tmp_path / name)) as found:
         assert found.info.bands[1].units in (None, "1")
+
+
+@pytest.mark.parametrize("how", [(), ("--of", "GTiff", "--co", "COMPRESS=LZMA"), ("--of", "Zarr")])
+def test_a_crs_that_no_geotiff_holds_is_kept(how, tmp_path):
+    source = turned(tmp_path / "turned.nc")
+    target = tmp_path / ("o.zarr" if "Zarr" in how else "o.tif")
+    good("merge", source, target, *how, "-q")
+    good("check", "georef", target, "--like", source, "-q")
+
+
+def test_names_of_classes_lie_beside_what_gdal_says_there(tmp_path):
+    """A profile without GeoTIFF's own tags puts the grid beside the file, too."""
+    source = write(tmp_path / "a.tif", np.ones((3, 4), "uint8"))
+    with rasterio.open(source, "r+") as dataset:
+        dataset.update_tags(1, class_1="water")
+    good("merge", source, tmp_path / "o.tif", "--of", "GTiff", "--co", "PROFILE=BASELINE", "-q")
+    good("check", "georef", tmp_path / "o.tif", "--like", source, "-q")
+    assert "water" in (tmp_path / "o.tif.aux.xml").read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from cliworld import CUBE, ROOT, call, command, good, random_model, read, save, spawn
+from cliworld import CUBE, ROOT, call, command, good, random_model, read, save, spawn, turned
 from cliworld import scene as crop
 from rasterio.windows import Window
 
@@ -258,6 +258,11 @@ def test_a_slow_reader_gets_it_all(scene, segments, tmp_path):
     done = shell(f"{words('segment', scene, '-', '-q')} | tee {out} | (sleep 1; cat > /dev/null)")
     assert done.returncode == 0
     assert np.array_equal(read(out), segments)
+
+
+def test_a_crs_that_goes_through_no_pipe_is_told(tmp_path):
+    found = spawn("merge", turned(tmp_path / "turned.nc"), "-", text=False)
+    assert b"no GeoTIFF can hold the CRS, and the file beside it" in found.stderr
 
 
 def test_compression_is_refused_on_stdout(scene):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from pyproj import CRS
 from rasterio import Affine
 from rasterio.windows import Window
 
@@ -27,6 +28,21 @@ GRIDS = {
     "lambert": (
         "+proj=lcc +lat_1=38.5 +lat_2=38.5 +lon_0=262.5 +R=6371229",
         Affine(3000, 0, 0, 0, -3000, 0),
+    ),
+    "kilometres": (
+        "+proj=lcc +lat_1=30 +lat_2=60 +lat_0=45 +lon_0=10 +units=km",
+        Affine(3, 0, 300, 0, -3, 600),
+    ),
+    "feet": ("EPSG:2229", Affine(10, 0, 6e6, 0, -10, 2e6)),
+    "turned": (
+        CRS.from_cf(
+            {
+                "grid_mapping_name": "rotated_latitude_longitude",
+                "grid_north_pole_latitude": 39.25,
+                "grid_north_pole_longitude": -162.0,
+            }
+        ).to_wkt(),
+        Affine(0.11, 0, -8, 0, -0.11, 5),
     ),
     "none": (None, Affine(1, 0, 0, 0, -1, 0)),
 }
@@ -50,6 +66,45 @@ def write(spec, box, array):
         for core in CORES:
             rows, cols = core.toslices()
             writer.write(core, array[:, :, rows, cols])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("geographic", {"lat": "latitude degrees_north", "lon": "longitude degrees_east"}),
+        ("turned", {"rlat": "grid_latitude degrees", "rlon": "grid_longitude degrees"}),
+        ("kilometres", {"y": "projection_y_coordinate km", "x": "projection_x_coordinate km"}),
+    ],
+)
+def test_coordinates_say_what_they_are(name, told, tmp_path):
+    crs, transform = GRIDS[name]
+    write(cube(tmp_path / "a.nc"), GeoBox((17, 31), transform, crs), values())
+    with xr.open_dataset(tmp_path / "a.nc") as dataset:
+        axes = {key: dataset[key].attrs for key in told}
+    assert {key: f"{a['standard_name']} {a['units']}" for key, a in axes.items()} == told
+
+
+def test_values_of_a_south_up_grid_stay_at_their_coordinates(tmp_path):
+    box = GeoBox((4, 3), Affine(30, 0, 500000, 0, 30, 4e6), "EPSG:32618")
+    north = box.transform.f + 30 * (np.arange(4) + 0.5)
+    array = np.repeat(north[:, None], 3, axis=1).astype("float32")[None]
+    with create_cube(CubeSpec(str(tmp_path / "a.nc"), BANDS[:1]), box) as writer:
+        writer.write(Window(0, 0, 3, 4), array)
+    with xr.open_dataset(tmp_path / "a.nc") as dataset:
+        assert np.array_equal(dataset.red.sel(x=500045), dataset.y)
+    with open_raster(str(tmp_path / "a.nc")) as raster:
+        block, _ = raster.read(Window(0, 0, 3, 4))
+        assert raster.info.geobox.transform == Affine(30, 0, 500000, 0, -30, 4e6 + 120)
+    assert np.array_equal(block, array[:, ::-1])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_one_row_or_column_keeps_the_sides_of_its_pixels(shape, tmp_path):
+    box = GeoBox(shape, Affine(30, 0, 500000, 0, -60, 4e6), "EPSG:32618")
+    with create_cube(CubeSpec(str(tmp_path / "a.nc"), BANDS[:1]), box) as writer:
+        writer.write(Window(0, 0, shape[1], shape[0]), np.ones((1, *shape), "float32"))
+    with open_raster(str(tmp_path / "a.nc")) as raster:
+        assert raster.info.geobox == box
 
 
 @pytest.mark.parametrize("name", GRIDS)

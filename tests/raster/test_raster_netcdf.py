@@ -3,9 +3,11 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from odc.geo.crs import CRS
 from rasterio.windows import Window
 
 from stcli.errors import InputError
@@ -137,6 +139,22 @@ def test_declared_invalid_values(nc, attrs, invalid):
     assert raster.info.valid_from == ("nodata" if invalid else "all")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_that_were_never_written_are_no_data(nc, dtype):
+    stored = np.ones((3, 4), dtype)
+    stored[1, 2] = netCDF4.default_fillvals["f4"]
+    raster = open_raster(nc(LAT, LON, {"t": (("lat", "lon"), stored, {})}))
+    np.testing.assert_array_equal(whole(raster)[1], stored == 1)
+
+
+def test_groups_that_are_not_read_are_told(nc, caplog):
+    path = nc(LAT, LON)
+    with netCDF4.Dataset(path, "a") as file:
+        file.createGroup("science")
+    assert open_raster(path).info.band_names == ("t",)
+    assert "its groups are not read (science), variables at the root are" in caplog.text
+
+
 def test_unsigned_bytes_in_signed_storage(nc):
     stored = np.array([[-1, -2, 3, 4]] * 3, "int8")
     attrs = {"_Unsigned": "true", "_FillValue": np.int8(-1)}
@@ -228,9 +246,11 @@ def test_crs_from_cf_parameters_and_from_wkt(tmp_path, grid):
         open_raster(projected(tmp_path, {"grid_mapping_name": "moonwalk"}))
 
 
-def test_kilometres_become_metres_and_other_units_are_refused(tmp_path):
+def test_lengths_become_those_of_the_crs_and_other_units_are_refused(tmp_path):
     info = open_raster(projected(tmp_path, UTM, "km", 1e-3)).info
     assert tuple(info.geobox.transform)[:6] == pytest.approx((10, 0, 500000, 0, -10, 4000000))
+    feet = open_raster(projected(tmp_path, {"crs_wkt": CRS("EPSG:2229").to_wkt()}, "m", 1)).info
+    assert feet.geobox.transform.a == pytest.approx(10 * 3937 / 1200)
     with pytest.raises(InputError, match="'rad'"):
         open_raster(projected(tmp_path, UTM, "rad"))
 
@@ -256,6 +276,26 @@ def test_coordinates_that_name_no_crs_give_none(nc, tmp_path):
 def test_float32_coordinates_are_as_even_as_float32_can_be(nc):
     info = open_raster(nc(LAT.astype("f4"), (100 + 0.01 * np.arange(500)).astype("f4"))).info
     assert info.geobox.transform.a == pytest.approx(0.01, abs=1e-8)
+
+
+def test_one_pixel_is_as_large_as_its_bounds_say(tmp_path):
+    path = str(tmp_path / "point.nc")
+    axes = {
+        "y": (
+            "y",
+            [6.0],
+            {"units": "km", "standard_name": "projection_y_coordinate", "bounds": "yb"},
+        ),
+        "x": (
+            "x",
+            [3.0],
+            {"units": "km", "standard_name": "projection_x_coordinate", "bounds": "xb"},
+        ),
+    }
+    sides = {"yb": (("y", "two"), [[5.0, 7.0]]), "xb": (("x", "two"), [[2.5, 3.5]])}
+    xr.Dataset({"t": (("y", "x"), [[1.0]]), **sides}, axes).to_netcdf(path)
+    with open_raster(path) as raster:
+        assert tuple(raster.info.geobox.transform)[:6] == (1000, 0, 2500, 0, -2000, 7000)
 
 
 def test_irregular_and_two_dimensional_grids_are_refused(nc, tmp_path):

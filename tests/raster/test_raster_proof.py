@@ -226,9 +226,9 @@ def damaged(world, monkeypatch, change):
     """Change the file after it was put together, before it is looked at."""
     complete = packed.complete
 
-    def first(spec, final, same):
+    def first(spec, final, same, crs):
         change(final)
-        complete(spec, final, same)
+        complete(spec, final, same, crs)
 
     monkeypatch.setattr(packed, "complete", first)
     with pytest.raises(OSError, match=DIFFER):
