@@ -464,3 +464,27 @@ def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
     assert "Traceback" not in told
     for path in (box / "out").iterdir():
         assert read(path).shape == (1, 30, 40)
+
+
+def test_a_batch_that_is_killed_takes_its_workers_along_and_the_next_goes_on(tmp_path):
+    out, path = tmp_path / "out", tmp_path / "a.tif"
+    save(path, *crop(Window(0, 0, 400, 400)))
+    os.utime(path, (1e9, 1e9))
+    argv = ("batch", "segment", path, "--out-dir", out, "-j", 1, "--", "--tile-size", 50)
+    process = subprocess.Popen(command(*argv), cwd=ROOT, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not list(out.glob(".a.tif.stcli/job/parts/*/*.tif")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    (worker,) = (child for task in tasks for child in (task / "children").read_text().split())
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 5
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+    assert [made.name for made in out.iterdir() if made.suffix == ".tif"] == []
+    assert statuses(call(*argv)) == ["done"]
+    assert [made.name for made in out.iterdir()] == ["a.tif"]
