@@ -198,6 +198,26 @@ def test_options_that_the_verb_refuses_end_the_batch(box):
     assert "--size: found 1, wanted >= 4 pixels" in result.err
 
 
+@pytest.mark.parametrize("more", [("--of", "GTiff"), ()])
+def test_a_creation_option_that_no_file_could_have_ends_the_batch_before_any_work(box, more):
+    result = run(box, options=(*more, "--co", "FOO=1"))
+    assert (result.code, result.out) == (2, "")
+    assert "--co FOO: unknown to " in result.err
+    assert not (box / "out").exists()
+
+
+def test_a_model_that_is_not_there_ends_the_batch(box):
+    result = run(box, verb="classify", options=("--model", box / "none"))
+    assert (result.code, result.out) == (6, "")
+    assert "none: no card.json found" in result.err
+
+
+def test_models_of_their_own_fail_file_by_file(box):
+    result = run(box, verb="classify", options=("--model", box / "{stem}"))
+    assert result.code == 8
+    assert [record["exit_code"] for record in records(result)] == [6] * 6
+
+
 def test_a_file_that_the_options_do_not_fit_costs_that_file_alone(box):
     for name in ("01.tif", "04.tif"):
         (box / "in" / name).unlink()
