@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from cliworld import call, good, save
 from cliworld import scene as crop
 from rasterio.windows import Window
@@ -35,6 +37,21 @@ def test_a_run_is_skipped_when_all_its_outputs_are_there(tmp_path):
     again = call(*words, "--objects", table)
     assert again.code == 4
     assert f"{table}: exists already, but {out}, which" in again.err
+
+
+def test_a_shard_is_skipped_when_it_is_there_or_the_whole_is(tmp_path):
+    path, out = tmp_path / "a.tif", tmp_path / "s.tif"
+    save(path, *crop(Window(260, 0, 40, 30)))
+    words = ("segment", path, out, *SIZE, "--tile-size", 20, "--skip-existing", "--json")
+    for shard in ("1/2", "2/2"):
+        assert "skipped" not in good(*words, "--shard", shard).json
+        assert good(*words, "--shard", shard).json["skipped"]
+    shards = [tmp_path / f"s.tif.shard-{n}-of-2" for n in (1, 2)]
+    good("merge", *shards, out, "-q")
+    for shard in shards:
+        shutil.rmtree(shard)
+    assert good(*words, "--shard", "1/2").json["skipped"]
+    assert not shards[0].exists()
 
 
 def test_a_run_that_was_killed_between_two_outputs_is_taken_up(scene, model, tmp_path, monkeypatch):
