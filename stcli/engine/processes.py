@@ -172,7 +172,8 @@ def one_thread() -> Iterator[None]:
 
 def _serve(pipe: Connection, work: Work) -> None:
     """Do tiles until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
