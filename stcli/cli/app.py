@@ -201,8 +201,8 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         name = Path(str(error.filename)).name[:_SHORT]
         return _tell(
-            f"{name}…: this name is too long for a file, a shorter one is wanted; files that belong "
-            "to an output have its name and some letters more.",
+            f"{name}…: this name is too long for a file, a shorter one is wanted; files that "
+            "belong to an output have its name and some letters more.",
             *(2, argv),
         )
     if isinstance(error, OSError) and error.errno in _MANY:
