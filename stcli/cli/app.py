@@ -198,6 +198,13 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno in _FULL:
         place = error.filename or "a file of the program's own, such as its cache of kernels"
         return _tell(f"{place}: no space is left to write it; free some, then run again.", 4, argv)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = Path(str(error.filename)).name[:_SHORT]
+        return _tell(
+            f"{name}…: this name is too long for a file, a shorter one is wanted; files that "
+            "belong to an output have its name and some letters more.",
+            *(2, argv),
+        )
     if isinstance(error, OSError) and error.errno in _MANY:
         return _tell("too many files are open; give fewer, or raise ulimit -n.", 3, argv)
     if isinstance(error, OSError) and error.filename is None and _TEMPORARY in str(error):

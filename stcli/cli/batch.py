@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stcli.cli import everywhere, options
+from stcli.cli import everywhere, options, parsing
 from stcli.cli.batch_pool import Pool
 from stcli.cli.console import Console, print_json
 from stcli.errors import FilesError, UsageError
@@ -47,7 +47,8 @@ def command(
 
     Example: stcli batch segment 'in/*.tif' --out-dir out/ --skip-existing -- --size 50
     """
-    from stcli.workflows.files.batch import Orders, batch, share
+    from stcli.workflows.files.batch import Orders, batch, refuse_creation, share
+    from stcli.workflows.job import Output
 
     verb, inputs, more = _split(words, context.obj)
     if skip_existing and overwrite:
@@ -56,7 +57,10 @@ def command(
     node = _node(verb)
     tiles, budget = share(files, jobs, memory)
     how = [*_ours(node, tiles, budget, overwrite), *more]
-    orders = replace(orders, beside=_beside(node, verb, how))
+    given = _parsed(node, verb, how)
+    pairs = parsing.parse_pairs(given.get("co"), "--co")
+    refuse_creation(name, Output(creation_options=pairs, driver=given.get("of", "COG")))
+    orders = replace(orders, beside=_beside(node, given))
     with Console(quiet, verbose, progress) as console, Pool(files) as pool:
         tally = batch(orders, _Runner(pool, [verb, *how]), _tell, console.progress)
     counts = ", ".join(f"{tally[state]} {state}" for state in ("done", "skipped", "left"))
@@ -103,24 +107,24 @@ def _ours(node: Any, tiles: int, budget: int, overwrite: bool) -> list[str]:
     return [word for option in wanted if option[0] in known for word in option]
 
 
-def _beside(node: Any, verb: str, how: list[str]) -> tuple[tuple[str, str], ...]:
+def _parsed(node: Any, verb: str, how: list[str]) -> dict[str, Any]:
     """Let the verb parse its options once: wrong usage is told before any work.
-
-    Returns
-    -------
-    tuple of (str, str)
-        Options that name outputs beside OUTPUT, and the names.
 
     Raises
     ------
     UsageError
         An option that makes no whole output of each file.
     """
-    given = node.make_context(verb, [*how, "--", "INPUT", "OUTPUT"]).params
+    given: dict[str, Any] = node.make_context(verb, [*how, "--", "INPUT", "OUTPUT"]).params
     for name in ("dry_run", "shard"):
         if given.get(name):
             word = "--" + name.replace("_", "-")
             raise UsageError(f"batch: {word} found, options that make each output whole wanted.")
+    return given
+
+
+def _beside(node: Any, given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name the options that name outputs beside OUTPUT, and the names."""
     words = {param.name: param.opts[-1] for param in node.params}
     named = everywhere.written(node.callback)
     return tuple((words[name], given[name]) for name in named if given[name])

@@ -67,7 +67,8 @@ def _skipped(given: dict[str, Any], beside: tuple[str, ...]) -> bool:
     if given.get("overwrite"):
         raise UsageError("--skip-existing and --overwrite: one of them is wanted.")
     _, output = parsing.inputs_and_output(given["paths"])
-    if not all_there([output, *(given[name] for name in beside if given[name])]):
+    outputs = [output, *(given[name] for name in beside if given[name])]
+    if not all_there(outputs, parsing.parse_shard(given.get("shard"), given.get("tile_size"))):
         return False
     with Console(given.get("quiet", False), given.get("verbose", False)) as console:
         console.say(f"{output}: exists already, skipped")

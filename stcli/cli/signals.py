@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: an orderly stop, and an end within five seconds whatever is running."""
+"""Ctrl-C, SIGTERM and SIGHUP: an orderly stop, and an end within five seconds whatever runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 
 #: Seconds after a signal in which everything may still be put in order.
 LIMIT = 4.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _received: list[int] = []
 
 
@@ -27,12 +27,13 @@ def watch() -> None:
     os.set_blocking(theirs, False)
     threading.Thread(target=_insist, args=(ours,), daemon=True).start()
     for number in _SIGNALS:
-        signal.signal(number, _stop)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as of nohup
+            signal.signal(number, _stop)
     signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
 
 
 def code() -> int:
-    """Exit code of an interrupted command: 130, or 143 when it was terminated."""
+    """Exit code of an interrupted command: 130, 143 of SIGTERM, 129 of SIGHUP."""
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 

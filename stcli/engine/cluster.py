@@ -28,7 +28,7 @@ from stcli import __version__
 from stcli.engine.memory import Place, default_memory, gdal_cache, resident
 from stcli.engine.processes import ONE_THREAD
 from stcli.engine.tiling import Tile
-from stcli.engine.work import ATTEMPTS, Failure, Job, Work, Workers
+from stcli.engine.work import ATTEMPTS, Failure, Job, Work, Workers, sendable
 from stcli.errors import UsageError
 from stcli.settings import RunSettings
 
@@ -209,7 +209,10 @@ def do(name: str, tiles: Sequence[Tile]) -> tuple[list[tuple[Any, bool]], float]
     """Do tiles on a worker, one after the other; also tell the seconds that took."""
     kept: _Kept = _dask.get_worker().plugins[name]
     begun = time.perf_counter()
-    return [kept.work(tile) for tile in tiles], time.perf_counter() - begun
+    try:
+        return [kept.work(tile) for tile in tiles], time.perf_counter() - begun
+    except Exception as error:
+        raise sendable(error) from None
 
 
 def _fetched(future: Any) -> Any:

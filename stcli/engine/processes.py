@@ -11,14 +11,13 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from stcli.engine.tiling import Tile
-from stcli.engine.work import ATTEMPTS, Failure, Work
+from stcli.engine.work import ATTEMPTS, Failure, Work, sendable
 from stcli.errors import UsageError
 
 #: One thread each in a process that works on tiles: as many processes run as may use a processor.
@@ -173,7 +172,8 @@ def one_thread() -> Iterator[None]:
 
 def _serve(pipe: Connection, work: Work) -> None:
     """Do tiles until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
@@ -188,8 +188,7 @@ def _answer(work: Work, tile: Tile) -> tuple[bool, Any]:
     try:
         return True, work(tile)
     except Exception as error:
-        error.add_note(f"in a worker:\n{traceback.format_exc()}")
-        return False, error
+        return False, sendable(error)
 
 
 def _follow_parent() -> None:

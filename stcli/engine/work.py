@@ -8,6 +8,7 @@ sink, of the workflow understands. Where a source tells bands apart, `valid` may
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -157,6 +158,13 @@ class Work:
         if not empty and self.store is not None:
             result = self.store(tile, result)
         return result, empty
+
+
+def sendable(error: Exception) -> Exception:
+    """Put an error's trace into a note: what it was caused by may not come through a pickle."""
+    error.add_note(f"in a worker:\n{traceback.format_exc()}")
+    error.__cause__ = error.__context__ = None
+    return error
 
 
 def _joined(strips: Iterator[Strip]) -> list[NDArray[Any]] | None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ ITEM = "item.json"
 Arrays = dict[str, NDArray[Any]]
 
 
-def save_weights(folder: Path, state: Arrays, card: Card) -> Card:
+def save_weights(
+    folder: Path, state: Arrays, card: Card, report: Callable[[Card], None] = lambda card: None
+) -> Card:
     """Write weights and card; the card last, so that a folder with a card is complete.
 
     Returns
@@ -57,6 +60,9 @@ def save_weights(folder: Path, state: Arrays, card: Card) -> Card:
     state : dict of str to ndarray
         Of any shape, kept as they are.
     card : Card
+    report : callable
+        Puts a report of the model as it will be into the folder: first, since a model whose report
+        cannot be written would be refused to the command that is run again.
 
     Raises
     ------
@@ -70,12 +76,15 @@ def save_weights(folder: Path, state: Arrays, card: Card) -> Card:
     fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        report(card)
         _replace(folder / WEIGHTS, content)
         _replace(folder / ITEM, _text(item_of(card, WEIGHTS, CARD)))
         _replace(folder / CARD, _text(card.model_dump(by_alias=True)))
-    except OSError as error:
+    except (OSError, OutputError) as error:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(f"{folder}: the model cannot be written ({error.strerror}).") from error
     return card
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 from xml.etree import ElementTree
@@ -50,25 +50,51 @@ def refuse_options(spec: OutputSpec) -> None:
     ------
     UsageError
     """
-    if spec.driver == "Zarr" or not spec.creation_options:  # GDAL writes no Zarr here
-        return
-    known = _known(spec.driver)
+    known = refuse_unknown(spec.driver, spec.creation_options)
     if known is None:
         return
     given = {key.upper(): value for key, value in spec.creation_options.items()}
     for key, value in given.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=3) or sorted(known)
-            raise UsageError(
-                f"--co {key}: unknown to {spec.driver}, one of its options is wanted, such as "
-                f"{', '.join(near)}."
-            )
         wanted = _wanted(known[key], value) or _unfit(spec, key, value)
         if key in _SIDES and not wanted and given.get("TILED", "YES").upper() in _BOOLEAN[::2]:
             wanted = "" if _is_side(value) else f"a multiple of {_STEP}"
         if wanted and value not in _UNSAID.get((spec.driver, key), ()):
             raise UsageError(f"--co {key}={value}: {wanted} is wanted.")
         _refuse_change(spec, key, value)
+
+
+def refuse_unknown(
+    driver: str, options: Mapping[str, str]
+) -> dict[str, ElementTree.Element] | None:
+    """Refuse names of creation options that a driver does not know, whatever is written.
+
+    Parameters
+    ----------
+    driver : str
+    options : mapping of str to str
+
+    Returns
+    -------
+    dict or None
+        The options that it takes, by name; None where nothing is to be asked of it.
+
+    Raises
+    ------
+    UsageError
+    """
+    if driver == "Zarr" or not options:  # GDAL writes no Zarr here
+        return None
+    known = _known(driver)
+    if known is None:
+        return None
+    for key in map(str.upper, options):
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=3) or sorted(known)
+            raise UsageError(
+                f"--co {key}: unknown to {driver}, one of its options is wanted, such as "
+                f"{', '.join(near)}."
+            )
+    return known
 
 
 def _refuse_change(spec: OutputSpec, key: str, value: str) -> None:

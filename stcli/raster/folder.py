@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from stcli.raster.publish import publish, refuse_place
 
 #: What a job of several steps keeps of the first ones.
 STAGED = "staged"
+_MARKER = "published"
 #: What a directory holds that is a shard, and may be overwritten.
 SHARD = ("job.json",)
 
@@ -31,6 +33,28 @@ SHARD = ("job.json",)
 def hidden_home(target: Path) -> Path:
     """Name the hidden folder of an output: absolute, for workers too."""
     return target.parent.absolute() / f".{target.name}.stcli"
+
+
+def mark(folder: Path, files: Sequence[Path]) -> None:
+    """Note in a hidden folder which finished files are about to be put under their names."""
+    (folder / _MARKER).write_text("\n".join(map(_identity, files)))
+
+
+def is_marked(folder: Path, target: Path) -> bool:
+    """Tell whether what is under an output's name is of the job that was killed as it ended."""
+    try:
+        marked = (folder / _MARKER).read_text().splitlines()
+    except OSError:  # none
+        return False
+    try:
+        return _identity(target) in marked
+    except FileNotFoundError:
+        return True  # killed before this rename: what lies beside the name is its own
+
+
+def _identity(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_dev} {found.st_ino}"
 
 
 class Folder:
@@ -61,12 +85,11 @@ class Folder:
             self.path = _temporary(spec)
         self.lock, self.job = self.path / "lock", self.path / "job"
         self.final = self.path / "final" / (target.name if self.lasting else "final.tif")
-        self._marker = self.path / "published"
 
     def refuse(self) -> None:
         """Refuse an output that cannot be written, or exists and is not this job's own."""
-        mine = replace(self.spec, overwrite=True) if self._published() else self.spec
-        refuse_place(mine, self._directory)
+        mine = self.lasting and is_marked(self.path, Path(self.spec.path))
+        refuse_place(replace(self.spec, overwrite=self.spec.overwrite or mine), self._directory)
 
     def empty(self) -> None:
         """Forget the job; what says so first, so that a kill meanwhile leaves no half of it."""
@@ -86,8 +109,7 @@ class Folder:
         """Put a finished file or directory under the output's name."""
         self.refuse()  # another program may have been quicker
         if self.lasting:
-            found = finished.stat()
-            self._marker.write_text(f"{found.st_dev} {found.st_ino}")
+            mark(self.path, (finished,))
         publish(self.spec, finished)
 
     def flush_job(self) -> Path:
@@ -101,21 +123,9 @@ class Folder:
         self.empty()
         shutil.rmtree(self.final.parent, ignore_errors=True)
         shutil.rmtree(self.path / STAGED, ignore_errors=True)  # of a command that was given up
-        self._marker.unlink(missing_ok=True)
+        (self.path / _MARKER).unlink(missing_ok=True)
         if not self.lasting:
             shutil.rmtree(self.path, ignore_errors=True)
-
-    def _published(self) -> bool:
-        """Tell whether what is under the output's name is of this job, its companions first."""
-        try:
-            marked = (self.path / "published").read_text()
-        except (OSError, AttributeError):  # none, or no folder yet
-            return False
-        try:
-            found = Path(self.spec.path).stat()
-        except FileNotFoundError:
-            return True  # killed just before the rename: what lies beside the name is its own
-        return marked == f"{found.st_dev} {found.st_ino}"
 
 
 def _temporary(spec: OutputSpec) -> Path:

@@ -25,7 +25,7 @@ from stcli.errors import InputError
 from stcli.heap import empty, give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.nodata import TOGETHER, comparable, exclude
-from stcli.raster.source import SourceInfo, assume, stem, unpack
+from stcli.raster.source import SourceInfo, assume, from_anywhere, stem, unpack
 from stcli.raster.zarrlayout import group_tags, stored_transform, stored_units
 from stcli.settings import MOST_THREADS
 
@@ -50,7 +50,7 @@ class GdalSource:
         self.info = assume(describe(self._handle(), name or path), assume_crs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "info": self.info}
+        return {"path": from_anywhere(self.path), "info": self.info}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _local=threading.local())

@@ -26,7 +26,7 @@ from stcli.errors import InputError
 from stcli.raster.cfgrid import Grid, bounds_of, find_grid
 from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
-from stcli.raster.source import SourceInfo, assume, unpack
+from stcli.raster.source import SourceInfo, assume, from_anywhere, unpack
 from stcli.raster.stdin import no_file, readable
 from stcli.raster.timeaxis import TimeAxis
 
@@ -128,7 +128,7 @@ class NetcdfSource:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None}
+        return {**self.__dict__, "path": from_anywhere(self.path), "_dataset": None}
 
     def _open(self) -> Any:
         if self._dataset is None:

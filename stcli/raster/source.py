@@ -103,6 +103,11 @@ def stem(path: str) -> str:
     return "stdin" if on_stdin(path) else Path(path).stem
 
 
+def from_anywhere(path: str) -> str:
+    """Name a file so that a process which stands in another directory finds it, too."""
+    return str(Path(path).absolute()) if Path(path).exists() else path
+
+
 def unpack(stored: NDArray[Any], band: BandInfo) -> NDArray[Any]:
     """Turn stored values (band, row, col) into units: float32(stored * scale + offset)."""
     if not band.packed:

@@ -8,8 +8,14 @@ from pathlib import Path
 from stcli.errors import OutputError
 
 
-def all_there(outputs: Sequence[str]) -> bool:
+def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> bool:
     """Tell whether all outputs of a run are there, so that it can be skipped.
+
+    Parameters
+    ----------
+    outputs : sequence of str
+    shard : (int, int), optional
+        The run makes this shard of them; they may be whole already, too.
 
     Raises
     ------
@@ -17,6 +23,10 @@ def all_there(outputs: Sequence[str]) -> bool:
         Some are there and some are not: they may be another run's, and are not replaced unasked.
         Where a run was killed between them it is for the verb to go on, or to refuse.
     """
+    if shard is not None and not all(Path(path).exists() for path in outputs):
+        from stcli.workflows.deposit import shard_path  # loads GDAL
+
+        outputs = [shard_path(path, shard) for path in outputs]
     there = [path for path in outputs if Path(path).exists()]
     missing = [path for path in outputs if path not in there]
     if there and missing and not _left_off(there):

@@ -391,4 +391,7 @@ def resumable(
     except BaseException as error:
         product.leave(error)
         raise
-    product.close(keep=output.keep)
+    try:
+        product.close(keep=output.keep)
+    except KeyboardInterrupt:  # all is under its name: what was left to tidy is tidied
+        product.close(keep=output.keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
 from stcli.raster.cubeparts import CubeForm
+from stcli.raster.folder import hidden_home, is_marked
 from stcli.raster.layout import Layout, edged, layout, own_attrs, widened
 from stcli.raster.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.output import OutputBand, OutputSpec
@@ -80,10 +82,12 @@ class Target:
 
     def refuse(self, geobox: GeoBox) -> None:
         """Refuse an output that cannot be written, before any work; raises `OutputError`."""
+        own = is_marked(hidden_home(Path(self.path)), Path(self.path))  # of a run that was killed
+        overwrite = self.output.overwrite or own
         if self.netcdf:
-            refuse_cube(CubeSpec(self.path, (), overwrite=self.output.overwrite), geobox)
+            refuse_cube(CubeSpec(self.path, (), overwrite=overwrite), geobox)
         else:
-            refuse_output(self.spec)
+            refuse_output(replace(self.spec, overwrite=overwrite))
 
     @property
     def form(self) -> CubeForm | None:

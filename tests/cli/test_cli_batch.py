@@ -198,6 +198,26 @@ def test_options_that_the_verb_refuses_end_the_batch(box):
     assert "--size: found 1, wanted >= 4 pixels" in result.err
 
 
+@pytest.mark.parametrize("more", [("--of", "GTiff"), ()])
+def test_a_creation_option_that_no_file_could_have_ends_the_batch_before_any_work(box, more):
+    result = run(box, options=(*more, "--co", "FOO=1"))
+    assert (result.code, result.out) == (2, "")
+    assert "--co FOO: unknown to " in result.err
+    assert not (box / "out").exists()
+
+
+def test_a_model_that_is_not_there_ends_the_batch(box):
+    result = run(box, verb="classify", options=("--model", box / "none"))
+    assert (result.code, result.out) == (6, "")
+    assert "none: no card.json found" in result.err
+
+
+def test_models_of_their_own_fail_file_by_file(box):
+    result = run(box, verb="classify", options=("--model", box / "{stem}"))
+    assert result.code == 8
+    assert [record["exit_code"] for record in records(result)] == [6] * 6
+
+
 def test_a_file_that_the_options_do_not_fit_costs_that_file_alone(box):
     for name in ("01.tif", "04.tif"):
         (box / "in" / name).unlink()
@@ -464,3 +484,27 @@ def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
     assert "Traceback" not in told
     for path in (box / "out").iterdir():
         assert read(path).shape == (1, 30, 40)
+
+
+def test_a_batch_that_is_killed_takes_its_workers_along_and_the_next_goes_on(tmp_path):
+    out, path = tmp_path / "out", tmp_path / "a.tif"
+    save(path, *crop(Window(0, 0, 400, 400)))
+    os.utime(path, (1e9, 1e9))
+    argv = ("batch", "segment", path, "--out-dir", out, "-j", 1, "--", "--tile-size", 50)
+    process = subprocess.Popen(command(*argv), cwd=ROOT, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not list(out.glob(".a.tif.stcli/job/parts/*/*.tif")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    (worker,) = (child for task in tasks for child in (task / "children").read_text().split())
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 5
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+    assert [made.name for made in out.iterdir() if made.suffix == ".tif"] == []
+    assert statuses(call(*argv)) == ["done"]
+    assert [made.name for made in out.iterdir()] == ["a.tif"]

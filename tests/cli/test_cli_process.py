@@ -93,7 +93,7 @@ def test_a_kill_leaves_the_old_output_as_it_was(scene, tmp_path):
     assert out.read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_with_its_code_and_leaves_parts_only(number, scene, tmp_path):
     process = start(scene, tmp_path / "o.tif")
     begun = time.monotonic()
@@ -105,6 +105,19 @@ def test_an_interrupt_ends_with_its_code_and_leaves_parts_only(number, scene, tm
     assert "Traceback" not in told
     assert "tiles are kept; the same command continues" in told
     assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]
+
+
+def test_a_hangup_that_is_ignored_stays_so(scene, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup hands it on
+    try:
+        process = start(scene, tmp_path / "o.tif")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
 
 
 def test_a_step_that_hears_nothing_is_ended_and_says_what_is_kept(scene, tmp_path):

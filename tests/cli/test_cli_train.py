@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from stcli.cli.parsing import parse_side
-from stcli.errors import InputError, ModelError, UsageError
+from stcli.errors import InputError, ModelError, OutputError, UsageError
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
 from stcli.workflows.job import Inputs
 from stcli.workflows.landcover.samples import Recipe
@@ -355,6 +355,22 @@ def test_legends_are_joined_by_name():
     many = [Given(tuple(f"{letter}{n}" for n in range(200)), range(1, 201)) for letter in "ab"]
     with pytest.raises(InputError, match="more than 255 classes in all labels together"):
         joined_legend([drawn, drawn], many)
+
+
+def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_path, monkeypatch):
+    def full(*words):
+        raise OutputError("report.html: cannot be written (No space left on device)")
+
+    epochs = []
+    ears = Ears(figures=lambda epoch, *more: epochs.append(epoch))
+    with monkeypatch.context() as patched:
+        patched.setattr("stcli.workflows.landcover.train_landcover.write_report", full)
+        with pytest.raises(OutputError, match="No space"):
+            fit(one, tmp_path / "model", QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == [".model.training"]
+    fit(one, tmp_path / "model", QUICK, None, ears)
+    assert len(epochs) < QUICK.epochs
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 # --- other algorithms ---------------------------------------------------------------------------

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from rasterio.windows import Window
 from scipy.ndimage import maximum_filter, minimum_filter
+from tblib.pickling_support import install
 
 from stcli.engine.run import Job, Workers, run
 from stcli.engine.tiling import Tile, TilePlan
+from stcli.errors import InputError
 
 KINDS = ("serial", "threads", "processes", "cluster")
 
@@ -141,6 +143,25 @@ class Bad:
         if where.index == 5:
             raise ValueError("tile 5")
         return where.index
+
+
+class Caused:
+    """Refuses an input for a reason that no pickle takes."""
+
+    def __call__(self, block, valid, where: Tile):
+        install()  # as dask does: causes are pickled, too
+        try:
+            raise UnpicklableError
+        except UnpicklableError as error:
+            raise InputError("in.tif: cannot be read") from error
+
+
+class UnpicklableError(Exception):
+    """Has arguments that none can set, as errors of GDAL have."""
+
+    @property
+    def args(self):
+        return ("of its own",)
 
 
 def painted(kind: str, plan: TilePlan, halo: int, address: str = "local", jobs: int = 2):

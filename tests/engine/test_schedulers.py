@@ -13,7 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engineworld import KINDS, Bad, Deadly, Kept, Made, Reach, ReachByStrips, Slow, Stuck, painted
+from engineworld import (
+    KINDS,
+    Bad,
+    Caused,
+    Deadly,
+    Kept,
+    Made,
+    Reach,
+    ReachByStrips,
+    Slow,
+    Stuck,
+    painted,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +33,7 @@ from stcli.engine import run as engine
 from stcli.engine.memory import MB, Cost, Grid, Place, budget
 from stcli.engine.run import Job, Tally, Workers, run
 from stcli.engine.tiling import TilePlan
-from stcli.errors import TilesError, UsageError
+from stcli.errors import InputError, TilesError, UsageError
 from stcli.settings import RunSettings
 
 
@@ -184,6 +196,14 @@ def test_an_error_of_a_block_function_surfaces(kind, address):
     plan = TilePlan((1, 40), 2)
     job = Job(plan, Made(plan.shape, holes=False), Bad(), lambda t, a: None)
     with pytest.raises(ValueError, match="tile 5"):
+        run(job, Workers(kind, 2, address))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_keeps_its_kind_whatever_caused_it(kind, address):
+    plan = TilePlan((1, 4), 2)
+    job = Job(plan, Made(plan.shape, holes=False), Caused(), lambda t, a: None)
+    with pytest.raises(InputError, match="cannot be read"):
         run(job, Workers(kind, 2, address))
 
 

@@ -364,6 +364,12 @@ def test_workers_that_are_others():
             4,
             "o.tif: no space is left to write it; free some",
         ),
+        (
+            OSError(errno.ENAMETOOLONG, "long", f"out/{'x' * 250}.tif"),
+            2,
+            f"{'x' * 80}…: this name is too long for a file, a shorter one is wanted; files that "
+            "belong to an output have its name and some letters more.",
+        ),
     ],
 )
 def test_what_nobody_expected_has_a_sentence(raised, code, sentence, monkeypatch, capsys):

@@ -127,6 +127,18 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
     assert caught.value.exit_code == 4
 
 
+def test_a_report_that_cannot_be_written_leaves_no_model_or_the_old_one(model, tmp_path):
+    def full(card):
+        raise OutputError("report.html: cannot be written (No space left on device)")
+
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    for folder in (model, tmp_path / "new"):
+        with pytest.raises(OutputError, match="report"):
+            save_weights(folder, {"other": np.ones(2)}, card(parameters=2), full)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
 # --- damage -------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -103,6 +104,15 @@ def test_threads_and_pickles(nc):
             np.testing.assert_array_equal(part, block[(slice(None), *window.toslices())])
     raster.close()
     np.testing.assert_array_equal(whole(raster)[0], block)
+
+
+def test_a_relative_name_is_read_by_a_process_that_stands_elsewhere(nc, monkeypatch):
+    path = Path(nc(np.arange(5.0), np.arange(6.0)))
+    monkeypatch.chdir(path.parent)
+    raster = open_raster(path.name)
+    sent, block = pickle.dumps(raster), whole(raster)[0]
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(whole(pickle.loads(sent))[0], block)
 
 
 LAT, LON = np.array([3.0, 2.0, 1.0]), np.array([10.0, 11.0, 12.0, 13.0])

@@ -237,6 +237,19 @@ def test_every_thread_reads_the_same_and_pickles_read_too(tif, grid):
             assert valid.all()
 
 
+def test_a_relative_name_is_read_by_a_process_that_stands_elsewhere(
+    tif, grid, tmp_path, monkeypatch
+):
+    array = coordinates(5, 7)
+    tif("a.tif", array, grid(5, 7))
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(open_raster("a.tif"))
+    monkeypatch.chdir("/")
+    raster = pickle.loads(sent)
+    assert raster.info.path == "a.tif"  # what is told stays the user's own name
+    np.testing.assert_array_equal(raster.read(Window(0, 0, 7, 5))[0], array)
+
+
 def handles(path: str) -> int:
     links = Path("/proc/self/fd")
     if not links.exists():

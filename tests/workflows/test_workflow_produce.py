@@ -272,6 +272,22 @@ def test_a_run_killed_between_two_renames_ends_well(source, out, whole, monkeypa
     assert content(out) == expected
 
 
+def test_an_interrupt_once_all_outputs_are_there_only_tidies_up(source, out, whole, monkeypatch):
+    expected, _, _ = whole()
+    close, done = Deposit.close, []
+
+    def once(self, keep):
+        done.append(1)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        close(self, keep)
+
+    monkeypatch.setattr(Deposit, "close", once)
+    produce(source, out, Work())
+    assert content(out) == expected
+    assert names(out) == ["classes.tif", "classes.tif.aux.xml", "floats.tif"]
+
+
 def test_a_run_killed_between_legend_and_raster_ends_well(source, out, whole, monkeypatch):
     """Its own legend lies beside a name that is not there yet: it is not another's."""
     expected, _, _ = whole()

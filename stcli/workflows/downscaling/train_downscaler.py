@@ -140,8 +140,9 @@ def train_downscaler(
         drawn = samples[: len(network.factors)]
         page = training_page(model, drawn, trained, asked.info.path, shown, output.argv)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
-    card = save_weights(folder, arrays_of(model.state_dict()), card)
-    write_page(str(folder / REPORT), page, overwrite=True)
+    place = str(folder / REPORT)
+    state = arrays_of(model.state_dict())
+    card = save_weights(folder, state, card, lambda c: write_page(place, page, overwrite=True))
     return TrainedDownscaler(folder, card, trained.history, round(time.perf_counter() - begun, 3))
 
 

@@ -16,16 +16,18 @@ from typing import Any, Protocol
 
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
-from stcli.errors import InputError, OutputError, UsageError
+from stcli.errors import InputError, ModelError, OutputError, StcliError, UsageError
+from stcli.raster.creation import refuse_unknown
 from stcli.raster.publish import withdraw
 from stcli.settings.checking import check
 from stcli.workflows.existing import all_there
-from stcli.workflows.job import Progress, refuse_clash, silent
+from stcli.workflows.job import Output, Progress, refuse_clash, silent
 
 #: Held in the folder of the outputs while a batch is at work there.
 LOCK = ".stcli-batch.lock"
 DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
-_USAGE = 2
+#: What no file may be to blame for, by its exit code.
+_BLAMED: dict[int, type[StcliError]] = {kind.exit_code: kind for kind in (UsageError, ModelError)}
 #: Name of an input that is not there.
 _NOWHERE = ".stcli-batch.nowhere"
 
@@ -189,9 +191,9 @@ def batch(
 
     Raises
     ------
-    UsageError
-        Two files would write one output, or the verb refuses its options whatever the input:
-        then no file can go well.
+    UsageError, ModelError
+        Two files would write one output, or the verb refuses its options, or its model, whatever
+        the input: then no file can go well.
     InputError, OutputError
         Nothing can be looked for, or another batch is at work in the folder.
     """
@@ -205,8 +207,8 @@ def batch(
         try:
             for done, future in enumerate(pending, start=1):
                 record = future.result()
-                if record.exit_code == _USAGE and one.hopeless:
-                    raise UsageError(record.note)
+                if record.exit_code in _BLAMED and one.hopeless(record):
+                    raise _BLAMED[record.exit_code](record.note)
                 tell(record)
                 tally[record.status] += 1
                 progress("batch", done, len(inputs))
@@ -215,6 +217,12 @@ def batch(
             runner.stop()
             raise
     return tally
+
+
+def refuse_creation(name: str, output: Output) -> None:
+    """Refuse creation options that the format of the outputs does not know; raises `UsageError`."""
+    if not output.netcdf(name):
+        refuse_unknown(output.driver, output.creation_options)
 
 
 def share(files: int, jobs: int | None, memory: int | None) -> tuple[int, int]:
@@ -262,10 +270,16 @@ class _One:
             time.sleep(settle)  # one wait for all that were touched a moment ago
 
     @cached_property
-    def hopeless(self) -> bool:
-        """Whether the verb refuses its options even where there is no input to look at."""
+    def _nowhere(self) -> Answer:
+        """What the verb says where there is no input to look at."""
         nowhere = str(self.orders.folder / _NOWHERE)
-        return self.runner(nowhere, self.orders.output(nowhere)).code == _USAGE
+        return self.runner(nowhere, self.orders.output(nowhere))
+
+    def hopeless(self, record: Record) -> bool:
+        """Tell whether a file failed for what no file can do better: options, or the one model."""
+        said = self._nowhere
+        same = said.error == record.note or record.exit_code == UsageError.exit_code
+        return said.code == record.exit_code and same
 
     def __call__(self, path: str) -> Record:
         output = self.orders.output(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from stcli.engine.journal import fingerprint
 from stcli.engine.lock import Lock
-from stcli.errors import StcliError
+from stcli.errors import OutputError, StcliError
 from stcli.nn.states import StateFile
 
 
@@ -17,7 +17,7 @@ class KeptTraining:
     """The hidden folder ``.NAME.training`` of one run; no second run may use it meanwhile.
 
     It is removed when the run ends well, or when inputs or settings are to blame; a run that was
-    killed leaves it, and the same command takes it up.
+    killed leaves it, or one that found no room for its model, and the same command takes it up.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ class KeptTraining:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        done = error is None or isinstance(error, StcliError)
+        blamed = isinstance(error, StcliError) and not isinstance(error, OutputError)
+        done = error is None or blamed or not any(self.path.glob("*.safetensors"))
         if done:
             self._clear()
         self._lock.release(remove=done)

@@ -120,9 +120,9 @@ def train_landcover(
         where = outcome.where.to_json()
         data = _data(scenes, rooms, found, outcome) | start.to_json() | heed.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
-        card = save_weights(folder, outcome.learned.state, card)
         notes = (*_stacks(rooms), *notes, *_notes(outcome))
-        write_report(folder, card, outcome, notes)
+        state = outcome.learned.state
+        card = save_weights(folder, state, card, lambda c: write_report(folder, c, outcome, notes))
         ran = report(outcome.budget, outcome.tally, 0) | where
     seconds = time.perf_counter() - begun
     ran |= {"seconds": round(seconds, 3)}

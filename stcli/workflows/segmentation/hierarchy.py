@@ -9,6 +9,7 @@ from typing import Any
 
 from stcli.errors import UsageError
 from stcli.raster.draft import drafts, refuse_file
+from stcli.raster.folder import STAGED, hidden_home, is_marked, mark
 from stcli.raster.output import STDOUT
 from stcli.settings import MergeSettings, ObjectSettings, RunSettings, SlicSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, silent
@@ -65,8 +66,10 @@ def segment_objects(
     refuse_clash(inputs.paths, paths)
     if tables is not None:
         check_tables(tables, described)
+    mine = all(is_marked(hidden_home(Path(path)) / STAGED, Path(each)) for each in paths)
+    overwrite = output.overwrite or mine
     for each in paths:
-        refuse_file(each, output.overwrite)
+        refuse_file(each, overwrite)
     with staged(path, output.resume) as place:
         first, labels = place / "segments.tif", place / "levels.tif"
         kept = replace(output, keep=True, overwrite=True)
@@ -79,11 +82,12 @@ def segment_objects(
             levels = _merge(inputs, (first, labels), (merging, run), merged, progress)
         else:
             labels = first
-        with drafts(paths, output.overwrite) as hidden:
+        with drafts(paths, overwrite) as hidden:
             if tables is not None:
                 made, places = Segments(str(labels), inputs, shown=path), (tables, hidden[1:])
                 write_objects(made, places, described, run, output, progress)
             labels.replace(hidden[0])
+            mark(place, hidden)  # a kill between two renames is known by it
     ran = {**done.run, "seconds": round(time.perf_counter() - begun, 3)}
     return Segmentation(path, done.segments, levels, ran)
 
