@@ -65,7 +65,7 @@ def join_legends(
     """
     paths = (rasters[0].info.path, rasters[1].info.path)
     tables = (class_names(rasters[0]), class_names(rasters[1]))
-    if all(tables):
+    if all(tables) or _numbered(paths, tables):
         mine, other = map(legend, map(sorted, seen), tables, paths)
         spelt = {word(name): name for name in mine.values()}
         other = {value: spelt.get(word(name), name) for value, name in other.items()}
@@ -75,6 +75,21 @@ def join_legends(
     place = {name: value for value, name in (*other.items(), *mine.items())}
     own = {*mine.values()}
     return tuple(sorted(place, key=lambda name: (place[name], name not in own))), (mine, other)
+
+
+def _numbered(paths: tuple[str, str], tables: tuple[Legend, Legend]) -> bool:
+    """Tell whether the one raster with names calls its classes by numbers: the other's values."""
+    named = 0 if tables[0] else 1
+    names = tables[named]
+    if all(name == str(value) for value, name in names.items()):
+        return False
+    if not all(name.isdecimal() for name in names.values()):
+        return False
+    logger.warning(
+        "%s: has no names of classes and those of %s are numbers; its values are taken for them",
+        *(paths[1 - named], paths[named]),
+    )
+    return True
 
 
 def _by_value(

@@ -276,3 +276,16 @@ def test_class_maps_of_netcdf_and_zarr_are_compared_by_their_names(tmp_path, nam
         assert truth.classes == ("bare_soil", "wood")
     plan = cliworld.good("sample-plan", given, tmp_path / "p.gpkg", "--points", 8, "--json").json
     assert plan["classes"] == {"bare_soil": 4, "wood": 4}
+
+
+def test_names_that_are_numbers_are_the_values_of_a_raster_without_names(tmp_path):
+    """A map trained with codes as labels counts its classes from 1; the codes stand in the truth."""
+    codes = np.repeat([[10, 20, 40]], 4, axis=0).astype(np.uint8)
+    mapped = write(tmp_path / "map.tif", codes // 15 + 1, {1: "10", 2: "20", 3: "40"})
+    plain = write(tmp_path / "truth.tif", codes)
+    for one, other in ((mapped, plain), (plain, mapped)):
+        result = cliworld.good("assess", one, "--reference", other, "--json")
+        assert result.json["classes"] == ["10", "20", "40"]
+        assert result.json["accuracy"]["overall"] == 1
+        told = f"{plain}: has no names of classes and those of {mapped} are numbers; its values are"
+        assert told in result.err
