@@ -339,7 +339,7 @@ def _classes(found: set[str], path: str, least: int) -> tuple[str, ...]:
 
 def _spelt(names: list[str], legend: Mapping[int, str], path: str) -> list[str]:
     """Write labels as a legend does: names that are one word, or all of them values."""
-    known = {word(name): name for name in legend.values()} | {name: name for name in legend.values()}
+    known = {key: name for name in legend.values() for key in (word(name), name)}
     values = {str(value): name for value, name in legend.items()}
     if set(names) <= set(values) and not {word(name) for name in names} & set(known):
         logger.warning("%s: its labels are numbers and are taken for the map's values", path)

@@ -102,9 +102,9 @@ def test_labels_name_the_classes_of_a_legend_by_word_or_all_by_value(file, raste
     names = {1: "2", 2: "1", 3: "4"}  # names that are numbers are names
     labels = read_labels(file(TWO, [1, 2], "n.gpkg"), raster, class_column="kind", legend=names)
     assert labels.frame["value"].tolist() == [2, 1]
+    path, names = file(TWO, [1, 2], "m.gpkg"), {1: "2", 2: "x"}
     with pytest.raises(InputError, match="kind holds 1, only 2, x are wanted"):
-        names = {1: "2", 2: "x"}
-        read_labels(file(TWO, [1, 2], "m.gpkg"), raster, class_column="kind", legend=names)
+        read_labels(path, raster, class_column="kind", legend=names)
 
 
 def test_features_without_a_class_or_outside_are_left_out_with_a_word(file, raster, caplog):
