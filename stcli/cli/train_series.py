@@ -62,6 +62,7 @@ def command(
             report=lambda done, total: console.progress("folds", done, total),
         )
         console.say(_told(model.card.metrics, str(folder), model.seconds))
+        console.say(f"bands: {', '.join(band.name for band in model.card.bands)}")
     if json:
         card = model.card.model_dump(by_alias=True)
         print_json({"output": str(folder), "seconds": model.seconds, "card": card})

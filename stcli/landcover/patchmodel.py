@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from stcli.errors import ModelError, apart
 from stcli.landcover.calibration import prediction_sets
 from stcli.landcover.patches import ARCHITECTURE, PatchModel, Views
-from stcli.landcover.patchfeatures import WAVES, Lens, feature_count, features, pairs
+from stcli.landcover.patchfeatures import UNIT, WAVES, Lens, feature_count, features, pairs
 from stcli.landcover.tempering import temper
 from stcli.nn.weights import Card, load_card, load_weights, save_weights
 
@@ -46,6 +46,12 @@ class PatchClassifier:
     def side(self) -> int:
         """Rows, and columns, of a patch."""
         return int(self.card.network["side"])
+
+    @property
+    def usual(self) -> float:
+        """Median absolute value of the patches that it was trained with."""
+        usual: float = self.lens.unit.item() / UNIT
+        return usual
 
     def check(self, path: str, names: tuple[str, ...], side: int) -> None:
         """Refuse patches that are not as the model wants them.

@@ -128,6 +128,11 @@ def load_card(folder: Path) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if not where:
+            raise ModelError(
+                f"{folder / CARD}: holds no card ({first['msg']}), the JSON object that stcli "
+                "train writes is wanted; fetch the model anew, or train it again."
+            ) from error
         raise ModelError(
             f"{folder / CARD}: the card is damaged or foreign at '{where}' ({first['msg']})."
         ) from error

@@ -26,10 +26,15 @@ def class_tags(categories: Sequence[str]) -> dict[str, str]:
     return {f"class_{value}": name for value, name in enumerate(categories) if name}
 
 
+def word(name: str) -> str:
+    """Make a name one word, as CF's ``flag_meanings`` have it."""
+    return "_".join(name.split())
+
+
 def flags(categories: Sequence[str]) -> tuple[list[int], str] | None:
     """Give values and CF ``flag_meanings`` of the classes that have a name; None where none has."""
     used = {value: name for value, name in enumerate(categories) if name}
-    meanings = " ".join("_".join(name.split()) for name in used.values())
+    meanings = " ".join(map(word, used.values()))
     return (list(used), meanings) if used else None
 
 

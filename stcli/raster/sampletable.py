@@ -193,8 +193,10 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
     if not np.isfinite(places).all():
         raise InputError(f"{path}: samples without longitude or latitude found")
     values = np.stack([_numbers(table[band], path) for band in bands], axis=1)
+    listed = tuple(str(band).strip() for band in bands)
+    _tell_still(values, first, listed, path)
     return SampleTable(
-        tuple(str(band).strip() for band in bands),
+        listed,
         values.astype(np.float32),
         days,
         owner,
@@ -215,6 +217,21 @@ def _bands(table: Any, taken: set[str | None], path: str) -> list[Any]:
         empty = ", ".join(str(c) for c in others if c not in bands)
         logger.warning("%s: no number found in column %s, which is taken for no band", path, empty)
     return bands
+
+
+def _tell_still(
+    values: NDArray[np.float64], first: NDArray[np.int64], bands: tuple[str, ...], path: str
+) -> None:
+    """Warn of bands, values (row, band), that are the same on all dates of each sample."""
+    low, high = (extreme.reduceat(values, first) for extreme in (np.fmin, np.fmax))
+    moving = np.count_nonzero(low < high, axis=0)
+    still = [band for band, n in zip(bands, moving.tolist(), strict=True) if not n]
+    if still and len(first) < len(values):
+        logger.warning(
+            "%s: column %s is the same on all dates of each sample, and is taken for a band that "
+            "classify will want of each date; leave it out where it is none",
+            *(path, ", ".join(still)),
+        )
 
 
 def _apart(column: str) -> bool:

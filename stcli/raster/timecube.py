@@ -1,7 +1,8 @@
 """Several dates of one raster as a cube: which band is which date of which variable.
 
 Dates come from a NetCDF's time axis, in its own numbers and calendar; elsewhere from the name of
-a band or, failing that, of its file (``2019-03-01`` or ``20190301``), or from the user.
+a band, the time that its file gives it or, failing that, the file's name (``2019-03-01`` or
+``20190301``), or from the user.
 Validity is that of each date: unlike `Raster.read`, a cell is not lost to another date's cloud.
 """
 
@@ -174,12 +175,13 @@ def _sorted(
 
 
 def _bands(raster: Raster) -> list[tuple[str, int | None]]:
-    """Name the variable and the day of every band by names of bands and files."""
+    """Name the variable and the day of every band by names of bands, their times and files."""
     bands: list[tuple[str, int | None]] = [("", None)] * raster.info.count
     for source, indexes, places in raster.files:
         for index, place in zip(indexes, places, strict=True):
             name = source.info.bands[index - 1].name
-            match = _DATE.search(name) or _DATE.search(stem(source.info.path))
+            told = _DATE.match(source.info.times[index - 1])
+            match = _DATE.search(name) or told or _DATE.search(stem(source.info.path))
             left = _DATE.sub("", name).strip(" @_-.:")
             number = _day("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)

@@ -12,7 +12,7 @@ contains it, a line the pixels of its path. Where features overlap, the later on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import InputError
 from stcli.raster.info import crs_text
+from stcli.raster.legend import word
 
 if TYPE_CHECKING:
     import geopandas
@@ -64,7 +65,7 @@ def read_labels(
     geobox: GeoBox,
     *,
     class_column: str,
-    classes: Sequence[str] | None = None,
+    legend: Mapping[int, str] | None = None,
     layer: str | None = None,
     least: int = 2,
     keep: Sequence[str] = (),
@@ -79,9 +80,11 @@ def read_labels(
         Grid of the whole raster.
     class_column : str
         Column with each feature's class. Features without one are dropped, with a warning.
-    classes : sequence of str, optional
-        The classes in the order of their values; by default those found in the raster, sorted as
-        numbers if they all are whole numbers, else as text.
+    legend : mapping of int to str, optional
+        The classes of a class raster by value, which are those of the labels in this order: by
+        their names, blanks and underscores alike, or by their values where the labels hold no
+        name. By default the classes are those found in the raster, sorted as numbers if they all
+        are whole numbers, else as text.
     layer : str, optional
         Layer of a file that has several.
     least : int
@@ -108,8 +111,11 @@ def read_labels(
         )
     frame = _classed(_read(path, layer), path, class_column, keep)
     frame = _touching(frame.to_crs(geobox.crs.proj), geobox, path)
-    names = frame["class"]
-    chosen = _classes(set(names), path, least) if classes is None else tuple(map(str, classes))
+    names = frame["class"].tolist()
+    if legend is None:
+        chosen = _classes(set(names), path, least)
+    else:
+        chosen, names = tuple(legend.values()), _spelt(names, legend, path)
     if len(chosen) > MOST_CLASSES:
         raise InputError(
             f"{path}: {class_column} has {len(chosen)} classes, at most {MOST_CLASSES} fit; "
@@ -329,6 +335,16 @@ def _classes(found: set[str], path: str, least: int) -> tuple[str, ...]:
             "more are wanted"
         )
     return tuple(sorted_names(found))
+
+
+def _spelt(names: list[str], legend: Mapping[int, str], path: str) -> list[str]:
+    """Write labels as a legend does: names that are one word, or all of them values."""
+    known = {key: name for name in legend.values() for key in (word(name), name)}
+    values = {str(value): name for value, name in legend.items()}
+    if set(names) <= set(values) and not {word(name) for name in names} & set(known):
+        logger.warning("%s: its labels are numbers and are taken for the map's values", path)
+        known = values
+    return [known.get(name, known.get(word(name), name)) for name in names]
 
 
 def sorted_names(names: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from stcli.errors import InputError
 from stcli.raster.layout import variable_attrs
-from stcli.raster.legend import read_class_names, read_flags
+from stcli.raster.legend import read_class_names, read_flags, word
 from stcli.raster.read import Raster
 
 logger = logging.getLogger("stcli")
@@ -65,16 +65,31 @@ def join_legends(
     """
     paths = (rasters[0].info.path, rasters[1].info.path)
     tables = (class_names(rasters[0]), class_names(rasters[1]))
-    if all(tables):
+    if all(tables) or _numbered(paths, tables):
         mine, other = map(legend, map(sorted, seen), tables, paths)
-        spelt = {_word(name): name for name in mine.values()}
-        other = {value: spelt.get(_word(name), name) for value, name in other.items()}
+        spelt = {word(name): name for name in mine.values()}
+        other = {value: spelt.get(word(name), name) for value, name in other.items()}
         _refuse_strangers(mine, other, paths)
     else:
         mine = other = _by_value(paths, tables, sorted({*seen[0], *seen[1]}))
     place = {name: value for value, name in (*other.items(), *mine.items())}
     own = {*mine.values()}
     return tuple(sorted(place, key=lambda name: (place[name], name not in own))), (mine, other)
+
+
+def _numbered(paths: tuple[str, str], tables: tuple[Legend, Legend]) -> bool:
+    """Tell whether the one raster with names calls its classes by numbers: the other's values."""
+    named = 0 if tables[0] else 1
+    names = tables[named]
+    if all(name == str(value) for value, name in names.items()):
+        return False
+    if not all(name.isdecimal() for name in names.values()):
+        return False
+    logger.warning(
+        "%s: has no names of classes and those of %s are numbers; its values are taken for them",
+        *(paths[1 - named], paths[named]),
+    )
+    return True
 
 
 def _by_value(
@@ -115,11 +130,11 @@ def one_legend(rasters: Sequence[Raster]) -> Legend:
     for raster in rasters:
         path, names = raster.info.path, class_names(raster)
         for value, name in names.items():
-            other = value if value in known else values.get(_word(name))
-            if other is not None and (other, _word(name)) != (value, _word(known[other][0])):
+            other = value if value in known else values.get(word(name))
+            if other is not None and (other, word(name)) != (value, word(known[other][0])):
                 raise _at_odds((path, value, name), (known[other][1], other, known[other][0]))
         known = {value: (name, path) for value, name in names.items()} | known
-        values = {_word(name): value for value, name in names.items()} | values
+        values = {word(name): value for value, name in names.items()} | values
         nameless += [] if names else [path]
     if known and nameless:
         logger.warning(
@@ -142,11 +157,6 @@ def class_names(raster: Raster) -> Legend:
     else:
         names = read_class_names(info.path)
     return {value: name for value, name in names.items() if 0 <= value < _VALUES}
-
-
-def _word(name: str) -> str:
-    """Make a name one word, as CF's ``flag_meanings`` have it."""
-    return "_".join(name.split())
 
 
 def _at_odds(one: tuple[str, int, str], other: tuple[str, int, str]) -> InputError:

@@ -276,3 +276,35 @@ def test_class_maps_of_netcdf_and_zarr_are_compared_by_their_names(tmp_path, nam
         assert truth.classes == ("bare_soil", "wood")
     plan = cliworld.good("sample-plan", given, tmp_path / "p.gpkg", "--points", 8, "--json").json
     assert plan["classes"] == {"bare_soil": 4, "wood": 4}
+
+
+def test_names_that_are_numbers_are_the_values_of_a_raster_without_names(tmp_path):
+    """A map trained with codes as labels counts classes from 1; the codes stand in the truth."""
+    codes = np.repeat([[10, 20, 40]], 4, axis=0).astype(np.uint8)
+    mapped = write(tmp_path / "map.tif", codes // 15 + 1, {1: "10", 2: "20", 3: "40"})
+    plain = write(tmp_path / "truth.tif", codes)
+    for one, other in ((mapped, plain), (plain, mapped)):
+        result = cliworld.good("assess", one, "--reference", other, "--json")
+        assert result.json["classes"] == ["10", "20", "40"]
+        assert result.json["accuracy"]["overall"] == 1
+        told = f"{plain}: has no names of classes and those of {mapped} are numbers; its values are"
+        assert told in result.err
+
+
+def test_several_bands_are_told_where_the_first_is_taken_for_the_classes(tmp_path):
+    fine = three(tmp_path / "a.tif")
+    both = cliworld.save(tmp_path / "b.tif", np.ones((2, 30, 30), np.uint8), {}, ("first", "sure"))
+    with rasterio.open(fine) as one, rasterio.open(both, "r+") as file:
+        file.crs, file.transform = one.crs, one.transform
+    told = f"{both}: 2 bands found (first, sure), the first is taken for the classes"
+    for words in ((both, "--reference", fine), (fine, "--reference", both)):
+        assert told in cliworld.good("assess", *words).err
+
+
+def test_a_value_0_beside_nodata_is_told_to_be_no_class(tmp_path):
+    fine = three(tmp_path / "a.tif")
+    from_zero = three(tmp_path / "b.tif", values=(0, 2, 3))
+    told = f"{from_zero}: 300 pixels of value 0 found beside those without data, and 0 is no class"
+    assert told not in cliworld.good("assess", fine, "--reference", from_zero).err
+    three(from_zero, values=(0, 2, 3), nodata=255)
+    assert told in cliworld.good("assess", fine, "--reference", from_zero).err

@@ -76,6 +76,15 @@ def test_rows_for_a_stack(patches, tmp_path):
         assert row["class"] in row["set"].split("|")
 
 
+def test_patches_of_another_unit_are_told(patches, tmp_path):
+    values, _ = stack()
+    other = save(tmp_path / "other.tif", values / 10_000, PROFILE, ("red", "nir"))
+    words = (tmp_path / "o.csv", "--model", patches / "model")
+    assert "was trained with about" in good("classify-patches", other, *words).err
+    made = good("classify-patches", patches / "stack.tif", *words, "--overwrite")
+    assert "trained with" not in made.err
+
+
 def test_a_raster_for_a_stack(patches, tmp_path):
     out = tmp_path / "out.tif"
     good("classify-patches", patches / "stack.tif", out, "--model", patches / "model", "-q")

@@ -303,6 +303,32 @@ def test_columns_without_a_number_are_no_bands(samples, tmp_path):
     good("model", "verify", tmp_path / "m")
 
 
+def test_a_column_that_no_date_changes_is_told(samples, tmp_path):
+    wide = tmp_path / "wide.csv"
+    wide.write_text(widened(samples.read_text(), height=120))
+    made = good(
+        *("train", "series", wide, "-o", tmp_path / "m", "--algorithm", "discriminant"),
+        *("--folds", 2, "--no-progress"),
+    )
+    told = f"{wide}: column height is the same on all dates of each sample, and is taken for a band"
+    assert told in made.err
+    assert "bands: RED, NIR, height" in made.err
+
+
+def test_labels_that_are_numbers_stand_in_their_order(samples, tmp_path):
+    table = tmp_path / "codes.csv"
+    codes = {"crop": "10", "forest": "9", "water": "100"}
+    text = samples.read_text()
+    for name, code in codes.items():
+        text = text.replace(f",{name},", f",{code},")
+    table.write_text(text)
+    words = ("-o", tmp_path / "m", "--algorithm", "discriminant", "--folds", 2, "--json", "-q")
+    card = good("train", "series", table, *words).json["card"]
+    assert [c["name"] for c in card["classes"]] == ["9", "10", "100"]
+    assert [c["support"] for c in card["metrics"]["validation"]["classes"]] == [30, 30, 30]
+    assert card["metrics"]["validation"]["overall"] > 0.9
+
+
 def test_dates_beside_the_date_are_no_band(samples, tmp_path):
     import pandas as pd
 

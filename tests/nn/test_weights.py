@@ -232,6 +232,14 @@ def test_a_card_with_a_wrong_or_unknown_field_is_refused_by_name(model, field, v
     assert f"'{field}" in refused(model, model / CARD)
 
 
+@pytest.mark.parametrize("text", ["", "not json {", "[1, 2]"])
+def test_what_is_no_json_object_is_no_card(model, text):
+    (model / CARD).write_text(text)
+    told = refused(model, model / CARD)
+    assert "holds no card (" in told
+    assert "), the JSON object that stcli train writes is wanted; fetch the model anew, or" in told
+
+
 def test_a_card_is_checked_when_it_is_made_and_cannot_be_changed():
     with pytest.raises(ValidationError):
         card(surprise=1)

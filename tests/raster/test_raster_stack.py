@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray
 from conftest import coordinates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.raster.read import open_raster
+from stcli.raster.timecube import count_dates, cube_of
 
 FINE = (41, 37)
 
@@ -116,3 +118,27 @@ def test_real_sentinel_2_bands_nest_with_their_offset(real):
     block, valid = raster.read(Window(1, 0, 1932, 1946))
     assert valid.all()
     np.testing.assert_array_equal(block[0], b20[:, 1:].repeat(2, 0).repeat(2, 1))
+
+
+def test_files_with_a_time_of_their_own_say_their_date(tmp_path):
+    """A NetCDF a date: its time counts, whatever its name holds; and no date of 'months since'."""
+    places = np.arange(4.0)
+    for name, days in (("a", 18687), ("run-20200101", 18690)):
+        series = xarray.Dataset(
+            {"B04": (("time", "y", "x"), np.full((1, 4, 4), days, "float32"))},
+            coords={"time": [days], "y": places[::-1], "x": places},
+        )
+        for axis in "yx":
+            series[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "units": "m"}
+        series["time"].attrs = {"units": "days since 1970-01-01"}
+        series.to_netcdf(tmp_path / f"{name}.nc")
+    paths = [str(tmp_path / f"{name}.nc") for name in ("run-20200101", "a")]
+    raster = open_raster(paths)
+    assert count_dates(raster) == 2
+    cube = cube_of(raster)
+    assert (cube.variables, cube.times.values) == (("B04",), (18687.0, 18690.0))
+    assert cube.read(Window(0, 0, 1, 1))[0].ravel().tolist() == [18687, 18690]
+    series["time"].attrs = {"units": "months since 1970-01-01"}
+    series.to_netcdf(tmp_path / "b-20200101.nc")
+    unknown = open_raster([str(tmp_path / "b-20200101.nc"), paths[1]])
+    assert cube_of(unknown).times.values == (18262.0, 18687.0)  # as the name says

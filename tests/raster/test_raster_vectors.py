@@ -76,12 +76,35 @@ def test_classes_are_sorted_as_numbers_if_they_all_are(file, raster, column, cla
 
 def test_given_classes_fix_the_values(file, raster):
     path = file(TWO, ["water", "crop"])
-    labels = read_labels(path, raster, class_column="kind", classes=["water", "town", "crop"])
+    legend = {1: "water", 4: "town", 7: "crop"}
+    labels = read_labels(path, raster, class_column="kind", legend=legend)
     assert labels.frame["value"].tolist() == [1, 3]
     with pytest.raises(InputError, match="kind holds crop, only water, town are wanted"):
-        read_labels(path, raster, class_column="kind", classes=["water", "town"])
+        read_labels(path, raster, class_column="kind", legend={1: "water", 2: "town"})
     one = file(TWO[:1], ["water"], "one.gpkg")
-    assert len(read_labels(one, raster, class_column="kind", classes=["water"]).frame) == 1
+    assert len(read_labels(one, raster, class_column="kind", legend={1: "water"}).frame) == 1
+
+
+def test_labels_name_the_classes_of_a_legend_by_word_or_all_by_value(file, raster, caplog):
+    legend = {1: "bare_soil", 4: "built up", 7: "crop"}
+    for number, (column, values, told) in enumerate(
+        (
+            (["bare soil", "built_up"], [1, 2], ""),
+            ([7, 4], [3, 2], "its labels are numbers and are taken for the map's values"),
+        )
+    ):
+        caplog.clear()
+        path = file(TWO, column, f"{number}.gpkg")
+        labels = read_labels(path, raster, class_column="kind", legend=legend)
+        assert labels.frame["value"].tolist() == values
+        assert told in caplog.text
+        assert bool(told) == bool(caplog.text)
+    names = {1: "2", 2: "1", 3: "4"}  # names that are numbers are names
+    labels = read_labels(file(TWO, [1, 2], "n.gpkg"), raster, class_column="kind", legend=names)
+    assert labels.frame["value"].tolist() == [2, 1]
+    path, names = file(TWO, [1, 2], "m.gpkg"), {1: "2", 2: "x"}
+    with pytest.raises(InputError, match="kind holds 1, only 2, x are wanted"):
+        read_labels(path, raster, class_column="kind", legend=names)
 
 
 def test_features_without_a_class_or_outside_are_left_out_with_a_word(file, raster, caplog):

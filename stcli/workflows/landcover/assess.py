@@ -161,7 +161,7 @@ def _with_points(
         reference.path,
         geobox,
         class_column=column,
-        classes=tuple(title.values()),
+        legend=title,
         layer=reference.layer,
         keep=PLAN,
     )

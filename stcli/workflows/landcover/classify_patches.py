@@ -25,6 +25,7 @@ from stcli.raster.patches import PatchSet, PatchStack, is_table
 from stcli.raster.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
+from stcli.workflows.landcover.foreign import tell_magnitude
 from stcli.workflows.landcover.train_patches import PatchSource, batches_of
 
 _RASTERS = {".tif", ".tiff"}
@@ -69,7 +70,7 @@ def classify_patches(
     patches = PatchSource(source.path, side, bands=source.bands).opened()
     model.check(source.path, patches.bands, patches.side)
     _refuse(patches, path, raster, output)
-    chances = _probabilities(patches, model, run, progress)
+    chances = _probabilities(source.path, patches, model, run, progress)
     if np.isnan(chances).all():
         raise InputError(f"{source.path}: no valid pixel found, at least one is wanted.")
     if raster:
@@ -104,14 +105,18 @@ def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
 
 
 def _probabilities(
-    patches: PatchSet, model: PatchClassifier, run: RunSettings, progress: Progress
+    path: str, patches: PatchSet, model: PatchClassifier, run: RunSettings, progress: Progress
 ) -> NDArray[np.float64]:
-    """Classify all patches (class, n), a batch at a time."""
-    count, parts = len(patches.names), []
+    """Classify all patches (class, n), a batch at a time; another unit is told."""
+    count, parts, usual = len(patches.names), [], []
     kept = count * (_ROW + _CLASS * len(model.card.classes))
     for batch in batches_of(patches, np.arange(count), kept, run):
-        parts.append(model.probabilities(patches.read(batch)))
+        values = patches.read(batch)
+        parts.append(model.probabilities(values))
+        known = (np.abs(patch[np.isfinite(patch)]) for patch in values)
+        usual += [float(np.median(of)) for of in known if of.size]
         progress("patches", int(batch[-1]) + 1, count)
+    tell_magnitude(path, float(np.median(usual)) if usual else 0.0, model)
     return np.concatenate(parts, axis=1)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stcli.engine.tiling import Tile
 from stcli.errors import few
 from stcli.landcover.likeness import Likeness
+from stcli.landcover.patchmodel import PatchClassifier
 from stcli.landcover.prediction import Classifier
 from stcli.raster.info import RasterInfo, pixel_size, same_pixels
 from stcli.segmentation.space import LabelSpace
@@ -26,6 +27,9 @@ logger = logging.getLogger("stcli")
 
 #: Pixels of a raster that are looked at, at most.
 _LOOKED = 1 << 16
+#: Patches whose middle value is so many times that of the training, or its part, are of another
+#: unit: dark water beside bright sand is less.
+_FAR = 20.0
 
 
 def looked(
@@ -83,6 +87,17 @@ def tell_ranges(path: str, found: BandScaling, model: Classifier) -> None:
         names = few([model.card.bands[k].name for k in far])
         said = f"nearly all values of {names} lie far outside"
         _warn(path, said, far.tolist(), model)
+
+
+def tell_magnitude(path: str, found: float, model: PatchClassifier) -> None:
+    """Warn of patches whose median absolute value is far from that of the training."""
+    if found > 0 and not 1 / _FAR < found / model.usual < _FAR:
+        logger.warning(
+            "%s: values of about %.3g found, the model %s was trained with about %.3g; its classes "
+            "may mean nothing here: give the patches in the unit of the training, or take another "
+            "model",
+            *(path, found, model.folder, model.usual),
+        )
 
 
 def _warn(path: str, said: str, bands: list[int], model: Classifier) -> None:

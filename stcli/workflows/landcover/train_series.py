@@ -25,6 +25,7 @@ from stcli.landcover.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
 from stcli.raster.sampletable import SampleTable, read_samples
+from stcli.raster.vectors import sorted_names
 from stcli.settings import SERIES_BLOCK, BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
 from stcli.workflows.model_folder import refuse_folder
@@ -148,7 +149,8 @@ def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
     season = season_of(table.days, table.owner)
     series, unused = _on_season(table, season)
     use = _seen_enough(series, table.labels, path)
-    classes, truth = np.unique(table.labels[use], return_inverse=True)
+    classes = np.array(sorted_names(set(table.labels[use].tolist())))
+    truth = np.argmax(table.labels[use][:, None] == classes, axis=1)
     places = table.places[use]
     cells = np.floor(places / block).astype(np.int64)
     groups = np.unique(cells, axis=0, return_inverse=True)[1].ravel()

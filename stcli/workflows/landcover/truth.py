@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import grid_difference
 from stcli.raster.read import Raster, open_raster
 from stcli.raster.stdin import on_stdin
@@ -21,6 +22,8 @@ from stcli.raster.vectors import MOST_CLASSES, Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.legends import class_names
+
+logger = logging.getLogger("stcli")
 
 #: Values that are told of those that are no classes.
 _TOLD = 5
@@ -158,13 +161,21 @@ def open_truth(
 
 
 def open_classes(path: str) -> Raster:
-    """Open a class raster.
+    """Open a class raster, its first band where it has several, with a word.
 
     Raises
     ------
     InputError
         When it holds no integers.
     """
+    with open_raster(path) as every:
+        names = every.info.band_names
+    if names[1:]:
+        logger.warning(
+            "%s: %d bands found (%s), the first is taken for the classes; gdal_translate -b takes "
+            "out another",
+            *(path, len(names), few(names)),
+        )
     raster = open_raster(path, bands=(1,))
     if raster.info.dtype.kind not in "iu":
         raster.close()
@@ -198,14 +209,17 @@ class Counts:
     classes : ndarray of int64 (256,)
     beyond : tuple of int
         Some of the values that no class can have, in rising order.
+    zeros : int
+        Valid pixels of value 0.
     """
 
     classes: NDArray[np.int64]
     beyond: tuple[int, ...] = ()
+    zeros: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         beyond = sorted({*self.beyond, *other.beyond})[:_TOLD]
-        return Counts(self.classes + other.classes, tuple(beyond))
+        return Counts(self.classes + other.classes, tuple(beyond), self.zeros + other.zeros)
 
 
 def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Counts:
@@ -213,7 +227,8 @@ def count_values(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> 
     found = block[0][where.trim][valid[where.trim]]
     beyond = beyond_classes(found)
     fit = found[(found >= 1) & (found <= MOST_CLASSES)]
-    return Counts(np.bincount(fit.astype(np.int64), minlength=256), beyond)
+    zeros = int(np.count_nonzero(found == 0))
+    return Counts(np.bincount(fit.astype(np.int64), minlength=256), beyond, zeros)
 
 
 def beyond_classes(found: NDArray[Any]) -> tuple[int, ...]:
@@ -238,7 +253,7 @@ def refuse_beyond(values: tuple[int, ...], path: str) -> None:
 
 
 def count_classes(raster: Raster, settings: RunSettings, progress: Progress) -> Counts:
-    """Count the pixels of each value of a class raster in one pass."""
+    """Count the pixels of each value of a class raster in one pass; 0 that may be one is told."""
     counts = [Counts(np.zeros(256, dtype=np.int64))]
 
     def sink(tile: Tile, result: Counts | None) -> None:
@@ -247,6 +262,12 @@ def count_classes(raster: Raster, settings: RunSettings, progress: Progress) -> 
 
     cost = Cost(read_pixel=2 * raster.info.dtype.itemsize + 10)
     plan_pass(raster, cost, settings).run(count_values, sink, "classes", progress)
+    if counts[0].zeros and raster.info.valid_from != "all":
+        logger.warning(
+            "%s: %d pixels of value 0 found beside those without data, and 0 is no class; give "
+            "it a number from 1 to %d where it is one",
+            *(raster.info.path, counts[0].zeros, MOST_CLASSES),
+        )
     return counts[0]
 
 
