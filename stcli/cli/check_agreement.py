@@ -45,12 +45,18 @@ def command(
             RunSettings(tile_size, memory, jobs),
             progress=console.progress,
         )
-    holds = result.relative <= tolerance
+    close = result.relative <= tolerance
+    holds = close and not result.missing
     if json:
         print_json({"valid": holds, "tolerance": tolerance, **result.to_json()})
     else:
         print(residual_table(result.bands))
-    if not holds:
+    if close and result.missing:
+        raise CheckError(
+            f"{fine}: no value in {result.missing} blocks that have one in {coarse}, none may be "
+            f"missing; fill them, or mask them in {coarse}."
+        )
+    if not close:
         raise CheckError(
             f"{fine}: its block means are up to {result.relative:.3g} (relative) from {coarse}, "
             f"{tolerance:g} is allowed; stcli conserve brings them together."

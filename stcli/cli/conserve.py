@@ -72,6 +72,8 @@ command.__name__ = "conserve"
 
 def residual_table(bands: Sequence[Any]) -> str:
     """Lay out residuals, band by band."""
-    rows = [("band", "blocks", "largest", "relative")]
-    rows += [(b.band, str(b.blocks), f"{b.largest:.6g}", f"{b.relative:.3g}") for b in bands]
+    rows = [("band", "blocks", "largest", "relative", "missing")]
+    for b in bands:
+        figures = f"{b.largest:.6g}", f"{b.relative:.3g}", str(b.missing)
+        rows.append((b.band, str(b.blocks), *figures))
     return table(rows)

@@ -37,7 +37,7 @@ class Quality:
         Over the same range; None where no window is complete.
     spectral_error : float or None
         Root mean square over radial frequencies of 10 log10 (power / the truth's power), in dB;
-        None where no window is complete.
+        None where no window is complete, or the truth is constant.
     mass_violation : float
         Largest relative difference of a block mean from its coarse value, over blocks whose truth
         has no gap: of others it is not known which pixels the coarse value is the mean of.
@@ -167,7 +167,11 @@ def spectral_error(fine: NDArray[Any], truth: NDArray[Any]) -> float | None:
     wanted = spectrum(np.where(known, truth, 0.0), known)
     if found is None or wanted is None:
         return None
-    floor = np.finfo(np.float64).eps * max(float(wanted[1].max()), np.finfo(np.float64).tiny)
+    eps, most = np.finfo(np.float64).eps, float(wanted[1].max())
+    rounding = eps * float(np.abs(truth[known]).max()) * SPECTRUM**2  # of a window's sum
+    if most <= rounding**2:
+        return None
+    floor = eps * most
     ratio = np.log10(np.maximum(found[1], floor) / np.maximum(wanted[1], floor))
     return float(10 * np.sqrt(np.mean(ratio**2)))
 

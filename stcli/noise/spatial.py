@@ -48,6 +48,8 @@ SCATTER = 1.65
 WIDTH = 2.0
 #: Rounds of cutting and measuring that a larger window takes from a smaller one's deviation.
 ROUNDS = 3
+#: Share of a pixel's value below which a coefficient is rounding: a constant plane has no noise.
+ROUNDING = float(np.finfo(np.float64).eps)
 #: Keeps the logarithm of no noise at all finite.
 TINY = 1e-300
 
@@ -93,6 +95,7 @@ def noise_map(
     maps = []
     for level, size in enumerate(diagonal(plane, filters, settings.levels), start=1):
         np.abs(size, out=size)
+        size[size <= ROUNDING * np.abs(plane)] = 0.0
         size[leaning(valid, filters, level)] = -1.0
         radius = level * (settings.window // 2)
         steps = np.array([radius * share // level for share in SHARES], dtype=np.int64)

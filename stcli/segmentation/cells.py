@@ -121,7 +121,8 @@ def pack(
     kind: type[np.floating[Any]] = np.float64 if wide else np.float32
     low, high = (np.asarray(side, dtype=kind) for side in (scaling.low, scaling.high))
     rest = np.zeros_like(low) if wide else low
-    scale = rest.astype(np.float32), (high - low).astype(np.float32)
+    unit = _unit(high - low) if wide else np.ones_like(low)
+    scale = rest.astype(np.float32), ((high - low) * unit).astype(np.float32)
     many = max(1, _STRIP // (low.itemsize * layout.step * values.shape[0] * values.shape[2]))
     held, first = packed[0].shape[0], rows.start
     bottom = above + values.shape[1]
@@ -135,10 +136,18 @@ def pack(
         cells = packed[0][slot : slot + last - first], packed[1][first:last]
         source, start = values, part.start
         if not direct:
-            strip = values[:, part] - low[:, None, None] if wide else values[:, part]
-            source, start = strip.astype(np.float32), 0
+            source, start = values[:, part], 0
+            if wide:
+                source = (source - low[:, None, None]) * unit[:, None, None]
+            source = source.astype(np.float32)
         _pack(source, start, valid[part], scale, at, layout.step, *cells)
         first = last
+
+
+def _unit(span: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Give powers of two that bring spans near 1, which float32 holds whatever they were."""
+    powers = np.clip(-np.frexp(span)[1], -1000, 1000)
+    return np.asarray(np.ldexp(1.0, powers), dtype=np.float64)
 
 
 @njit(**OPTIONS)

@@ -225,6 +225,43 @@ def test_blocks_that_are_not_whole_are_left_as_they_are(tmp_path):
     assert report["bands"][0]["blocks"] == 20 * 19
 
 
+def test_blocks_that_the_fine_raster_lacks_do_not_agree(tmp_path):
+    x = values(10, 12)
+    y = x.repeat(4, 1).repeat(4, 2)
+    y[1, :4, :8] = np.nan
+    y[0, 20, 20] = np.nan  # its block has others
+    quarter = UTM["transform"] @ Affine.scale(0.25)
+    coarse = save(tmp_path / "coarse.tif", x, UTM, ("red", "nir"))
+    fine = save(tmp_path / "fine.tif", y, UTM, ("red", "nir"), transform=quarter, nodata=NAN)
+    for more in ((), ("--tile-size", 8, "-j", 2)):
+        found = call("check", "agreement", fine, coarse, "--json", *more)
+        assert (found.code, found.json["valid"]) == (7, False)
+        assert [band["missing"] for band in found.json["bands"]] == [0, 2]
+        assert "no value in 2 blocks that have one" in found.err
+    x[1, 0, :2] = np.nan
+    save(coarse, x, UTM, ("red", "nir"), nodata=NAN)
+    assert agrees(fine, coarse)
+    part = save(
+        tmp_path / "part.tif",
+        y[:, 8:],
+        UTM,
+        ("red", "nir"),
+        transform=quarter @ Affine.translation(0, 8),
+        nodata=NAN,
+    )
+    assert agrees(part, coarse)
+
+
+def test_what_conserves_says_its_factor(tmp_path):
+    truth = values(64, 64, 1)
+    half = UTM["transform"] @ Affine.scale(0.5)
+    fine = save(tmp_path / "fine.tif", truth, UTM, ("red",), transform=half)
+    coarse = save(tmp_path / "coarse.tif", block_mean(truth, 2).astype("float32"), UTM, ("red",))
+    good("conserve", fine, coarse, tmp_path / "o.tif")
+    found = good("assess-downscaling", tmp_path / "o.tif", fine, "--json").json
+    assert found["factor"] == 2
+
+
 def test_conserving_does_not_depend_on_tiles(tmp_path):
     fine, coarse, *_ = offset_pair(tmp_path)
     for name, more in {"a": ("--tile-size", 0), "b": ("--tile-size", 7, "-j", 3)}.items():

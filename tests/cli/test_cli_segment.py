@@ -68,6 +68,17 @@ def test_the_scaling_of_another_segmentation_makes_crops_agree(scene, tmp_path):
     assert not same_segments(read(tmp_path / "own.tif")[0, inside, inside], whole[inside, inside])
 
 
+def test_merging_takes_the_scaling_that_is_given(scene, tmp_path):
+    how = (*SMALL, "--shape", 0)  # bands four times as wide cost a quarter
+    narrow = ("--scaling", "0:4096", "--compactness", 0.125, "--scale", "16,32")
+    wide = ("--scaling", "0:16384", "--compactness", 0.03125, "--scale", "8,16")
+    good("segment", scene, tmp_path / "narrow.tif", *how, *narrow)
+    good("segment", scene, tmp_path / "wide.tif", *how, *wide)
+    found = read(tmp_path / "narrow.tif")
+    assert np.array_equal(found, read(tmp_path / "wide.tif"))
+    assert len(np.unique(found[0])) > len(np.unique(found[1])) > 10
+
+
 def test_a_scaling_is_given_once_or_for_each_band(scene, tmp_path):
     good("segment", scene, tmp_path / "one.tif", "--scaling", "300:3500", *SMALL)
     good("segment", scene, tmp_path / "all.tif", "--scaling", ",".join(["300:3500"] * 4), *SMALL)

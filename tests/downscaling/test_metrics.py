@@ -55,6 +55,13 @@ def test_blocks_with_gaps_in_the_truth_violate_nothing():
     assert quality(fine, truth, coarse, 2).mass_violation > 1e-3
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+def test_beside_a_constant_truth_no_spectrum_is_right(value):
+    fine, truth = fields()
+    assert spectral_error(fine, np.full_like(truth, value)) is None
+    assert spectral_error(fine, value + 1e-9 * (1 + value) * truth) is not None
+
+
 def test_halved_power_is_three_decibels():
     _, truth = fields()
     weaker = (truth - truth.mean()) / np.sqrt(2)

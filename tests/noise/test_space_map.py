@@ -33,6 +33,14 @@ def test_white_noise_has_its_deviation_at_all_levels(wavelet):
         assert np.median(inner) == pytest.approx(3, rel=0.04 * 2**level)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 1234.567, -1e30])
+def test_a_constant_plane_has_no_noise_at_all(value):
+    plane, settings = np.full((200, 180), value), NoiseMapSettings(levels=2, window=9)
+    margin = halo(settings)  # beyond the plane is 0
+    for sigma in noise_map(plane, everywhere(plane), (0, 0), settings):
+        assert (sigma[margin:-margin, margin:-margin] == 0).all()
+
+
 def test_a_step_of_noise_is_seen_where_it_is():
     deviation = np.where(np.arange(220) < 110, 1.0, 5.0)
     plane = white() * deviation

@@ -207,6 +207,16 @@ def test_a_large_offset_hides_nothing(make_scene, whole, dtype, offset):
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize("power", [700, 130, -130, -700])
+def test_spans_beyond_float32_hide_nothing(make_scene, whole, power):
+    values, valid = make_scene("plain", (60, 60))
+    wide, settings = values.astype(float) * 2.0**power, SlicSettings(25, 0.05, 3)
+    low, high = np.zeros(3), np.full(3, 1.5)
+    expected = whole(values, valid, settings, scaling=BandScaling(tuple(low), tuple(high)))
+    moved = BandScaling(tuple(low), tuple(high * 2.0**power))
+    assert np.array_equal(whole(wide, valid, settings, scaling=moved), expected)
+
+
 def test_signed_bands_do_not_wrap(whole):
     values = np.full((1, 20, 20), -30_000, dtype=np.int16)
     values[:, :, 10:] = 30_000

@@ -27,7 +27,7 @@ from stcli.raster.info import grid_difference
 from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
-from stcli.workflows.downscaling.members import groups
+from stcli.workflows.downscaling.members import groups, members_of, told
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Inputs, Pass, Progress, report, silent
 
@@ -125,7 +125,7 @@ def assess_downscaling(
     begun = time.perf_counter()
     check(factor is None or factor >= 2, "--factor", factor, "2 or more")
     with fine.open() as estimate, truth.open() as reference:
-        members = int(_tag(estimate, "members") or 0)
+        members = members_of(estimate.info)
         _refuse_apart(estimate, reference, members)
         s = factor or _factor(estimate)
         cost = Cost(4 * estimate.info.count * 8, once=30 * 8 * int(np.prod(estimate.info.shape)))
@@ -162,20 +162,13 @@ def _places(estimate: Raster, reference: Raster, members: int) -> list[tuple[lis
 
 
 def _factor(estimate: Raster) -> int:
-    text = _tag(estimate, "factor")
+    text = told(estimate.info, "factor")
     if not text.isdecimal():
         raise UsageError(
             f"{estimate.info.path}: does not say its factor, --factor is wanted: fine pixels "
             "along a side of a coarse one."
         )
     return int(text)
-
-
-def _tag(raster: Raster, name: str) -> str:
-    """Read what a raster says of how it was made; empty if it does not."""
-    tags = {key.lower(): value for key, value in raster.info.tags.items()}
-    found: str = tags.get(f"stcli_{name}", "")
-    return found
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.raster.read import Raster
 from stcli.settings import RunSettings
+from stcli.workflows.downscaling.members import members_of
 from stcli.workflows.downscaling.nested import Pair
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
@@ -37,18 +38,22 @@ class Residual:
     relative : float
         Largest difference over the larger of the coarse value and the block's mean absolute
         value.
+    missing : int
+        Coarse pixels with a value whose block has none, though the fine raster's grid holds it.
     """
 
     band: str
     blocks: int = 0
     largest: float = 0.0
     relative: float = 0.0
+    missing: int = 0
 
-    def add(self, blocks: int, largest: float, relative: float) -> None:
+    def add(self, blocks: int, largest: float, relative: float, missing: int) -> None:
         """Take in what `_figures` gave of some blocks."""
         self.blocks += int(blocks)
         self.largest = max(self.largest, largest)
         self.relative = max(self.relative, relative)
+        self.missing += int(missing)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ class Agreement:
         """Largest relative residual over the bands."""
         return max(band.relative for band in self.bands)
 
+    @property
+    def missing(self) -> int:
+        """Coarse pixels that the fine raster lacks, over the bands."""
+        return sum(band.missing for band in self.bands)
+
     def to_json(self) -> dict[str, Any]:
         """Describe it with JSON's types."""
         bands = {"bands": [asdict(band) for band in self.bands]}
@@ -83,13 +93,15 @@ def agreement(
 ) -> Agreement:
     """Measure how well a fine raster agrees with a coarse one.
 
+    Of an ensemble's bands the mean and each member are compared.
+
     Raises
     ------
     InputError, BudgetError
     """
     begun = time.perf_counter()
     with fine.open() as one, coarse.open() as other:
-        pair = Pair.of(one, other)
+        pair = Pair.of(one, other, members_of(one.info))
         work = pair.plan(_cost(one), settings)
         found = _residuals(one)
 
@@ -100,7 +112,8 @@ def agreement(
         tally = work.run(_Measure(pair), sink, "agreement", progress)
         _refuse_none(pair, found)
         ran = report(work.budget, tally, time.perf_counter() - begun)
-        return Agreement(one.info.path, other.info.path, pair.factor, found, ran)
+        told = tuple(band for band, place in zip(found, pair.order, strict=True) if place >= 0)
+        return Agreement(one.info.path, other.info.path, pair.factor, told, ran)
 
 
 def conserve_rasters(
@@ -200,17 +213,21 @@ class Conserving:
             raise InputError(f"{path}: {reason}; choose another --conserve.")
 
 
-#: Of each band: blocks compared, largest difference, largest relative difference.
-_Differences = list[tuple[int, float, float]]
+#: Of each band: blocks compared, largest difference, largest relative difference, blocks missing.
+_Differences = list[tuple[int, float, float, int]]
 
 
-def _figures(absolute: NDArray[Any], relative: NDArray[Any]) -> tuple[int, float, float]:
-    """Sum up differences (..., row, col) of blocks, as `residual` has them, NaN left out."""
+def _figures(
+    fine: NDArray[Any], coarse: NDArray[Any], factor: int
+) -> tuple[int, float, float, int]:
+    """Sum up the differences of a band's blocks (row, col), as `residual` has them."""
+    absolute, relative = residual(fine, coarse, factor)
     known = ~np.isnan(absolute)
-    if not known.any():
-        return 0, 0.0, 0.0
-    largest = float(np.abs(absolute[known]).max())
-    return int(known.sum()), largest, float(relative[known].max())
+    largest, worst = (
+        float(np.max(part[known], initial=0.0)) for part in (np.abs(absolute), relative)
+    )
+    count = int(known.sum())
+    return count, largest, worst, int((~np.isnan(coarse)).sum()) - count
 
 
 @dataclass(frozen=True)
@@ -222,7 +239,7 @@ class _Measure:
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> _Differences:
         fine, coarse, _ = self.pair.whole_blocks(block, where.core)
         bands = zip(fine, coarse, strict=True)
-        return [_figures(*residual(y, x, self.pair.factor)) for y, x in bands]
+        return [_figures(y, x, self.pair.factor) for y, x in bands]
 
 
 @dataclass(frozen=True)
@@ -240,9 +257,9 @@ class _Conserve:
         before: _Differences = []
         after: _Differences = []
         for band, (y, x) in enumerate(zip(fine, coarse, strict=True)):
-            before.append(_figures(*residual(y, x, self.pair.factor)))
+            before.append(_figures(y, x, self.pair.factor))
             written[band] = conserve(y, x, self.pair.factor, self.how.how, self.how.limits)
-            after.append(_figures(*residual(written[band], x, self.pair.factor)))
+            after.append(_figures(written[band], x, self.pair.factor))
         kept = np.ascontiguousarray(written[:, inner[0], inner[1]])
         return Noted([kept], [before, after])
 
@@ -276,4 +293,4 @@ def _target(
     pair: Pair, path: str, how: Conserving, output: Output, settings: RunSettings
 ) -> Target:
     target = Target.of(pair.fine, path, output, threads_of(settings))
-    return target.saying(conserve=how.how, coarse=pair.coarse.info.path)
+    return target.saying(conserve=how.how, factor=pair.factor, coarse=pair.coarse.info.path)

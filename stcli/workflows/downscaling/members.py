@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from stcli.errors import InputError
+from stcli.raster.info import RasterInfo
 
 #: Where what a band's name says of time or level begins: ``t2m@2021-03-02``, ``B04[level=500]``.
 _PLACE = re.compile(r"(?=[@\[])")
@@ -14,6 +15,19 @@ _PLACE = re.compile(r"(?=[@\[])")
 def suffixes(members: int) -> tuple[str, ...]:
     """Name what is written of a band: its mean, its standard deviation, its members."""
     return ("", "_std", *(f"_m{i}" for i in range(1, members + 1)))
+
+
+def told(info: RasterInfo, name: str) -> str:
+    """Read what a raster says of how it was made finer; empty if it does not."""
+    tags = {key.lower(): value for key, value in info.tags.items()}
+    found: str = tags.get(f"stcli_{name}", "")
+    return found
+
+
+def members_of(info: RasterInfo) -> int:
+    """Count the members that a raster says it holds of each band; 0 for one that is no ensemble."""
+    text = told(info, "members")
+    return int(text) if text.isdecimal() else 0
 
 
 def groups(names: Sequence[str], members: int, path: str) -> list[list[int]]:

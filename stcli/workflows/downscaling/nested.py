@@ -15,6 +15,7 @@ from stcli.raster.frames import matched_bands
 from stcli.raster.read import Raster
 from stcli.raster.stack import Nesting, nest
 from stcli.settings import RunSettings
+from stcli.workflows.downscaling.members import groups
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Pass, plan_pass
 
@@ -28,7 +29,8 @@ class Pair:
     fine, coarse : Raster
     nesting : Nesting
     order : tuple of int
-        Of each band of the fine raster the place of the coarse one that belongs to it.
+        Of each band of the fine raster the place of the coarse one that belongs to it; -1 for an
+        ensemble's standard deviation, to which none does.
     """
 
     fine: Raster
@@ -37,8 +39,8 @@ class Pair:
     order: tuple[int, ...]
 
     @classmethod
-    def of(cls, fine: Raster, coarse: Raster) -> Pair:
-        """Match two rasters.
+    def of(cls, fine: Raster, coarse: Raster, members: int = 0) -> Pair:
+        """Match two rasters, the fine one with so many members of each band.
 
         Raises
         ------
@@ -47,16 +49,22 @@ class Pair:
             units.
         """
         nesting, a, b = nested(fine, coarse), fine.info, coarse.info
-        if a.count != b.count:
-            raise InputError(f"{b.path}: {b.count} bands found, {a.count} wanted as in {a.path}.")
-        order = matched_bands(a.band_names, b.band_names, a.path, b.path)
-        for one, other in zip(a.bands, (b.bands[place] for place in order), strict=True):
+        own = groups(a.band_names, members, a.path)
+        if len(own) != b.count:
+            raise InputError(f"{b.path}: {b.count} bands found, {len(own)} wanted as in {a.path}.")
+        means = [a.band_names[places[0]] for places in own]
+        matched = matched_bands(means, b.band_names, a.path, b.path)
+        order = [-1] * a.count
+        for places, place in zip(own, matched, strict=True):
+            one, other = a.bands[places[0]], b.bands[place]
             if one.units and other.units and one.units != other.units:
                 raise InputError(
                     f"{b.path}: band {other.name} is in {other.units}, {one.units} wanted as in "
                     f"{a.path}; convert one of them."
                 )
-        return cls(fine, coarse, nesting, order)
+            for each in (places[0], *places[2:]):
+                order[each] = place
+        return cls(fine, coarse, nesting, tuple(order))
 
     @property
     def factor(self) -> int:
@@ -110,7 +118,9 @@ class Pair:
         if rows.stop > rows.start and cols.stop > cols.start:
             window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
             values, _ = each.read(window)
-            coarse[:, rows.held, cols.held] = values[list(self.order)]
+            for band, place in zip(coarse, self.order, strict=True):
+                if place >= 0:
+                    band[rows.held, cols.held] = values[place]
         inner = (
             slice(rows.before, rows.before + block.shape[1]),
             slice(cols.before, cols.before + block.shape[2]),

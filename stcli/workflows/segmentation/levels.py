@@ -23,7 +23,7 @@ from stcli.settings import BandScaling, MergeSettings, RunSettings
 from stcli.workflows.job import Output, Progress, fields, plan_pass, report
 from stcli.workflows.passes import writing
 from stcli.workflows.scaling import band_scaling
-from stcli.workflows.segmentation.given import SCALING
+from stcli.workflows.segmentation.given import SCALING, Given
 from stcli.workflows.segmentation.labels import list_labels
 from stcli.workflows.segmentation.measure import Measured, Measures, measure
 
@@ -42,9 +42,22 @@ class Merged:
 
 
 def segment_graph(
-    raster: Raster, scene: Raster, settings: RunSettings, progress: Progress
+    raster: Raster,
+    scene: Raster,
+    settings: RunSettings,
+    progress: Progress,
+    scaling: BandScaling | None = None,
 ) -> tuple[NDArray[np.int64], Graph]:
     """Measure the graph of a label raster's segments.
+
+    Parameters
+    ----------
+    raster, scene : Raster
+        One band of labels, and bands on the same grid.
+    settings : RunSettings
+    progress : Progress
+    scaling : BandScaling, optional
+        Of the scene's bands; measured by default.
 
     Returns
     -------
@@ -56,7 +69,7 @@ def segment_graph(
     InputError, BudgetError
     """
     labels = list_labels(raster, settings, progress)
-    scaling = band_scaling(scene, settings, progress)
+    scaling = scaling or band_scaling(scene, settings, progress)
     measures = Measures(plain(raster.info.shape[0]).weights, scene)
     more = graph_bytes(labels.size, BORDERS_AN_OBJECT * labels.size, scene.info.count)
     measured, _, _ = measure(raster, labels, measures, settings, progress, more)
@@ -95,7 +108,7 @@ def merge_segments(
     Parameters
     ----------
     raster, scene : Raster
-        One band of labels, and bands on the same grid.
+        One band of labels, which say the band scaling that made them, and bands on the same grid.
     path : str
         Label raster to write, of the same dtype. It keeps what the segments say of their making.
 
@@ -105,7 +118,8 @@ def merge_segments(
     """
     begun = time.perf_counter()
     merging, running = settings
-    labels, graph = segment_graph(raster, scene, running, progress)
+    scaling = Given(scaling=raster.info.path).band_scaling(scene.info)
+    labels, graph = segment_graph(raster, scene, running, progress, scaling)
     levels = merge_levels(graph, merging)
     counts = tuple(int((level == np.arange(labels.size)).sum()) for level in levels)
     kept = {name: value for name, value in raster.info.tags.items() if name in _KEPT}
