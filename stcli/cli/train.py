@@ -115,6 +115,22 @@ def landcover(
 
     Example: stcli train landcover scene.tif --labels labels.gpkg --class-column class -o model/
     """
+    slic = replace(LANDCOVER_SLIC, **given(size=size, compactness=compactness))
+    training = TrainingSettings(
+        local_weight=local_weight,
+        global_weight=global_weight,
+        balance=balance,
+        split=split,
+        block=block and block[0],
+        block_unit=block[1] if block else TrainingSettings.block_unit,
+        final_fit=final_fit,
+        validation=validation,
+        bands_noise=bands_noise,
+        seed=seed,
+        **given(epochs=epochs, patience=patience, folds=folds),
+    )
+    _refuse_idle(parsing.asked(context), algorithm or "network", training, init)
+
     from stcli.workflows.job import Inputs
     from stcli.workflows.landcover.dated import Dating
     from stcli.workflows.landcover.samples import Recipe
@@ -123,23 +139,7 @@ def landcover(
     from stcli.workflows.landcover.training_stacks import as_stacks
     from stcli.workflows.landcover.truth import LabelSource
 
-    recipe = Recipe(
-        slic=replace(LANDCOVER_SLIC, **given(size=size, compactness=compactness)),
-        training=TrainingSettings(
-            local_weight=local_weight,
-            global_weight=global_weight,
-            balance=balance,
-            split=split,
-            block=block and block[0],
-            block_unit=block[1] if block else TrainingSettings.block_unit,
-            final_fit=final_fit,
-            validation=validation,
-            bands_noise=bands_noise,
-            seed=seed,
-            **given(epochs=epochs, patience=patience, folds=folds),
-        ),
-        **given(algorithm=algorithm),
-    )
+    recipe = Recipe(slic=slic, training=training, **given(algorithm=algorithm))
     names = parsing.parse_names(class_names)
     chosen = Inputs(tuple(inputs or ()), parsing.parse_bands(bands), resampling, assume_crs)
     if manifest is None:
@@ -150,7 +150,11 @@ def landcover(
     else:
         scenes = read_scenes(manifest, chosen, names)
     rasters = any(source.is_raster for scene in scenes for source in scene.labels)
-    _refuse_idle(parsing.asked(context), recipe, init, rasters)
+    if class_names and not rasters:
+        raise UsageError(
+            "--class-names: names values of class rasters, and all labels are vectors; leave it "
+            "out."
+        )
     clears = parsing.parse_list(clear, "--clear")
     dating = Dating(parsing.parse_dates(dates), mask_band, clears)
     with Console(quiet, verbose, progress) as console:
@@ -182,21 +186,21 @@ def _facts(model: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def _refuse_idle(asked: set[str], recipe: Any, init: Path | None, rasters: bool) -> None:
-    """Refuse options that would do nothing.
+def _refuse_idle(
+    asked: set[str], algorithm: str, training: TrainingSettings, init: Path | None
+) -> None:
+    """Refuse options that would do nothing, before what takes seconds to load.
 
     Parameters
     ----------
     asked : set of str
         Names of the options that were given.
-    recipe : Recipe
+    algorithm : str
+    training : TrainingSettings
     init : Path or None
-    rasters : bool
-        Whether some of the labels are class rasters.
     """
-    training = recipe.training
-    if recipe.algorithm not in ("network", "ensemble"):
-        parsing.refuse_network_words(asked, recipe.algorithm)
+    if algorithm not in ("network", "ensemble"):
+        parsing.refuse_network_words(asked, algorithm)
     if init and asked & {"size", "compactness"}:
         raise UsageError("--init: segments are the model's; leave --size and --compactness out.")
     if init and training.bands_noise == "weight":
@@ -205,11 +209,6 @@ def _refuse_idle(asked: set[str], recipe: Any, init: Path | None, rasters: bool)
         raise UsageError("--patience: trainings with --folds run all epochs; leave it out.")
     if not training.final_fit and not training.folds:
         raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
-    if "class_names" in asked and not rasters:
-        raise UsageError(
-            "--class-names: names values of class rasters, and all labels are vectors; leave it "
-            "out."
-        )
 
 
 def print_model(metrics: dict[str, Any], calibration: Any) -> None:

@@ -314,6 +314,14 @@ def test_help_is_there_soon_and_loads_nothing_heavy(path):
     assert best < SOON
 
 
+@pytest.mark.parametrize("idle", ["--algorithm=forest --epochs=3", "--folds=2 --patience=3"])
+def test_idle_options_of_a_training_are_refused_before_anything_heavy_is_loaded(idle):
+    done = spawn("train", "landcover", "a.tif", "-o", "m", *idle.split(), prelude=TELL)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 2  # a sentence, and no name of what is heavy
+    assert done.stderr.endswith("leave it out.\n\n")
+
+
 def test_an_option_means_the_same_everywhere():
     """One help text, one type, one default; whether a verb can do without it is the verb's."""
     seen: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {}
