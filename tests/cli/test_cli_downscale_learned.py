@@ -367,3 +367,14 @@ def test_memory_stays_below_its_prediction(name, files, models, tmp_path):
     predicted = json.loads(done.stdout)["run"]["memory"]["predicted"]
     print(name, "measured", line.split()[1], "predicted", predicted)
     assert int(line.split()[1]) <= predicted
+
+
+@pytest.mark.parametrize("more", [(), ("--tile-size", 32, "-j", 2)])
+def test_values_in_another_unit_are_warned_of(more, files, models, tmp_path):
+    array = read(files["coarse"])
+    for name, factor, said in (("same", 1, None), ("share", 1e-4, "next to 0"), ("big", 50, "far")):
+        path = save(tmp_path / f"{name}.tif", array * np.float32(factor), UTM, ("B05", "B11"))
+        how = ("--model", models["plain"], "--force", "--overwrite", *more)
+        err = good("downscale", path, tmp_path / "o.tif", *how).err
+        assert ("give the raster in the unit of the training" in err) == (said is not None)
+        assert said is None or said in err

@@ -13,11 +13,11 @@ from cliworld import scene as crop
 from stcli.nn.weights import load_card
 from stcli.raster.parts import Parts
 from stcli.settings import BandScaling
-from stcli.workflows.landcover.foreign import tell_ranges
+from stcli.workflows.unlike import tell_ranges
 
 ARRAY, PROFILE = crop()
 QUIET = ("--no-progress", "-j", "1")
-UNIT = "its classes may mean nothing here: give the raster in the unit of the training"
+UNIT = "what comes out may mean nothing here: give the raster in the unit of the training"
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from stcli.engine.memory import Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
+from stcli.nn.likeness import Likeness
 from stcli.raster.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
@@ -40,6 +41,7 @@ from stcli.workflows.job import (
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.target import Target
+from stcli.workflows.unlike import sampled, tell_values
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def downscale(
     worst = _Worst()
     with _opened(inputs, path, how, settings, (help, output)) as ready:
         work, tally = _made(ready, inputs, settings, worst, progress)
+        if ready.upscaler.model is not None and worst.likeness is not None:
+            tell_values(ready.raster.info.path, worst.likeness, ready.upscaler.model)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return Downscaled(path, ready.upscaler.name, how.factor, how.conserve, worst.found, ran)
 
@@ -167,7 +171,8 @@ class _Ready:
     @property
     def step(self) -> _Step:
         """The block function."""
-        return _Step(self.upscaler, self.how, self.raster.info.path, self.target.dtype)
+        info = self.raster.info
+        return _Step(self.upscaler, self.how, info.path, info.shape, self.target.dtype)
 
     def needs(self, settings: RunSettings) -> tuple[Cost, RunSettings, int, int]:
         """Say what its pass is planned by: cost, settings, halo and alignment."""
@@ -213,14 +218,19 @@ def _opened(
 
 
 class _Worst:
-    """The largest relative residual over the tiles."""
+    """The largest relative residual over the tiles, and how like a model's training they are."""
 
     found = 0.0
+    likeness: Likeness | None = None
 
-    def take(self, tile: Tile, told: list[float] | None) -> None:
+    def take(self, tile: Tile, told: tuple[float, list[int] | None] | None) -> None:
         """Take a tile's; None for one without a valid pixel."""
-        if told is not None:
-            self.found = max(self.found, *told)
+        if told is None:
+            return
+        self.found = max(self.found, told[0])
+        if told[1] is not None:
+            like = Likeness.of_list(told[1])
+            self.likeness = like if self.likeness is None else self.likeness + like
 
 
 def _made(
@@ -324,11 +334,15 @@ def _cost(raster: Raster, upscaler: Upscaler, how: DownscaleSettings, members: i
 
 @dataclass(frozen=True)
 class _Step:
-    """The block function: each band made finer and conserved; noted: the largest residual."""
+    """The block function: each band made finer and conserved.
+
+    Noted: the largest residual, and how like its training a model finds the tile.
+    """
 
     upscaler: Upscaler
     how: DownscaleSettings
     path: str
+    shape: tuple[int, int]
     dtype: str
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
@@ -339,7 +353,8 @@ class _Step:
             kept = conserve(fine, x, how.factor, how.conserve, how.limits).astype(self.dtype)
             worst = max(worst, float(np.nanmax(residual(kept, x, how.factor)[1], initial=0.0)))
             written.append(_summed_up(kept) if kept.ndim > 2 else kept[None])
-        return Noted([np.concatenate(written)], [worst])
+        like = self.upscaler.liken(sampled(block, valid, where, self.shape))
+        return Noted([np.concatenate(written)], [worst, None if like is None else like.to_list()])
 
 
 def _summed_up(members: NDArray[Any]) -> NDArray[Any]:

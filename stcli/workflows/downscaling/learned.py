@@ -17,10 +17,12 @@ from stcli.downscaling.prediction import Model, Where
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
+from stcli.nn.likeness import Likeness
 from stcli.raster.frames import Frames, beside, frames
 from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
 from stcli.workflows.downscaling.upscalers import Guide, guided_bytes
+from stcli.workflows.unlike import scaling_of
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,17 @@ class Learned:
             while due in waiting:
                 yield waiting.pop(due)
                 due += 1
+
+    def liken(self, values: NDArray[Any]) -> Likeness | None:
+        """Count, time by time; a model of one band does not see its level, and says nothing."""
+        if len(self.model.bands) == 1:
+            return None
+        likes = Likeness.none(len(self.model.bands))
+        for places in self.frames.places:
+            frame = values[list(places)]
+            whole = frame[:, np.isfinite(frame).all(axis=0)]
+            likes += Likeness.of(whole, scaling_of(self.model))
+        return likes
 
     def _frame(
         self, block: NDArray[Any], guide: NDArray[Any] | None, number: int, where: Tile

@@ -18,12 +18,14 @@ from stcli.downscaling.interpolation import halo, interpolate
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
+from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
 from stcli.raster.read import Raster
 from stcli.raster.stack import Nesting
 from stcli.settings import DownscaleSettings
 from stcli.workflows.downscaling.nested import nested
 from stcli.workflows.each_band import EachBand
+from stcli.workflows.unlike import Known
 
 #: Side of the parts that a linear guide learns from, in pixels one scale coarser than the raster.
 PART = 64
@@ -50,11 +52,18 @@ class Upscaler(Protocol):
     def checksum(self) -> str:
         """Of a model's weights; empty without a model."""
 
+    @property
+    def model(self) -> Known | None:
+        """The model; None without one."""
+
     def bytes(self, info: RasterInfo, factor: int) -> Cost:
         """State what it needs beside the block read and the block written."""
 
     def fine(self, block: NDArray[Any], where: Tile) -> Iterator[NDArray[Any]]:
         """Yield each band of the core, (row * factor, col * factor), NaN for no value."""
+
+    def liken(self, values: NDArray[Any]) -> Likeness | None:
+        """Compare pixels (band, pixel) with a model's training; None without a model."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Interpolation:
     align : int
     said : str
         Name of the method where it runs in place of another.
-    checksum : str
+    checksum, model : str, None
         Empty: there is no model.
     """
 
@@ -75,6 +84,7 @@ class Interpolation:
     align: int = 1
     said: str = ""
     checksum: str = ""
+    model: None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +104,9 @@ class Interpolation:
         """Interpolate band by band; see `Upscaler.fine`."""
         for band in block:
             yield interpolate(band, self.how, where.trim)
+
+    def liken(self, values: NDArray[Any]) -> None:
+        """Compare with no training: there is none."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,7 @@ class LinearGuide:
     name: str = "ibp with a linear guide"
     align: int = 1
     checksum: str = ""
+    model: None = None
 
     @property
     def halo(self) -> int:
@@ -177,6 +191,9 @@ class LinearGuide:
         found = detail(self.guide.read(where.read), s)[:, rows, cols]
         for band, weight in zip(block, self.weights, strict=True):
             yield base(band[None], s)[0, rows, cols] + np.tensordot(weight, found, 1)
+
+    def liken(self, values: NDArray[Any]) -> None:
+        """Compare with no training: there is none."""
 
 
 def linear_guide(

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.landcover import architectures, network_cpu
-from stcli.landcover.likeness import Likeness
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.refinement import Changes
 from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
+from stcli.nn.likeness import Likeness
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
 from stcli.raster.output import OutputSpec
@@ -37,7 +37,7 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.kernels import LOADED, compile_apart, loading
-from stcli.workflows.landcover.foreign import looked, tell_pixels, tell_values
+from stcli.workflows.landcover.foreign import looked, tell_pixels
 from stcli.workflows.landcover.products import (
     Products,
     count_classes,
@@ -51,6 +51,7 @@ from stcli.workflows.landcover.refining import Resegmenting, refining_bytes, tol
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.segmentation.superpixels import PIXEL, REHEARSAL, label_space, slic_bytes
+from stcli.workflows.unlike import tell_values
 
 #: A pixel's way through the network takes a microsecond; reading and segmenting it a thirtieth.
 TOIL = 30.0

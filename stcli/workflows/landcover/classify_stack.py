@@ -36,7 +36,7 @@ from stcli.workflows.job import (
 from stcli.workflows.kernels import loading
 from stcli.workflows.landcover.classify import Classified, Counted, compiled, noted
 from stcli.workflows.landcover.dated import Dating, dates_used, seasonal
-from stcli.workflows.landcover.foreign import looked, tell_pixels, tell_values
+from stcli.workflows.landcover.foreign import looked, tell_pixels
 from stcli.workflows.landcover.looks import FusedLook, Look, NetworkLook, SeriesLook, series_method
 from stcli.workflows.landcover.products import (
     Products,
@@ -49,6 +49,7 @@ from stcli.workflows.landcover.products import (
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Noted, Step, resumable
 from stcli.workflows.segmentation.superpixels import label_space
+from stcli.workflows.unlike import tell_values
 
 #: Architectures of models that want a stack.
 _OF_SERIES = (architectures.SERIES, architectures.GLOCAL_SERIES)

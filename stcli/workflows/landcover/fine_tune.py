@@ -12,10 +12,11 @@ from stcli.landcover.learning import given_weights
 from stcli.landcover.network_method import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.settings import NetworkSettings, SlicSettings
-from stcli.workflows.landcover.foreign import tell_pixels, tell_ranges
+from stcli.workflows.landcover.foreign import tell_pixels
 from stcli.workflows.landcover.samples import Recipe
 from stcli.workflows.landcover.scenes import OpenScene
 from stcli.workflows.landcover.survey import Survey
+from stcli.workflows.unlike import tell_ranges
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.landcover.likeness import Likeness
+from stcli.nn.likeness import Likeness
 from stcli.settings import BandScaling
 
 SCALING = BandScaling((400.0, 50.0), (1400.0, 3050.0))
