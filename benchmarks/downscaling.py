@@ -31,7 +31,7 @@ from stcli.downscaling.models import build
 from stcli.downscaling.samples import copies, sample, transferred
 from stcli.downscaling.training import train
 from stcli.downscaling.validation import averaged
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 from stcli.settings import DownscalerTraining, UpscalerSettings, psf_of_mtf
 from stcli.workflows.each_band import EachBand
 

@@ -46,7 +46,7 @@ def throughput(folder: Path, quick: bool) -> None:
 def first_tile(source: str, begun: float) -> None:
     """Begin a job of a million tiles; print the time and peak memory at its first one, and end."""
     from stcli.engine.memory import Cost
-    from stcli.raster.output import OutputBand, OutputSpec
+    from stcli.raster.writing.output import OutputBand, OutputSpec
     from stcli.settings import RunSettings
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.produce import Step, resumable
@@ -117,7 +117,7 @@ def overhead(folder: Path, quick: bool) -> None:
 def identity(source: str, path: str, scheduler: str) -> None:
     """Copy a raster tile by tile."""
     from stcli.engine.memory import Cost
-    from stcli.raster.output import OutputBand, OutputSpec
+    from stcli.raster.writing.output import OutputBand, OutputSpec
     from stcli.settings import RunSettings
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.produce import Step, resumable

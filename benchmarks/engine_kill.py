@@ -37,7 +37,7 @@ SCENE, SIDE = ROOT / "sample_data" / "scene.tif", 380
 NURSERY = """
 import json, os, sys
 from stcli.cli.app import main
-import stcli.raster.zarrstore, stcli.workflows.segmentation.segment, zarr
+import stcli.raster.writing.zarrstore, stcli.workflows.segmentation.segment, zarr
 print("ready", flush=True)
 for line in sys.stdin:
     folder, log, argv = json.loads(line)

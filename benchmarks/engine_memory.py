@@ -103,7 +103,7 @@ def identity(source: str, path: str) -> None:
     from engineworld import Identity
 
     from stcli.engine.memory import Cost
-    from stcli.raster.output import OutputBand, OutputSpec
+    from stcli.raster.writing.output import OutputBand, OutputSpec
     from stcli.settings import RunSettings
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.produce import Step, resumable

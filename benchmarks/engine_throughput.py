@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engineworld import Identity, bar, mosaic, results, timed
 
-from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.settings import RunSettings
 
 ZSTD = {"COMPRESS": "ZSTD", "PREDICTOR": "2", "NUM_THREADS": "2"}

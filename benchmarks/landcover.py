@@ -39,13 +39,13 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from stcli.landcover.calibration import cross_fit
+from stcli.landcover.accuracy.calibration import cross_fit
 from stcli.landcover.members import Machine
-from stcli.landcover.patches import Patches, hold_out
-from stcli.landcover.patchfeatures import PERCENTILES, Lens, features
-from stcli.noise.bands import band_noise, clarity, weights
-from stcli.segmentation.slic import Block, slic
+from stcli.landcover.patches.patches import Patches, hold_out
+from stcli.landcover.patches.patchfeatures import PERCENTILES, Lens, features
+from stcli.noise.space.bands import band_noise, clarity, weights
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, slic
 from stcli.settings import BandScaling, PatchSettings, SlicSettings
 
 ROOT = Path(__file__).resolve().parents[1]

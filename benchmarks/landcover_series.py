@@ -28,9 +28,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from stcli.landcover.calibration import prediction_sets, reliability
-from stcli.landcover.series import Recipe, Samples, folds, train_series
-from stcli.landcover.tempering import temper
+from stcli.landcover.accuracy.calibration import prediction_sets, reliability
+from stcli.landcover.accuracy.tempering import temper
+from stcli.landcover.series.series import Recipe, Samples, folds, train_series
 from stcli.nn.device import compute
 from stcli.settings import SeriesSettings
 

@@ -34,10 +34,10 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy import signal
 
-from stcli.noise.dates import Dates
-from stcli.noise.groups import Whitened, whiten_group
-from stcli.noise.wdm import Tiling, forward, inverse
-from stcli.noise.whitening import whiten
+from stcli.noise.time.dates import Dates
+from stcli.noise.time.groups import Whitened, whiten_group
+from stcli.noise.time.wdm import Tiling, forward, inverse
+from stcli.noise.time.whitening import whiten
 from stcli.settings import WhitenSettings
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "gw-ligo-events"
@@ -113,8 +113,8 @@ def raster(quick: bool) -> None:
     from rasterio import Affine
     from rasterio.windows import Window
 
-    from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
     from stcli.raster.timeaxis import TimeAxis
+    from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
 
     side = 250 if quick else 1000
     with tempfile.TemporaryDirectory() as folder:

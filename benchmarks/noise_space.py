@@ -32,11 +32,11 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_wavelet
 
-from stcli.noise.shrink import unbiased
-from stcli.noise.similar import shared, similar_mean
-from stcli.noise.spatial import noise_map
-from stcli.noise.stripes import striping
-from stcli.noise.wavelets import bank, diagonal
+from stcli.noise.space.shrink import unbiased
+from stcli.noise.space.similar import shared, similar_mean
+from stcli.noise.space.spatial import noise_map
+from stcli.noise.space.stripes import striping
+from stcli.noise.space.wavelets import bank, diagonal
 from stcli.settings import (
     DestripeSettings,
     NoiseMapSettings,

@@ -26,8 +26,8 @@ from skimage.measure import regionprops_table
 
 from stcli.cli.app import main as stcli
 from stcli.raster.ground import plain
-from stcli.raster.read import open_raster
-from stcli.segmentation.merge import merge_levels
+from stcli.raster.reading.read import open_raster
+from stcli.segmentation.objects.merge import merge_levels
 from stcli.settings import MergeSettings, RunSettings
 from stcli.workflows.job import silent
 from stcli.workflows.scaling import band_scaling

@@ -32,11 +32,11 @@ from rasterio.transform import from_origin
 from scipy import ndimage
 
 from stcli.engine.tiling import TilePlan
-from stcli.segmentation.cells import Layout, empty, pack
-from stcli.segmentation.rounds import iterate
-from stcli.segmentation.slic import Block, halo, slic
 from stcli.segmentation.space import LabelSpace
-from stcli.segmentation.team import Team
+from stcli.segmentation.superpixels.cells import Layout, empty, pack
+from stcli.segmentation.superpixels.rounds import iterate
+from stcli.segmentation.superpixels.slic import Block, halo, slic
+from stcli.segmentation.superpixels.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
 TEAM = Team(2)

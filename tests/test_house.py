@@ -153,28 +153,53 @@ def test_libraries_stay_in_their_rooms(path):
         assert room in OWNERS.get(name.split(".")[0], {room}), f"{relative(path)} imports {name}"
 
 
-#: Floor 3: what each folder of `workflows` may import of the others; what they share stands beside.
-SUBJECTS = {
-    "files": set[str](),
-    "segmentation": set[str](),
-    "landcover": {"segmentation"},
-    "noise": set[str](),
-    "downscaling": set[str](),
-    "": set[str](),
+#: What each folder of a room may import of the room's others; "" is what stands beside them.
+FOLDERS: dict[str, dict[str, set[str]]] = {
+    "workflows": {
+        "": set(),
+        "files": {""},
+        "segmentation": {""},
+        "landcover": {"", "segmentation"},
+        "noise": {""},
+        "downscaling": {""},
+    },
+    "landcover": {
+        "": {"accuracy", "network", "classical", "series"},
+        "accuracy": {""},
+        "network": {"", "accuracy"},
+        "classical": {"", "network"},
+        "series": {"", "accuracy", "network", "classical"},
+        "patches": {"", "accuracy", "series"},
+    },
+    "segmentation": {"": set(), "superpixels": {""}, "objects": {""}},
+    "noise": {"": set(), "time": {""}, "space": {""}},
+    "raster": {
+        "": set(),
+        "reading": {""},
+        "writing": {"", "reading"},
+        "tables": {"", "reading", "writing"},
+        "pictures": {"", "writing"},
+    },
 }
 
 
-def subject_of(module: str) -> str:
-    """Folder of a module of workflows; "" for what its subjects share."""
+def folder_of(module: str) -> str:
+    """Folder of a room that a module stands in; "" for what stands beside the room's folders."""
     parts = module.split(".")
-    return parts[2] if len(parts) > 2 and (PACKAGE / "workflows" / parts[2]).is_dir() else ""
+    return parts[2] if len(parts) > 2 and (PACKAGE / parts[1] / parts[2]).is_dir() else ""
 
 
-@pytest.mark.parametrize("path", (PACKAGE / "workflows").rglob("*.py"), ids=relative)
-def test_subjects_of_workflows_stand_apart(path):
-    own = subject_of(name_of(path))
-    seen = {subject_of(name) for name in imports(path) if name.startswith("stcli.workflows.")}
-    assert seen - {own, ""} <= SUBJECTS[own]
+@pytest.mark.parametrize("room", FOLDERS)
+def test_every_folder_of_a_room_is_known(room):
+    found = {path.name for path in (PACKAGE / room).iterdir() if (path / "__init__.py").exists()}
+    assert found == set(FOLDERS[room]) - {""}
+
+
+@each_module
+def test_folders_of_a_room_stand_apart(path):
+    room, own = room_of(name_of(path)), folder_of(name_of(path))
+    seen = {folder_of(name) for name in imports(path) if name.startswith(f"stcli.{room}.")}
+    assert room not in FOLDERS or seen <= {own, *FOLDERS[room][own]}
 
 
 def test_settings_and_errors_need_the_standard_library_only():

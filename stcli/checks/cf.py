@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stcli.checks.findings import Checked, Findings
-from stcli.raster.netcdf import open_undecoded
+from stcli.raster.reading.netcdf import open_undecoded
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from stcli.checks.findings import Checked, Findings
-from stcli.raster.stdin import readable
-from stcli.raster.tiff import Directory, Tiff, read_tiff
+from stcli.raster.reading.stdin import readable
+from stcli.raster.writing.tiff import Directory, Tiff, read_tiff
 
 #: Sides up to this need no tiles and no overviews, in pixels.
 _SMALL = 512

@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.landcover import architectures, ensemble, forest, svm
-from stcli.landcover.accuracy import ConfusionMatrix
-from stcli.landcover.features import feature_count, window_features
-from stcli.landcover.network_method import network_method
-from stcli.landcover.pixels import PixelMethod
+from stcli.landcover import architectures, ensemble
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix
+from stcli.landcover.accuracy.tempering import temperature
+from stcli.landcover.classical import forest, svm
+from stcli.landcover.classical.features import feature_count, window_features
+from stcli.landcover.classical.pixels import PixelMethod
+from stcli.landcover.network.network_method import network_method
+from stcli.landcover.network.task import Sample, Task
+from stcli.landcover.network.training import Begin, Report, train
+from stcli.landcover.network.windows import Window
 from stcli.landcover.prediction import classes as best_classes
-from stcli.landcover.task import Sample, Task
-from stcli.landcover.tempering import temperature
-from stcli.landcover.training import Begin, Report, train
-from stcli.landcover.windows import Window
 from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import Arrays
 from stcli.settings import ForestSettings, NetworkSettings, SvmSettings, TrainingSettings

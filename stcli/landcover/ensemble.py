@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import ModelError
-from stcli.landcover.forest import Forest
-from stcli.landcover.network_method import NetworkMethod, network_of
-from stcli.landcover.pixels import PixelMethod, pixel_method
-from stcli.landcover.tempering import temper
-from stcli.landcover.windows import Needs, Scene, Window, by_windows
+from stcli.landcover.accuracy.tempering import temper
+from stcli.landcover.classical.forest import Forest
+from stcli.landcover.classical.pixels import PixelMethod, pixel_method
+from stcli.landcover.network.network_method import NetworkMethod, network_of
+from stcli.landcover.network.windows import Needs, Scene, Window, by_windows
 from stcli.nn.device import Compute
 from stcli.nn.weights import Arrays, Card, load_weights
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stcli.landcover.accuracy import ConfusionMatrix
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix
 from stcli.landcover.algorithms import Plan, fit
-from stcli.landcover.task import Sample, Task
-from stcli.landcover.training import Begin, Keep, Report
-from stcli.landcover.windows import Window
+from stcli.landcover.network.task import Sample, Task
+from stcli.landcover.network.training import Begin, Keep, Report
+from stcli.landcover.network.windows import Window
 from stcli.nn.tensors import tensors_of
 from stcli.nn.weights import Arrays, Card, load_weights
 
@@ -77,7 +77,7 @@ class Algorithm:
     ----------
     plan : Plan
     weights : dict of str to Tensor
-        For a network to begin with; see `stcli.landcover.training.Begin`.
+        For a network to begin with; see `stcli.landcover.network.training.Begin`.
     """
 
     plan: Plan

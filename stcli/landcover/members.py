@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.landcover.svm import pair_weights
+from stcli.landcover.classical.svm import pair_weights
 
 Arrays = dict[str, NDArray[Any]]
 

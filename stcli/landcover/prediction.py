@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from stcli.errors import ModelError, UsageError, apart
 from stcli.landcover import architectures
+from stcli.landcover.accuracy.tempering import temper
+from stcli.landcover.classical.forest import Forest
+from stcli.landcover.classical.pixels import loader
 from stcli.landcover.ensemble import load_ensemble
-from stcli.landcover.forest import Forest
-from stcli.landcover.network_method import load_network, scaling_of
-from stcli.landcover.pixels import loader
+from stcli.landcover.network.network_method import load_network, scaling_of
+from stcli.landcover.network.windows import Needs, Scene, Windowed
 from stcli.landcover.refinement import Refinement
-from stcli.landcover.tempering import temper
-from stcli.landcover.windows import Needs, Scene, Windowed
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import Card, load_card
 from stcli.settings import BandScaling, SlicSettings
@@ -69,13 +69,13 @@ Factory = Callable[[Path, Card, Compute], Method]
 
 
 def _load_svm(folder: Path, card: Card, where: Compute) -> Method:
-    from stcli.landcover.svm import Svm  # loads torch
+    from stcli.landcover.classical.svm import Svm  # loads torch
 
     return loader(Svm)(folder, card, where)
 
 
 def _load_series(folder: Path, card: Card, where: Compute) -> Method:
-    from stcli.landcover.series_method import SeriesMethod  # loads torch
+    from stcli.landcover.series.series_method import SeriesMethod  # loads torch
 
     return SeriesMethod(folder, card, where)
 

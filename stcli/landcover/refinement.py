@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.landcover.windows import (
+from stcli.landcover.network.windows import (
     Place,
     Scene,
     Window,
@@ -45,7 +45,7 @@ class View:
     compactness : float
         Factor on the segmentation's.
     way : int
-        How the window is turned: see `stcli.landcover.windows.turned`.
+        How the window is turned: see `stcli.landcover.network.windows.turned`.
     """
 
     shift: tuple[float, float]

@@ -10,7 +10,7 @@ from stcli.settings.checking import check
 #: Who may work on tiles; the address of a cluster's scheduler beside them.
 SCHEDULERS = ("threads", "processes", "serial", "local")
 #: Threads that work at once in one process, however many are asked for: more are no faster, and
-#: each may need two files of its own kept open (`stcli.raster.gdalsource`).
+#: each may need two files of its own kept open (`stcli.raster.reading.gdalsource`).
 MOST_THREADS = max(6, 2 * (os.cpu_count() or 1))
 
 

@@ -13,14 +13,14 @@ from stcli.engine.journal import Header, Journal, read_header, write_header
 from stcli.engine.lock import Lock
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import UsageError
-from stcli.raster.folder import Folder
-from stcli.raster.output import STDOUT, OutputSpec, block_side, describe, packing
-from stcli.raster.packed import PackedParts
-from stcli.raster.parts import Parts
-from stcli.raster.publish import refuse_name, reported
-from stcli.raster.stream import streamable
-from stcli.raster.zarrlayout import refuse_rotated, zarr_options
-from stcli.raster.zarrstore import ZarrFromParts, ZarrStore
+from stcli.raster.writing.folder import Folder
+from stcli.raster.writing.output import STDOUT, OutputSpec, block_side, describe, packing
+from stcli.raster.writing.packed import PackedParts
+from stcli.raster.writing.parts import Parts
+from stcli.raster.writing.publish import refuse_name, reported
+from stcli.raster.writing.stream import streamable
+from stcli.raster.writing.zarrlayout import refuse_rotated, zarr_options
+from stcli.raster.writing.zarrstore import ZarrFromParts, ZarrStore
 
 logger = logging.getLogger("stcli")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.raster.info import RasterInfo
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 
 
 @dataclass(frozen=True)

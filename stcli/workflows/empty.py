@@ -7,7 +7,7 @@ from rasterio.windows import Window
 
 from stcli.engine.memory import MB
 from stcli.errors import InputError, few
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 
 #: Bytes of the rows that are read at once, about.
 _READ = 32 * MB

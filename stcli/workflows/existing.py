@@ -39,6 +39,8 @@ def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> b
 
 def _left_off(outputs: Sequence[str]) -> bool:
     """Tell whether a run was killed that had put one of the outputs under its name."""
-    from stcli.raster.folder import hidden_home  # loads GDAL, which takes longer than to skip
+    from stcli.raster.writing.folder import (
+        hidden_home,  # loads GDAL, which takes longer than to skip
+    )
 
     return any(hidden_home(Path(path)).exists() for path in outputs)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.workflows.job import Output
 
 

@@ -15,11 +15,11 @@ from stcli import __version__
 from stcli.errors import UsageError
 from stcli.raster.identity import Fingerprint, files_of, identify
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import STDOUT, Driver
-from stcli.raster.provenance import inputs_tag
-from stcli.raster.read import NETCDF_SUFFIXES, Raster, open_raster
-from stcli.raster.stack import Resampling
-from stcli.raster.stdin import on_stdin, readable
+from stcli.raster.reading.read import NETCDF_SUFFIXES, Raster, open_raster
+from stcli.raster.reading.stack import Resampling
+from stcli.raster.reading.stdin import on_stdin, readable
+from stcli.raster.writing.output import STDOUT, Driver
+from stcli.raster.writing.provenance import inputs_tag
 from stcli.workflows.pace import Progress
 from stcli.workflows.passes import Pass, plan_pass, report
 
@@ -142,7 +142,7 @@ class Output:
     def tags(self, info: RasterInfo, **settings: Any) -> dict[str, str]:
         """Provenance as dataset tags; ``AREA_OR_POINT`` is passed on from the input.
 
-        Settings that are no text are written as JSON. See `stcli.raster.provenance`.
+        Settings that are no text are written as JSON. See `stcli.raster.writing.provenance`.
         """
         tags = {
             "STCLI_VERSION": __version__,

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from stcli.errors import InputError
-from stcli.raster.layout import variable_attrs
-from stcli.raster.legend import read_class_names, read_flags, word
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
+from stcli.raster.writing.layout import variable_attrs
+from stcli.raster.writing.legend import read_class_names, read_flags, word
 
 logger = logging.getLogger("stcli")
 

@@ -17,12 +17,12 @@ from stcli.engine.run import BlockFunction, Job, Sink, Source, Store, Tally, Wor
 from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind, StripFunction
 from stcli.errors import BudgetError
-from stcli.raster.finish import writer_bytes
-from stcli.raster.folder import SHARD
-from stcli.raster.gdalsource import handle_bytes
 from stcli.raster.info import RasterInfo, lattice_origin
-from stcli.raster.output import OutputSpec
-from stcli.raster.publish import refuse_name, refuse_place
+from stcli.raster.reading.gdalsource import handle_bytes
+from stcli.raster.writing.finish import writer_bytes
+from stcli.raster.writing.folder import SHARD
+from stcli.raster.writing.output import OutputSpec
+from stcli.raster.writing.publish import refuse_name, refuse_place
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import shard_path
 from stcli.workflows.pace import Pace, Progress

@@ -28,8 +28,8 @@ from stcli.engine.tiling import Tile, TilePlan
 from stcli.engine.work import Strip, StripFunction
 from stcli.errors import BudgetError, InputError, ModelError, UsageError
 from stcli.heap import lean
-from stcli.raster.output import OutputSpec
-from stcli.raster.parts import Parts
+from stcli.raster.writing.output import OutputSpec
+from stcli.raster.writing.parts import Parts
 from stcli.settings import RunSettings
 from stcli.workflows import remains
 from stcli.workflows.deposit import Deposit, Form

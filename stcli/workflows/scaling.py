@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Pass, Progress

@@ -12,13 +12,13 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
-from stcli.raster.cubeparts import CubeForm
-from stcli.raster.folder import hidden_home, is_marked
-from stcli.raster.layout import Layout, edged, layout, own_attrs, widened
-from stcli.raster.netcdf_write import CubeSpec, refuse_cube
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import Raster
-from stcli.raster.write import refuse_output
+from stcli.raster.reading.read import Raster
+from stcli.raster.writing.cubeparts import CubeForm
+from stcli.raster.writing.folder import hidden_home, is_marked
+from stcli.raster.writing.layout import Layout, edged, layout, own_attrs, widened
+from stcli.raster.writing.netcdf_write import CubeSpec, refuse_cube
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.write import refuse_output
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Output
 

@@ -117,7 +117,7 @@ def random_model(folder, names=BANDS, low=300.0, high=3500.0, seed=1):
     import torch
 
     from stcli.landcover.architectures import GLOCAL
-    from stcli.landcover.network import GLocal
+    from stcli.landcover.network.network import GLocal
     from stcli.nn.tensors import arrays_of
     from stcli.nn.weights import BandCard, Card, ClassCard, save_weights
 

@@ -11,7 +11,7 @@ import rasterio
 import xarray
 from rasterio.transform import from_origin
 
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 from stcli.settings import RunSettings
 from stcli.workflows.job import silent
 from stcli.workflows.landcover.truth import LabelSource, open_truth

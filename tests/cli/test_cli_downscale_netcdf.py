@@ -10,7 +10,7 @@ from cliworld import CUBE, REAL, call, good, read, save
 from rasterio import Affine
 
 from stcli.downscaling.coarsen import block_mean
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 
 HRRR = REAL / "hrrr-fields" / "tmp2m.nc"
 

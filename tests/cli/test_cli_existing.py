@@ -65,7 +65,7 @@ def test_objects_of_a_run_that_was_killed_between_two_renames_are_made(tmp_path,
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("stcli.raster.draft.sync", killed)
+        patched.setattr("stcli.raster.writing.draft.sync", killed)
         assert call(*words).code == 130
     assert (out.exists(), table.exists()) == (True, False)
     table.write_text("another's")

@@ -11,7 +11,7 @@ from cliworld import call, good, read, save
 from cliworld import scene as crop
 
 from stcli.nn.weights import load_card
-from stcli.raster.parts import Parts
+from stcli.raster.writing.parts import Parts
 from stcli.settings import BandScaling
 from stcli.workflows.unlike import tell_ranges
 

@@ -14,7 +14,7 @@ from test_cli_noise_space import NAMES, PROFILE, plain
 from test_cli_whiten import values as dated_values
 from test_cli_whiten import write as write_cube
 
-from stcli.raster.parts import Parts
+from stcli.raster.writing.parts import Parts
 from stcli.workflows.segmentation.staged import staged
 
 HOW = ("--tile-size", 64, "--json", "--no-progress", "--overwrite")

@@ -12,7 +12,7 @@ from cliworld import BANDS, LABELS, NETWORK, SCENE, SLIC, good, holes, read, sav
 from cliworld import scene as crop
 from rasterio.windows import Window
 
-from stcli.segmentation.slic import halo
+from stcli.segmentation.superpixels.slic import halo
 from stcli.settings import SlicSettings
 
 SEGMENT = ("--size", 25, "--iterations", 1)

@@ -10,8 +10,8 @@ from cliworld import call, good, turned
 from rasterio import Affine
 from rasterio.windows import Window
 
-from stcli.raster.mosaic import Mosaic
-from stcli.raster.read import open_raster
+from stcli.raster.reading.mosaic import Mosaic
+from stcli.raster.reading.read import open_raster
 
 #: Rows and columns of each raster.
 SHAPE = (30, 50)

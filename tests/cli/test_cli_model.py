@@ -15,7 +15,7 @@ import torch
 from stcli.errors import ModelError
 from stcli.landcover.prediction import load_model
 from stcli.nn.weights import CARD, ITEM, WEIGHTS
-from stcli.raster.parts import Parts
+from stcli.raster.writing.parts import Parts
 from stcli.workflows.landcover.classify import ClassifyStep
 from stcli.workflows.landcover.products import Products
 

@@ -301,8 +301,8 @@ def test_a_scale_is_suggested_from_variance_and_moran(made):
 
 
 def test_moran_of_a_checkerboard_and_of_halves():
-    from stcli.segmentation.merge import Graph
-    from stcli.segmentation.scale import variance_and_moran
+    from stcli.segmentation.objects.merge import Graph
+    from stcli.segmentation.objects.scale import variance_and_moran
 
     count = 16
     at = np.arange(count).reshape(4, 4)

@@ -13,9 +13,9 @@ from cliworld import call, good, read, save
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-from stcli.landcover.patchfeatures import features
-from stcli.landcover.patchmodel import load_patch_model
-from stcli.landcover.tempering import temper
+from stcli.landcover.accuracy.tempering import temper
+from stcli.landcover.patches.patchfeatures import features
+from stcli.landcover.patches.patchmodel import load_patch_model
 
 SIDE, ROWS, COLS = 6, 8, 9
 PROFILE = {"crs": CRS.from_epsg(32654), "transform": from_origin(3000, 9000, 10, 10)}

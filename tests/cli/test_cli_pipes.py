@@ -17,8 +17,8 @@ from cliworld import CUBE, ROOT, call, command, good, random_model, read, save, 
 from cliworld import scene as crop
 from rasterio.windows import Window
 
-from stcli.raster import stdin
-from stcli.raster.tiff import read_tiff
+from stcli.raster.reading import stdin
+from stcli.raster.writing.tiff import read_tiff
 
 TOOLS = ("gdal_translate", "gdalwarp", "gdalinfo")
 needs_gdal = pytest.mark.skipif(

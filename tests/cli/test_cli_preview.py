@@ -15,7 +15,13 @@ from PIL import Image
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from stcli.raster.picture import colour_labels, displayed, north_on_picture, outline, stretch
+from stcli.raster.pictures.picture import (
+    colour_labels,
+    displayed,
+    north_on_picture,
+    outline,
+    stretch,
+)
 
 ARRAY, PROFILE = crop(Window(260, 0, 120, 80))
 BLANK = (225, 225, 225)

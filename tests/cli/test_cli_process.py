@@ -26,7 +26,7 @@ SOON = 0.3
 #: Slows each tile down, so that a run is surely caught in its middle.
 SLOW = """
 import time
-from stcli.raster.parts import Parts
+from stcli.raster.writing.parts import Parts
 save = Parts.save_strips
 def slowly(self, tile, strips):
     try:
@@ -41,7 +41,7 @@ Parts.save_strips = slowly
 DEAF = """
 import ctypes, threading
 import stcli.cli.signals
-from stcli.raster import finish
+from stcli.raster.writing import finish
 def wait(*words, **more):
     later = threading.Timer(0.3, print, ["deaf"], {"file": sys.stderr, "flush": True})
     later.start()
@@ -175,7 +175,7 @@ import stcli.cli.signals
 watch = stcli.cli.signals.watch
 def watching():
     watch()
-    from stcli.raster.tiffblocks import PackedTiff
+    from stcli.raster.writing.tiffblocks import PackedTiff
     close = PackedTiff.__exit__
     def talk(*words):
         os.write(2, b"talk")

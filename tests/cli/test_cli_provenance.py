@@ -15,7 +15,7 @@ from cliworld import scene as crop
 from rasterio.windows import Window
 
 from stcli import __version__
-from stcli.raster.provenance import read_provenance
+from stcli.raster.writing.provenance import read_provenance
 
 ARRAY, PROFILE = crop(Window(260, 0, 60, 50))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stcli.landcover.prediction import load_model
-from stcli.raster.parts import Parts
+from stcli.raster.writing.parts import Parts
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import DecisionSettings
 from stcli.workflows.landcover.classify import ClassifyStep

@@ -10,7 +10,7 @@ import rasterio
 from cliworld import good, read
 
 from stcli.cli.app import main
-from stcli.raster.parts import Parts
+from stcli.raster.writing.parts import Parts
 
 SEGMENT = ("--tile-size", "100", "--size", "36", "--iterations", "1", "-j", "1", "-q")
 

@@ -9,8 +9,8 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from stcli.landcover.fieldplan import allocate
-from stcli.landcover.route import length, route
+from stcli.landcover.accuracy.fieldplan import allocate
+from stcli.landcover.accuracy.route import length, route
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from cliworld import BANDS, CLASSES, REAL, call, good, holes, read, save
 from cliworld import scene as crop
 from rasterio.windows import Window
 
-from stcli.landcover import forest_member
-from stcli.raster.legend import read_class_names
-from stcli.raster.sampletable import read_samples
+from stcli.landcover.series import forest_member
+from stcli.raster.tables.sampletable import read_samples
+from stcli.raster.writing.legend import read_class_names
 
 #: Twelve dates, every 30 days; two bands; three classes that differ in their course of the year.
 DATES = np.array([f"2019-{m:02d}-10" for m in range(1, 13)])
@@ -479,7 +479,7 @@ def test_tiles_do_not_show_in_series(how, stack, series_model, whole, tmp_path):
 
 
 def test_a_crop_moves_nothing_inside(series_model, stack, whole, tmp_path):
-    from stcli.segmentation.slic import halo
+    from stcli.segmentation.superpixels.slic import halo
     from stcli.settings import LANDCOVER_SLIC
 
     top, left = 7, 13
@@ -628,7 +628,7 @@ def test_a_model_of_a_method_that_is_not_known_is_refused(stack, series_model, t
 
 def test_times_that_are_no_dates_are_refused():
     from stcli.errors import InputError
-    from stcli.raster.datestack import days_of
+    from stcli.raster.reading.datestack import days_of
     from stcli.raster.timeaxis import TimeAxis
 
     axis = TimeAxis((0.0, 1.0), "months since 2019-01-01")
@@ -741,9 +741,9 @@ def test_a_real_stack_with_a_scene_classification(tmp_path):
     """Crops and grass of a Flemish cube, from samples of its own label raster."""
     (fine,) = CUBES.glob("S2_L2A_20m*.nc")
     (labels,) = CUBES.glob("OUTPUT*.nc")
-    from stcli.raster.datestack import days_of
-    from stcli.raster.read import open_raster
-    from stcli.raster.timecube import cube_of
+    from stcli.raster.reading.datestack import days_of
+    from stcli.raster.reading.read import open_raster
+    from stcli.raster.reading.timecube import cube_of
 
     cube = cube_of(open_raster(str(fine)))
     block, _ = cube.read(Window(0, 0, 32, 32))

@@ -14,7 +14,7 @@ from test_cli_laws import peak
 
 from stcli.errors import ModelError
 from stcli.landcover.dates import composite
-from stcli.segmentation.slic import halo
+from stcli.segmentation.superpixels.slic import halo
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
 from stcli.workflows.job import Inputs
 from stcli.workflows.landcover.dated import Dating
@@ -199,7 +199,7 @@ def test_processes_give_the_same(stack, made, whole, tmp_path):
 
 def test_what_runs_in_other_processes_comes_back_as_it_was(stack, made):
     from stcli.landcover.prediction import load_model
-    from stcli.raster.read import open_raster
+    from stcli.raster.reading.read import open_raster
     from stcli.workflows.landcover.classify_stack import Stacking, StackStep, look_of
     from stcli.workflows.landcover.dated import dates_used
     from stcli.workflows.landcover.products import Products
@@ -247,7 +247,7 @@ def small(stack, labels, tmp_path):
 
 
 def test_training_is_repeatable_and_a_killed_one_goes_on(small, tmp_path, monkeypatch):
-    from stcli.landcover import training
+    from stcli.landcover.network import training
 
     at_once = trained(*small, tmp_path / "a", epochs=2)
     epoch = training._Run._epoch

@@ -17,9 +17,9 @@ from rasterio.windows import Window
 
 from stcli.cli.app import main
 from stcli.errors import OutputError
-from stcli.raster.netcdf import ScalarCoordinate
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.reading.netcdf import ScalarCoordinate
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
 
 BOX = GeoBox((45, 53), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
 DATES = 40
@@ -334,10 +334,13 @@ def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_p
         monkeypatch.setattr("stcli.workflows.noise.whiten_series.write_series", fail)
     else:
         write(tmp_path / "a.nc", values())
-        monkeypatch.setattr("stcli.raster.netcdf_write.CubeWriter.matches", fail)
+        monkeypatch.setattr("stcli.raster.writing.netcdf_write.CubeWriter.matches", fail)
     if last != "result":
         monkeypatch.undo()
-        where = {"spectra": "spectra.SpectraFile.note", "plot": "plots.draw_whitening"}
+        where = {
+            "spectra": "tables.spectra.SpectraFile.note",
+            "plot": "pictures.plots.draw_whitening",
+        }
         monkeypatch.setattr(f"stcli.raster.{where[last]}", fail)
     words = ("--psd-out", tmp_path / "s.nc", "--plot", tmp_path / "p.png", "-q")
     assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 4

@@ -11,8 +11,8 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.cli.app import main
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
 
 BOX = GeoBox((5, 7), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
 DATES = 30

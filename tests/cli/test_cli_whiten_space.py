@@ -7,7 +7,7 @@ import pytest
 from cliworld import call, good, read, save
 from test_cli_noise_space import NAMES, PROFILE, plain
 
-from stcli.noise.starlet import gain, split
+from stcli.noise.space.starlet import gain, split
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Inputs
 from stcli.workflows.noise.whiten_space import plane_names, unwhiten_space, whiten_space

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stcli.landcover.architectures import GLOCAL
-from stcli.landcover.network import GLocal
+from stcli.landcover.network.network import GLocal
 from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, ClassCard, save_weights
 from stcli.settings import NetworkSettings, SlicSettings

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from stcli.errors import InputError, UsageError
-from stcli.landcover.accuracy import (
+from stcli.landcover.accuracy.accuracy import (
     ConfusionMatrix,
     accuracy,
     area_estimates,

@@ -12,16 +12,16 @@ from sklearn.svm import SVC
 from stcli.engine.tiling import TilePlan
 from stcli.errors import InputError, ModelError, UsageError
 from stcli.landcover.algorithms import Plan, draw, fit
-from stcli.landcover.features import BOXES, feature_count, window_features
-from stcli.landcover.forest import Forest, arrays_of
+from stcli.landcover.classical.features import BOXES, feature_count, window_features
+from stcli.landcover.classical.forest import Forest, arrays_of
+from stcli.landcover.classical.svm import Svm, fit_svm, pair_weights
+from stcli.landcover.network.task import Sample, Task
+from stcli.landcover.network.windows import Scene, Window, centres, cut, square
 from stcli.landcover.prediction import classes, load_model
-from stcli.landcover.svm import Svm, fit_svm, pair_weights
-from stcli.landcover.task import Sample, Task
-from stcli.landcover.windows import Scene, Window, centres, cut, square
 from stcli.nn.device import compute
 from stcli.nn.weights import BandCard, Card, ClassCard, load_card, save_weights
-from stcli.segmentation.slic import Block, halo, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, halo, slic
 from stcli.settings import (
     BandScaling,
     ForestSettings,

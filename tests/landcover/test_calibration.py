@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stcli.errors import InputError
-from stcli.landcover.calibration import (
+from stcli.landcover.accuracy.calibration import (
     by_others,
     conformal_threshold,
     covered,
@@ -18,8 +18,8 @@ from stcli.landcover.calibration import (
     prediction_sets,
     reliability,
 )
+from stcli.landcover.accuracy.tempering import choose, confidence_temperature, temper
 from stcli.landcover.learning import Held
-from stcli.landcover.tempering import choose, confidence_temperature, temper
 
 
 def bins_by_hand(probabilities, truth, bins):

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from stcli.landcover.dates import Dates, composite, composite_scaling, series_of
-from stcli.landcover.datetokens import EXTRA, pack_dates
-from stcli.landcover.network import GLocal
-from stcli.landcover.neural import batch
-from stcli.landcover.task import Sample, vary
-from stcli.landcover.temporal import Packed, split
-from stcli.landcover.tokens import tokenise
-from stcli.landcover.windows import Scene, cut, turned_window
+from stcli.landcover.network.datetokens import EXTRA, pack_dates
+from stcli.landcover.network.network import GLocal
+from stcli.landcover.network.neural import batch
+from stcli.landcover.network.task import Sample, vary
+from stcli.landcover.network.temporal import Packed, split
+from stcli.landcover.network.tokens import tokenise
+from stcli.landcover.network.windows import Scene, cut, turned_window
 from stcli.settings import BandScaling, NetworkSettings
 
 DAYS = np.array([(date(2021, m, d) - date(1970, 1, 1)).days for m, d in ((2, 1), (3, 5), (12, 31))])

@@ -10,18 +10,18 @@ import torch
 
 from stcli.engine.tiling import TilePlan
 from stcli.errors import ModelError
-from stcli.landcover.channelnorm import ChannelNorm
-from stcli.landcover.moments import moments
-from stcli.landcover.network import GLocal, Windows, pack
-from stcli.landcover.network_method import used_part
-from stcli.landcover.neural import batch, window_bytes
+from stcli.landcover.accuracy.tempering import temper
+from stcli.landcover.network.channelnorm import ChannelNorm
+from stcli.landcover.network.moments import moments
+from stcli.landcover.network.network import GLocal, Windows, pack
+from stcli.landcover.network.network_method import used_part
+from stcli.landcover.network.neural import batch, window_bytes
+from stcli.landcover.network.tokens import SHAPE_FEATURES, Tokens, tokenise
+from stcli.landcover.network.windows import Scene, Window, cut
 from stcli.landcover.prediction import classes, load_model, uncertainty
-from stcli.landcover.tempering import temper
-from stcli.landcover.tokens import SHAPE_FEATURES, Tokens, tokenise
-from stcli.landcover.windows import Scene, Window, cut
 from stcli.nn.device import compute
-from stcli.segmentation.slic import Block, halo, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, halo, slic
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 SCALING = BandScaling((0.0, 0.0), (1.0, 2.0))
@@ -160,7 +160,8 @@ def test_crossed_layers_scan_the_columns_and_put_tokens_back(tiny):
 
 @pytest.mark.parametrize("width", [4, 0])
 def test_logits_of_a_part_are_those_of_the_whole_window(tiny, width, monkeypatch):
-    monkeypatch.setattr("stcli.landcover.network._AT_ONCE", 100)  # and in how many parts is all one
+    # In how many parts is all one, too.
+    monkeypatch.setattr("stcli.landcover.network.network._AT_ONCE", 100)
     torch.manual_seed(1)
     network = GLocal(2, 3, replace(tiny, local_width=width)).eval()
     made = batch([window(0), window(1)], SCALING, STEP)
@@ -202,10 +203,10 @@ def test_a_window_is_classified_as_if_all_of_it_were_used(save_model, monkeypatc
 
     part = found()
     assert part.shape == (3, 25 * 30)  # the centre's alone
-    monkeypatch.setattr("stcli.landcover.network_method.LOCAL_REACH", 128)
+    monkeypatch.setattr("stcli.landcover.network.network_method.LOCAL_REACH", 128)
     whole = found()
     assert np.allclose(part, whole, atol=1e-6)
-    monkeypatch.setattr("stcli.landcover.network_method.LOCAL_REACH", 4)
+    monkeypatch.setattr("stcli.landcover.network.network_method.LOCAL_REACH", 4)
     assert not np.allclose(found(), whole, atol=1e-6)  # so near, the edge is felt
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from stcli.landcover.network import GLocal
-from stcli.landcover.network_cpu import GLocalCpu
-from stcli.landcover.neural import TorchNetwork
-from stcli.landcover.parameters import shapes
-from stcli.landcover.windows import Window, part_of
+from stcli.landcover.network.network import GLocal
+from stcli.landcover.network.network_cpu import GLocalCpu
+from stcli.landcover.network.neural import TorchNetwork
+from stcli.landcover.network.parameters import shapes
+from stcli.landcover.network.windows import Window, part_of
 from stcli.nn.device import compute
 from stcli.nn.tensors import arrays_of
 from stcli.settings import BandScaling, NetworkSettings
@@ -117,8 +117,8 @@ def test_a_rehearsal_compiles_all_that_a_window_runs():
     """Or a run would compile, and need more memory than its plan says."""
     code = """
 import numpy as np
-from stcli.landcover import head_cpu, local_cpu, network_cpu, sums
-from stcli.landcover.windows import Window
+from stcli.landcover.network import head_cpu, local_cpu, network_cpu, sums
+from stcli.landcover.network.windows import Window
 from stcli.nn import convolution, mamba_cpu, products, scan_kernels
 from stcli.settings import BandScaling, NetworkSettings
 network_cpu.rehearse()
@@ -145,7 +145,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from stcli.landcover.prediction import load_model
-from stcli.landcover.windows import Window
+from stcli.landcover.network.windows import Window
 import stcli.workflows.landcover.classify, stcli.workflows.landcover.classify_stack
 model = load_model(Path({str(save_model())!r}))
 valid = np.ones((32, 32), dtype=bool)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from stcli.errors import InputError
-from stcli.landcover.patches import Patches, PatchModel, fit, folds, train_patches
-from stcli.landcover.patchfeatures import (
+from stcli.landcover.patches.patches import Patches, PatchModel, fit, folds, train_patches
+from stcli.landcover.patches.patchfeatures import (
     PAIRED,
     Lens,
     feature_count,
@@ -22,7 +22,12 @@ from stcli.landcover.patchfeatures import (
     pattern,
     spectrum,
 )
-from stcli.landcover.patchmodel import PatchClassifier, most_at_once, patch_bytes, training_bytes
+from stcli.landcover.patches.patchmodel import (
+    PatchClassifier,
+    most_at_once,
+    patch_bytes,
+    training_bytes,
+)
 from stcli.settings import PatchSettings
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from stcli.errors import ModelError, UsageError
+from stcli.landcover.network.windows import Scene, Window, by_windows, cut, turned, turned_back
 from stcli.landcover.prediction import load_model
 from stcli.landcover.refinement import VIEWS, Changes, View
-from stcli.landcover.windows import Scene, Window, by_windows, cut, turned, turned_back
-from stcli.segmentation.slic import Block, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, slic
 from stcli.settings import DecisionSettings, SlicSettings
 from stcli.workflows.landcover.refining import Resegmenting
 

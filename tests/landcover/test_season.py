@@ -12,11 +12,11 @@ from sklearn.svm import SVC
 
 from stcli.landcover.fusion import fuse
 from stcli.landcover.members import Discriminant, Machine
-from stcli.landcover.season import Season, filled, on_steps, season_of
-from stcli.landcover.series import Recipe, Samples, folds, hold_out, train_series
-from stcli.landcover.series_method import composite, mean_series
-from stcli.landcover.temporal_member import Network
-from stcli.landcover.windows import Window
+from stcli.landcover.network.windows import Window
+from stcli.landcover.series.season import Season, filled, on_steps, season_of
+from stcli.landcover.series.series import Recipe, Samples, folds, hold_out, train_series
+from stcli.landcover.series.series_method import composite, mean_series
+from stcli.landcover.series.temporal_member import Network
 from stcli.nn.device import compute
 from stcli.settings import SeriesSettings, TemporalSettings, TemporalTraining
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stcli.errors import InputError, UsageError
-from stcli.landcover.accuracy import ConfusionMatrix, stratified_accuracy
-from stcli.landcover.strata import Strata, strata_accuracy
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix, stratified_accuracy
+from stcli.landcover.accuracy.strata import Strata, strata_accuracy
 
 KINDS = ("proportion", "users", "producers")
 # Table 2 of the paper: ten points in each of four strata of 40 000, 30 000, 20 000, 10 000 pixels.

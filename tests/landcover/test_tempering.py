@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stcli.errors import InputError
-from stcli.landcover.calibration import reliability
-from stcli.landcover.tempering import (
+from stcli.landcover.accuracy.calibration import reliability
+from stcli.landcover.accuracy.tempering import (
     GROWTH,
     TEMPERATURES,
     choose,

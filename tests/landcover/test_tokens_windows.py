@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stcli.landcover.legend import colors, rgba
+from stcli.landcover.network.tokens import SHAPE_FEATURES, tokenise
+from stcli.landcover.network.windows import Scene, centres, cut, square
 from stcli.landcover.tally import measure
-from stcli.landcover.tokens import SHAPE_FEATURES, tokenise
-from stcli.landcover.windows import Scene, centres, cut, square
-from stcli.segmentation.slic import Block, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, slic
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
 
 STEP = 5

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from stcli.errors import InputError, OutputError
-from stcli.landcover import training
-from stcli.landcover.training import Begin, Sample, Task, train, turn
-from stcli.landcover.windows import Scene, Window, centres, cut, square
+from stcli.landcover.network import training
+from stcli.landcover.network.training import Begin, Sample, Task, train, turn
+from stcli.landcover.network.windows import Scene, Window, centres, cut, square
 from stcli.nn.states import StateFile
-from stcli.segmentation.slic import Block, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, slic
 from stcli.settings import BandScaling, SlicSettings, TrainingSettings
 
 SLIC = SlicSettings(16, 0.1, 2)

@@ -28,21 +28,24 @@ from stcli.errors import (
     StcliError,
     UsageError,
 )
-from stcli.landcover import prediction, training
-from stcli.landcover.accuracy import ConfusionMatrix, stratified_accuracy
-from stcli.landcover.calibration import cross_fit
-from stcli.landcover.tempering import temperature
+from stcli.landcover import prediction
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix, stratified_accuracy
+from stcli.landcover.accuracy.calibration import cross_fit
+from stcli.landcover.accuracy.tempering import temperature
+from stcli.landcover.network import training
 from stcli.nn import backend, weights
 from stcli.nn.device import resolve
-from stcli.noise.wavelets import bank
-from stcli.raster import draft, features, folder, gdalsource, spectra, stdin, stream, write
-from stcli.raster.features import FORMATS, FeatureSpec
+from stcli.noise.space.wavelets import bank
 from stcli.raster.ground import ground
 from stcli.raster.identity import identify
-from stcli.raster.netcdf_write import CubeSpec, refuse_cube
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import open_raster
+from stcli.raster.reading import gdalsource, stdin
+from stcli.raster.reading.read import open_raster
+from stcli.raster.tables import features, spectra
+from stcli.raster.tables.features import FORMATS, FeatureSpec
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.writing import draft, folder, stream, write
+from stcli.raster.writing.netcdf_write import CubeSpec, refuse_cube
+from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.doctor import Finding
 from stcli.workflows.job import Inputs

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from stcli.errors import InputError, UsageError
-from stcli.noise.bands import CLEAR, band_noise, clarity, weights
+from stcli.noise.space.bands import CLEAR, band_noise, clarity, weights
 from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.job import Inputs, silent
 from stcli.workflows.landcover.bandnoise import (

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from stcli.noise.continuation import causal, continued
-from stcli.noise.frame import frame
-from stcli.noise.spectrum import evolved, flatten, stationary
-from stcli.noise.stationary import at_frequencies
-from stcli.noise.whitening import level_off
+from stcli.noise.time.continuation import causal, continued
+from stcli.noise.time.frame import frame
+from stcli.noise.time.spectrum import evolved, flatten, stationary
+from stcli.noise.time.stationary import at_frequencies
+from stcli.noise.time.whitening import level_off
 
 
 def density(memory, bins=513):

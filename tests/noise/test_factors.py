@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.factors import shared_change
+from stcli.noise.time.factors import shared_change
 
 ROWS, TIMES = 63, 600
 

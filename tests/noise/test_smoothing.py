@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.smoothing import Smoother, mix, predict
+from stcli.noise.time.smoothing import Smoother, mix, predict
 
 TIMES = 600
 FAMILY = (Smoother(7, 0), Smoother(13, 1), Smoother(25, 3, True), Smoother(97, 3, True))

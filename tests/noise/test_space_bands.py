@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stcli.errors import InputError
-from stcli.noise.mnf import Rotation, project, rotation
-from stcli.noise.stripes import find_stripes, striping
+from stcli.noise.space.mnf import Rotation, project, rotation
+from stcli.noise.space.stripes import find_stripes, striping
 
 NAMES = ("a", "b", "c", "d")
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.models import Model
-from stcli.noise.shrink import halo as shrink_halo
-from stcli.noise.shrink import shrink, unbiased
-from stcli.noise.spatial import halo, noise_map
-from stcli.noise.statistics import Sample, noise_covariance, poisson_fit, signal_to_noise, typical
+from stcli.noise.space.models import Model
+from stcli.noise.space.shrink import halo as shrink_halo
+from stcli.noise.space.shrink import shrink, unbiased
+from stcli.noise.space.spatial import halo, noise_map
+from stcli.noise.space.statistics import (
+    Sample,
+    noise_covariance,
+    poisson_fit,
+    signal_to_noise,
+    typical,
+)
 from stcli.settings import NoiseMapSettings, ShrinkSettings
 
 SMALL = NoiseMapSettings(window=33)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.noise.similar import MOST, NEAR, SPACE, halo, shared, similar_mean
+from stcli.noise.space.similar import MOST, NEAR, SPACE, halo, shared, similar_mean
 from stcli.settings import SimilarSettings
 
 SMALL = SimilarSettings(search=5, around=3, strength=1.5)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stcli.errors import UsageError
-from stcli.noise.edges import FILL_REACH, fill, surround
-from stcli.noise.separable import correlate, join, split
-from stcli.noise.wavelets import DETAILS, analyse, bank, diagonal, synthesise
+from stcli.noise.space.edges import FILL_REACH, fill, surround
+from stcli.noise.space.separable import correlate, join, split
+from stcli.noise.space.wavelets import DETAILS, analyse, bank, diagonal, synthesise
 
 NAMES = ("haar", "db4", "sym8", "coif2")
 

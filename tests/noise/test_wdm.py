@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcli.noise import wdm_long, wdm_plain
-from stcli.noise.meyer import meyer
-from stcli.noise.wdm import Tiling, forward, inverse
+from stcli.noise.time import wdm_long, wdm_plain
+from stcli.noise.time.meyer import meyer
+from stcli.noise.time.wdm import Tiling, forward, inverse
 
 SHAPES = [(8, 4), (16, 6), (12, 2), (4, 8), (20, 4), (6, 4), (10, 2), (2, 2), (64, 16)]
 

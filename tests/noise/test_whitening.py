@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcli.noise.dates import in_order, lattice
-from stcli.noise.diagonal import measure, verdict
-from stcli.noise.frame import frame
-from stcli.noise.groups import unwhiten_group, whiten_group
-from stcli.noise.spectrum import evolved, flatten, stationary
-from stcli.noise.whitening import centred, levels, whiten
+from stcli.noise.time.dates import in_order, lattice
+from stcli.noise.time.diagonal import measure, verdict
+from stcli.noise.time.frame import frame
+from stcli.noise.time.groups import unwhiten_group, whiten_group
+from stcli.noise.time.spectrum import evolved, flatten, stationary
+from stcli.noise.time.whitening import centred, levels, whiten
 from stcli.settings import WhitenSettings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stcli.errors import InputError
-from stcli.raster.frames import beside, frames, matched_bands
+from stcli.raster.reading.frames import beside, frames, matched_bands
 
 
 def test_names_without_times_are_one_frame():

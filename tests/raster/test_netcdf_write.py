@@ -16,9 +16,9 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
 
 MONTHS = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))
 TIMES = TimeAxis((0.0, 30.0, 60.0), "days since 2001-01-01", "360_day", bounds=MONTHS)

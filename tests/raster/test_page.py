@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from stcli.errors import OutputError
-from stcli.raster import page as pages
-from stcli.raster.figures import (
+from stcli.raster.pictures import page as pages
+from stcli.raster.pictures.figures import (
     Axis,
     Line,
     draw_beside,
@@ -22,7 +22,7 @@ from stcli.raster.figures import (
     draw_lines,
     draw_reliability,
 )
-from stcli.raster.page import Page, Section, Swatch, figure, paragraph, table, write_page
+from stcli.raster.pictures.page import Page, Section, Swatch, figure, paragraph, table, write_page
 
 EPOCHS = np.arange(1, 31)
 

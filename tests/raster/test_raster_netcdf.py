@@ -12,7 +12,7 @@ from odc.geo.crs import CRS
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 
 
 def whole(raster):

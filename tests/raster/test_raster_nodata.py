@@ -7,8 +7,8 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from stcli.raster.gdalsource import GdalSource
 from stcli.raster.nodata import clear, comparable
+from stcli.raster.reading.gdalsource import GdalSource
 
 WHOLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FLOATS = (-9999.0, 0.0, 0.1, 3.1, 1e20, 1e-40, -3.4028234663852886e38, np.inf, -np.inf, np.nan)

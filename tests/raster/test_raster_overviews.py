@@ -10,9 +10,9 @@ from rasterio import Affine
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.overviews import halve
-from stcli.raster.write import create_raster
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.overviews import halve
+from stcli.raster.writing.write import create_raster
 
 RULES = {
     "labels": Resampling.nearest,

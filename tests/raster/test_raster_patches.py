@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from stcli.raster.patches import open_patches
+from stcli.raster.tables.patches import open_patches
 
 SIDE, ROWS, COLS = 3, 4, 5
 

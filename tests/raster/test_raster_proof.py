@@ -13,11 +13,11 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from stcli.engine.tiling import TilePlan
-from stcli.raster import packed
-from stcli.raster.checksum import checksum, part_sum, piece_side
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.packed import PackedParts
-from stcli.raster.tiff import read_directory
+from stcli.raster.writing import packed
+from stcli.raster.writing.checksum import checksum, part_sum, piece_side
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.packed import PackedParts
+from stcli.raster.writing.tiff import read_directory
 
 DIFFER = "the blocks read back differ from those written"
 

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 
 
 def whole(raster):
@@ -346,7 +346,8 @@ def test_vsi_names_pass_through(tif, grid, tmp_path):
 
 def test_a_geotiff_needs_neither_xarray_nor_geopandas():
     code = (
-        "import sys, stcli.raster.read, stcli.raster.write, stcli.raster.vectors;"
+        "import sys, stcli.raster.reading.read, stcli.raster.writing.write;"
+        "import stcli.raster.tables.vectors;"
         "print([m for m in ('xarray', 'geopandas', 'netCDF4') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -403,8 +404,8 @@ def test_each_threads_handle_of_a_long_vrt_holds_no_more_than_is_counted(tmp_pat
 import sys, threading
 from rasterio.windows import Window
 from stcli.engine.memory import resident
-from stcli.raster.gdalsource import handle_bytes
-from stcli.raster.read import open_raster
+from stcli.raster.reading.gdalsource import handle_bytes
+from stcli.raster.reading.read import open_raster
 
 def look():
     seen.append(raster.read(Window(0, 0, 8, 8))[0].max())

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.read import open_raster
-from stcli.raster.timecube import count_dates, cube_of
+from stcli.raster.reading.read import open_raster
+from stcli.raster.reading.timecube import count_dates, cube_of
 
 FINE = (41, 37)
 

@@ -9,10 +9,10 @@ import pytest
 
 from stcli.engine.tiling import TilePlan
 from stcli.errors import OutputError
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.packed import PackedParts
-from stcli.raster.parts import Parts
-from stcli.raster.zarrstore import ZarrStore
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.packed import PackedParts
+from stcli.raster.writing.parts import Parts
+from stcli.raster.writing.zarrstore import ZarrStore
 
 SHAPE, TILE = (1500, 900), 1024
 BLOCKS = {"BLOCKXSIZE": "128", "BLOCKYSIZE": "128"}

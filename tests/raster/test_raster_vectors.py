@@ -14,7 +14,7 @@ from rasterio import Affine
 from shapely.geometry import LineString, MultiPoint, Point, Polygon, box
 
 from stcli.errors import InputError
-from stcli.raster.vectors import Labels, burn, read_labels, sample_points, sorted_names
+from stcli.raster.tables.vectors import Labels, burn, read_labels, sample_points, sorted_names
 
 ROWS, COLS = 60, 80
 

@@ -23,10 +23,16 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from stcli.errors import OutputError, UsageError
-from stcli.raster import finish, output, tiffblocks
-from stcli.raster.publish import withdraw
-from stcli.raster.read import open_raster
-from stcli.raster.write import OutputBand, OutputSpec, create_raster, create_rasters, refuse_output
+from stcli.raster.reading.read import open_raster
+from stcli.raster.writing import finish, output, tiffblocks
+from stcli.raster.writing.publish import withdraw
+from stcli.raster.writing.write import (
+    OutputBand,
+    OutputSpec,
+    create_raster,
+    create_rasters,
+    refuse_output,
+)
 
 COLOURS = {0: (0, 0, 0, 0), 1: (0, 0, 255, 255), 2: (0, 128, 0, 255)}
 CATEGORIES = ("", "water", "forêt & <bois>")
@@ -463,7 +469,7 @@ FILL = """
     from rasterio import Affine
     from rasterio.windows import Window
     from stcli.errors import OutputError
-    from stcli.raster.write import OutputBand, OutputSpec, create_raster
+    from stcli.raster.writing.write import OutputBand, OutputSpec, create_raster
 
     path, size, limit, driver = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     if limit:

@@ -6,9 +6,9 @@ import pytest
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import open_raster
-from stcli.raster.zarrlayout import create
+from stcli.raster.reading.read import open_raster
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.zarrlayout import create
 
 
 def described(folder, shape, *bands):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from stcli.engine.tiling import TilePlan
-from stcli.segmentation.slic import Block, halo, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, halo, slic
 from stcli.settings import BandScaling
 
 

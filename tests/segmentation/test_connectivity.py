@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from stcli.segmentation.connectivity import GROWTH, connect
+from stcli.segmentation.superpixels.connectivity import GROWTH, connect
 
 ISLAND = 1000
 STEP = 2

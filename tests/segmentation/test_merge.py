@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcli.segmentation.merge import Graph, merge_levels
 from stcli.segmentation.numbering import number
-from stcli.segmentation.shapes import ACROSS, DOWN, PIXELS, borders, shape_sums
-from stcli.segmentation.statistics import band_sums
+from stcli.segmentation.objects.merge import Graph, merge_levels
+from stcli.segmentation.objects.shapes import ACROSS, DOWN, PIXELS, borders, shape_sums
+from stcli.segmentation.objects.statistics import band_sums
 from stcli.settings import MergeSettings
 
 

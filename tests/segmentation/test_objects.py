@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stcli.segmentation.adjacency import Borders, neighbours
-from stcli.segmentation.exact import (
+from stcli.segmentation.numbering import number
+from stcli.segmentation.objects.adjacency import Borders, neighbours
+from stcli.segmentation.objects.exact import (
     accumulators,
     add,
     add_integer,
@@ -21,12 +22,11 @@ from stcli.segmentation.exact import (
     merge,
     total,
 )
-from stcli.segmentation.numbering import number
-from stcli.segmentation.percentiles import PixelStore
-from stcli.segmentation.polygons import CornerStore
-from stcli.segmentation.shapes import CORNERS, borders, corners, shape_sums
-from stcli.segmentation.statistics import band_sums
-from stcli.segmentation.texture import figures, pair_sums
+from stcli.segmentation.objects.percentiles import PixelStore
+from stcli.segmentation.objects.polygons import CornerStore
+from stcli.segmentation.objects.shapes import CORNERS, borders, corners, shape_sums
+from stcli.segmentation.objects.statistics import band_sums
+from stcli.segmentation.objects.texture import figures, pair_sums
 
 label_rasters = hnp.arrays(
     np.uint32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 3)

@@ -7,11 +7,11 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from stcli.segmentation.cells import Layout
-from stcli.segmentation.reference import reference, scaled
-from stcli.segmentation.slic import Block, choose, halo, slic
 from stcli.segmentation.space import LabelSpace
-from stcli.segmentation.team import Team
+from stcli.segmentation.superpixels.cells import Layout
+from stcli.segmentation.superpixels.reference import reference, scaled
+from stcli.segmentation.superpixels.slic import Block, choose, halo, slic
+from stcli.segmentation.superpixels.team import Team
 from stcli.settings import BandScaling, SlicSettings
 
 KINDS = ("plain", "holes", "stripes", "speckled", "noise")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.segmentation.slic import Block, Stream, halo, slic, slic_strips
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, Stream, halo, slic, slic_strips
 from stcli.settings import BandScaling, SlicSettings
 
 SETTINGS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stcli.segmentation.waves import held, waves
+from stcli.segmentation.superpixels.waves import held, waves
 
 ROUNDS = {
     "one round": [range(0, 5)],

@@ -14,8 +14,8 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from stcli.engine.memory import Cost
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
+from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, silent
 from stcli.workflows.produce import Step, resumable

@@ -14,8 +14,8 @@ import pytest
 
 import stcli
 from stcli.itself import environment
-from stcli.noise import spatial
-from stcli.segmentation import slic
+from stcli.noise.space import spatial
+from stcli.segmentation.superpixels import slic
 from stcli.workflows.job import silent
 from stcli.workflows.kernels import cached, compile_apart
 from stcli.workflows.noise import denoise, noise_pass

@@ -22,9 +22,9 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from stcli.errors import InputError, OutputError, UsageError
-from stcli.raster.parts import Parts
-from stcli.raster.publish import refuse_output
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
+from stcli.raster.writing.parts import Parts
+from stcli.raster.writing.publish import refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit
 from stcli.workflows.files.merge import merge

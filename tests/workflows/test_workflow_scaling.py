@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcli.landcover.windows import Window
+from stcli.landcover.network.windows import Window
 from stcli.settings import BandScaling
 from stcli.workflows.scaling import scaling_of, told_apart
 

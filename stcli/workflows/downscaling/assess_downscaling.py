@@ -22,9 +22,9 @@ from stcli.downscaling.metrics import (
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.raster.frames import matched_bands
 from stcli.raster.info import grid_difference
-from stcli.raster.read import Raster
+from stcli.raster.reading.frames import matched_bands
+from stcli.raster.reading.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
 from stcli.workflows.downscaling.members import groups, members_of, told

@@ -13,7 +13,7 @@ from stcli.downscaling.conserve import Limits, conserve, residual, unreachable
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 from stcli.settings import RunSettings
 from stcli.workflows.downscaling.members import members_of
 from stcli.workflows.downscaling.nested import Pair

@@ -20,7 +20,7 @@ from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
 from stcli.nn.likeness import Likeness
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
 from stcli.workflows.downscaling.conserve import Conserving

@@ -18,9 +18,9 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
 from stcli.nn.likeness import Likeness
-from stcli.raster.frames import Frames, beside, frames
 from stcli.raster.info import RasterInfo
-from stcli.raster.read import Raster
+from stcli.raster.reading.frames import Frames, beside, frames
+from stcli.raster.reading.read import Raster
 from stcli.workflows.downscaling.upscalers import Guide, guided_bytes
 from stcli.workflows.unlike import scaling_of
 

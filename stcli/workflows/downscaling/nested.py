@@ -11,9 +11,9 @@ from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.errors import InputError
-from stcli.raster.frames import matched_bands
-from stcli.raster.read import Raster
-from stcli.raster.stack import Nesting, nest
+from stcli.raster.reading.frames import matched_bands
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.stack import Nesting, nest
 from stcli.settings import RunSettings
 from stcli.workflows.downscaling.members import groups
 from stcli.workflows.each_band import EachBand

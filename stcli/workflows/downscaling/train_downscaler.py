@@ -21,11 +21,11 @@ from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, save_weights
-from stcli.raster.frames import Frames, beside, frames, matched_bands
 from stcli.raster.info import pixel_size
-from stcli.raster.page import write_page
-from stcli.raster.read import Raster
-from stcli.raster.stack import nest
+from stcli.raster.pictures.page import write_page
+from stcli.raster.reading.frames import Frames, beside, frames, matched_bands
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.stack import nest
 from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
 from stcli.workflows.downscaling.nested import Pair
 from stcli.workflows.downscaling.training_page import training_page

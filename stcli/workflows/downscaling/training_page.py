@@ -15,8 +15,8 @@ from stcli.downscaling.network import Upscaler
 from stcli.downscaling.rebuilt import rebuilt
 from stcli.downscaling.samples import Sample
 from stcli.downscaling.training import Trained
-from stcli.raster.figures import Axis, Line, draw_beside, draw_lines
-from stcli.raster.page import Page, Part, Section, figure, paragraph, table
+from stcli.raster.pictures.figures import Axis, Line, draw_beside, draw_lines
+from stcli.raster.pictures.page import Page, Part, Section, figure, paragraph, table
 
 #: Bands that are drawn, at most; the table has all of them.
 SHOWN = 4

@@ -20,8 +20,8 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
-from stcli.raster.read import Raster
-from stcli.raster.stack import Nesting
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.stack import Nesting
 from stcli.settings import DownscaleSettings
 from stcli.workflows.downscaling.nested import nested
 from stcli.workflows.each_band import EachBand

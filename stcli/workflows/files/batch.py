@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, ModelError, OutputError, StcliError, UsageError
-from stcli.raster.creation import refuse_unknown
-from stcli.raster.publish import withdraw
+from stcli.raster.writing.creation import refuse_unknown
+from stcli.raster.writing.publish import withdraw
 from stcli.settings.checking import check
 from stcli.workflows.existing import all_there
 from stcli.workflows.job import Output, Progress, refuse_clash, silent

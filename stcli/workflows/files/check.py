@@ -10,7 +10,7 @@ from stcli.checks.cog import check_cog
 from stcli.checks.findings import Checked
 from stcli.checks.georef import check_georef
 from stcli.errors import InputError
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 
 __all__ = ["Unreadable", "cf", "check_all", "cog", "georef"]
 

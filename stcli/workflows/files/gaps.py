@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
-from stcli.raster.mosaic import Mosaic
 from stcli.raster.nodata import representable, whole_limits
+from stcli.raster.reading.mosaic import Mosaic
 from stcli.settings import RunSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.job import Pass, Progress

@@ -14,10 +14,10 @@ from stcli.engine.journal import Header, Journal, read_header
 from stcli.engine.memory import threads_of
 from stcli.engine.tiling import TilePlan
 from stcli.errors import InputError, OutputError
-from stcli.raster.netcdf_write import CubeWriter, create_cube
-from stcli.raster.output import OutputSpec, described, packing
-from stcli.raster.parts import Parts
-from stcli.raster.zarrstore import ZarrFromParts
+from stcli.raster.writing.netcdf_write import CubeWriter, create_cube
+from stcli.raster.writing.output import OutputSpec, described, packing
+from stcli.raster.writing.parts import Parts
+from stcli.raster.writing.zarrstore import ZarrFromParts
 from stcli.settings import RunSettings
 from stcli.workflows.deposit import Deposit, parts_of, shard_path
 from stcli.workflows.files.merge_cube import cube_of

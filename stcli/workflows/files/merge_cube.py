@@ -11,10 +11,10 @@ from odc.geo.geobox import GeoBox
 from stcli.engine.memory import Cost
 from stcli.engine.run import BlockFunction, Tally
 from stcli.engine.tiling import Tile
-from stcli.raster.layout import own_attrs, variables
-from stcli.raster.legend import flags
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
-from stcli.raster.output import OutputSpec
+from stcli.raster.writing.layout import own_attrs, variables
+from stcli.raster.writing.legend import flags
+from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.writing.output import OutputSpec
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Pass, Progress, plan_pass
 from stcli.workflows.passes import Planned

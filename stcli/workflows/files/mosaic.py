@@ -14,12 +14,12 @@ from odc.geo.geobox import GeoBox
 
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
-from stcli.raster.legend import Colour, read_colours
-from stcli.raster.mosaic import Mosaic
-from stcli.raster.netcdf_write import refuse_cube
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.publish import refuse_output
-from stcli.raster.read import open_raster
+from stcli.raster.reading.mosaic import Mosaic
+from stcli.raster.reading.read import open_raster
+from stcli.raster.writing.legend import Colour, read_colours
+from stcli.raster.writing.netcdf_write import refuse_cube
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.publish import refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.files.gaps import nodata_of

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError, UsageError
-from stcli.raster.draft import refuse_file, write_whole
 from stcli.raster.info import RasterInfo, grid_difference
-from stcli.raster.legend import Colour, read_colours
-from stcli.raster.output import STDOUT
-from stcli.raster.picture import (
+from stcli.raster.pictures.picture import (
     Key,
     colour_classes,
     colour_labels,
@@ -26,9 +23,12 @@ from stcli.raster.picture import (
     png,
     stretch,
 )
-from stcli.raster.publish import refuse_name
-from stcli.raster.read import Raster, open_raster
-from stcli.raster.thumbnail import Thumbnail, part_of, thumbnail
+from stcli.raster.reading.read import Raster, open_raster
+from stcli.raster.reading.thumbnail import Thumbnail, part_of, thumbnail
+from stcli.raster.writing.draft import refuse_file, write_whole
+from stcli.raster.writing.legend import Colour, read_colours
+from stcli.raster.writing.output import STDOUT
+from stcli.raster.writing.publish import refuse_name
 from stcli.workflows.job import Inputs, refuse_clash
 from stcli.workflows.legends import class_names
 

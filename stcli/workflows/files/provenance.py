@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stcli.raster.provenance import Provenance, read_provenance
-from stcli.raster.read import open_raster
-from stcli.raster.zarrlayout import group_tags
+from stcli.raster.reading.read import open_raster
+from stcli.raster.reading.zarrtags import group_tags
+from stcli.raster.writing.provenance import Provenance, read_provenance
 
 __all__ = ["Provenance", "provenance"]
 

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
-from stcli.landcover.accuracy import (
+from stcli.landcover.accuracy.accuracy import (
     Accuracy,
     ConfusionMatrix,
     StratifiedAccuracy,
     accuracy,
     stratified_accuracy,
 )
-from stcli.landcover.strata import strata_accuracy
-from stcli.raster.read import Raster
-from stcli.raster.vectors import read_labels
+from stcli.landcover.accuracy.strata import strata_accuracy
+from stcli.raster.reading.read import Raster
+from stcli.raster.tables.vectors import read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass, silent
 from stcli.workflows.landcover.sampled import PLAN, count, look_up

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.noise.bands import LEAST, NOISY, band_noise, clarity, weights
-from stcli.raster.read import Raster
+from stcli.noise.space.bands import LEAST, NOISY, band_noise, clarity, weights
+from stcli.raster.reading.read import Raster
 from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.empty import empty_bands, no_valid_pixel
 from stcli.workflows.job import Inputs, Progress

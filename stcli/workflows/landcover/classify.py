@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
-from stcli.landcover import architectures, network_cpu
+from stcli.landcover import architectures
+from stcli.landcover.network import network_cpu
+from stcli.landcover.network.windows import Scene
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.refinement import Changes
-from stcli.landcover.windows import Scene
 from stcli.nn.device import compute
 from stcli.nn.likeness import Likeness
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import KERNELS, Block, halo, rehearse, slic
+from stcli.raster.writing.output import OutputSpec
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import KERNELS, Block, halo, rehearse, slic
 from stcli.settings import RunSettings
 from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import (
@@ -55,7 +56,7 @@ from stcli.workflows.unlike import tell_values
 
 #: A pixel's way through the network takes a microsecond; reading and segmenting it a thirtieth.
 TOIL = 30.0
-_REHEARSAL = "from stcli.landcover import network_cpu; network_cpu.rehearse()"
+_REHEARSAL = "from stcli.landcover.network import network_cpu; network_cpu.rehearse()"
 
 
 @dataclass(frozen=True)

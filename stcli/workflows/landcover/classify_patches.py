@@ -17,12 +17,12 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
 from stcli.landcover.legend import rgba
-from stcli.landcover.patchmodel import PatchClassifier, load_patch_model
+from stcli.landcover.patches.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
-from stcli.raster.draft import refuse_file, write_whole
-from stcli.raster.output import STDOUT, OutputBand, OutputSpec
-from stcli.raster.patches import PatchSet, PatchStack, is_table
-from stcli.raster.write import create_raster, refuse_output
+from stcli.raster.tables.patches import PatchSet, PatchStack, is_table
+from stcli.raster.writing.draft import refuse_file, write_whole
+from stcli.raster.writing.output import STDOUT, OutputBand, OutputSpec
+from stcli.raster.writing.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
 from stcli.workflows.landcover.foreign import tell_magnitude

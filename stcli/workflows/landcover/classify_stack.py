@@ -18,10 +18,10 @@ from stcli.landcover.prediction import Classifier, load_model
 from stcli.nn.device import compute
 from stcli.nn.weights import load_card, refuse_changed
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import Raster
-from stcli.raster.timecube import count_dates
-from stcli.segmentation.slic import halo
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.timecube import count_dates
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.segmentation.superpixels.slic import halo
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
     Inputs,

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from stcli.errors import InputError, UsageError
-from stcli.landcover.season import LEAST_SEEN, Season
+from stcli.landcover.series.season import LEAST_SEEN, Season
 from stcli.nn.weights import Card
-from stcli.raster.datestack import DateStack, stack_of
-from stcli.raster.read import Raster
-from stcli.raster.timecube import cube_of
+from stcli.raster.reading.datestack import DateStack, stack_of
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.timecube import cube_of
 
 logger = logging.getLogger("stcli")
 _EPOCH = date(1970, 1, 1)

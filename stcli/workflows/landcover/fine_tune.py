@@ -9,7 +9,7 @@ from typing import Any
 from stcli.errors import ModelError, UsageError
 from stcli.landcover import architectures
 from stcli.landcover.learning import given_weights
-from stcli.landcover.network_method import scaling_of
+from stcli.landcover.network.network_method import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.settings import NetworkSettings, SlicSettings
 from stcli.workflows.landcover.foreign import tell_pixels

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile
-from stcli.landcover.patchmodel import PatchClassifier
+from stcli.landcover.patches.patchmodel import PatchClassifier
 from stcli.landcover.prediction import Classifier
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo, pixel_size, same_pixels

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.landcover.fusion import fuse
-from stcli.landcover.network_method import NetworkMethod
+from stcli.landcover.network.network_method import NetworkMethod
+from stcli.landcover.network.windows import Scene
 from stcli.landcover.prediction import Classifier
-from stcli.landcover.season import on_steps
-from stcli.landcover.windows import Scene
-from stcli.raster.datestack import DateStack
+from stcli.landcover.series.season import on_steps
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
-from stcli.segmentation.slic import Block, pixel_bytes, slic
+from stcli.raster.reading.datestack import DateStack
+from stcli.raster.writing.output import OutputSpec
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, pixel_bytes, slic
 from stcli.workflows.kernels import LOADED
 from stcli.workflows.landcover.classify import TOIL
 from stcli.workflows.landcover.dated import Seasonal
 from stcli.workflows.landcover.stacks import Growing, growing_bytes
 
 if TYPE_CHECKING:
-    from stcli.landcover.series_method import SeriesMethod
+    from stcli.landcover.series.series_method import SeriesMethod
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SeriesLook:
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
     ) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
         """Give probabilities (class, row, col) over the core."""
-        from stcli.landcover.series_method import composite  # loads torch
+        from stcli.landcover.series.series_method import composite  # loads torch
 
         bands, method = len(self.stack.variables), self.method
         cells = block.reshape(-1, bands, *block.shape[1:])
@@ -139,7 +139,7 @@ class FusedLook:
 
 def series_method(model: Classifier) -> SeriesMethod:
     """Give the method of a model of series."""
-    from stcli.landcover.series_method import SeriesMethod  # loads torch
+    from stcli.landcover.series.series_method import SeriesMethod  # loads torch
 
     assert isinstance(model.method, SeriesMethod)  # its card says so
     return model.method

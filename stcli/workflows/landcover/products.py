@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import ModelError, UsageError
-from stcli.landcover.calibration import prediction_sets
+from stcli.landcover.accuracy.calibration import prediction_sets
 from stcli.landcover.legend import rgba
 from stcli.landcover.prediction import UNCERTAINTY, Classifier, classes, uncertainty
 from stcli.nn.weights import Card, ClassCard
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.settings import DecisionSettings
 from stcli.workflows.job import Output
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stcli.landcover.prediction import Classifier
 from stcli.landcover.refinement import VIEWS, Changes, View
 from stcli.nn.weights import Card
-from stcli.segmentation.slic import Block, slic
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, slic
 from stcli.settings import SlicSettings
 
 

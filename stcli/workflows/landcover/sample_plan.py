@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.landcover.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
-from stcli.landcover.route import length, route
-from stcli.raster.draft import refuse_file
+from stcli.landcover.accuracy.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
+from stcli.landcover.accuracy.route import length, route
 from stcli.raster.info import grid_difference, lattice_origin
-from stcli.raster.read import Raster, open_raster
-from stcli.raster.survey import in_metres, pixel_centres, write_survey
+from stcli.raster.reading.read import Raster, open_raster
+from stcli.raster.tables.survey import in_metres, pixel_centres, write_survey
+from stcli.raster.writing.draft import refuse_file
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.landcover.truth import beyond_classes, open_classes, refuse_beyond

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.landcover.accuracy import ConfusionMatrix
-from stcli.landcover.strata import Strata
-from stcli.raster.read import Raster
-from stcli.raster.vectors import Labels, sample_points
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix
+from stcli.landcover.accuracy.strata import Strata
+from stcli.raster.reading.read import Raster
+from stcli.raster.tables.vectors import Labels, sample_points
 
 logger = logging.getLogger("stcli")
 

@@ -18,13 +18,13 @@ from stcli.engine.memory import MB, Budget, Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.landcover.dates import composite_scaling
+from stcli.landcover.network.task import Sample, Task
+from stcli.landcover.network.training import model_bytes, scan_bytes, step_bytes
+from stcli.landcover.network.windows import Scene, centres, cut, most_tokens, square
 from stcli.landcover.split import Block, Split, draw_pixels
-from stcli.landcover.task import Sample, Task
-from stcli.landcover.training import model_bytes, scan_bytes, step_bytes
-from stcli.landcover.windows import Scene, centres, cut, most_tokens, square
 from stcli.nn.device import compute
-from stcli.segmentation.slic import Block as Part
-from stcli.segmentation.slic import halo, slic
+from stcli.segmentation.superpixels.slic import Block as Part
+from stcli.segmentation.superpixels.slic import halo, slic
 from stcli.settings import (
     ALGORITHMS,
     LANDCOVER_SLIC,

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.landcover.dates import Dates, composite
-from stcli.landcover.windows import Scene
-from stcli.raster.datestack import DateStack
-from stcli.segmentation.slic import Block, pixel_bytes, slic
+from stcli.landcover.network.windows import Scene
+from stcli.raster.reading.datestack import DateStack
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import Block, pixel_bytes, slic
 from stcli.settings import BandScaling, SlicSettings
 
 

@@ -15,7 +15,7 @@ from stcli.errors import InputError
 from stcli.landcover.split import Block
 from stcli.raster.ground import ground
 from stcli.raster.info import lattice_origin, pixel_size
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 from stcli.settings import BandScaling, RunSettings, TrainingSettings
 from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Progress, plan_pass

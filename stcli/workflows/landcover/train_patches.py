@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 from stcli import __version__
 from stcli.engine.batches import batch_size
 from stcli.errors import InputError, UsageError
-from stcli.landcover.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.legend import colors
-from stcli.landcover.patches import ARCHITECTURE, Patches, TrainedPatches, train_patches
-from stcli.landcover.patchfeatures import Lens, features
-from stcli.landcover.patchmodel import (
+from stcli.landcover.patches.patches import ARCHITECTURE, Patches, TrainedPatches, train_patches
+from stcli.landcover.patches.patchfeatures import Lens, features
+from stcli.landcover.patches.patchmodel import (
     most_at_once,
     patch_bytes,
     sample_bytes,
@@ -27,7 +27,7 @@ from stcli.landcover.patchmodel import (
     training_bytes,
 )
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard
-from stcli.raster.patches import (
+from stcli.raster.tables.patches import (
     PatchLabels,
     PatchSet,
     is_table,

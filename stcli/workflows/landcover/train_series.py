@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 
 from stcli import __version__
 from stcli.errors import InputError, UsageError
-from stcli.landcover.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.accuracy.calibration import reliability
 from stcli.landcover.architectures import SERIES
-from stcli.landcover.calibration import reliability
 from stcli.landcover.legend import colors
-from stcli.landcover.season import LEAST_SEEN, Season, nearest_begin, on_steps, season_of, seen
-from stcli.landcover.series import Recipe, Samples, Trained, state_of, train_series
-from stcli.landcover.series_method import composite
+from stcli.landcover.series.season import (
+    LEAST_SEEN,
+    Season,
+    nearest_begin,
+    on_steps,
+    season_of,
+    seen,
+)
+from stcli.landcover.series.series import Recipe, Samples, Trained, state_of, train_series
+from stcli.landcover.series.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
-from stcli.raster.sampletable import SampleTable, read_samples
-from stcli.raster.vectors import sorted_names
+from stcli.raster.tables.sampletable import SampleTable, read_samples
+from stcli.raster.tables.vectors import sorted_names
 from stcli.settings import SERIES_BLOCK, BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
 from stcli.workflows.model_folder import refuse_folder

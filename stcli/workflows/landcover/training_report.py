@@ -10,9 +10,18 @@ import numpy as np
 
 from stcli.landcover.legend import rgba
 from stcli.nn.weights import Card
-from stcli.raster.figures import Axis, Line, draw_confusion, draw_lines, draw_reliability
-from stcli.raster.page import Page, Part, Section, Swatch, figure, paragraph, table, write_page
-from stcli.raster.panels import Panel, draw_panels
+from stcli.raster.pictures.figures import Axis, Line, draw_confusion, draw_lines, draw_reliability
+from stcli.raster.pictures.page import (
+    Page,
+    Part,
+    Section,
+    Swatch,
+    figure,
+    paragraph,
+    table,
+    write_page,
+)
+from stcli.raster.pictures.panels import Panel, draw_panels
 from stcli.workflows.landcover.trainings import Outcome
 
 REPORT = "report.html"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stcli.errors import InputError, StcliError, UsageError
-from stcli.raster.timecube import count_dates
+from stcli.raster.reading.timecube import count_dates
 from stcli.workflows.job import Inputs
 from stcli.workflows.landcover.dated import Dating
 from stcli.workflows.landcover.scenes import LabelledScene

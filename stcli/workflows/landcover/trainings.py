@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Budget
 from stcli.engine.run import Tally
 from stcli.errors import InputError
-from stcli.landcover.accuracy import ConfusionMatrix, accuracy
-from stcli.landcover.calibration import Calibration, Reliability, cross_fit, reliability
-from stcli.landcover.folds import Fold, calibrate, held_out, pooled, summary
+from stcli.landcover.accuracy.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.accuracy.calibration import Calibration, Reliability, cross_fit, reliability
+from stcli.landcover.accuracy.folds import Fold, calibrate, held_out, pooled, summary
+from stcli.landcover.accuracy.tempering import temper
 from stcli.landcover.learning import Held, Learned, Learner, judge
+from stcli.landcover.network.task import Sample, Task
+from stcli.landcover.network.training import Keep
 from stcli.landcover.prediction import classes
 from stcli.landcover.split import Block, draw_blocks, draw_folds
-from stcli.landcover.task import Sample, Task
-from stcli.landcover.tempering import temper
-from stcli.landcover.training import Keep
 from stcli.nn.device import Compute
 from stcli.settings import RunSettings, TrainingSettings
 from stcli.workflows.job import Progress

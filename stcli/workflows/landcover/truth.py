@@ -16,9 +16,9 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import grid_difference
-from stcli.raster.read import Raster, open_raster
-from stcli.raster.stdin import on_stdin
-from stcli.raster.vectors import MOST_CLASSES, Labels, burn, read_labels
+from stcli.raster.reading.read import Raster, open_raster
+from stcli.raster.reading.stdin import on_stdin
+from stcli.raster.tables.vectors import MOST_CLASSES, Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.legends import class_names

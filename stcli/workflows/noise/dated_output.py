@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.raster.layout import edged, global_attrs, own_attrs, variable_scalars
-from stcli.raster.netcdf_write import CubeBand, CubeSpec, create_cube
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.timecube import Cube
-from stcli.raster.write import create_raster
+from stcli.raster.reading.timecube import Cube
+from stcli.raster.writing.layout import edged, global_attrs, own_attrs, variable_scalars
+from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.write import create_raster
 from stcli.workflows.job import Output
 
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.noise import separable, similar, similar_kernels, spatial, wiener
-from stcli.noise import shrink as wavelet
-from stcli.noise.edges import FILL_REACH
-from stcli.noise.models import Model
-from stcli.noise.separable import Plane
-from stcli.noise.statistics import Sample, typical
+from stcli.noise.space import separable, similar, similar_kernels, spatial, wiener
+from stcli.noise.space import shrink as wavelet
+from stcli.noise.space.edges import FILL_REACH
+from stcli.noise.space.models import Model
+from stcli.noise.space.separable import Plane
+from stcli.noise.space.statistics import Sample, typical
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
+from stcli.raster.writing.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings, ShrinkSettings, SimilarSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.floats import band_units, float_spec, float_type

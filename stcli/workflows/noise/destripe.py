@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
-from stcli.noise.stripes import Stripes, find_stripes, striping
+from stcli.noise.space.stripes import Stripes, find_stripes, striping
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
+from stcli.raster.writing.output import OutputSpec
 from stcli.settings import DestripeSettings, RunSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.floats import band_units, float_spec, float_type

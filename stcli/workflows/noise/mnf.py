@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
-from stcli.noise.mnf import Rotation, project, rotation
-from stcli.noise.statistics import noise_covariance
+from stcli.noise.space.mnf import Rotation, project, rotation
+from stcli.noise.space.statistics import noise_covariance
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
+from stcli.raster.writing.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.floats import band_units, float_spec, float_type

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.noise.models import Model
-from stcli.noise.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
-from stcli.raster.draft import refuse_file
+from stcli.noise.space.models import Model
+from stcli.noise.space.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
-from stcli.raster.publish import refuse_name
+from stcli.raster.writing.draft import refuse_file
+from stcli.raster.writing.output import OutputSpec
+from stcli.raster.writing.publish import refuse_name
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.floats import band_units, float_spec, float_type
@@ -147,7 +147,7 @@ def noise(
             step = Step(block, first_band if plot else None, "noise map")
             tally = product.run(work, step, view.add, progress)
     if plot:
-        from stcli.raster.plots import draw_map  # matplotlib takes a second to import
+        from stcli.raster.pictures.plots import draw_map  # matplotlib takes a second to import
 
         unit = spec.bands[0].units or "unit of the band"
         words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")

@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.raster.info import RasterInfo, grid_difference
-from stcli.raster.read import Raster, open_raster
+from stcli.raster.reading.read import Raster, open_raster
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.noise.noise import noise_names
 
@@ -44,7 +44,7 @@ def with_noise(raster: OwnMasks, noise: str, model: str, stack: ExitStack) -> An
     raster : OwnMasks
     noise : str
     model : str
-        By which the noise is taken away: see `stcli.noise.models`.
+        By which the noise is taken away: see `stcli.noise.space.models`.
     stack : ExitStack
         Closes what is opened.
 

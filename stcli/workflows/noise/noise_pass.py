@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import InputError
-from stcli.noise.edges import FILL_REACH, Surround, fill, surround
-from stcli.noise.models import Model
-from stcli.noise.separable import Plane
-from stcli.noise.spatial import KERNELS, halo, leaning, noise_map
-from stcli.noise.statistics import PoissonFit, Sample, poisson_fit
-from stcli.noise.wavelets import analyse, bank
+from stcli.noise.space.edges import FILL_REACH, Surround, fill, surround
+from stcli.noise.space.models import Model
+from stcli.noise.space.separable import Plane
+from stcli.noise.space.spatial import KERNELS, halo, leaning, noise_map
+from stcli.noise.space.statistics import PoissonFit, Sample, poisson_fit
+from stcli.noise.space.wavelets import analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.job import Pass, Progress

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile
-from stcli.noise.dates import Dates
-from stcli.noise.groups import unwhiten_group
-from stcli.raster.cubeparts import CubeForm
+from stcli.noise.time.dates import Dates
+from stcli.noise.time.groups import unwhiten_group
 from stcli.raster.info import lattice_origin
-from stcli.raster.netcdf_write import refuse_cube
-from stcli.raster.output import OutputSpec
-from stcli.raster.read import Raster
-from stcli.raster.spectra import SpectraFile, SpectraLayout, open_spectra
-from stcli.raster.timecube import Cube, cube_of
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.timecube import Cube, cube_of
+from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, open_spectra
+from stcli.raster.writing.cubeparts import CubeForm
+from stcli.raster.writing.netcdf_write import refuse_cube
+from stcli.raster.writing.output import OutputSpec
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.noise.dated_output import cube_bands, cube_spec, tiff_spec

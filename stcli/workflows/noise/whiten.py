@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from stcli.engine.memory import MB, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
-from stcli.noise.dates import Dates
-from stcli.noise.diagonal import Sums, verdict
-from stcli.noise.groups import whiten_group
-from stcli.noise.spectrum import Spectrum
-from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.netcdf_write import CubeBand
-from stcli.raster.publish import refuse_name
-from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
-from stcli.raster.timecube import Cube, cube_of
+from stcli.noise.time.dates import Dates
+from stcli.noise.time.diagonal import Sums, verdict
+from stcli.noise.time.groups import whiten_group
+from stcli.noise.time.spectrum import Spectrum
+from stcli.raster.reading.timecube import Cube, cube_of
+from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
+from stcli.raster.writing.draft import drafts, refuse_file
+from stcli.raster.writing.netcdf_write import CubeBand
+from stcli.raster.writing.publish import refuse_name
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.settings.checking import check
 from stcli.workflows.job import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stcli.errors import UsageError
-from stcli.raster.series import is_series, read_series, refuse_piped
+from stcli.raster.tables.series import is_series, read_series, refuse_piped
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, silent
 from stcli.workflows.noise.unwhiten import plan_unwhiten_time, unwhiten_time

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
-from stcli.noise.dates import Dates, in_order, lattice
-from stcli.noise.frame import SHORTEST, frame
-from stcli.noise.spectrum import Spectrum
-from stcli.noise.stationary import segment_length
+from stcli.noise.time.dates import Dates, in_order, lattice
+from stcli.noise.time.frame import SHORTEST, frame
+from stcli.noise.time.spectrum import Spectrum
+from stcli.noise.time.stationary import segment_length
 from stcli.raster.info import lattice_origin
-from stcli.raster.layout import variable_attrs
-from stcli.raster.spectra import SpectraFile, SpectraLayout
-from stcli.raster.timecube import Cube
+from stcli.raster.reading.timecube import Cube
+from stcli.raster.tables.spectra import SpectraFile, SpectraLayout
+from stcli.raster.writing.layout import variable_attrs
 from stcli.settings import WhitenSettings
 
 #: Units of time, in the singular, as UDUNITS abbreviates them.

@@ -10,9 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stcli.errors import CheckError, InputError
-from stcli.noise.diagonal import Sums, inside_cells
-from stcli.noise.spectrum import Spectrum
-from stcli.raster.spectra import SpectraFile, SpectraLayout
+from stcli.noise.time.diagonal import Sums, inside_cells
+from stcli.noise.time.spectrum import Spectrum
+from stcli.raster.tables.spectra import SpectraFile, SpectraLayout
 
 logger = logging.getLogger("stcli")
 
@@ -87,7 +87,7 @@ def draw(draft: Path, spectrum: Spectrum, values: NDArray[Any], layout: SpectraL
     layout : SpectraLayout
         Whose units are told.
     """
-    from stcli.raster.plots import draw_whitening  # matplotlib takes a second to import
+    from stcli.raster.pictures.plots import draw_whitening  # matplotlib takes a second to import
 
     cells, unit = spectrum.on_cells()[:, inside_cells(spectrum)], layout.time_unit
     length, nyquist = spectrum.step * spectrum.frame.tiling.rows, 0.5 / spectrum.step

@@ -14,14 +14,14 @@ from rasterio.windows import Window
 
 from stcli.engine.memory import MB, default_memory, resident
 from stcli.errors import BudgetError, InputError
-from stcli.noise.dates import Dates
-from stcli.noise.diagonal import verdict
-from stcli.noise.frame import frame
-from stcli.noise.groups import Whitened, unwhiten_group, whiten_group
-from stcli.noise.stationary import segment_length
-from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.series import Series, read_series, refuse_names, refuse_pipe, write_series
-from stcli.raster.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
+from stcli.noise.time.dates import Dates
+from stcli.noise.time.diagonal import verdict
+from stcli.noise.time.frame import frame
+from stcli.noise.time.groups import Whitened, unwhiten_group, whiten_group
+from stcli.noise.time.stationary import segment_length
+from stcli.raster.tables.series import Series, read_series, refuse_names, refuse_pipe, write_series
+from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
+from stcli.raster.writing.draft import drafts, refuse_file
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash
 from stcli.workflows.noise.whiten import Spectra, WhitenedRaster

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.noise.models import Model
-from stcli.noise.starlet import gain, reach, split
-from stcli.noise.statistics import typical
+from stcli.noise.space.models import Model
+from stcli.noise.space.starlet import gain, reach, split
+from stcli.noise.space.statistics import typical
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputSpec
+from stcli.raster.writing.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.floats import band_units, float_spec, float_type

@@ -14,10 +14,10 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.ground import plain
-from stcli.raster.read import Raster
-from stcli.segmentation.merge import graph_bytes, merge_levels
+from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import number
-from stcli.segmentation.quality import (
+from stcli.segmentation.objects.merge import graph_bytes, merge_levels
+from stcli.segmentation.objects.quality import (
     Overlaps,
     agreement,
     boundaries,
@@ -26,8 +26,8 @@ from stcli.segmentation.quality import (
     overlaps,
     size_distribution,
 )
-from stcli.segmentation.scale import suggest, variance_and_moran
-from stcli.segmentation.shapes import PIXELS
+from stcli.segmentation.objects.scale import suggest, variance_and_moran
+from stcli.segmentation.objects.shapes import PIXELS
 from stcli.settings import MergeSettings, RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass, report, silent
 from stcli.workflows.scaling import band_scaling

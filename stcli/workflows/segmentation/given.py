@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stcli.errors import InputError, UsageError
 from stcli.raster.info import RasterInfo
-from stcli.raster.read import open_raster
+from stcli.raster.reading.read import open_raster
 from stcli.settings import BandScaling, SlicSettings
 
 #: Tag under which a label raster keeps the scaling that made it.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stcli.errors import UsageError
-from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.folder import STAGED, hidden_home, is_marked, mark
-from stcli.raster.output import STDOUT
+from stcli.raster.writing.draft import drafts, refuse_file
+from stcli.raster.writing.folder import STAGED, hidden_home, is_marked, mark
+from stcli.raster.writing.output import STDOUT
 from stcli.settings import MergeSettings, ObjectSettings, RunSettings, SlicSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, silent
 from stcli.workflows.segmentation.given import Given

@@ -12,7 +12,7 @@ from stcli.engine.memory import MB, Cost, default_memory
 from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError, InputError
 from stcli.raster.info import grid_difference
-from stcli.raster.read import Raster, open_raster
+from stcli.raster.reading.read import Raster, open_raster
 from stcli.segmentation.numbering import number
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.ground import plain
-from stcli.raster.output import OutputBand, OutputSpec
-from stcli.raster.read import Raster
-from stcli.raster.write import create_raster
-from stcli.segmentation.adjacency import BORDERS_AN_OBJECT
-from stcli.segmentation.merge import Graph, graph_bytes, merge_levels
+from stcli.raster.reading.read import Raster
+from stcli.raster.writing.output import OutputBand, OutputSpec
+from stcli.raster.writing.write import create_raster
 from stcli.segmentation.numbering import number
-from stcli.segmentation.shapes import ACROSS, DOWN, PIXELS
+from stcli.segmentation.objects.adjacency import BORDERS_AN_OBJECT
+from stcli.segmentation.objects.merge import Graph, graph_bytes, merge_levels
+from stcli.segmentation.objects.shapes import ACROSS, DOWN, PIXELS
 from stcli.settings import BandScaling, MergeSettings, RunSettings
 from stcli.workflows.job import Output, Progress, fields, plan_pass, report
 from stcli.workflows.passes import writing

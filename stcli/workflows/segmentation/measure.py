@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Budget, Cost
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
-from stcli.raster.read import Raster
-from stcli.segmentation.adjacency import Borders, border_bytes
+from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import number
-from stcli.segmentation.shapes import SUMS, borders, shape_sums
-from stcli.segmentation.statistics import BandSums, band_bytes, band_sums
-from stcli.segmentation.texture import SUMS as TEXTURE_SUMS
-from stcli.segmentation.texture import levels, pair_sums
+from stcli.segmentation.objects.adjacency import Borders, border_bytes
+from stcli.segmentation.objects.shapes import SUMS, borders, shape_sums
+from stcli.segmentation.objects.statistics import BandSums, band_bytes, band_sums
+from stcli.segmentation.objects.texture import SUMS as TEXTURE_SUMS
+from stcli.segmentation.objects.texture import levels, pair_sums
 from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.kernels import LOADED

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Budget, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
-from stcli.raster.draft import drafts, refuse_file
-from stcli.raster.features import (
+from stcli.raster.ground import ground
+from stcli.raster.reading.read import Raster
+from stcli.raster.tables.features import (
     WRITER,
     Columns,
     FeatureSpec,
@@ -23,12 +24,11 @@ from stcli.raster.features import (
     feature_format,
     write_features,
 )
-from stcli.raster.ground import ground
-from stcli.raster.read import Raster
-from stcli.segmentation.indices import band_letters, check_indices
+from stcli.raster.writing.draft import drafts, refuse_file
 from stcli.segmentation.numbering import number
-from stcli.segmentation.polygons import CornerStore, polygon_bytes
-from stcli.segmentation.shapes import CORNERS, corners
+from stcli.segmentation.objects.indices import band_letters, check_indices
+from stcli.segmentation.objects.polygons import CornerStore, polygon_bytes
+from stcli.segmentation.objects.shapes import CORNERS, corners
 from stcli.settings import ObjectSettings, RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.scaling import band_scaling

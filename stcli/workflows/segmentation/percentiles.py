@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Budget, Cost, default_memory, resident
 from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import number
-from stcli.segmentation.percentiles import PixelStore
+from stcli.segmentation.objects.percentiles import PixelStore
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
 

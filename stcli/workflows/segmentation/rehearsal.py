@@ -11,16 +11,16 @@ from rasterio.windows import Window
 
 from stcli.engine.tiling import TilePlan
 from stcli.raster.ground import plain
-from stcli.raster.read import Raster
-from stcli.segmentation.merge import KERNELS as MERGING
-from stcli.segmentation.merge import merge_levels
+from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import KERNELS as NUMBERING
 from stcli.segmentation.numbering import distinct, number
-from stcli.segmentation.percentiles import PixelStore
-from stcli.segmentation.polygons import KERNELS as OUTLINING
-from stcli.segmentation.polygons import CornerStore
-from stcli.segmentation.shapes import CORNERS, PIXELS, corners
-from stcli.segmentation.statistics import kernel_of
+from stcli.segmentation.objects.merge import KERNELS as MERGING
+from stcli.segmentation.objects.merge import merge_levels
+from stcli.segmentation.objects.percentiles import PixelStore
+from stcli.segmentation.objects.polygons import KERNELS as OUTLINING
+from stcli.segmentation.objects.polygons import CornerStore
+from stcli.segmentation.objects.shapes import CORNERS, PIXELS, corners
+from stcli.segmentation.objects.statistics import kernel_of
 from stcli.settings import BandScaling, MergeSettings
 from stcli.workflows.job import Progress
 from stcli.workflows.kernels import compile_apart

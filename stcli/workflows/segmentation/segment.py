@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from stcli.engine.memory import threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.info import RasterInfo
-from stcli.raster.output import OutputBand, OutputSpec
+from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.segmentation.numbering import merged
-from stcli.segmentation.slic import KERNELS, halo, rehearse
 from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import KERNELS, halo, rehearse
 from stcli.settings import RunSettings, SlicSettings
 from stcli.workflows.job import (
     Inputs,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stcli.engine.lock import Lock
 from stcli.errors import InputError, UsageError
-from stcli.raster.folder import STAGED, hidden_home
+from stcli.raster.writing.folder import STAGED, hidden_home
 
 #: After these nothing that was made is of use.
 _HOPELESS = (InputError, UsageError)

@@ -16,9 +16,10 @@ from stcli.engine.tiling import Tile
 from stcli.engine.work import Source, Strip
 from stcli.errors import BudgetError
 from stcli.raster.info import RasterInfo, lattice_origin
-from stcli.raster.read import Raster
+from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import distinct
-from stcli.segmentation.slic import (
+from stcli.segmentation.space import LabelSpace
+from stcli.segmentation.superpixels.slic import (
     Block,
     Stream,
     pixel_bytes,
@@ -27,14 +28,13 @@ from stcli.segmentation.slic import (
     strip_bytes,
     strip_rows,
 )
-from stcli.segmentation.space import LabelSpace
 from stcli.settings import BandScaling, RunSettings, SlicSettings
 from stcli.workflows.kernels import LOADED
 from stcli.workflows.passes import Pass
 from stcli.workflows.produce import Blocks
 
 #: Compiles the kernels of SLIC.
-REHEARSAL = "from stcli.segmentation.slic import rehearse; rehearse()"
+REHEARSAL = "from stcli.segmentation.superpixels.slic import rehearse; rehearse()"
 #: Nanoseconds of a pixel that is read, and how much more a core's takes: halos are worked on only
 #: as far as they reach.
 PIXEL, _TOIL = 50.0, 0.6

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.raster.features import Columns
 from stcli.raster.ground import Ground
-from stcli.raster.read import Raster
-from stcli.segmentation.adjacency import neighbours
-from stcli.segmentation.indices import band_letters, indices
-from stcli.segmentation.shapes import ACROSS, AREA, COLS, DOWN, PIXELS, ROWS
-from stcli.segmentation.texture import figures
+from stcli.raster.reading.read import Raster
+from stcli.raster.tables.features import Columns
+from stcli.segmentation.objects.adjacency import neighbours
+from stcli.segmentation.objects.indices import band_letters, indices
+from stcli.segmentation.objects.shapes import ACROSS, AREA, COLS, DOWN, PIXELS, ROWS
+from stcli.segmentation.objects.texture import figures
 from stcli.settings import ObjectSettings
 from stcli.workflows.segmentation.measure import Measured
 

@@ -1,0 +1,1 @@
+"""How right a map is and how sure: counts, estimates, calibration, where to look next."""

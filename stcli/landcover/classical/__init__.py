@@ -1,0 +1,1 @@
+"""The forest and the support vectors, on features of pixels and segments."""

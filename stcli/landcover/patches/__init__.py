@@ -1,0 +1,1 @@
+"""Models of patches: small rasters that have one class as a whole."""

@@ -1,0 +1,1 @@
+"""Noise in space: a local map of it, denoising, components, stripes."""

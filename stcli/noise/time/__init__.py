@@ -1,0 +1,1 @@
+"""Noise in time: series of dates on wavelet cells, their spectrum, whitened and back."""

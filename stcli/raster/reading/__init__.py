@@ -1,0 +1,1 @@
+"""Rasters opened, one or several as one, and read window by window."""

@@ -1,0 +1,308 @@
+"""Read whatever GDAL reads, through rasterio.
+
+GDAL handles must not be shared between threads, so each thread opens its own on first use.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from stcli.errors import InputError
+from stcli.heap import empty, give_back
+from stcli.raster.info import BandInfo
+from stcli.raster.nodata import TOGETHER, comparable, exclude
+from stcli.raster.reading.source import SourceInfo, assume, from_anywhere, stem, unpack
+from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units
+from stcli.settings import MOST_THREADS
+
+#: Bytes of a block that an open file holds: 512 x 512 pixels of two bytes.
+_BLOCK = 1 << 19
+#: How a virtual raster's name ends.
+VRT = ".vrt"
+#: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
+#: packed bytes; an error where threads need more at once.
+POOL = 2 * MOST_THREADS
+# A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
+# rasterio's warning (one for each thread's handle) would only be noise.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+class GdalSource:
+    """A file opened with GDAL; picklable, one handle a thread."""
+
+    def __init__(self, path: str, assume_crs: str | None = None, name: str = "") -> None:
+        self.path = path
+        self._local = threading.local()
+        self.info = assume(describe(self._handle(), name or path), assume_crs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": from_anywhere(self.path), "info": self.info}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
+
+    def _handle(self) -> Any:
+        if not hasattr(self._local, "dataset"):
+            self._local.dataset = open_dataset(self.path)
+            if self.path.endswith(VRT):  # its text was parsed into ten times its bytes, now free
+                give_back()
+        return self._local.dataset
+
+    def close(self) -> None:
+        """Close the handles of all threads: dropping the last reference closes them."""
+        self._local = threading.local()
+
+    def read(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands by 1-based numbers; see ``Source.read``.
+
+        Raises
+        ------
+        InputError
+            The file opened but these pixels cannot be read: truncated or damaged.
+        """
+        block, valid = self._told(window, indexes, False)
+        return block, valid[0]
+
+    def read_each(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands with a valid mask each; raises as `read`."""
+        return self._told(window, indexes, True)
+
+    def _told(
+        self, window: Window, indexes: tuple[int, ...], each: bool
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read, and say where it cannot be done."""
+        try:
+            return self._read(window, indexes, each)
+        except RasterioError as error:
+            rows = f"rows {window.row_off} to {window.row_off + window.height}"
+            raise InputError(
+                f"{self.info.path}: {rows} cannot be read ({reason(error)}); "
+                "the file is truncated or damaged, fetch it again"
+            ) from error
+
+    def _read(
+        self, window: Window, indexes: tuple[int, ...], each: bool
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read block (band, row, col), and valid (band, row, col) or one for all (1, row, col)."""
+        dataset = self._handle()
+        bands = [self.info.bands[i - 1] for i in indexes]
+        valid = self._masked(dataset, window, indexes, each)
+        masks = valid if each else [valid[0]] * len(bands)
+        if len({band.dtype for band in bands}) == 1 and not any(band.packed for band in bands):
+            block = empty((len(bands), window.height, window.width), np.dtype(bands[0].dtype))
+            dataset.read(list(indexes), window=window, out=block)
+            for i, values, mask in zip(indexes, block, masks, strict=True):
+                self._exclude(mask, dataset, window, i, values)
+        else:
+            dtype = np.result_type(*(band.block_dtype for band in bands))
+            block = np.empty((len(bands), window.height, window.width), dtype)
+            for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
+                values = dataset.read(i, window=window)
+                self._exclude(masks[k], dataset, window, i, values)
+                block[k] = unpack(values, band)
+        if block.dtype.kind == "f":
+            for values, mask in zip(block, masks, strict=True):
+                mask &= np.isfinite(values)
+        return block, valid
+
+    def _masked(
+        self, dataset: Any, window: Window, indexes: tuple[int, ...], each: bool
+    ) -> NDArray[np.bool_]:
+        """Ask the mask or the alpha band which pixels are valid; one serves all bands."""
+        alpha_is_data = not set(indexes) <= set(self.info.default)
+        valid = np.ones((len(indexes) if each else 1, window.height, window.width), bool)
+        rules = [self.info.rules[i - 1] for i in indexes]
+        masked = [r == "mask" or (r == "alpha" and not alpha_is_data) for r in rules]
+        if any(masked):
+            first = indexes[masked.index(True)]
+            valid[masked if each else slice(None)] = dataset.read_masks(first, window=window) > 0
+        return valid
+
+    def _exclude(
+        self,
+        valid: NDArray[np.bool_],
+        dataset: Any,
+        window: Window,
+        index: int,
+        values: NDArray[Any],
+    ) -> None:
+        """Take a band's nodata, if that is its rule, out of the valid pixels."""
+        if self.info.rules[index - 1] != "nodata":
+            return
+        nodata = self.info.bands[index - 1].nodata
+        if nodata is not None and comparable(nodata, values.dtype) and not self._together:
+            exclude(valid, values, nodata)
+        else:
+            valid &= dataset.read_masks(index, window=window) > 0  # which decodes the band anew
+
+    @property
+    def _together(self) -> bool:
+        """Tell whether a pixel is no data only where all bands are."""
+        return TOGETHER in self.info.tags
+
+
+def handle_bytes(paths: Iterable[str]) -> int:
+    """Bytes that each thread's own handles of files hold: of VRTs twice their text; else a block.
+
+    A VRT of 11 000 sources, 3.9 MB of text, holds 4.5 MB (GDAL 3.10). Another file holds the block
+    that was decoded last; what a single one holds is in the program's bytes.
+    """
+    files = [Path(path) for path in paths]
+    texts = [2 * f.stat().st_size for f in files if f.suffix == VRT and f.is_file()]
+    return sum(texts) + _BLOCK * max(len(files) - len(texts) - 1, 0)
+
+
+def open_dataset(path: str) -> Any:
+    """Open a file with rasterio; every failure is an ``InputError`` that tells which it was."""
+    # GDAL reads it once, when the first file behind a VRT is opened; threads are the engine's own
+    os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(POOL))
+    os.environ.setdefault("VRT_NUM_THREADS", "1")
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        local = "://" not in path and not path.startswith("/vsi") and ":" not in path
+        if local and not Path(path).exists():
+            raise InputError(f"{path}: no such file; check the name") from error
+        if os.strerror(errno.EMFILE) in reason(error):
+            raise InputError(
+                f"{path}: too many files are open already; give fewer, or raise ulimit -n."
+            ) from error
+        raise InputError(
+            f"{path}: cannot be read as a raster ({reason(error)}); a whole file in a format "
+            "that GDAL reads is wanted"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """GDAL's own words for an error: rasterio keeps them in the exception's cause."""
+    text = str(error.__cause__ or error)
+    return " ".join(text.split()).rstrip(".")
+
+
+def describe(dataset: Any, path: str) -> SourceInfo:
+    """Read a dataset's facts and refuse what cannot be used.
+
+    Raises
+    ------
+    InputError
+        NetCDF by GDAL, complex bands, a container without bands of its own, or ground control
+        points or RPCs in place of an affine transform.
+    """
+    _refuse(dataset, path)
+    count = dataset.count
+    alpha = [i for i in range(1, count + 1) if dataset.colorinterp[i - 1] == ColorInterp.alpha]
+    data = tuple(i for i in range(1, count + 1) if i not in alpha)
+    try:
+        geobox = GeoBox(dataset.shape, _transform(dataset), dataset.crs)
+    except Exception as error:  # pyproj may not know what GDAL knows
+        raise InputError(
+            f"{path}: its CRS cannot be understood ({error}); assign a standard one, for example "
+            "with gdal_edit.py -a_srs"
+        ) from error
+    rows, cols = _block(dataset)
+    return SourceInfo(
+        path=path,
+        driver=dataset.driver,
+        geobox=geobox,
+        bands=tuple(_band(dataset, path, i) for i in range(1, count + 1)),
+        rules=tuple(_rule(dataset, i) for i in range(1, count + 1)),
+        default=data or tuple(alpha),
+        times=("",) * count,
+        tags=_tags(dataset),
+        tiles=cols if rows == cols < dataset.width else 0,
+        rows=rows,
+    )
+
+
+def _transform(dataset: Any) -> Any:
+    """Transform of a dataset; GDAL finds none of a Zarr that has one row or column."""
+    lost = dataset.driver == "Zarr" and dataset.transform.is_identity
+    return (stored_transform(dataset.name) if lost else None) or dataset.transform
+
+
+def _block(dataset: Any) -> tuple[int, int]:
+    """Rows and columns of a file's blocks; 0 of a VRT's, which say nothing of the files behind."""
+    rows, cols = (0, 0) if dataset.driver == "VRT" else dataset.block_shapes[0]
+    return int(rows), int(cols)
+
+
+def _tags(dataset: Any) -> dict[str, str]:
+    own = {str(k): str(v) for k, v in dataset.tags().items()}
+    return {**group_tags(dataset.name), **own} if dataset.driver == "Zarr" else own
+
+
+def _refuse(dataset: Any, path: str) -> None:
+    if dataset.driver == "netCDF":
+        raise InputError(
+            f"{path}: a NetCDF behind a name of GDAL's found, which loses times, names and CRS; "
+            "name the file itself, copied to this machine, and choose its variables with -b"
+        )
+    if dataset.count == 0:
+        inside = ", ".join(dataset.subdatasets[:5]) or "nothing"
+        raise InputError(f"{path}: holds no bands of its own but {inside}; name one of them")
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise InputError(
+            f"{path}: bands are {dataset.dtypes[0]}, real numbers are wanted; "
+            "write the amplitude or the phase to a file first"
+        )
+    if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
+        found = f"{len(dataset.gcps[0])} ground control points" if dataset.gcps[0] else "RPCs"
+        raise InputError(
+            f"{path}: has {found} and no affine transform, a georeferenced grid is wanted; "
+            "run gdalwarp on it first"
+        )
+
+
+def _band(dataset: Any, path: str, i: int) -> BandInfo:
+    fallback = stem(path) if dataset.count == 1 else f"band {i}"
+    return BandInfo(
+        name=dataset.descriptions[i - 1] or _zarr_name(dataset, i) or fallback,
+        dtype=dataset.dtypes[i - 1],
+        nodata=dataset.nodatavals[i - 1],
+        scale=float(dataset.scales[i - 1]),
+        offset=float(dataset.offsets[i - 1]),
+        units=dataset.units[i - 1] or _zarr_unit(dataset, i) or None,
+    )
+
+
+def _rule(dataset: Any, i: int) -> str:
+    flags = dataset.mask_flag_enums[i - 1]
+    if MaskFlags.nodata in flags:
+        return "nodata"
+    if MaskFlags.alpha in flags:
+        return "alpha"
+    if MaskFlags.per_dataset in flags:
+        return "mask"
+    return "nan" if dataset.dtypes[i - 1].startswith("float") else "all"
+
+
+def _zarr_name(dataset: Any, i: int) -> str:
+    """Name that a Zarr of ours, or any with names along a dimension ``band``, gives a band."""
+    if dataset.driver != "Zarr":
+        return ""
+    named = dataset.tags(i).get("DIM_band_VALUE", "")
+    return named or (dataset.tags().get("long_name", "") if dataset.count == 1 else "")
+
+
+def _zarr_unit(dataset: Any, i: int) -> str:
+    """Read the unit that a Zarr of ours tells of a band, where bands differ in it."""
+    units = stored_units(dataset.name) if dataset.driver == "Zarr" else []
+    return units[i - 1] if len(units) == dataset.count else ""

@@ -1,0 +1,148 @@
+"""One opened file, as the stack sees it: plain facts, and a way to read a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from stcli.errors import InputError, UsageError
+from stcli.raster.info import BandInfo, crs_text
+from stcli.raster.reading.stdin import on_stdin
+
+#: What can make a pixel valid, strongest first.
+RULES = ("mask", "nodata", "alpha", "nan", "all")
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What one file declares, all of its bands included.
+
+    Attributes
+    ----------
+    path, driver, geobox, tags
+        As in ``RasterInfo``.
+    bands : tuple of BandInfo
+        Every band, alpha too.
+    rules : tuple of str
+        For each band, the one of ``RULES`` that its valid mask comes from.
+    default : tuple of int
+        1-based numbers of the bands that are read when none is named.
+    times : tuple of str
+        For each band its ISO time, ``''`` where it has none.
+    tiles : int
+        Side in pixels of the square tiles that the file is made of; 0 for any other layout.
+    rows : int
+        Rows of the blocks, tiles or strips, that the file is made of; 0 where that is not known.
+    """
+
+    path: str
+    driver: str
+    geobox: GeoBox
+    bands: tuple[BandInfo, ...]
+    rules: tuple[str, ...]
+    default: tuple[int, ...]
+    times: tuple[str, ...]
+    tags: dict[str, str] = field(default_factory=dict)
+    tiles: int = 0
+    rows: int = 0
+
+
+class Source(Protocol):
+    """A file that can be read by windows, from several threads, and pickled."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the file declares."""
+
+    def read(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands by 1-based numbers: block (band, row, col), unpacked, and valid (row, col).
+
+        Values of invalid pixels are whatever the file holds.
+        """
+
+    def close(self) -> None:
+        """Let go of the file; a later read opens it anew."""
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A source that gives a valid mask for each band as fast as one for all."""
+
+    def read_each(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands as `Source.read`, with valid (band, row, col)."""
+
+
+def read_apart(
+    source: Source, window: Window, indexes: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read bands with a valid mask each: block (band, row, col), valid (band, row, col)."""
+    if isinstance(source, Apart):
+        return source.read_each(window, indexes)
+    dtype = np.result_type(*(source.info.bands[i - 1].block_dtype for i in indexes))
+    block = np.empty((len(indexes), window.height, window.width), dtype)
+    valid = np.empty(block.shape, bool)
+    for k, index in enumerate(indexes):
+        part, valid[k] = source.read(window, (index,))
+        block[k] = part[0]
+    return block, valid
+
+
+def stem(path: str) -> str:
+    """Name a file's bands after it where it does not name them; ``stdin`` for stdin."""
+    return "stdin" if on_stdin(path) else Path(path).stem
+
+
+def from_anywhere(path: str) -> str:
+    """Name a file so that a process which stands in another directory finds it, too."""
+    return str(Path(path).absolute()) if Path(path).exists() else path
+
+
+def unpack(stored: NDArray[Any], band: BandInfo) -> NDArray[Any]:
+    """Turn stored values (band, row, col) into units: float32(stored * scale + offset)."""
+    if not band.packed:
+        return stored
+    values: NDArray[np.float64] = stored.astype(np.float64)
+    values *= band.scale
+    values += band.offset
+    with np.errstate(over="ignore", invalid="ignore"):  # a nodata sentinel may overflow
+        return values.astype(np.float32)
+
+
+def assume(info: SourceInfo, assume_crs: str | None) -> SourceInfo:
+    """Give a file without a CRS the assumed one.
+
+    Raises
+    ------
+    UsageError
+        The text is no CRS.
+    InputError
+        The file has another CRS of its own: silently relabelling it would move it.
+    """
+    if assume_crs is None:
+        return info
+    try:
+        crs = CRS(assume_crs)
+    except Exception as error:  # pyproj raises its own family, odc-geo ValueError
+        raise UsageError(
+            f"--assume-crs {assume_crs}: not a CRS; give an authority code such as EPSG:32618, "
+            "WKT or a PROJ string"
+        ) from error
+    own = info.geobox.crs
+    if own is not None and own != crs:
+        raise InputError(
+            f"{info.path}: has the CRS {crs_text(info.geobox)} and was to be assumed "
+            f"{assume_crs}; drop --assume-crs, or reproject the file"
+        )
+    geobox = GeoBox(info.geobox.shape, info.geobox.transform, crs)
+    return replace(info, geobox=geobox)

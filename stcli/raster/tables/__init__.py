@@ -1,0 +1,1 @@
+"""What is no raster: drawn labels, objects, series, spectra, patches, manifests."""

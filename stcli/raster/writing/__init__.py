@@ -1,0 +1,1 @@
+"""Outputs: what they say of themselves, their parts, and how they appear whole."""

@@ -1,0 +1,1 @@
+"""Objects merged of segments, and all that is measured of objects."""

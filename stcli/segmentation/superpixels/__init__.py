@@ -1,0 +1,1 @@
+"""Superpixels that tile: rounds over packed cells, and connected segments of them."""
