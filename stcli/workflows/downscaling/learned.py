@@ -148,7 +148,7 @@ class Learned:
                 due += 1
 
     def liken(self, values: NDArray[Any]) -> Likeness | None:
-        """Count, time by time; a model of one band does not see its level, and says nothing."""
+        """Count pixels (band, pixel), time by time; a model of one band does not see its level."""
         if len(self.model.bands) == 1:
             return None
         likes = Likeness.none(len(self.model.bands))

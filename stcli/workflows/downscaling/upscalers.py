@@ -106,7 +106,7 @@ class Interpolation:
             yield interpolate(band, self.how, where.trim)
 
     def liken(self, values: NDArray[Any]) -> None:
-        """Compare with no training: there is none."""
+        """Compare pixels (band, pixel) with no training: there is none."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class LinearGuide:
             yield base(band[None], s)[0, rows, cols] + np.tensordot(weight, found, 1)
 
     def liken(self, values: NDArray[Any]) -> None:
-        """Compare with no training: there is none."""
+        """Compare pixels (band, pixel) with no training: there is none."""
 
 
 def linear_guide(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ from stcli.raster.writing.output import STDOUT, OutputBand, OutputSpec
 from stcli.raster.writing.write import create_raster, refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
-from stcli.workflows.landcover.foreign import tell_magnitude
 from stcli.workflows.landcover.train_patches import PatchSource, batches_of
 
+logger = logging.getLogger("stcli")
+
 _RASTERS = {".tif", ".tiff"}
+#: Patches whose middle value is so many times that of the training, or its part, are of another
+#: unit: dark water beside bright sand is less.
+_FAR = 20.0
 #: Decimals of what is written as text.
 _DECIMALS = 6
 #: Bytes of a row until it is written, and of each of its classes.
@@ -116,7 +121,7 @@ def _probabilities(
         known = (np.abs(patch[np.isfinite(patch)]) for patch in values)
         usual += [float(np.median(of)) for of in known if of.size]
         progress("patches", int(batch[-1]) + 1, count)
-    tell_magnitude(path, float(np.median(usual)) if usual else 0.0, model)
+    _tell_magnitude(path, float(np.median(usual)) if usual else 0.0, model)
     return np.concatenate(parts, axis=1)
 
 
@@ -179,3 +184,14 @@ def _spec(path: str, card: Card | None, output: Output, tags: dict[str, str]) ->
     band = OutputBand("class", table, tuple(names))
     options = output.creation_options
     return OutputSpec(path, "uint8", (band,), 0, "classes", options, output.overwrite, tags)
+
+
+def _tell_magnitude(path: str, found: float, model: PatchClassifier) -> None:
+    """Warn of patches whose median absolute value is far from that of the training."""
+    if found > 0 and not 1 / _FAR < found / model.usual < _FAR:
+        logger.warning(
+            "%s: values of about %.3g found, the model %s was trained with about %.3g; its classes "
+            "may mean nothing here: give the patches in the unit of the training, or take another "
+            "model",
+            *(path, found, model.folder, model.usual),
+        )

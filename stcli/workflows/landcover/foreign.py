@@ -1,4 +1,4 @@
-"""What is foreign to a model: pixels of another size, patches of another unit; a tile compared."""
+"""A raster that is foreign to a model: pixels of another size, and what is compared of a tile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.engine.tiling import Tile
-from stcli.landcover.patches.patchmodel import PatchClassifier
 from stcli.landcover.prediction import Classifier
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo, pixel_size, same_pixels
@@ -18,10 +17,6 @@ from stcli.workflows.landcover.stacks import clear_cells
 from stcli.workflows.unlike import sampled
 
 logger = logging.getLogger("stcli")
-
-#: Patches whose middle value is so many times that of the training, or its part, are of another
-#: unit: dark water beside bright sand is less.
-_FAR = 20.0
 
 
 def looked(
@@ -54,15 +49,4 @@ def tell_pixels(info: RasterInfo, model: Classifier) -> None:
             "its accuracy does not hold here: warp the raster with gdalwarp -tr, or take another "
             "model",
             *(info.path, found, model.folder, wanted),
-        )
-
-
-def tell_magnitude(path: str, found: float, model: PatchClassifier) -> None:
-    """Warn of patches whose median absolute value is far from that of the training."""
-    if found > 0 and not 1 / _FAR < found / model.usual < _FAR:
-        logger.warning(
-            "%s: values of about %.3g found, the model %s was trained with about %.3g; its classes "
-            "may mean nothing here: give the patches in the unit of the training, or take another "
-            "model",
-            *(path, found, model.folder, model.usual),
         )
