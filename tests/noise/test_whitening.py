@@ -162,5 +162,20 @@ def test_the_verdict_tells_white_from_not():
     flat = estimate(x, all_valid(x), 1.0, share=50)
     jump = np.where(np.arange(512) < 256, 1.0, 5.0)
     wrong = verdict(measure(whiten(red(rng, 50, 512) * jump, flat), all_valid(x), flat))
-    assert {"variance_error", "autocorrelation", "kurtosis_error"} <= set(wrong["failed"])
+    many = {"variance_error", "autocorrelation_above_floor", "kurtosis_error"}
+    assert many <= set(wrong["failed"])
     assert wrong["max_correlation"] > wrong["correlation_floor"] + 0.1
+
+
+@pytest.mark.parametrize("length", [512, 1024, 4096])
+def test_a_short_white_series_is_white_and_a_red_one_is_not(length):
+    """A hundred lags of 1024 samples show a tenth by chance; the verdict must not count that."""
+    rng = np.random.default_rng(length)
+    for _ in range(8):
+        x = rng.normal(size=(1, length))
+        spectrum = estimate(x, all_valid(x), 1.0, share=1)
+        found = verdict(measure(whiten(x, spectrum), all_valid(x), spectrum))
+        assert "autocorrelation_above_floor" not in found["failed"]
+        assert 2.5 / length**0.5 < found["autocorrelation_floor"] < 4.5 / length**0.5
+        red_one = verdict(measure(whiten(red(rng, 1, length), spectrum), all_valid(x), spectrum))
+        assert "autocorrelation_above_floor" in red_one["failed"]

@@ -69,7 +69,8 @@ def describe(found: dict[str, Any]) -> str:
         f"(floor {found['correlation_floor']:.3f}) in {band[0]:.0%} to {band[1]:.0%} of the band, "
         f"{part[0]:.0%} to {part[1]:.0%} of the time; {found['steep_share']:.1%} of cells steep; "
         f"variance {found['variance']:.3f}; autocorrelation {found['autocorrelation']:.3f} "
-        f"at lag {found['autocorrelation_lag']}; kurtosis {found['kurtosis']:.2f}"
+        f"(floor {found['autocorrelation_floor']:.3f}) at lag {found['autocorrelation_lag']}; "
+        f"kurtosis {found['kurtosis']:.2f}"
     )
     return f"{text}; not white: {', '.join(found['failed'])}" if found["failed"] else text
 
