@@ -218,11 +218,12 @@ def describe(dataset: Any, path: str) -> SourceInfo:
             "with gdal_edit.py -a_srs"
         ) from error
     rows, cols = _block(dataset)
+    units = _units(dataset)
     return SourceInfo(
         path=path,
         driver=dataset.driver,
         geobox=geobox,
-        bands=tuple(_band(dataset, path, i) for i in range(1, count + 1)),
+        bands=tuple(_band(dataset, path, i, units[i - 1]) for i in range(1, count + 1)),
         rules=tuple(_rule(dataset, i) for i in range(1, count + 1)),
         default=data or tuple(alpha),
         times=("",) * count,
@@ -271,7 +272,7 @@ def _refuse(dataset: Any, path: str) -> None:
         )
 
 
-def _band(dataset: Any, path: str, i: int) -> BandInfo:
+def _band(dataset: Any, path: str, i: int, units: str | None) -> BandInfo:
     fallback = stem(path) if dataset.count == 1 else f"band {i}"
     return BandInfo(
         name=dataset.descriptions[i - 1] or _zarr_name(dataset, i) or fallback,
@@ -279,7 +280,7 @@ def _band(dataset: Any, path: str, i: int) -> BandInfo:
         nodata=dataset.nodatavals[i - 1],
         scale=float(dataset.scales[i - 1]),
         offset=float(dataset.offsets[i - 1]),
-        units=dataset.units[i - 1] or _zarr_unit(dataset, i) or None,
+        units=units or None,
     )
 
 
@@ -302,7 +303,10 @@ def _zarr_name(dataset: Any, i: int) -> str:
     return named or (dataset.tags().get("long_name", "") if dataset.count == 1 else "")
 
 
-def _zarr_unit(dataset: Any, i: int) -> str:
-    """Read the unit that a Zarr of ours tells of a band, where bands differ in it."""
-    units = stored_units(dataset.name) if dataset.driver == "Zarr" else []
-    return units[i - 1] if len(units) == dataset.count else ""
+def _units(dataset: Any) -> tuple[str | None, ...]:
+    """Read the units of bands; a Zarr of ours tells them itself where bands differ in them."""
+    told = stored_units(dataset.name) if dataset.driver == "Zarr" else []
+    own: tuple[str | None, ...] = tuple(dataset.units)
+    if len(told) != len(own):
+        return own
+    return tuple(one or other for one, other in zip(own, told, strict=True))
