@@ -63,7 +63,10 @@ def command(
             return print_plan(plan_destripe(inputs, path, how, run, output=output), json)
         result = destripe(inputs, path, how, run, output=output, progress=console.progress)
     for band in result.bands:
-        console.say(f"{band['band']}: striping {band['before']:.4g}, now {band['after']:.4g}")
+        found = f"striping {band['before']:.4g}, now {band['after']:.4g}"
+        if not (band["largest_offset"] or band["largest_gain"]):
+            found = "no stripes that all parts of the lines share; left as it is"
+        console.say(f"{band['band']}: {found}")
     if json:
         print_json(asdict(result))
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 from cliworld import good, read, save
 from test_cli_noise_space import PROFILE, plain, refused
+
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "scene.tif"
 
 NAMES = ("a", "b", "c")
 
@@ -77,6 +81,14 @@ def test_stripes_go(way, tmp_path):
         assert band["after"] < 0.22 * band["before"]  # the trend's own scatter, 1.25 / sqrt(31)
     left = (read(tmp_path / "o.tif") - plain())[0].mean(axis=0 if way == "columns" else 1)
     assert np.diff(left).std() < 0.2 * np.diff(offset).std()
+
+
+def test_a_scene_without_stripes_is_said_to_have_none(tmp_path):
+    flat = save(tmp_path / "in.tif", np.full((1, 40, 50), 7, "uint8"), PROFILE)
+    done = good("destripe", flat, tmp_path / "flat.tif", "--no-progress")
+    assert "no stripes that all parts of the lines share; left as it is" in done.err
+    good("destripe", SAMPLE, tmp_path / "o.tif", "--gain", "--no-progress")
+    assert np.allclose(read(tmp_path / "o.tif"), read(SAMPLE), rtol=0.01)
 
 
 def test_bands_have_stripes_and_holes_of_their_own(tmp_path):

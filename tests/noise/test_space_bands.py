@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from stcli.errors import InputError
 from stcli.noise.space.mnf import Rotation, project, rotation
-from stcli.noise.space.stripes import find_stripes, striping
+from stcli.noise.space.stripes import FEWEST, find_stripes, striping
 
 NAMES = ("a", "b", "c", "d")
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "scene.tif"
 
 
 def bands(seed=0):
@@ -90,6 +93,44 @@ def test_gains_are_found():
     plain, full = (find_stripes(striped, 31, g).remove(striped, 0, 1) for g in (False, True))
     plain, full, striped = (np.diff(x - scene(), axis=1).std() for x in (plain, full, striped))
     assert full < 0.85 * plain < 0.5 * striped
+
+
+def field():
+    """Read a scene with roads, fields and water in it, 240 lines of 240 columns or fewer."""
+    with rasterio.open(SAMPLE) as source:
+        return source.read(4).astype(np.float64)[:240, :240]
+
+
+def error(result, truth):
+    return np.sqrt(np.mean((result - truth) ** 2)) / truth.std()
+
+
+@pytest.mark.parametrize("with_gain", [False, True])
+def test_a_scene_without_stripes_is_left_as_it_is(with_gain):
+    for lines in (field(), field().T, field() / field().max()):
+        assert error(find_stripes(lines, 31, with_gain).remove(lines, 0, 1), lines) < 0.002
+
+
+def test_no_scene_is_made_worse_however_faint_its_stripes():
+    rng = np.random.default_rng(8)
+    for deviation, gains in ((0.01, 0), (0.05, 0), (0, 0.02), (0.05, 0.05), (0.3, 0.1)):
+        gain = 1 + gains * rng.normal(size=field().shape[1])
+        offset = deviation * field().std() * rng.normal(size=len(gain))
+        striped = (field() - 900) * gain + 900 + offset
+        for with_gain in (False, True):
+            even = find_stripes(striped, 31, with_gain).remove(striped, 0, 1)
+            assert error(even, field()) < 1.01 * error(striped, field())
+
+
+def test_too_few_lines_tell_nothing_of_detectors():
+    lines = scene()[: 2 * FEWEST - 1] + np.random.default_rng(1).normal(size=180) * 5
+    assert not find_stripes(lines, 31, True).offset.any()
+    assert find_stripes(lines[:1], 31, True).gain.tolist() == [1.0] * 180
+    known = np.full((400, 180), np.nan)
+    known[300:360] = scene()[:60] + np.random.default_rng(1).normal(size=180) * 5
+    part = find_stripes(known[300:360], 31, False)
+    assert np.array_equal(find_stripes(known, 31, False).offset, part.offset)
+    assert part.offset.std() > 3  # rows without values are no part of the lines
 
 
 def test_stripes_along_rows_and_from_a_column_on():

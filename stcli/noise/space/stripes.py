@@ -2,14 +2,18 @@
 
 A pushbroom sensor has one detector a column; its lines differ from their neighbours' by an offset
 and a gain, while scenes hardly ever change along a whole column. Letters: x the values (line,
-column), m their running mean over `span` columns, e = x - m.
+column), a profile a number for each column.
 
-* offset of a column: the steps from column to column, each the median over lines of
-  ``x[c] - x[c-1]``, summed up, less their running median over `span` columns; what a median calls a
-  step is common to most lines, and what is broad belongs to the scene;
-* gain of a column (on request): slope of e against m, as the difference of the medians of e in the
-  upper and lower third of m over that of the medians of m (a resistant line; Tukey 1977), less its
-  own running median, and likewise the offset at the same time.
+* offsets: the steps from column to column, each the median over lines of ``x[c] - x[c-1]``, summed
+  up, less their running median over `span` columns; what a median calls a step is common to most
+  lines, and what is broad belongs to the scene;
+* gains (on request, and before the offsets): likewise the logarithms' steps, each the slope k of
+  ``d = x[c] - x[c-1]`` against ``m = (x[c] + x[c-1]) / 2``, that is ``2 atanh(k / 2)``. The slope
+  is the difference of the medians of d in the upper and lower third of m over that of the medians
+  of m (a resistant line; Tukey 1977); m has the noise of both columns, which so does not tilt it;
+* what is a detector's is the same in every part of the lines, what is the scene's is not: of a
+  profile's cosine waves each keeps the share ``1 - CAUTION E / P`` (Wiener), with P its power and E
+  the variance of its mean over parts of the lines, both averaged over neighbouring waves.
 
 Moment matching (Gadallah, Csillag and Smith 2000, doi:10.1080/014311600210010) is the classical
 form; medians of differences do not mistake one bright field for a detector.
@@ -17,15 +21,22 @@ form; medians of differences do not mistake one bright field for a detector.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dct, idct
+from scipy.ndimage import uniform_filter1d
 
 from stcli.noise.space.separable import Plane
 
 #: Lines with a value that a column needs, else it is left as it is.
 FEWEST = 8
+#: Parts of the lines that must agree at most, and neighbouring waves whose powers are averaged.
+PARTS, WAVES = 4, 21
+#: By how much a wave's error is overestimated: neighbouring parts share some of the scene.
+CAUTION = 1.5
 
 
 @dataclass(frozen=True)
@@ -69,21 +80,50 @@ def find_stripes(lines: Plane, span: int, with_gain: bool) -> Stripes:
     columns = lines.shape[1]
     if columns < 3:
         return Stripes(np.zeros(columns), np.ones(columns), pivot)
-    if not with_gain:
-        return Stripes(_offsets(lines, span), np.ones(columns), pivot)
-    slope, level = _lines_of(lines - pivot, span)
-    slope, level = _without_trend(slope, span), _without_trend(level, span)
-    return Stripes(level, np.clip(1 + slope, 0.5, 2.0), pivot)
+    gain = np.ones(columns)
+    if with_gain:
+        gain = np.clip(np.exp(_agreed(lines - pivot, span, _gain_steps)), 0.5, 2.0)
+    offset = _agreed((lines - pivot) / gain, span, _offset_steps)
+    return Stripes(gain * offset, gain, pivot)
 
 
 def striping(lines: Plane, span: int) -> float:
     """Give the deviation of the columns' offsets, from lines (row, col), in the band's unit."""
-    return float(_offsets(lines, span).std()) if lines.shape[1] >= 3 else 0.0
+    return float(_agreed(lines, span, _offset_steps).std()) if lines.shape[1] >= 3 else 0.0
 
 
-def _offsets(lines: Plane, span: int) -> Plane:
-    steps = _medians(np.diff(lines, axis=1))
-    return _without_trend(np.concatenate([[0.0], np.cumsum(steps)]), span)
+def _agreed(lines: Plane, span: int, steps: Callable[[Plane], Plane]) -> Plane:
+    """Give a profile as far as parts of the lines agree on it; 0 where there are too few lines."""
+    known = lines[np.isfinite(lines).any(axis=1)]
+    if len(known) < 2 * FEWEST:
+        return np.zeros(lines.shape[1])
+    parts = np.array_split(known, max(2, min(PARTS, len(known) // (3 * FEWEST))))
+    waves = dct(_profile(known, span, steps), norm="ortho")
+    found = dct([_profile(part, span, steps) for part in parts], norm="ortho", axis=1)
+    power = uniform_filter1d(waves**2, WAVES)
+    error = uniform_filter1d(found.var(axis=0, ddof=1) / len(parts), WAVES)
+    share = np.divide(error, power, out=np.ones(len(waves)), where=power > 0)
+    out: Plane = idct(waves * np.maximum(1 - CAUTION * share, 0), norm="ortho")
+    return out
+
+
+def _profile(lines: Plane, span: int, steps: Callable[[Plane], Plane]) -> Plane:
+    return _without_trend(np.concatenate([[0.0], np.cumsum(steps(lines))]), span)
+
+
+def _offset_steps(lines: Plane) -> Plane:
+    return _medians(np.diff(lines, axis=1))
+
+
+def _gain_steps(lines: Plane) -> Plane:
+    """Give steps of the gains' logarithms; 0 where fewer than `FEWEST` lines have both values."""
+    rise, level = np.diff(lines, axis=1), (lines[:, 1:] + lines[:, :-1]) / 2
+    slopes = np.zeros(level.shape[1])
+    for column in range(len(slopes)):
+        known = np.isfinite(level[:, column])
+        if known.sum() >= FEWEST:
+            slopes[column] = _resistant(level[known, column], rise[known, column])
+    return 2 * np.arctanh(np.clip(slopes, -1, 1) / 2)
 
 
 def _medians(planes: Plane) -> Plane:
@@ -122,35 +162,9 @@ def _beyond(end: Plane) -> Plane:
     return level
 
 
-def _lines_of(lines: Plane, span: int) -> tuple[Plane, Plane]:
-    """Fit e = slope * m + level in each column by a resistant line."""
-    known = np.isfinite(lines)
-    half = span // 2
-    sums, counts = (
-        _running(part, half) for part in (np.where(known, lines, 0.0), known.astype(np.float64))
-    )
-    mean = np.where(known, sums / np.maximum(counts, 1), np.nan)
-    slope, level = np.zeros(lines.shape[1]), np.zeros(lines.shape[1])
-    for column in range(lines.shape[1]):
-        part = known[:, column]
-        if part.sum() >= 3 * FEWEST:
-            slope[column], level[column] = _resistant(
-                mean[part, column], (lines - mean)[part, column]
-            )
-    return slope, level
-
-
-def _running(plane: Plane, half: int) -> Plane:
-    """Sum over the columns within `half`, fewer at the ends."""
-    total = np.cumsum(np.pad(plane, ((0, 0), (half + 1, half))), axis=1)
-    out: Plane = total[:, 2 * half + 1 :] - total[:, : -2 * half - 1]
-    return out
-
-
-def _resistant(m: NDArray[np.float64], e: NDArray[np.float64]) -> tuple[float, float]:
-    order = np.argsort(m, kind="stable")
-    third = len(m) // 3
+def _resistant(m: NDArray[np.float64], e: NDArray[np.float64]) -> float:
+    """Slope of e against m by a resistant line."""
+    order, third = np.argsort(m, kind="stable"), len(m) // 3
     low, high = order[:third], order[-third:]
-    rise = np.median(m[high]) - np.median(m[low])
-    slope = (np.median(e[high]) - np.median(e[low])) / rise if rise > 0 else 0.0
-    return float(slope), float(np.median(e - slope * m))
+    run = np.median(m[high]) - np.median(m[low])
+    return float((np.median(e[high]) - np.median(e[low])) / run) if run > 0 else 0.0
