@@ -175,7 +175,9 @@ def test_a_short_white_series_is_white_and_a_red_one_is_not(length):
         x = rng.normal(size=(1, length))
         spectrum = estimate(x, all_valid(x), 1.0, share=1)
         found = verdict(measure(whiten(x, spectrum), all_valid(x), spectrum))
-        assert "autocorrelation_above_floor" not in found["failed"]
+        assert found["failed"] == []
         assert 2.5 / length**0.5 < found["autocorrelation_floor"] < 4.5 / length**0.5
         red_one = verdict(measure(whiten(red(rng, 1, length), spectrum), all_valid(x), spectrum))
         assert "autocorrelation_above_floor" in red_one["failed"]
+        loud = verdict(measure(1.25 * whiten(x, spectrum), all_valid(x), spectrum))
+        assert "variance_error" in loud["failed"]

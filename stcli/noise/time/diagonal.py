@@ -7,6 +7,7 @@ ln S. Sums are kept apart from verdicts, so that those of many groups of series 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,9 @@ LAGS = 100
 STEEP = 0.2
 #: Draws for the floor of the largest correlation, and the quantile taken.
 DRAWS, QUANTILE = 2000, 0.95
-#: What `verdict` demands.
+#: Standard errors within which chance keeps a figure of white noise, in 95 of 100 series.
+CHANCE = 1.96
+#: What `verdict` demands: of errors, beyond what chance makes of white noise.
 LIMITS = {
     "correlation_above_floor": 0.05,
     "steep_share": 0.05,
@@ -168,6 +171,8 @@ def verdict(sums: Sums) -> dict[str, Any]:
         "autocorrelation_lag": lag,
         "autocorrelation_floor": _floor(sums.lags[1, 1:]),
         "kurtosis": float(fourth / max(n, 1) / variance**2) if variance > 0 else 0.0,
+        "variance_chance": CHANCE * math.sqrt(2 / max(n, 1)),
+        "kurtosis_chance": CHANCE * math.sqrt(24 / max(n, 1)),
     }
     return {**found, "failed": _failed(found)}
 
@@ -176,9 +181,9 @@ def _failed(found: dict[str, Any]) -> list[str]:
     measured = {
         "correlation_above_floor": found["max_correlation"] - found["correlation_floor"],
         "steep_share": found["steep_share"],
-        "variance_error": abs(found["variance"] - 1),
+        "variance_error": abs(found["variance"] - 1) - found["variance_chance"],
         "autocorrelation_above_floor": found["autocorrelation"] - found["autocorrelation_floor"],
-        "kurtosis_error": abs(found["kurtosis"] - 3),
+        "kurtosis_error": abs(found["kurtosis"] - 3) - found["kurtosis_chance"],
     }
     return [name for name, limit in LIMITS.items() if measured[name] > limit]
 
