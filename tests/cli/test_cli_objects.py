@@ -108,6 +108,15 @@ def test_polygons_cover_the_labels_and_burn_back(labels, suffix, made, tmp_path)
     assert np.array_equal(burnt, array)
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
+def test_objects_are_the_same_bytes_on_every_run(suffix, made, tmp_path):
+    path, runs = tmp_path / f"o.{suffix}", []
+    for _ in range(2):  # the time of day in a GeoPackage would have milliseconds
+        good("objects", made / "segments.tif", path, "-q", "--overwrite")
+        runs.append(path.read_bytes())
+    assert runs[0] == runs[1]
+
+
 def test_borders_are_shared_lengths(made, tmp_path):
     how = ("--borders", tmp_path / "b.parquet", "-q", "--tile-size", 64)
     good("objects", made / "segments.tif", tmp_path / "o.parquet", *how)

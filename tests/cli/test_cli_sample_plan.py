@@ -58,6 +58,9 @@ def test_points_lie_on_their_class_and_tiling_does_not_show(world):
 
     _, again, _ = plan(folder, "t.gpkg", "--tile-size", 48, "-j", 2)
     assert again.equals(points)
+    first = (folder / "p.gpkg").read_bytes()
+    plan(folder, "p.gpkg", "--overwrite")
+    assert (folder / "p.gpkg").read_bytes() == first  # no time of day in it
     _, other, _ = plan(folder, "s.gpkg", "--seed", 1)
     assert not other.geometry.equals(points.geometry)
 

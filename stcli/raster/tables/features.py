@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import OutputError, UsageError
+from stcli.raster.tables.geopackage import undated
 
 FORMATS = {
     ".gpkg": "GPKG",
@@ -132,16 +133,17 @@ def _gdal(file: Path, spec: FeatureSpec, driver: str, reader: Any) -> None:
     import pyogrio
 
     crs = None if spec.geobox.crs is None else spec.geobox.crs.to_wkt()
-    pyogrio.write_arrow(
-        reader,
-        file,
-        layer=spec.layer,
-        driver=driver,
-        geometry_name="geometry",
-        geometry_type="MultiPolygon",
-        crs=crs,
-        layer_metadata=spec.tags if driver == "GPKG" else None,
-    )
+    with undated():
+        pyogrio.write_arrow(
+            reader,
+            file,
+            layer=spec.layer,
+            driver=driver,
+            geometry_name="geometry",
+            geometry_type="MultiPolygon",
+            crs=crs,
+            layer_metadata=spec.tags if driver == "GPKG" else None,
+        )
 
 
 def _parquet(file: Path, spec: FeatureSpec, schema: Any, stream: Iterator[Any]) -> None:

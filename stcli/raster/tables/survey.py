@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import OutputError
+from stcli.raster.tables.geopackage import undated
 from stcli.raster.writing.draft import drafts
 
 POINTS, PATH = "points", "path"
@@ -60,7 +61,7 @@ def write_survey(
     xy, metres = line
     crs = None if geobox.crs is None else geobox.crs.to_wkt()
     points = geopandas.GeoDataFrame(columns, geometry=shapely.points(xy), crs=crs)
-    with drafts((path,), overwrite) as (file,):
+    with drafts((path,), overwrite) as (file,), undated():
         try:
             points.to_file(file, layer=POINTS, driver="GPKG", engine="pyogrio")
             if len(xy) > 1:
