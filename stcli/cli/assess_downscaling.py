@@ -22,6 +22,7 @@ def command(
         int, typer.Option("--margin", min=0, help="Coarse pixels left out at the edges.")
     ] = 8,
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     memory: options.Memory = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -35,12 +36,13 @@ def command(
     Example: stcli assess-downscaling fine.tif truth.tif --json
     """
     from stcli.workflows.downscaling.assess_downscaling import assess_downscaling
-    from stcli.workflows.job import Inputs
+    from stcli.workflows.job import Assumed, Inputs
 
+    assumed = Assumed(assume_crs, assume_nodata)
     with Console(quiet, verbose, progress) as console:
         result = assess_downscaling(
-            Inputs((fine,), assume_crs=assume_crs),
-            Inputs((truth,), assume_crs=assume_crs),
+            Inputs((fine,), assumed=assumed),
+            Inputs((truth,), assumed=assumed),
             parsing.one_factor(factor),
             margin,
             RunSettings(memory=memory),

@@ -22,6 +22,7 @@ def command(
         float, typer.Option("--tolerance", help="Largest relative residual that is accepted.")
     ] = 1e-6,
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
@@ -35,13 +36,14 @@ def command(
     Example: stcli check agreement fine.tif coarse.tif --tolerance 1e-6
     """
     from stcli.workflows.downscaling.conserve import agreement
-    from stcli.workflows.job import Inputs
+    from stcli.workflows.job import Assumed, Inputs
 
+    assumed = Assumed(assume_crs, assume_nodata)
     check(0 <= tolerance < math.inf, "--tolerance", f"{tolerance:g}", "0 or more, and finite")
     with Console(quiet, verbose, progress) as console:
         result = agreement(
-            Inputs((fine,), assume_crs=assume_crs),
-            Inputs((coarse,), assume_crs=assume_crs),
+            Inputs((fine,), assumed=assumed),
+            Inputs((coarse,), assumed=assumed),
             RunSettings(tile_size, memory, jobs),
             progress=console.progress,
         )

@@ -69,6 +69,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -91,7 +92,7 @@ def command(
 
     Example: stcli classify scene.tif landcover.tif --model model/
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.landcover.classify import classify, plan_classify
     from stcli.workflows.landcover.classify_stack import (
         Stacking,
@@ -102,13 +103,14 @@ def command(
     from stcli.workflows.landcover.dated import Dating
     from stcli.workflows.landcover.products import Products
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path, proba, uncertainty, sets, best_date), json and not dry_run)
     dating = Dating(
         parsing.parse_dates(dates), mask_band, parsing.parse_list(clear, "--clear"), season
     )
     stacking = Stacking(dating, fuse, tau, best_date)
-    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assumed)
     decision = DecisionSettings(min_confidence, coverage, refine)
     products = Products(path, proba, uncertainty, sets, decision)
     how = RunSettings(tile_size, memory, jobs, device, scan, scheduler)

@@ -20,6 +20,7 @@ def command(
     how: options.Conserve = "add",
     limits: options.Limits = None,
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -41,15 +42,16 @@ def command(
     Example: stcli conserve fine.tif coarse.tif agreeing.tif --conserve mult
     """
     from stcli.workflows.downscaling.conserve import Conserving, conserve_rasters, plan_conserve
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
 
+    assumed = Assumed(assume_crs, assume_nodata)
     parsing.refuse_mixed((path,), json and not dry_run)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     asked = (
-        Inputs((fine,), assume_crs=assume_crs),
-        Inputs((coarse,), assume_crs=assume_crs),
+        Inputs((fine,), assumed=assumed),
+        Inputs((coarse,), assumed=assumed),
         path,
         Conserving(how, parsing.parse_limits(limits)),
         RunSettings(tile_size, memory, jobs, scheduler=scheduler),

@@ -52,6 +52,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -72,9 +73,10 @@ def command(
 
     Example: stcli denoise scene.tif clean.tif --noise local
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.noise.denoise import denoise, plan_denoise
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     method = method or ("similar" if model == "multiplicative" else "wavelet")
@@ -84,7 +86,7 @@ def command(
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     asked = (
-        Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
+        Inputs(sources, parsing.parse_bands(bands), resampling, assumed),
         path,
         noise,
         (NoiseMapSettings(levels=levels, window=window, **given(model=model)), how),

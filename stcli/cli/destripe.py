@@ -27,6 +27,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -47,16 +48,17 @@ def command(
 
     Example: stcli destripe strip.tif even.tif --stripes columns
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.noise.destripe import destripe, plan_destripe
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     how = DestripeSettings(along=along, gain=gain, span=span)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
-    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assumed)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:
         if dry_run:

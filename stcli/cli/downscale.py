@@ -34,6 +34,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -55,8 +56,9 @@ def command(
     Example: stcli downscale coarse.tif fine.tif --factor 2
     """
     from stcli.workflows.downscaling.downscale import Help, downscale, plan_downscale
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     if members is None and "seed" in parsing.asked(context):
@@ -68,12 +70,12 @@ def command(
         limits=parsing.parse_limits(limits),
         **given(factor=parsing.one_factor(factor)),
     )
-    fine = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
+    fine = Inputs(tuple(guide), assumed=assumed) if guide else None
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     help = Help(Path(model) if model else None, fine, force, members, seed)
-    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assumed)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     with Console(quiet, verbose, progress) as console:
         if dry_run:

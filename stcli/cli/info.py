@@ -15,6 +15,7 @@ def command(
     inputs: options.Rasters,
     bands: options.Bands = None,
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     resampling: options.Resampling = "nearest",
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Say how each raster was made instead.")
@@ -28,13 +29,14 @@ def command(
     """
     from stcli.workflows.files.info import describe
     from stcli.workflows.files.provenance import provenance as made
-    from stcli.workflows.job import Inputs
+    from stcli.workflows.job import Assumed, Inputs
 
+    assumed = Assumed(assume_crs, assume_nodata)
     with Console(verbose=verbose):
         if provenance:
             print_json({"files": [{"path": path, **asdict(made(path))} for path in inputs]})
             return
-        source = Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assume_crs)
+        source = Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assumed)
         print_json(describe(source))
 
 

@@ -26,6 +26,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -46,12 +47,13 @@ def command(
 
     Example: stcli mnf cube.tif components.tif
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.noise.mnf import mnf, plan_mnf, plan_unmnf, unmnf
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
-    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assumed)
     settings = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)

@@ -33,6 +33,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     tile_size: options.TileSize = None,
     memory: options.Memory = None,
@@ -46,12 +47,13 @@ def command(
 
     Example: stcli objects segments.tif scene.tif objects.gpkg --percentiles 10,50,90
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.segmentation.objects import Segments, Tables, objects
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     chosen = parsing.parse_bands(bands)
-    scene = Inputs(sources[1:], chosen, resampling, assume_crs) if sources[1:] else None
+    scene = Inputs(sources[1:], chosen, resampling, assumed) if sources[1:] else None
     with Console(quiet, verbose, progress) as console:
         result = objects(
             Segments(sources[0], scene, segments_band),

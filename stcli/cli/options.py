@@ -66,6 +66,10 @@ Resampling = Annotated[
 AssumeCrs = Annotated[
     str | None, typer.Option("--assume-crs", help="CRS of inputs that have none (EPSG:n, WKT).")
 ]
+AssumeNodata = Annotated[
+    float | None,
+    typer.Option("--assume-nodata", help="Stored value without data, of bands that declare none."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 CreationOptions = Annotated[
     list[str] | None,

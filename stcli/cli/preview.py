@@ -34,6 +34,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -44,8 +45,9 @@ def command(
     Example: stcli preview scene.tif scene.png --outlines segments.tif
     """
     from stcli.workflows.files.preview import View, preview
-    from stcli.workflows.job import Inputs
+    from stcli.workflows.job import Assumed, Inputs
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json)
     low, high = parsing.parse_numbers(stretch, 2, "--stretch")
@@ -53,7 +55,7 @@ def command(
     view = View(longest, (low, high), box, outlines)  # type: ignore[arg-type]
     with Console(quiet, verbose) as console:
         result = preview(
-            Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
+            Inputs(sources, parsing.parse_bands(bands), resampling, assumed),
             path,
             view,
             overwrite,

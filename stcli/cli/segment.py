@@ -36,6 +36,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -56,11 +57,12 @@ def command(
 
     Example: stcli segment scene.tif objects.tif --scale 20,50,100 --objects objects.gpkg
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.segmentation.given import Given
     from stcli.workflows.segmentation.hierarchy import refuse_parts, segment_objects
     from stcli.workflows.segmentation.segment import plan_segment, segment
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     ground = size_unit == "m2"
@@ -71,7 +73,7 @@ def command(
         **given(size=None if ground else size),
     )
     chosen = Given((size or SlicSettings.size) if ground else None, scaling)
-    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), resampling, assumed)
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     part = parsing.parse_shard(shard, tile_size)
     pairs = parsing.parse_pairs(co, "--co")

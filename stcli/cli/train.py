@@ -99,6 +99,7 @@ def landcover(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = True,
     tile_size: options.TileSize = None,
@@ -131,7 +132,7 @@ def landcover(
     )
     _refuse_idle(parsing.asked(context), algorithm or "network", training, init)
 
-    from stcli.workflows.job import Inputs
+    from stcli.workflows.job import Assumed, Inputs
     from stcli.workflows.landcover.dated import Dating
     from stcli.workflows.landcover.samples import Recipe
     from stcli.workflows.landcover.scenes import paired, read_scenes
@@ -139,9 +140,10 @@ def landcover(
     from stcli.workflows.landcover.training_stacks import as_stacks
     from stcli.workflows.landcover.truth import LabelSource
 
+    assumed = Assumed(assume_crs, assume_nodata)
     recipe = Recipe(slic=slic, training=training, **given(algorithm=algorithm))
     names = parsing.parse_names(class_names)
-    chosen = Inputs(tuple(inputs or ()), parsing.parse_bands(bands), resampling, assume_crs)
+    chosen = Inputs(tuple(inputs or ()), parsing.parse_bands(bands), resampling, assumed)
     if manifest is None:
         sources = [LabelSource(path, class_column, layer, names) for path in labels or ()]
         scenes = paired(chosen, sources, pair)

@@ -73,6 +73,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
@@ -86,8 +87,9 @@ def command(
     Example: stcli train downscaler scene.tif --factor 2,4 -o model/
     """
     from stcli.workflows.downscaling.train_downscaler import Given, train_downscaler
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
 
+    assumed = Assumed(assume_crs, assume_nodata)
     network = UpscalerSettings(architecture, width, blocks, **given(factors=factor))
     training = DownscalerTraining(
         steps=steps,
@@ -100,10 +102,10 @@ def command(
         Inputs,
         bands=parsing.parse_bands(bands),
         resampling=resampling,
-        assume_crs=assume_crs,
+        assumed=assumed,
     )
     shown, small = _pair(inputs, coarse, fine)
-    guides = Inputs(tuple(guide), assume_crs=assume_crs) if guide else None
+    guides = Inputs(tuple(guide), assumed=assumed) if guide else None
     fields = Given(read(shown), guides, read(small) if small else None)
     with Console(quiet, verbose, progress) as console:
         model = train_downscaler(

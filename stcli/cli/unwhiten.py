@@ -39,7 +39,7 @@ def command(
 
     Example: stcli unwhiten white.nc cube.nc --psd spectra.nc
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.noise.whiten_any import plan_unwhiten, unwhiten
 
     sources, path = parsing.inputs_and_output(paths)
@@ -47,7 +47,7 @@ def command(
     pairs = parsing.parse_pairs(co, "--co")
     part = parsing.parse_shard(shard, tile_size)
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
-    inputs = Inputs(sources, parsing.parse_bands(bands), "nearest", assume_crs)
+    inputs = Inputs(sources, parsing.parse_bands(bands), "nearest", Assumed(assume_crs))
     run = RunSettings(tile_size, memory, jobs, scheduler=scheduler)
     asked, days = (along, inputs, path, run), parsing.parse_dates(dates)
     with Console(quiet, verbose, progress) as console:

@@ -44,6 +44,7 @@ def command(
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
+    assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     co: options.CreationOptions = None,
     of: options.Format = "COG",
@@ -64,10 +65,11 @@ def command(
 
     Example: stcli whiten cube.nc white.nc --psd-out spectra.nc
     """
-    from stcli.workflows.job import Inputs, Output
+    from stcli.workflows.job import Assumed, Inputs, Output
     from stcli.workflows.noise.whiten import Spectra
     from stcli.workflows.noise.whiten_any import plan_whiten, whiten
 
+    assumed = Assumed(assume_crs, assume_nodata)
     sources, path = parsing.inputs_and_output(paths)
     parsing.refuse_mixed((path,), json and not dry_run)
     settings = WhitenSettings(share, rows, not stationary, uneven)
@@ -80,7 +82,7 @@ def command(
     output = Output(overwrite, pairs, context.obj, of, resume, part, fingerprint)
     spectra = Spectra(psd, psd_out, strict, plot, parsing.parse_dates(dates), step)
     asked = (
-        Inputs(sources, parsing.parse_bands(bands), resampling, assume_crs),
+        Inputs(sources, parsing.parse_bands(bands), resampling, assumed),
         path,
         settings if along == "time" else NoiseMapSettings(),
         RunSettings(tile_size, memory, jobs, scheduler=scheduler),

@@ -75,7 +75,7 @@ class RasterInfo:
         CRS (or None), transform and shape (rows, columns).
     bands : tuple of BandInfo
         The selected bands in the order of ``read()``.
-    valid_from : {'nodata', 'mask', 'alpha', 'nan', 'all'}
+    valid_from : {'nodata', 'assumed', 'mask', 'alpha', 'nan', 'all'}
         Strongest source of the valid mask among the bands.
     times : tuple of str
         ISO times of the bands, each once, in file order; empty without a time axis.

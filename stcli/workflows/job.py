@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from stcli import __version__
 from stcli.errors import UsageError
 from stcli.raster.identity import Fingerprint, files_of, identify
 from stcli.raster.info import RasterInfo
+from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.read import NETCDF_SUFFIXES, Raster, open_raster
 from stcli.raster.reading.stack import Resampling
 from stcli.raster.reading.stdin import on_stdin, readable
@@ -24,6 +25,7 @@ from stcli.workflows.pace import Progress
 from stcli.workflows.passes import Pass, plan_pass, report
 
 __all__ = [
+    "Assumed",
     "Inputs",
     "Output",
     "Pass",
@@ -52,14 +54,14 @@ class Inputs:
         1-based numbers or names; empty for all.
     resampling : str
         ``"nearest"`` or ``"bilinear"``, for bands on a coarser grid.
-    assume_crs : str or None
-        CRS of files that have none.
+    assumed : Assumed
+        CRS and nodata value of files that have none.
     """
 
     paths: tuple[str, ...]
     bands: tuple[int | str, ...] = ()
     resampling: Resampling = "nearest"
-    assume_crs: str | None = None
+    assumed: Assumed = NOTHING
 
     def open(self) -> Raster:
         """Open them; raises `InputError`."""
@@ -67,7 +69,7 @@ class Inputs:
             self.paths,
             bands=self.bands,
             resampling=self.resampling,
-            assume_crs=self.assume_crs,
+            assumed=self.assumed,
         )
 
 
@@ -136,7 +138,7 @@ class Output:
             **settings,
             "version": __version__,
             "inputs": identify(paths, self.fingerprint),
-            "chosen": [list(inputs.bands), inputs.resampling, inputs.assume_crs],
+            "chosen": [list(inputs.bands), inputs.resampling, *astuple(inputs.assumed)],
         }
 
     def tags(self, info: RasterInfo, **settings: Any) -> dict[str, str]:

@@ -12,6 +12,7 @@ from odc.geo.crs import CRS
 from rasterio.windows import Window
 
 from stcli.errors import InputError
+from stcli.raster.reading.assumed import Assumed
 from stcli.raster.reading.read import open_raster
 
 
@@ -149,6 +150,17 @@ def test_declared_invalid_values(nc, attrs, invalid):
     assert raster.info.valid_from == ("nodata" if invalid else "all")
 
 
+def test_an_assumed_nodata_value_is_read_as_a_declared_one(nc):
+    stored = np.arange(12, dtype="int16").reshape(3, 4)
+    plain = {"t": (("lat", "lon"), stored, {"scale_factor": 0.5, "add_offset": 100.0})}
+    plain["u"] = (("lat", "lon"), stored, {"_FillValue": np.int16(4)})
+    raster = open_raster(nc(LAT, LON, plain), assumed=Assumed(nodata=3))
+    assert [band.nodata for band in raster.info.bands] == [3, 4]
+    block, valid = raster.read_each(Window(0, 0, 4, 3))
+    np.testing.assert_array_equal(valid, np.stack([stored != 3, stored != 4]))
+    np.testing.assert_array_equal(block[0], np.where(valid[0], stored * 0.5 + 100, 0))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_floats_that_were_never_written_are_no_data(nc, dtype):
     stored = np.ones((3, 4), dtype)
@@ -280,7 +292,7 @@ def test_coordinates_that_name_no_crs_give_none(nc, tmp_path):
     plain.to_netcdf(tmp_path / "plain.nc")
     assert open_raster(str(tmp_path / "plain.nc")).info.geobox.crs is None
     path = nc(LAT, LON, name="b.nc")
-    assert open_raster(path, assume_crs="EPSG:4269").info.geobox.crs == "EPSG:4269"
+    assert open_raster(path, assumed=Assumed("EPSG:4269")).info.geobox.crs == "EPSG:4269"
 
 
 def test_float32_coordinates_are_as_even_as_float32_can_be(nc):

@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
+from stcli.raster.reading.assumed import Assumed
 from stcli.raster.reading.read import open_raster
 
 
@@ -281,17 +282,54 @@ def test_no_crs_is_read_as_none_and_can_be_assumed(tif):
     path = tif("a.tif", coordinates(5, 7), geobox)
     raster = open_raster(path)
     assert raster.info.geobox.crs is None
-    info = open_raster(path, assume_crs="EPSG:32618").info
+    info = open_raster(path, assumed=Assumed("EPSG:32618")).info
     assert info.geobox.crs == "EPSG:32618"
 
 
 def test_assumed_crs_must_be_one_and_must_not_contradict(tif, grid):
     path = tif("a.tif", coordinates(5, 7), grid(5, 7))
-    assert open_raster(path, assume_crs="EPSG:32618").info.geobox.crs == "EPSG:32618"
+    assert open_raster(path, assumed=Assumed("EPSG:32618")).info.geobox.crs == "EPSG:32618"
     with pytest.raises(InputError, match="has the CRS EPSG:32618"):
-        open_raster(path, assume_crs="EPSG:4326")
+        open_raster(path, assumed=Assumed("EPSG:4326"))
     with pytest.raises(UsageError, match="not a CRS"):
-        open_raster(path, assume_crs="nonsense")
+        open_raster(path, assumed=Assumed("nonsense"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64", "int64"])
+def test_an_assumed_nodata_value_is_read_as_a_declared_one(tif, grid, dtype):
+    array = coordinates(5, 7, dtype)
+    array[0, 2, 3] = array[1, 4, 4] = 99
+    told = whole(open_raster(tif("told.tif", array, grid(5, 7), nodata=99)))
+    with open_raster(tif("a.tif", array, grid(5, 7)), assumed=Assumed(nodata=99)) as raster:
+        assert (raster.info.valid_from, raster.info.bands[1].nodata) == ("assumed", 99)
+        for source in (raster, pickle.loads(pickle.dumps(raster))):
+            block, valid = whole(source)
+            assert np.array_equal(block, told[0])
+            assert np.array_equal(valid, told[1])
+            assert (~valid).sum() == 2
+
+
+def test_an_assumed_nodata_value_is_one_as_stored(tif, grid):
+    path = tif("a.tif", coordinates(5, 7), grid(5, 7))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.5, 0.5), (-10.0, -10.0)
+    plain, taken = (whole(open_raster(path, assumed=Assumed(nodata=n))) for n in (None, 7))
+    stored = (coordinates(5, 7) == 7).any(axis=0)
+    assert stored.any()
+    assert np.array_equal(plain[1] & ~stored, taken[1])
+
+
+def test_a_band_that_tells_its_valid_pixels_keeps_them(tif, grid, caplog):
+    array = coordinates(5, 7)
+    own = tif("own.tif", array, grid(5, 7), nodata=1)
+    plain = tif("plain.tif", array.astype("uint8"), grid(5, 7))
+    with caplog.at_level(logging.WARNING):
+        raster = open_raster([own, plain], assumed=Assumed(nodata=3))
+    assert [band.nodata for band in raster.info.bands] == [1, 1, 3, 3]
+    assert "own.tif: --assume-nodata 3 is not used, all bands tell their own" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        assert open_raster(plain, assumed=Assumed(nodata=-9999)).info.valid_from == "all"
+    assert "plain.tif: --assume-nodata -9999 is not used, no band can hold it" in caplog.text
 
 
 def test_missing_file_and_unreadable_file_have_their_own_words(tmp_path):

@@ -25,7 +25,8 @@ from stcli.errors import InputError
 from stcli.heap import empty, give_back
 from stcli.raster.info import BandInfo
 from stcli.raster.nodata import TOGETHER, comparable, exclude
-from stcli.raster.reading.source import SourceInfo, assume, from_anywhere, stem, unpack
+from stcli.raster.reading.assumed import NOTHING, Assumed
+from stcli.raster.reading.source import SourceInfo, from_anywhere, stem, unpack
 from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units
 from stcli.settings import MOST_THREADS
 
@@ -44,10 +45,10 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 class GdalSource:
     """A file opened with GDAL; picklable, one handle a thread."""
 
-    def __init__(self, path: str, assume_crs: str | None = None, name: str = "") -> None:
+    def __init__(self, path: str, assumed: Assumed = NOTHING, name: str = "") -> None:
         self.path = path
         self._local = threading.local()
-        self.info = assume(describe(self._handle(), name or path), assume_crs)
+        self.info = assumed.of(describe(self._handle(), name or path))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": from_anywhere(self.path), "info": self.info}
@@ -145,10 +146,11 @@ class GdalSource:
         values: NDArray[Any],
     ) -> None:
         """Take a band's nodata, if that is its rule, out of the valid pixels."""
-        if self.info.rules[index - 1] != "nodata":
+        rule, nodata = self.info.rules[index - 1], self.info.bands[index - 1].nodata
+        if rule not in ("nodata", "assumed"):
             return
-        nodata = self.info.bands[index - 1].nodata
-        if nodata is not None and comparable(nodata, values.dtype) and not self._together:
+        told = nodata is not None and comparable(nodata, values.dtype) and not self._together
+        if nodata is not None and (told or rule == "assumed"):
             exclude(valid, values, nodata)
         else:
             valid &= dataset.read_masks(index, window=window) > 0  # which decodes the band anew

@@ -25,8 +25,9 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.raster.info import BandInfo
 from stcli.raster.packing import Packing, packing_of, valid_of
+from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.cfgrid import Grid, bounds_of, find_grid
-from stcli.raster.reading.source import SourceInfo, assume, from_anywhere, unpack
+from stcli.raster.reading.source import SourceInfo, from_anywhere, unpack
 from stcli.raster.reading.stdin import no_file, readable
 from stcli.raster.timeaxis import TimeAxis
 
@@ -98,26 +99,27 @@ class LayerFacts:
 class NetcdfSource:
     """A NetCDF file read with xarray; picklable, read under one lock."""
 
-    def __init__(self, path: str, assume_crs: str | None = None, name: str = "") -> None:
+    def __init__(self, path: str, assumed: Assumed = NOTHING, name: str = "") -> None:
         self.path = path
         self.name = name or path
         self._dataset: Any = None
         try:
             with HDF5_LOCK:
-                self._describe(assume_crs)
+                self._describe(assumed)
         except BaseException:
             self.close()
             raise
 
-    def _describe(self, assume_crs: str | None) -> None:
+    def _describe(self, assumed: Assumed) -> None:
         dataset = self._open()
         grid = find_grid(dataset, self.name)
-        if grid.note and assume_crs:  # the user knows better than a unit
+        if grid.note and assumed.crs:  # the user knows better than a unit
             box = GeoBox(grid.geobox.shape, grid.geobox.transform, None)
             grid = replace(grid, geobox=box, note="")
         self._grid = grid
-        self._layers = _layers(dataset, grid, self.name)
-        self.info = assume(_info(dataset, self.name, grid, self._layers), assume_crs)
+        layers = _layers(dataset, grid, self.name)
+        self.info = assumed.of(_info(dataset, self.name, grid, layers))
+        self._layers = tuple(map(_taken, layers, self.info.bands, self.info.rules))
         if grid.note:
             logger.info("%s: CRS is %s", self.name, grid.note)
         if groups := _groups(self.path):
@@ -282,6 +284,13 @@ def _band(layer: _Layer) -> BandInfo:
     packing = layer.packing
     nodata = packing.missing[0] if packing.missing else None
     return BandInfo(layer.name, packing.dtype, nodata, packing.scale, packing.offset, layer.units)
+
+
+def _taken(layer: _Layer, band: BandInfo, rule: str) -> _Layer:
+    """Give a layer the nodata value that is assumed of it."""
+    if rule != "assumed" or band.nodata is None:
+        return layer
+    return replace(layer, packing=replace(layer.packing, missing=(float(band.nodata),)))
 
 
 def _rule(packing: Packing) -> str:

@@ -36,6 +36,7 @@ from stcli.errors import InputError
 from stcli.heap import empty
 from stcli.raster.info import BandInfo, RasterInfo
 from stcli.raster.nodata import clear
+from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.gdalsource import GdalSource
 from stcli.raster.reading.source import RULES, Source, SourceInfo, stem
 from stcli.raster.reading.stack import (
@@ -232,7 +233,7 @@ def open_raster(
     *,
     bands: Sequence[int | str] = (),
     resampling: Resampling = "nearest",
-    assume_crs: str | None = None,
+    assumed: Assumed = NOTHING,
 ) -> Raster:
     """Open files as one raster on the grid of the finest.
 
@@ -245,8 +246,8 @@ def open_raster(
         1-based numbers over all bands of all files, or names; by default all but alpha.
     resampling : {'nearest', 'bilinear'}
         For files on a coarser grid.
-    assume_crs : str, optional
-        CRS of the files that have none.
+    assumed : Assumed, optional
+        CRS and nodata value of the files that have none.
 
     Returns
     -------
@@ -257,12 +258,12 @@ def open_raster(
     InputError
         A file is missing, unreadable or unusable, grids do not nest, or a band is unknown.
     UsageError
-        ``assume_crs`` is not a CRS.
+        The assumed CRS is none.
     """
     paths = [sources] if isinstance(sources, str) else [str(path) for path in sources]
     if not paths:
         raise InputError("no input was named; give at least one raster")
-    opened = [_open(path, assume_crs) for path in paths]
+    opened = [_open(path, assumed) for path in paths]
     grid = finest(opened)
     nestings = [nest(grid, source.info) for source in opened]
     table = [(s, i) for s, source in enumerate(opened) for i in range(1, _count(source) + 1)]
@@ -276,14 +277,14 @@ def open_raster(
     )
 
 
-def _open(name: str, assume_crs: str | None) -> Source:
+def _open(name: str, assumed: Assumed) -> Source:
     path = readable(name)
     try:
         if not _is_netcdf(path):
-            return GdalSource(path, assume_crs, name)
+            return GdalSource(path, assumed, name)
         from stcli.raster.reading.netcdf import NetcdfSource  # xarray takes half a second to import
 
-        return NetcdfSource(path, assume_crs, name)
+        return NetcdfSource(path, assumed, name)
     except InputError as error:
         if path == name:
             raise

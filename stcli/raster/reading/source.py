@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
-from stcli.raster.info import BandInfo, crs_text
+from stcli.raster.info import BandInfo
 from stcli.raster.reading.stdin import on_stdin
 
 #: What can make a pixel valid, strongest first.
-RULES = ("mask", "nodata", "alpha", "nan", "all")
+RULES = ("mask", "nodata", "assumed", "alpha", "nan", "all")
 
 
 @dataclass(frozen=True)
@@ -117,32 +115,3 @@ def unpack(stored: NDArray[Any], band: BandInfo) -> NDArray[Any]:
     values += band.offset
     with np.errstate(over="ignore", invalid="ignore"):  # a nodata sentinel may overflow
         return values.astype(np.float32)
-
-
-def assume(info: SourceInfo, assume_crs: str | None) -> SourceInfo:
-    """Give a file without a CRS the assumed one.
-
-    Raises
-    ------
-    UsageError
-        The text is no CRS.
-    InputError
-        The file has another CRS of its own: silently relabelling it would move it.
-    """
-    if assume_crs is None:
-        return info
-    try:
-        crs = CRS(assume_crs)
-    except Exception as error:  # pyproj raises its own family, odc-geo ValueError
-        raise UsageError(
-            f"--assume-crs {assume_crs}: not a CRS; give an authority code such as EPSG:32618, "
-            "WKT or a PROJ string"
-        ) from error
-    own = info.geobox.crs
-    if own is not None and own != crs:
-        raise InputError(
-            f"{info.path}: has the CRS {crs_text(info.geobox)} and was to be assumed "
-            f"{assume_crs}; drop --assume-crs, or reproject the file"
-        )
-    geobox = GeoBox(info.geobox.shape, info.geobox.transform, crs)
-    return replace(info, geobox=geobox)

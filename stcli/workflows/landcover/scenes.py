@@ -210,7 +210,7 @@ def read_scenes(path: str, like: Inputs, names: dict[int, str] | None) -> list[L
             refuse_vector_words(source)
         found.setdefault(files, []).append(source)
     return [
-        LabelledScene(Inputs(files, like.bands, like.resampling, like.assume_crs), tuple(sources))
+        LabelledScene(Inputs(files, like.bands, like.resampling, like.assumed), tuple(sources))
         for files, sources in found.items()
     ]
 
@@ -235,9 +235,7 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
             "the one as of the other are wanted."
         )
     return [
-        LabelledScene(
-            Inputs((path,), inputs.bands, inputs.resampling, inputs.assume_crs), (source,)
-        )
+        LabelledScene(Inputs((path,), inputs.bands, inputs.resampling, inputs.assumed), (source,))
         for path, source in zip(inputs.paths, sources, strict=True)
     ]
 

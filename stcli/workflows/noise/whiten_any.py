@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stcli.errors import UsageError
+from stcli.raster.reading.assumed import NOTHING
 from stcli.raster.tables.series import is_series, read_series, refuse_piped
 from stcli.settings import NoiseMapSettings, RunSettings, WhitenSettings
 from stcli.workflows.job import Inputs, Output, Progress, silent
@@ -167,10 +168,11 @@ def _refuse_gridded(inputs: Inputs, output: Output, more: object) -> None:
     ------
     UsageError
     """
-    if more or inputs.assume_crs or inputs.resampling != "nearest" or output.creation_options:
+    raster = inputs.assumed != NOTHING or inputs.resampling != "nearest" or output.creation_options
+    if more or raster:
         raise UsageError(
-            "--share, --dates, --co, --assume-crs and --resampling: go with rasters, "
-            f"{inputs.paths[0]} holds series."
+            "--share, --dates, --co, --assume-crs, --assume-nodata and --resampling: go with "
+            f"rasters, {inputs.paths[0]} holds series."
         )
 
 
