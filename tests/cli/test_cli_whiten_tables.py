@@ -197,6 +197,7 @@ def test_names_that_a_netcdf_cannot_hold_are_refused_before_any_work(name, tmp_p
         (("whiten", "unwhiten"), ("--dates", DAYS[0])),
         (("whiten", "unwhiten"), ("--co", "COMPRESS=LZW")),
         (("whiten", "unwhiten"), ("--assume-crs", "EPSG:4326")),
+        (("whiten",), ("--assume-nodata", 0)),
     ],
 )
 def test_options_of_rasters_are_refused_for_series(verbs, words, tmp_path, capsys):
@@ -205,6 +206,6 @@ def test_options_of_rasters_are_refused_for_series(verbs, words, tmp_path, capsy
         more = ("--psd", tmp_path / "s.nc") if verb == "unwhiten" else ()
         assert run(verb, path, tmp_path / "w.csv", *more, *words) == 2
         said = capsys.readouterr().err
-        assert "--assume-crs and --resampling: go with rasters, " in said
+        assert "--assume-nodata and --resampling: go with rasters, " in said
         assert "a.csv holds series." in said
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
