@@ -25,7 +25,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dct, idct
 from scipy.ndimage import uniform_filter1d
 
@@ -35,6 +34,8 @@ from stcli.noise.space.separable import Plane
 FEWEST = 8
 #: Parts of the lines that must agree at most, and neighbouring waves whose powers are averaged.
 PARTS, WAVES = 4, 21
+#: Columns whose steps are measured at once: what that takes of memory is then small.
+COLUMNS = 256
 #: By how much a wave's error is overestimated: neighbouring parts share some of the scene.
 CAUTION = 1.5
 
@@ -108,7 +109,10 @@ def _agreed(lines: Plane, span: int, steps: Callable[[Plane], Plane]) -> Plane:
 
 
 def _profile(lines: Plane, span: int, steps: Callable[[Plane], Plane]) -> Plane:
-    return _without_trend(np.concatenate([[0.0], np.cumsum(steps(lines))]), span)
+    """Sum up the steps from column to column, without what is broad."""
+    starts = range(0, lines.shape[1] - 1, COLUMNS)
+    found = np.concatenate([steps(lines[:, c : c + COLUMNS + 1]) for c in starts])
+    return _without_trend(np.concatenate([[0.0], np.cumsum(found)]), span)
 
 
 def _offset_steps(lines: Plane) -> Plane:
@@ -118,11 +122,10 @@ def _offset_steps(lines: Plane) -> Plane:
 def _gain_steps(lines: Plane) -> Plane:
     """Give steps of the gains' logarithms; 0 where fewer than `FEWEST` lines have both values."""
     rise, level = np.diff(lines, axis=1), (lines[:, 1:] + lines[:, :-1]) / 2
-    slopes = np.zeros(level.shape[1])
-    for column in range(len(slopes)):
-        known = np.isfinite(level[:, column])
-        if known.sum() >= FEWEST:
-            slopes[column] = _resistant(level[known, column], rise[known, column])
+    counts, slopes = np.isfinite(level).sum(axis=0), np.zeros(level.shape[1])
+    for count in np.unique(counts[counts >= FEWEST]):
+        at = counts == count
+        slopes[at] = _resistant(level[:, at], rise[:, at], int(count))
     return 2 * np.arctanh(np.clip(slopes, -1, 1) / 2)
 
 
@@ -162,9 +165,11 @@ def _beyond(end: Plane) -> Plane:
     return level
 
 
-def _resistant(m: NDArray[np.float64], e: NDArray[np.float64]) -> float:
-    """Slope of e against m by a resistant line."""
-    order, third = np.argsort(m, kind="stable"), len(m) // 3
-    low, high = order[:third], order[-third:]
-    run = np.median(m[high]) - np.median(m[low])
-    return float((np.median(e[high]) - np.median(e[low])) / run) if run > 0 else 0.0
+def _resistant(m: Plane, e: Plane, count: int) -> Plane:
+    """Slopes of e against m (line, column) by resistant lines, `count` values in each column."""
+    order, third = np.argsort(m, axis=0, kind="stable"), count // 3  # NaN last
+    (low, rest), (high, end) = (
+        [np.median(np.take_along_axis(x, order[part], axis=0), axis=0) for x in (m, e)]
+        for part in (slice(third), slice(count - third, count))
+    )
+    return np.divide(end - rest, high - low, out=np.zeros(len(low)), where=high > low)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +33,10 @@ from stcli.workflows.noise.noise_pass import tell_empty, unheard
 from stcli.workflows.passes import Planned, plan_first, planned, writing
 from stcli.workflows.produce import Step, resumable
 
-#: Values of the first pass's sample of lines at most.
-SAMPLE = 1 << 22
+#: Lines that the first pass samples of each band at most: more tell hardly more.
+LINES = 500
+#: Values of its sample of all bands at most.
+SAMPLE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def destripe(
     with inputs.open() as opened:
         raster, info, axis = OwnMasks(opened), opened.info, _axis(how)
         with resumable((_spec(info, path, how, output),), info.geobox, output) as product:
-            work = product.plan(raster, _cost(info), settings)
+            work = product.plan(raster, _cost(info, axis), settings)
             lines = _sample(raster, axis, settings, progress)
             found = tuple(find_stripes(part, how.span, how.gain) for part in lines)
             product.identify(**output.identity(inputs, verb="destripe", destripe=fields(how)))
@@ -142,11 +143,11 @@ def plan_destripe(
     """
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
-        raster, info = OwnMasks(opened), opened.info
+        raster, info, axis = OwnMasks(opened), opened.info, _axis(how)
         spec = _spec(info, path, how, output or Output())
         passes = {
-            "stripes": _plan_sample(raster, _axis(how), settings),
-            "destripe": plan_pass(raster, writing(_cost(info), (spec,)), settings),
+            "stripes": _plan_sample(raster, axis, settings),
+            "destripe": plan_pass(raster, writing(_cost(info, axis), (spec,)), settings),
         }
         return planned(passes, (spec,), info.shape, (output or Output()).shard)
 
@@ -160,9 +161,9 @@ def _spec(info: RasterInfo, path: str, how: DestripeSettings, output: Output) ->
     return float_spec(info, path, info.band_names, output, units=units, destripe=fields(how))
 
 
-def _cost(info: RasterInfo) -> Cost:
+def _cost(info: RasterInfo, axis: int) -> Cost:
     pixel = info.count * (info.dtype.itemsize + 1)
-    return Cost(2 * pixel, info.count * 48, once=3 * 8 * SAMPLE)
+    return Cost(2 * pixel, info.count * 48, once=_held(info, axis))
 
 
 def _rows(
@@ -190,7 +191,7 @@ def _sample(
     InputError
         No pixel is valid.
     """
-    info, step = raster.info, _step(raster.info)
+    info, step = raster.info, _step(raster.info, axis)
     lines, some = np.full(_lines(info, axis), np.nan), np.zeros(info.count, bool)
 
     def sink(tile: Tile, found: tuple[NDArray[np.float64], NDArray[np.bool_]] | None) -> None:
@@ -211,18 +212,24 @@ def _sample(
     return lines
 
 
-def _step(info: RasterInfo) -> int:
+def _step(info: RasterInfo, axis: int) -> int:
     """Lines from one that is sampled to the next."""
-    return max(1, -(-info.shape[0] * info.shape[1] * info.count // SAMPLE))
+    least = -(-info.shape[1 - axis] // LINES)
+    return max(1, least, -(-info.shape[0] * info.shape[1] * info.count // SAMPLE))
+
+
+def _held(info: RasterInfo, axis: int) -> int:
+    """Bytes of the sample, and of what is made of a band at a time: four of its size."""
+    bands, lines, columns = _lines(info, axis)
+    return 8 * (bands + 4) * lines * columns
 
 
 def _lines(info: RasterInfo, axis: int) -> tuple[int, int, int]:
     """Shape of the sampled lines: (band, line, column)."""
-    return info.count, -(-info.shape[1 - axis] // _step(info)), info.shape[axis]
+    return info.count, -(-info.shape[1 - axis] // _step(info, axis)), info.shape[axis]
 
 
 def _plan_sample(raster: Planned, axis: int, settings: RunSettings) -> Pass:
     info = raster.info
     pixel = info.count * (info.dtype.itemsize + 17)
-    held = 8 * math.prod(_lines(info, axis))
-    return plan_first(raster, Cost(2 * pixel, once=3 * held), settings)
+    return plan_first(raster, Cost(2 * pixel, once=_held(info, axis)), settings)
