@@ -389,3 +389,12 @@ def test_assessing_what_cannot_be(more, code, said, rebuilt):
     other = call("assess-downscaling", rebuilt[0].with_name("small.tif"), rebuilt[1])
     assert other.code == 3
     assert "one grid is wanted" in other.err
+
+
+def test_a_truth_in_another_unit_is_refused(rebuilt):
+    fine, truth, _ = rebuilt
+    for path, unit in ((fine, "K"), (truth, "degC")):
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            dataset.units = (unit, unit)
+    found = call("assess-downscaling", fine, truth)
+    assert (found.code, "band red is in degC, K wanted" in found.err) == (3, True)

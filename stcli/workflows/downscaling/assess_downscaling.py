@@ -23,11 +23,11 @@ from stcli.engine.memory import Cost, Grid, budget
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.raster.info import grid_difference
-from stcli.raster.reading.frames import matched_bands
 from stcli.raster.reading.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
 from stcli.workflows.downscaling.members import groups, members_of, told
+from stcli.workflows.downscaling.nested import belonging
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Inputs, Pass, Progress, report, silent
 
@@ -132,7 +132,9 @@ def assess_downscaling(
         whole = RunSettings(0, settings.memory, 1)
         work = Pass(EachBand(estimate), budget(Grid(estimate.info.shape), cost, whole))
         found: list[BandAssessment] = []
-        step = _Step(estimate, reference, s, margin, members)
+        own = groups(estimate.info.band_names, members, estimate.info.path)
+        true = belonging(estimate.info, reference.info, own)
+        step = _Step(estimate, reference, s, margin, tuple(zip(own, true, strict=True)))
         tally = work.run(step, lambda tile, result: found.extend(result or ()), "assess", progress)
         if not found:
             raise InputError(f"{estimate.info.path}: no valid pixel found, one at least is wanted.")
@@ -153,14 +155,6 @@ def _refuse_apart(estimate: Raster, reference: Raster, members: int) -> None:
         raise InputError(f"{a.path}: {a.count} bands found, {wanted} wanted as in {b.path}.")
 
 
-def _places(estimate: Raster, reference: Raster, members: int) -> list[tuple[list[int], int]]:
-    """Find the bands that are estimated of each band, and the true one."""
-    a, b = estimate.info, reference.info
-    found = groups(a.band_names, members, a.path)
-    own = [a.band_names[places[0]] for places in found]
-    return list(zip(found, matched_bands(own, b.band_names, a.path, b.path), strict=True))
-
-
 def _factor(estimate: Raster) -> int:
     text = told(estimate.info, "factor")
     if not text.isdecimal():
@@ -173,13 +167,21 @@ def _factor(estimate: Raster) -> int:
 
 @dataclass(frozen=True)
 class _Step:
-    """The block function: all bands of the whole raster."""
+    """The block function: all bands of the whole raster.
+
+    Attributes
+    ----------
+    estimate, reference : Raster
+    factor, margin : int
+    pairs : tuple of (list of int, int)
+        Places of the bands that are estimated of each band, and of the true one.
+    """
 
     estimate: Raster
     reference: Raster
     factor: int
     margin: int
-    members: int
+    pairs: tuple[tuple[list[int], int], ...]
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
@@ -195,7 +197,7 @@ class _Step:
         info = self.estimate.info
         return [
             self._band(info.band_names[own[0]], block[own, :rows, :cols], truth[true, :rows, :cols])
-            for own, true in _places(self.estimate, self.reference, self.members)
+            for own, true in self.pairs
         ]
 
     def _band(self, name: str, fine: NDArray[Any], truth: NDArray[Any]) -> BandAssessment:
