@@ -147,6 +147,22 @@ def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_the_only_band_of_a_file_needs_no_name(files, models, tmp_path):
+    one = values(96, 98)[:1]
+    hill = save(tmp_path / "hill.tif", one, UTM, ())
+    few = ("--steps", 2, "--width", 8, "--blocks", 1, "-q")
+    good("train", "downscaler", hill, "-o", tmp_path / "model", *few)
+    how = ("--model", tmp_path / "model", "--force")
+    good("downscale", hill, tmp_path / "fine.tif", *how, "-q")
+    vale = save(tmp_path / "vale.tif", one, UTM, ())
+    said = good("downscale", vale, tmp_path / "same.tif", *how).err
+    assert "vale.tif: its band has no name, it is taken for hill" in said
+    assert np.array_equal(read(tmp_path / "fine.tif"), read(tmp_path / "same.tif"))
+    named = save(tmp_path / "named.tif", one, UTM, ("dell",))
+    found = call("downscale", named, tmp_path / "o.tif", *how)
+    assert (found.code, "bands dell found" in found.err) == (6, True)
+
+
 def test_a_guide_that_a_model_does_not_take_is_refused(files, models, tmp_path):
     how = ("--model", models["plain"], "--guide", files["guide"])
     found = call("downscale", files["coarse"], tmp_path / "o.tif", *how)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stcli.errors import InputError
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.source import stem
 
 _TIME = re.compile(r"@([^@\[\]]+)")
 #: Where what a band's name says of time or level begins.
@@ -73,6 +75,15 @@ def ending(name: str, end: str) -> str:
     """
     variable, *rest = _PLACE.split(name, maxsplit=1)
     return "".join((variable, end, *rest))
+
+
+def unnamed(raster: Raster) -> bool:
+    """Tell whether no file names a band."""
+    return all(
+        source.info.bands[index - 1].name in (f"band {index}", stem(source.info.path))
+        for source, indexes, _ in raster.files
+        for index in indexes
+    )
 
 
 def _time(name: str) -> str:

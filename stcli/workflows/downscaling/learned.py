@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,10 +20,12 @@ from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
-from stcli.raster.reading.frames import Frames, beside, frames
+from stcli.raster.reading.frames import Frames, beside, frames, unnamed
 from stcli.raster.reading.read import Raster
 from stcli.workflows.downscaling.upscalers import Guide, guided_bytes
 from stcli.workflows.unlike import scaling_of
+
+logger = logging.getLogger("stcli")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Learned:
             Variables that have different times.
         """
         info, units = raster.info, model.card.data.get("units", [])
-        known = matched(model, model.bands, info, "bands")
+        known = matched(model, model.bands, raster, "bands")
         for band, unit in zip([info.bands[i] for i in known.places[0]], units, strict=False):
             if band.units and unit and band.units != unit:
                 raise ModelError(
@@ -83,8 +86,8 @@ class Learned:
                 raise ModelError(
                     f"{model.folder}: wants the guide {', '.join(model.guides)}; give --guide."
                 )
-            fine = guide.raster.info
-            shown = beside(known, matched(model, model.guides, fine, "guide bands"), fine.path)
+            fine = matched(model, model.guides, guide.raster, "guide bands")
+            shown = beside(known, fine, guide.raster.info.path)
             return cls(model, factor, known, guide, shown, ensemble)
         if guide is not None:
             raise ModelError(
@@ -171,8 +174,20 @@ class Learned:
         return self.model.fine(coarse, guide, self.factor, asked, drawn)
 
 
-def matched(model: Model, wanted: tuple[str, ...], info: RasterInfo, what: str) -> Frames:
+def matched(model: Model, wanted: tuple[str, ...], raster: Raster, what: str) -> Frames:
     """Sort a raster's bands into frames of the variables that a model wants.
+
+    Where one is wanted and one is there without a name of its own, it is taken for that, with a
+    word: it is called after its file, and another file has another name.
+
+    Parameters
+    ----------
+    model : Model
+    wanted : tuple of str
+        Names of variables.
+    raster : Raster
+    what : str
+        What they are, for the refusal.
 
     Raises
     ------
@@ -181,8 +196,11 @@ def matched(model: Model, wanted: tuple[str, ...], info: RasterInfo, what: str) 
     InputError
         Its variables have different times.
     """
+    info = raster.info
     found = frames(info.band_names, info.path)
-    if found.variables != wanted:
+    if found.variables != wanted and len(wanted) == 1 == info.count and unnamed(raster):
+        logger.warning("%s: its band has no name, it is taken for %s", info.path, wanted[0])
+    elif found.variables != wanted:
         raise ModelError(
             f"{info.path}: {what} {', '.join(found.variables)} found, the model {model.folder} "
             f"wants {', '.join(wanted)}; choose and order them."
