@@ -116,6 +116,16 @@ def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_pat
     assert words.get(name, name) in said["method"]
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.nc"])
+def test_the_output_says_which_model_and_guide_made_it(name, files, models, tmp_path):
+    run(files, tmp_path / name, "--model", models["guided"], "--guide", files["guide"])
+    (found,) = good("info", "--provenance", tmp_path / name).json["files"]
+    verified = good("model", "verify", models["guided"], "--json").json
+    for word in ("sha256", "digest"):
+        assert found["settings"][f"model_{word}"] == verified[word]
+    assert found["settings"]["guide"] == files["guide"]
+
+
 def test_both_heads_of_a_model_work(files, models, tmp_path):
     run(files, tmp_path / "four.tif", "--model", models["plain"], "--factor", 4)
     assert read(tmp_path / "four.tif").shape == (2, 600, 524)
