@@ -123,6 +123,7 @@ def test_the_output_says_which_model_and_guide_made_it(name, files, models, tmp_
     verified = good("model", "verify", models["guided"], "--json").json
     for word in ("sha256", "digest"):
         assert found["settings"][f"model_{word}"] == verified[word]
+    assert "guides: B02, B03\n" in good("model", "show", models["guided"]).out
     assert found["settings"]["guide"] == files["guide"]
 
 
@@ -338,6 +339,10 @@ def test_training_by_the_command_line(files, tmp_path):
     assert all(f"Factor {s}</h2>" in page for s in (2, 4))
     assert page.count("data:image/png") == 1 + 2 * 2 * 2  # a curve; two figures a band and factor
     assert 'src="http' not in page
+    shown = good("model", "show", tmp_path / "m").out
+    assert "factors: 2, 4\ntrained on: fine.tif\n" in shown
+    for s, ratio in card["metrics"]["rmse_over_ibp"].items():
+        assert f"error over ibp's, factor {s}: {ratio:.3f}\n" in shown
     again = call(*how)
     assert again.code == 4
     for more, code, said in (

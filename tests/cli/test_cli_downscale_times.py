@@ -47,6 +47,7 @@ def test_a_model_is_of_variables(world):
     card = json.loads((world / "model" / "card.json").read_text())
     assert [band["name"] for band in card["bands"]] == ["t2m", "q"]
     assert card["data"]["units"] == ["K", "K"]
+    assert good("model", "show", world / "model").out.count(" K)") == 2
     ratios = card["metrics"]["bands_over_ibp"]
     assert [list(ratios[s]) for s in ("2", "4")] == [["t2m", "q"]] * 2
 
