@@ -150,8 +150,11 @@ def spectrum(
     radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * side
     ring = np.rint(radius).astype(int)
     inside = (ring >= 1) & (ring <= side // 2)
-    weight = np.bincount(ring[inside])
-    power = np.bincount(ring[inside], total[inside] / count)
+    waves = np.full(side // 2 + 1, 2.0)  # of a real field's transform half the columns are left out
+    waves[0], waves[side // 2] = 1, 1 + side % 2
+    share = np.broadcast_to(waves, ring.shape)[inside]
+    weight = np.bincount(ring[inside], share)
+    power = np.bincount(ring[inside], share * total[inside] / count)
     return np.arange(1, side // 2 + 1) / side, power[1:] / weight[1:]
 
 
