@@ -238,6 +238,8 @@ def test_blocks_that_the_fine_raster_lacks_do_not_agree(tmp_path):
         assert (found.code, found.json["valid"]) == (7, False)
         assert [band["missing"] for band in found.json["bands"]] == [0, 2]
         assert "no value in 2 blocks that have one" in found.err
+    said = good("conserve", fine, coarse, tmp_path / "o.tif").err
+    assert "; 2 blocks with a value there have none" in said
     x[1, 0, :2] = np.nan
     save(coarse, x, UTM, ("red", "nir"), nodata=NAN)
     assert agrees(fine, coarse)
