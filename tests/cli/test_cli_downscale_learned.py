@@ -409,3 +409,19 @@ def test_values_in_another_unit_are_warned_of(more, files, models, tmp_path):
         err = good("downscale", path, tmp_path / "o.tif", *how).err
         assert ("give the raster in the unit of the training" in err) == (said is not None)
         assert said is None or said in err
+
+
+def test_a_guide_in_another_unit_is_warned_of(files, models, tmp_path):
+    array, half = read(files["guide"]), UTM["transform"] @ Affine.scale(0.5)
+    for factor, said in ((1, None), (1e-4, "share.tif: 100 % of the pixels are next to 0")):
+        path = save(
+            tmp_path / "share.tif",
+            array * np.float32(factor),
+            UTM,
+            ("B02", "B03"),
+            transform=half,
+        )
+        how = ("--model", models["guided"], "--guide", path, "--force", "--overwrite")
+        err = good("downscale", files["coarse"], tmp_path / "o.tif", *how).err
+        assert ("give the raster in the unit of the training" in err) == (said is not None)
+        assert said is None or said in err

@@ -6,11 +6,13 @@ import logging
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.ensemble import Ensemble
 from stcli.downscaling.features import halo as feature_halo
 from stcli.downscaling.network import CHANNELS
@@ -18,12 +20,13 @@ from stcli.downscaling.prediction import Model, Where
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
+from stcli.nn.card import BandCard, Card
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.frames import Frames, beside, frames, unnamed
 from stcli.raster.reading.read import Raster
-from stcli.workflows.downscaling.upscalers import Guide, guided_bytes
-from stcli.workflows.unlike import scaling_of
+from stcli.workflows.downscaling.upscalers import PART, Guide, guided_bytes, sampled_windows
+from stcli.workflows.unlike import scaling_of, tell_values
 
 logger = logging.getLogger("stcli")
 
@@ -88,6 +91,7 @@ class Learned:
                 )
             fine = matched(model, model.guides, guide.raster, "guide bands")
             shown = beside(known, fine, guide.raster.info.path)
+            _tell_guide(model, guide, info.shape, shown)
             return cls(model, factor, known, guide, shown, ensemble)
         if guide is not None:
             raise ModelError(
@@ -172,6 +176,33 @@ class Learned:
         if drawn is not None:
             drawn = replace(drawn, time=zlib.crc32(self.frames.times[number].encode()))
         return self.model.fine(coarse, guide, self.factor, asked, drawn)
+
+
+@dataclass(frozen=True)
+class _Guides:
+    """A model with the bands of its guide in place of its own: what values are compared with."""
+
+    folder: Path
+    card: Card
+
+
+def _tell_guide(
+    model: Model, guide: Guide, shape: tuple[int, int], shown: tuple[tuple[int, ...], ...]
+) -> None:
+    """Warn of a guide whose block means are unlike those of the training, by parts of it."""
+    ranges = model.card.data.get("guide_ranges", [])
+    if len(ranges) != len(model.guides):  # of a model that does not tell
+        return
+    pairs = zip(model.guides, ranges, strict=True)
+    bands = tuple(BandCard(name=name, low=low, high=high) for name, (low, high) in pairs)
+    known = _Guides(model.folder, model.card.model_copy(update={"bands": bands}))
+    found = Likeness.none(len(bands))
+    for window in sampled_windows(shape, PART):
+        means = block_mean(guide.read(window), guide.nesting.factor[0])
+        for places in set(shown):
+            values = means[list(places)]
+            found += Likeness.of(values[:, np.isfinite(values).all(axis=0)], scaling_of(known))
+    tell_values(guide.raster.info.path, found, known)
 
 
 def matched(model: Model, wanted: tuple[str, ...], raster: Raster, what: str) -> Frames:
