@@ -308,6 +308,15 @@ def test_factors_that_cannot_be_validated_are_refused(files, tmp_path, monkeypat
     assert "coarse.tif: too few valid pixels to validate every factor; a larger raster" in found.err
 
 
+def test_a_band_without_a_value_cannot_be_learned_and_is_named(tmp_path):
+    array = values(96, 98)
+    array[1] = np.nan
+    path = save(tmp_path / "half.tif", array, UTM, ("B05", "B11"), nodata=NAN)
+    found = call("train", "downscaler", path, "-o", tmp_path / "n", "--steps", 1)
+    said = "half.tif: no valid pixel found in B11, and a pixel is valid where all bands are"
+    assert (found.code, said in found.err) == (3, True)
+
+
 def test_another_kind_of_model_is_refused(files, model, tmp_path):
     found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", model)
     assert found.code == 6

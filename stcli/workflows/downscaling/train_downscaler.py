@@ -31,6 +31,7 @@ from stcli.workflows.downscaling.nested import Pair
 from stcli.workflows.downscaling.training_page import training_page
 from stcli.workflows.downscaling.upscalers import Guide
 from stcli.workflows.each_band import EachBand
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Inputs, Output, fields
 from stcli.workflows.model_folder import refuse_folder
 
@@ -181,10 +182,10 @@ def _samples(
     fields = [
         (field, guide)
         for places, guide in zip(known.places, guides, strict=True)
-        if not np.isnan(field := truth[list(places)]).all()
+        if not np.isnan(field := truth[list(places)]).all(axis=(1, 2)).any()
     ]
     if not fields:
-        raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
+        raise no_valid_pixel(raster)
     least = 2 * max(network.factors)  # block grids are shifted by up to a block
     if min(truth.shape[1:]) < least:
         rows, cols = truth.shape[1:]
