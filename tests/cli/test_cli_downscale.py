@@ -417,3 +417,6 @@ def test_a_truth_in_another_unit_is_refused(rebuilt):
             dataset.units = (unit, unit)
     found = call("assess-downscaling", fine, truth)
     assert (found.code, "band red is in degC, K wanted" in found.err) == (3, True)
+    with rasterio.open(truth, "r+") as dataset:
+        dataset.units = ("kelvin", "Kelvin")
+    good("assess-downscaling", fine, truth)

@@ -25,6 +25,7 @@ from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.frames import Frames, beside, frames, unnamed
 from stcli.raster.reading.read import Raster
+from stcli.raster.units import differ
 from stcli.workflows.downscaling.upscalers import PART, Guide, guided_bytes, sampled_windows
 from stcli.workflows.unlike import scaling_of, tell_values
 
@@ -76,7 +77,7 @@ class Learned:
         info, units = raster.info, model.card.data.get("units", [])
         known = matched(model, model.bands, raster, "bands")
         for band, unit in zip([info.bands[i] for i in known.places[0]], units, strict=False):
-            if band.units and unit and band.units != unit:
+            if differ(band.units, unit):
                 raise ModelError(
                     f"{raster.info.path}: band {band.name} is in {band.units}, the model "
                     f"{model.folder} wants {unit}; convert it."

@@ -15,6 +15,7 @@ from stcli.raster.info import RasterInfo
 from stcli.raster.reading.frames import matched_bands
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.stack import Nesting, nest
+from stcli.raster.units import differ
 from stcli.settings import RunSettings
 from stcli.workflows.downscaling.members import groups
 from stcli.workflows.each_band import EachBand
@@ -165,7 +166,7 @@ def belonging(one: RasterInfo, other: RasterInfo, own: list[list[int]]) -> tuple
     matched = matched_bands(names, other.band_names, one.path, other.path)
     for places, place in zip(own, matched, strict=True):
         mine, theirs = one.bands[places[0]], other.bands[place]
-        if mine.units and theirs.units and mine.units != theirs.units:
+        if differ(mine.units, theirs.units):
             raise InputError(
                 f"{other.path}: band {theirs.name} is in {theirs.units}, {mine.units} wanted as in "
                 f"{one.path}; convert one of them."
