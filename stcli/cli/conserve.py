@@ -61,9 +61,10 @@ def command(
             return print_plan(plan_conserve(*asked, output=output), json)
         result = conserve_rasters(*asked, output=output, progress=console.progress)
     apart = max(band.relative for band in result.after)
+    lacking = f"; {result.missing} blocks with a value there have none" if result.missing else ""
     console.say(
         f"{path}: {how}; block means were up to {result.relative:.3g} (relative) from {coarse}, "
-        f"now {apart:.3g}"
+        f"now {apart:.3g}{lacking}"
     )
     if json:
         print_json(result.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,19 +58,38 @@ def verify(folder: Folder, json: options.Json = False) -> None:
 
 def _rows(card: dict[str, Any]) -> list[tuple[str, str]]:
     """Lay the facts of a card out, a line each."""
-    bands = ", ".join(f"{b['name']} ({b['low']:g} to {b['high']:g})" for b in card["bands"])
+    data = card["data"]
     rows = [
         ("kind", card["architecture"]),
-        ("bands", bands),
+        ("bands", _bands(card["bands"], data.get("units", []))),
+        ("guides", ", ".join(data.get("guides", []))),
         ("pixel", " x ".join(f"{side:g}" for side in card["resolution"])),
+        ("factors", ", ".join(map(str, card["network"].get("factors", [])))),
+        ("classes", ", ".join(f"{c['value']} {c['name']}" for c in card["classes"])),
+        ("trained on", ", ".join(data.get("inputs", []))),
+        ("parameters", str(card["parameters"])),
+        ("stcli", card["version"]),
     ]
-    if card["classes"]:
-        rows.append(("classes", ", ".join(f"{c['value']} {c['name']}" for c in card["classes"])))
-    rows += [("parameters", str(card["parameters"])), ("stcli", card["version"])]
+    return [*((name, fact) for name, fact in rows if fact), *_goodness(card)]
+
+
+def _bands(bands: list[dict[str, Any]], units: list[str | None]) -> str:
+    told = itertools.zip_longest(bands, units)
+    return ", ".join(
+        f"{b['name']} ({b['low']:g} to {b['high']:g}{f' {unit}' if unit else ''})"
+        for b, unit in told
+    )
+
+
+def _goodness(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lay out how good a model was found to be, and what tells it from others."""
+    rows = []
     found = card["metrics"].get("validation") or {}
     for word, name in (("overall", "overall accuracy"), ("mean_iou", "mean IoU")):
         if found.get(word) is not None:
             rows.append((name, f"{found[word]:.3f}"))
+    for factor, ratio in card["metrics"].get("rmse_over_ibp", {}).items():
+        rows.append((f"error over ibp's, factor {factor}", f"{ratio:.3f}"))
     calibration = card.get("calibration")
     if calibration:
         rows.append(("temperature", f"{calibration['temperature']:.3f}"))

@@ -76,7 +76,16 @@ def command(
     assume_nodata: options.AssumeNodata = None,
     overwrite: options.Overwrite = False,
     memory: options.Memory = None,
-    jobs: options.Jobs = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="N",
+            parser=parsing.parse_jobs,
+            help="Threads of the training, on which the weights' last digits depend. Default: 1.",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

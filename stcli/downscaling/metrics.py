@@ -25,11 +25,11 @@ BLOCK = 8
 
 @dataclass(frozen=True)
 class Quality:
-    """Measures of one band.
+    """Measures of one band; all of them None where no pixel has a value in both.
 
     Attributes
     ----------
-    rmse, mae, bias : float
+    rmse, mae, bias : float or None
         In the band's unit; bias is estimate minus truth.
     psnr : float or None
         dB over the truth's range from its 1st to its 99th percentile; None for no error.
@@ -38,18 +38,18 @@ class Quality:
     spectral_error : float or None
         Root mean square over radial frequencies of 10 log10 (power / the truth's power), in dB;
         None where no window is complete, or the truth is constant.
-    mass_violation : float
+    mass_violation : float or None
         Largest relative difference of a block mean from its coarse value, over blocks whose truth
         has no gap: of others it is not known which pixels the coarse value is the mean of.
     """
 
-    rmse: float
-    mae: float
-    bias: float
-    psnr: float | None
-    ssim: float | None
-    spectral_error: float | None
-    mass_violation: float
+    rmse: float | None = None
+    mae: float | None = None
+    bias: float | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+    spectral_error: float | None = None
+    mass_violation: float | None = None
 
     def to_json(self) -> dict[str, float | None]:
         """Describe it with JSON's types."""
@@ -65,16 +65,11 @@ def quality(fine: NDArray[Any], truth: NDArray[Any], coarse: NDArray[Any], facto
     coarse : ndarray, (row // factor, col // factor)
         What `fine` was made from.
     factor : int
-
-    Raises
-    ------
-    ValueError
-        No pixel has a value in both.
     """
     error = np.asarray(fine, np.float64) - truth
     known = ~np.isnan(error)
     if not known.any():
-        raise ValueError("no pixel with a value in both")
+        return Quality()
     low, high = np.percentile(truth[known], (1, 99))
     rmse = float(np.sqrt(np.mean(error[known] ** 2)))
     span = float(high - low)
@@ -155,8 +150,11 @@ def spectrum(
     radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * side
     ring = np.rint(radius).astype(int)
     inside = (ring >= 1) & (ring <= side // 2)
-    weight = np.bincount(ring[inside])
-    power = np.bincount(ring[inside], total[inside] / count)
+    waves = np.full(side // 2 + 1, 2.0)  # of a real field's transform half the columns are left out
+    waves[0], waves[side // 2] = 1, 1 + side % 2
+    share = np.broadcast_to(waves, ring.shape)[inside]
+    weight = np.bincount(ring[inside], share)
+    power = np.bincount(ring[inside], share * total[inside] / count)
     return np.arange(1, side // 2 + 1) / side, power[1:] / weight[1:]
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from stcli.downscaling.metrics import fair_crps, spread_skill
 from stcli.downscaling.network import CHANNELS, RIM, Upscaler
 from stcli.downscaling.splits import Split
-from stcli.downscaling.validation import around_held, residual_of
+from stcli.downscaling.validation import around_held, averaged, residual_of
 
 #: Members that a validation draws.
 DRAWN = 8
@@ -75,7 +75,7 @@ def member_loss(network: Upscaler, inputs: Tensor, target: Tensor, factor: int) 
 
 
 def spread(network: Upscaler, splits: Sequence[Split], seed: int) -> dict[int, Spread]:
-    """Draw members on held-out pixels and measure them, factor by factor.
+    """Draw members on held-out pixels as they are used, and measure them, factor by factor.
 
     Bands are weighed by the deviation of what ibp misses of them.
     """
@@ -87,7 +87,10 @@ def spread(network: Upscaler, splits: Sequence[Split], seed: int) -> dict[int, S
             if one.data.factor == factor:
                 unit = network.units(factor)[0, :, 0].numpy()
                 member = _member(network, factor, generator)
-                drawn = [around_held(one, member)[:, one.held] / unit for _ in range(DRAWN)]
+                turned = around_held(one, _turned(network, factor))
+                drawn = [
+                    (around_held(one, member) + turned)[:, one.held] / unit for _ in range(DRAWN)
+                ]
                 members.append(np.stack(drawn).reshape(DRAWN, -1))
                 truths.append((one.data.target[:, one.held] / unit).ravel())
         if truths:
@@ -108,3 +111,8 @@ def _member(
         return residual_of(network, window, factor, noise)
 
     return drawn
+
+
+def _turned(network: Upscaler, factor: int) -> Callable[[Tensor], NDArray[np.float32]]:
+    """Make a function that finds what averaging over turns adds to every member of a window."""
+    return lambda window: averaged(network, window, factor) - residual_of(network, window, factor)

@@ -12,6 +12,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import UsageError
+from stcli.raster.reading.frames import ending
 from stcli.raster.reading.read import Raster
 from stcli.raster.writing.cubeparts import CubeForm
 from stcli.raster.writing.folder import hidden_home, is_marked
@@ -41,7 +42,8 @@ class Target:
     dtype : str
         Of the values.
     suffixes : tuple of str
-        Put after each band's name, one output band each; `widened` says how they lie.
+        Put after each band's name, before its time, one output band each; `widened` says how
+        they lie.
     """
 
     raster: Raster
@@ -118,7 +120,7 @@ class Target:
         """Describe the bands of a raster: names, and the units of those that they are made of."""
         for band in self.raster.info.bands:
             for end in self.suffixes:
-                yield OutputBand(f"{band.name}{end}", units=band.units)
+                yield OutputBand(ending(band.name, end), units=band.units)
 
     def _cube(self, plan: Layout) -> CubeSpec:
         facts = self.output.tags(self.raster.info, **self.facts)

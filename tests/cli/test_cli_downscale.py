@@ -238,6 +238,8 @@ def test_blocks_that_the_fine_raster_lacks_do_not_agree(tmp_path):
         assert (found.code, found.json["valid"]) == (7, False)
         assert [band["missing"] for band in found.json["bands"]] == [0, 2]
         assert "no value in 2 blocks that have one" in found.err
+    said = good("conserve", fine, coarse, tmp_path / "o.tif").err
+    assert "; 2 blocks with a value there have none" in said
     x[1, 0, :2] = np.nan
     save(coarse, x, UTM, ("red", "nir"), nodata=NAN)
     assert agrees(fine, coarse)
@@ -389,3 +391,32 @@ def test_assessing_what_cannot_be(more, code, said, rebuilt):
     other = call("assess-downscaling", rebuilt[0].with_name("small.tif"), rebuilt[1])
     assert other.code == 3
     assert "one grid is wanted" in other.err
+
+
+def test_a_band_without_a_value_keeps_none_from_being_assessed(rebuilt, tmp_path):
+    fine, path, truth = rebuilt
+    half = {**UTM, "transform": UTM["transform"] @ Affine.scale(0.5)}
+    names, void = ("red", "nir"), np.full_like(truth, np.nan)
+    empty = save(tmp_path / "void.tif", void, half, names, nodata=NAN)
+    void[0] = truth[0]
+    part = save(tmp_path / "part.tif", void, half, names, nodata=NAN)
+    red, nir = good("assess-downscaling", fine, part, "--json").json["bands"]
+    assert red == good("assess-downscaling", fine, path, "--json").json["bands"][0]
+    assert {nir[key] for key in ("rmse", "bias", "ssim", "rmse_over_ibp")} == {None}
+    assert set(nir["peers"]["ibp"].values()) == {None}
+    assert good("assess-downscaling", fine, part).out.count("nir") == 3
+    found = call("assess-downscaling", fine, empty, "--json")
+    said = f"no pixel off the margin with a value there and in {empty} found"
+    assert (found.code, said in found.err) == (3, True)
+
+
+def test_a_truth_in_another_unit_is_refused(rebuilt):
+    fine, truth, _ = rebuilt
+    for path, unit in ((fine, "K"), (truth, "degC")):
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            dataset.units = (unit, unit)
+    found = call("assess-downscaling", fine, truth)
+    assert (found.code, "band red is in degC, K wanted" in found.err) == (3, True)
+    with rasterio.open(truth, "r+") as dataset:
+        dataset.units = ("kelvin", "Kelvin")
+    good("assess-downscaling", fine, truth)

@@ -116,6 +116,17 @@ def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_pat
     assert words.get(name, name) in said["method"]
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.nc"])
+def test_the_output_says_which_model_and_guide_made_it(name, files, models, tmp_path):
+    run(files, tmp_path / name, "--model", models["guided"], "--guide", files["guide"])
+    (found,) = good("info", "--provenance", tmp_path / name).json["files"]
+    verified = good("model", "verify", models["guided"], "--json").json
+    for word in ("sha256", "digest"):
+        assert found["settings"][f"model_{word}"] == verified[word]
+    assert "guides: B02, B03\n" in good("model", "show", models["guided"]).out
+    assert found["settings"]["guide"] == files["guide"]
+
+
 def test_both_heads_of_a_model_work(files, models, tmp_path):
     run(files, tmp_path / "four.tif", "--model", models["plain"], "--factor", 4)
     assert read(tmp_path / "four.tif").shape == (2, 600, 524)
@@ -145,6 +156,22 @@ def test_what_does_not_fit_is_refused(name, more, code, said, files, models, tmp
     assert found.code == code, found.err
     assert said in found.err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_only_band_of_a_file_needs_no_name(files, models, tmp_path):
+    one = values(96, 98)[:1]
+    hill = save(tmp_path / "hill.tif", one, UTM, ())
+    few = ("--steps", 2, "--width", 8, "--blocks", 1, "-q")
+    good("train", "downscaler", hill, "-o", tmp_path / "model", *few)
+    how = ("--model", tmp_path / "model", "--force")
+    good("downscale", hill, tmp_path / "fine.tif", *how, "-q")
+    vale = save(tmp_path / "vale.tif", one, UTM, ())
+    said = good("downscale", vale, tmp_path / "same.tif", *how).err
+    assert "vale.tif: its band has no name, it is taken for hill" in said
+    assert np.array_equal(read(tmp_path / "fine.tif"), read(tmp_path / "same.tif"))
+    named = save(tmp_path / "named.tif", one, UTM, ("dell",))
+    found = call("downscale", named, tmp_path / "o.tif", *how)
+    assert (found.code, "bands dell found" in found.err) == (6, True)
 
 
 def test_a_guide_that_a_model_does_not_take_is_refused(files, models, tmp_path):
@@ -281,6 +308,15 @@ def test_factors_that_cannot_be_validated_are_refused(files, tmp_path, monkeypat
     assert "coarse.tif: too few valid pixels to validate every factor; a larger raster" in found.err
 
 
+def test_a_band_without_a_value_cannot_be_learned_and_is_named(tmp_path):
+    array = values(96, 98)
+    array[1] = np.nan
+    path = save(tmp_path / "half.tif", array, UTM, ("B05", "B11"), nodata=NAN)
+    found = call("train", "downscaler", path, "-o", tmp_path / "n", "--steps", 1)
+    said = "half.tif: no valid pixel found in B11, and a pixel is valid where all bands are"
+    assert (found.code, said in found.err) == (3, True)
+
+
 def test_another_kind_of_model_is_refused(files, model, tmp_path):
     found = call("downscale", files["coarse"], tmp_path / "o.tif", "--model", model)
     assert found.code == 6
@@ -312,6 +348,10 @@ def test_training_by_the_command_line(files, tmp_path):
     assert all(f"Factor {s}</h2>" in page for s in (2, 4))
     assert page.count("data:image/png") == 1 + 2 * 2 * 2  # a curve; two figures a band and factor
     assert 'src="http' not in page
+    shown = good("model", "show", tmp_path / "m").out
+    assert "factors: 2, 4\ntrained on: fine.tif\n" in shown
+    for s, ratio in card["metrics"]["rmse_over_ibp"].items():
+        assert f"error over ibp's, factor {s}: {ratio:.3f}\n" in shown
     again = call(*how)
     assert again.code == 4
     for more, code, said in (
@@ -376,5 +416,21 @@ def test_values_in_another_unit_are_warned_of(more, files, models, tmp_path):
         path = save(tmp_path / f"{name}.tif", array * np.float32(factor), UTM, ("B05", "B11"))
         how = ("--model", models["plain"], "--force", "--overwrite", *more)
         err = good("downscale", path, tmp_path / "o.tif", *how).err
+        assert ("give the raster in the unit of the training" in err) == (said is not None)
+        assert said is None or said in err
+
+
+def test_a_guide_in_another_unit_is_warned_of(files, models, tmp_path):
+    array, half = read(files["guide"]), UTM["transform"] @ Affine.scale(0.5)
+    for factor, said in ((1, None), (1e-4, "share.tif: 100 % of the pixels are next to 0")):
+        path = save(
+            tmp_path / "share.tif",
+            array * np.float32(factor),
+            UTM,
+            ("B02", "B03"),
+            transform=half,
+        )
+        how = ("--model", models["guided"], "--guide", path, "--force", "--overwrite")
+        err = good("downscale", files["coarse"], tmp_path / "o.tif", *how).err
         assert ("give the raster in the unit of the training" in err) == (said is not None)
         assert said is None or said in err

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from cliworld import call, good
 
@@ -46,6 +47,7 @@ def test_a_model_is_of_variables(world):
     card = json.loads((world / "model" / "card.json").read_text())
     assert [band["name"] for band in card["bands"]] == ["t2m", "q"]
     assert card["data"]["units"] == ["K", "K"]
+    assert good("model", "show", world / "model").out.count(" K)") == 2
     ratios = card["metrics"]["bands_over_ibp"]
     assert [list(ratios[s]) for s in ("2", "4")] == [["t2m", "q"]] * 2
 
@@ -107,3 +109,27 @@ def test_pairs_and_guides_at_several_times(tmp_path):
     assert (found.code, "2001-01-08 to 2001-01-09; the raster's 2" in found.err) == (3, True)
     good(*pair, "-o", tmp_path / "second", "--guide", tmp_path / "still.nc")
     good(*use, "--model", tmp_path / "second", "--guide", tmp_path / "still.nc")
+
+
+def test_members_of_dated_bands_are_found_again_in_a_geotiff(world, tmp_path):
+    fine, two = tmp_path / "fine.tif", save(tmp_path / "two.nc", 2, seed=1)
+    how = ("--model", world / "model", "--force", "--factor", "2", "--members", "2", "-q")
+    good("downscale", two, fine, *how)
+    with rasterio.open(fine) as made:
+        assert made.descriptions[:2] == ("t2m@2001-01-01", "t2m_std@2001-01-01")
+    assert call("check", "agreement", fine, two).code == 0
+    found = json.loads(good("assess-downscaling", fine, truth_of(fine, tmp_path), "--json").out)
+    assert [band["band"] for band in found["bands"]][::2] == ["t2m@2001-01-01", "q@2001-01-01"]
+    assert all(band["members"] == 2 for band in found["bands"])
+
+
+def truth_of(fine, folder):
+    """Save the means of an ensemble, with some noise, as if they were measured."""
+    with rasterio.open(fine) as made:
+        kept, profile = made.read(range(1, made.count + 1, 4)), made.profile
+        names = made.descriptions[::4]
+    del profile["driver"]
+    with rasterio.open(folder / "truth.tif", "w", **{**profile, "count": len(kept)}) as truth:
+        truth.write(kept + np.random.default_rng(2).normal(size=kept.shape).astype("f4"))
+        truth.descriptions = names
+    return folder / "truth.tif"

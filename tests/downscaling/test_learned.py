@@ -17,6 +17,7 @@ from stcli.downscaling.models import build
 from stcli.downscaling.network import CHANNELS, RIM, conserving, pixel_loss
 from stcli.downscaling.samples import blurred, copies, paired, sample, shifts, transferred
 from stcli.downscaling.splits import crops, split
+from stcli.downscaling.spread import spread
 from stcli.downscaling.training import train
 from stcli.downscaling.turns import moved, moved_back
 from stcli.downscaling.validation import around_held, averaged, blend, residual_of
@@ -218,6 +219,17 @@ def test_members_spread_around_the_mean_and_keep_block_means(settings):
         z = torch.randn(CHANNELS, 32, 32)
         mean = (residual_of(network, x, 2, z) + residual_of(network, x, 2, -z)) / 2
         assert np.allclose(mean, residual_of(network, x, 2), atol=1e-4)
+
+
+def test_members_are_judged_around_what_is_averaged_over_turns():
+    truth, _ = scene(128, 128)
+    network = untamed(SMALL)
+    torch.nn.init.zeros_(network.noise.mix.weight)
+    one = split(sample(truth, None, 2), DownscalerTraining(block=32, crop=16))
+    found = around_held(one, lambda window: averaged(network, window, 2))
+    wrong, missed = found - one.data.target, one.data.target
+    ratio = np.abs(wrong[:, one.held]).mean() / np.abs(missed[:, one.held]).mean()
+    assert spread(network, [one], 0)[2].crps_over_mae == pytest.approx(ratio, rel=1e-5)
 
 
 def test_noise_is_another_at_another_time():

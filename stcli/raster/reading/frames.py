@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stcli.errors import InputError
+from stcli.raster.reading.read import Raster
+from stcli.raster.reading.source import stem
 
 _TIME = re.compile(r"@([^@\[\]]+)")
+#: Where what a band's name says of time or level begins.
+_PLACE = re.compile(r"(?=[@\[])")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,28 @@ def frames(names: Sequence[str], path: str) -> Frames:
         twice = next(n for n, key in zip(names, found, strict=True) if found.count(key) > 1)
         raise InputError(f"{path}: band {twice} is there twice, each wanted once; choose by -b.")
     return Frames(variables, times, tuple(_frame(where, variables, time, path) for time in times))
+
+
+def ending(name: str, end: str) -> str:
+    """Put a suffix after the variable in a band's name: ``t2m_std@2021-03-02``.
+
+    Parameters
+    ----------
+    name : str
+        What it says of time and level stays behind.
+    end : str
+    """
+    variable, *rest = _PLACE.split(name, maxsplit=1)
+    return "".join((variable, end, *rest))
+
+
+def unnamed(raster: Raster) -> bool:
+    """Tell whether no file names a band."""
+    return all(
+        source.info.bands[index - 1].name in (f"band {index}", stem(source.info.path))
+        for source, indexes, _ in raster.files
+        for index in indexes
+    )
 
 
 def _time(name: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
+from stcli.raster.reading.frames import unnamed
 from stcli.raster.reading.netcdf import NetcdfSource
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.source import stem
@@ -129,7 +130,7 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
                 f"--dates: {len(dates)} found, {len(bands)} wanted, one for each band."
             )
         numbers = [_number(text) for text in dates]
-        alike = _unnamed(raster) and 1 < len(set(numbers)) == len(numbers)
+        alike = unnamed(raster) and 1 < len(set(numbers)) == len(numbers)
         names = ["value" if alike else name for name, _ in bands]
         bands = list(zip(names, numbers, strict=True))
     stored = None if dates else _stored(raster)
@@ -186,15 +187,6 @@ def _bands(raster: Raster) -> list[tuple[str, int | None]]:
             number = _day("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)
     return bands
-
-
-def _unnamed(raster: Raster) -> bool:
-    """Tell whether no file names a band: then different dates are those of one variable."""
-    return all(
-        source.info.bands[index - 1].name in (f"band {index}", stem(source.info.path))
-        for source, indexes, _ in raster.files
-        for index in indexes
-    )
 
 
 def _prefixed(raster: Raster) -> bool:

@@ -23,11 +23,11 @@ from stcli.engine.memory import Cost, Grid, budget
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.raster.info import grid_difference
-from stcli.raster.reading.frames import matched_bands
 from stcli.raster.reading.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
 from stcli.workflows.downscaling.members import groups, members_of, told
+from stcli.workflows.downscaling.nested import belonging
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Inputs, Pass, Progress, report, silent
 
@@ -37,12 +37,12 @@ PEERS = ("cubic", "ibp")
 
 @dataclass(frozen=True)
 class EnsembleQuality:
-    """Measures of an ensemble of one band.
+    """Measures of an ensemble of one band; None where no pixel has a value in all.
 
     Attributes
     ----------
     members : int
-    crps : float
+    crps : float or None
         In the band's unit, fair form; a single field's is its mean absolute error.
     crps_over_ibp : float or None
         Over that of ibp.
@@ -51,9 +51,9 @@ class EnsembleQuality:
     """
 
     members: int
-    crps: float
-    crps_over_ibp: float | None
-    spread_skill: float | None
+    crps: float | None = None
+    crps_over_ibp: float | None = None
+    spread_skill: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,10 @@ class BandAssessment:
 
     def to_json(self) -> dict[str, Any]:
         """Describe it with JSON's types."""
-        ratio = self.quality.rmse / self.peers["ibp"].rmse if self.peers["ibp"].rmse else None
         return {
             "band": self.band,
             **self.quality.to_json(),
-            "rmse_over_ibp": ratio,
+            "rmse_over_ibp": _over(self.quality.rmse, self.peers["ibp"].rmse),
             "median_block_over_ibp": self.median_ratio,
             **({} if self.ensemble is None else asdict(self.ensemble)),
             "peers": {name: peer.to_json() for name, peer in self.peers.items()},
@@ -132,12 +131,17 @@ def assess_downscaling(
         whole = RunSettings(0, settings.memory, 1)
         work = Pass(EachBand(estimate), budget(Grid(estimate.info.shape), cost, whole))
         found: list[BandAssessment] = []
-        step = _Step(estimate, reference, s, margin, members)
+        own = groups(estimate.info.band_names, members, estimate.info.path)
+        true = belonging(estimate.info, reference.info, own)
+        step = _Step(estimate, reference, s, margin, tuple(zip(own, true, strict=True)))
         tally = work.run(step, lambda tile, result: found.extend(result or ()), "assess", progress)
-        if not found:
-            raise InputError(f"{estimate.info.path}: no valid pixel found, one at least is wanted.")
-        ran = report(work.budget, tally, time.perf_counter() - begun)
         paths = estimate.info.path, reference.info.path
+        if all(band.quality.rmse is None for band in found):
+            raise InputError(
+                f"{paths[0]}: no pixel off the margin with a value there and in {paths[1]} found, "
+                "one at least is wanted."
+            )
+        ran = report(work.budget, tally, time.perf_counter() - begun)
         return Assessment(*paths, s, margin, tuple(found), ran)
 
 
@@ -153,14 +157,6 @@ def _refuse_apart(estimate: Raster, reference: Raster, members: int) -> None:
         raise InputError(f"{a.path}: {a.count} bands found, {wanted} wanted as in {b.path}.")
 
 
-def _places(estimate: Raster, reference: Raster, members: int) -> list[tuple[list[int], int]]:
-    """Find the bands that are estimated of each band, and the true one."""
-    a, b = estimate.info, reference.info
-    found = groups(a.band_names, members, a.path)
-    own = [a.band_names[places[0]] for places in found]
-    return list(zip(found, matched_bands(own, b.band_names, a.path, b.path), strict=True))
-
-
 def _factor(estimate: Raster) -> int:
     text = told(estimate.info, "factor")
     if not text.isdecimal():
@@ -173,13 +169,21 @@ def _factor(estimate: Raster) -> int:
 
 @dataclass(frozen=True)
 class _Step:
-    """The block function: all bands of the whole raster."""
+    """The block function: all bands of the whole raster.
+
+    Attributes
+    ----------
+    estimate, reference : Raster
+    factor, margin : int
+    pairs : tuple of (list of int, int)
+        Places of the bands that are estimated of each band, and of the true one.
+    """
 
     estimate: Raster
     reference: Raster
     factor: int
     margin: int
-    members: int
+    pairs: tuple[tuple[list[int], int], ...]
 
     def __call__(
         self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile
@@ -195,7 +199,7 @@ class _Step:
         info = self.estimate.info
         return [
             self._band(info.band_names[own[0]], block[own, :rows, :cols], truth[true, :rows, :cols])
-            for own, true in _places(self.estimate, self.reference, self.members)
+            for own, true in self.pairs
         ]
 
     def _band(self, name: str, fine: NDArray[Any], truth: NDArray[Any]) -> BandAssessment:
@@ -206,15 +210,10 @@ class _Step:
         large = np.s_[s * m : truth.shape[0] - s * m, s * m : truth.shape[1] - s * m]
         tried = {peer: _peer(coarse, s, peer)[large] for peer in PEERS}
         truth = np.where(np.isnan(fine[0]), np.nan, truth)  # peers count where the band does
-        try:
-            found = {
-                key: quality(field, truth[large], coarse[small], s)
-                for key, field in {"": fine[0][large], **tried}.items()
-            }
-        except ValueError as error:
-            raise InputError(
-                f"{self.estimate.info.path}: band {name} has {error}, one at least is wanted."
-            ) from error
+        found = {
+            key: quality(field, truth[large], coarse[small], s)
+            for key, field in {"": fine[0][large], **tried}.items()
+        }
         ratio = median_block_ratio(fine[0][large], tried["ibp"], truth[large], s)
         members = fine[(slice(2, None), *large)]
         spread = ensemble_quality(members, truth[large], found["ibp"].mae) if len(members) else None
@@ -222,12 +221,18 @@ class _Step:
 
 
 def ensemble_quality(
-    members: NDArray[Any], truth: NDArray[Any], mae_of_ibp: float
+    members: NDArray[Any], truth: NDArray[Any], mae_of_ibp: float | None
 ) -> EnsembleQuality:
     """Measure the members of one band against the truth: (member, row, col) and (row, col)."""
+    if mae_of_ibp is None:
+        return EnsembleQuality(len(members))
     crps = float(np.nanmean(fair_crps(members, truth)))
-    over = crps / mae_of_ibp if mae_of_ibp else None
+    over = _over(crps, mae_of_ibp)
     return EnsembleQuality(len(members), crps, over, spread_skill(members, truth))
+
+
+def _over(error: float | None, of_ibp: float | None) -> float | None:
+    return error / of_ibp if error is not None and of_ibp else None
 
 
 def _peer(coarse: NDArray[Any], factor: int, method: str) -> NDArray[np.float64]:

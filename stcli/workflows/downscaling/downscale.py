@@ -209,6 +209,10 @@ def _opened(
         upscaler = choose(raster, guide, how, help)
         target = Target.of(raster, path, output, threads=threads_of(settings))
         target = target.saying(method=upscaler.name, factor=how.factor, conserve=how.conserve)
+        if upscaler.model is not None:
+            target = target.saying(**upscaler.model.card.marks)
+        if fine is not None:
+            target = target.saying(guide=fine.info.path)
         if help.members:
             target = target.holding(suffixes(help.members))
             target = target.saying(members=help.members, seed=help.seed)

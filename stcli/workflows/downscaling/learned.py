@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.ensemble import Ensemble
 from stcli.downscaling.features import halo as feature_halo
 from stcli.downscaling.network import CHANNELS
@@ -17,12 +20,16 @@ from stcli.downscaling.prediction import Model, Where
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import ModelError
+from stcli.nn.card import BandCard, Card
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
-from stcli.raster.reading.frames import Frames, beside, frames
+from stcli.raster.reading.frames import Frames, beside, frames, unnamed
 from stcli.raster.reading.read import Raster
-from stcli.workflows.downscaling.upscalers import Guide, guided_bytes
-from stcli.workflows.unlike import scaling_of
+from stcli.raster.units import differ
+from stcli.workflows.downscaling.upscalers import PART, Guide, guided_bytes, sampled_windows
+from stcli.workflows.unlike import scaling_of, tell_values
+
+logger = logging.getLogger("stcli")
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,9 @@ class Learned:
             Variables that have different times.
         """
         info, units = raster.info, model.card.data.get("units", [])
-        known = matched(model, model.bands, info, "bands")
+        known = matched(model, model.bands, raster, "bands")
         for band, unit in zip([info.bands[i] for i in known.places[0]], units, strict=False):
-            if band.units and unit and band.units != unit:
+            if differ(band.units, unit):
                 raise ModelError(
                     f"{raster.info.path}: band {band.name} is in {band.units}, the model "
                     f"{model.folder} wants {unit}; convert it."
@@ -83,8 +90,9 @@ class Learned:
                 raise ModelError(
                     f"{model.folder}: wants the guide {', '.join(model.guides)}; give --guide."
                 )
-            fine = guide.raster.info
-            shown = beside(known, matched(model, model.guides, fine, "guide bands"), fine.path)
+            fine = matched(model, model.guides, guide.raster, "guide bands")
+            shown = beside(known, fine, guide.raster.info.path)
+            _tell_guide(model, guide, info.shape, shown)
             return cls(model, factor, known, guide, shown, ensemble)
         if guide is not None:
             raise ModelError(
@@ -171,8 +179,47 @@ class Learned:
         return self.model.fine(coarse, guide, self.factor, asked, drawn)
 
 
-def matched(model: Model, wanted: tuple[str, ...], info: RasterInfo, what: str) -> Frames:
+@dataclass(frozen=True)
+class _Guides:
+    """A model with the bands of its guide in place of its own: what values are compared with."""
+
+    folder: Path
+    card: Card
+
+
+def _tell_guide(
+    model: Model, guide: Guide, shape: tuple[int, int], shown: tuple[tuple[int, ...], ...]
+) -> None:
+    """Warn of a guide whose block means are unlike those of the training, by parts of it."""
+    ranges = model.card.data.get("guide_ranges", [])
+    if len(ranges) != len(model.guides):  # of a model that does not tell
+        return
+    pairs = zip(model.guides, ranges, strict=True)
+    bands = tuple(BandCard(name=name, low=low, high=high) for name, (low, high) in pairs)
+    known = _Guides(model.folder, model.card.model_copy(update={"bands": bands}))
+    found = Likeness.none(len(bands))
+    for window in sampled_windows(shape, PART):
+        means = block_mean(guide.read(window), guide.nesting.factor[0])
+        for places in set(shown):
+            values = means[list(places)]
+            found += Likeness.of(values[:, np.isfinite(values).all(axis=0)], scaling_of(known))
+    tell_values(guide.raster.info.path, found, known)
+
+
+def matched(model: Model, wanted: tuple[str, ...], raster: Raster, what: str) -> Frames:
     """Sort a raster's bands into frames of the variables that a model wants.
+
+    Where one is wanted and one is there without a name of its own, it is taken for that, with a
+    word: it is called after its file, and another file has another name.
+
+    Parameters
+    ----------
+    model : Model
+    wanted : tuple of str
+        Names of variables.
+    raster : Raster
+    what : str
+        What they are, for the refusal.
 
     Raises
     ------
@@ -181,8 +228,11 @@ def matched(model: Model, wanted: tuple[str, ...], info: RasterInfo, what: str) 
     InputError
         Its variables have different times.
     """
+    info = raster.info
     found = frames(info.band_names, info.path)
-    if found.variables != wanted:
+    if found.variables != wanted and len(wanted) == 1 == info.count and unnamed(raster):
+        logger.warning("%s: its band has no name, it is taken for %s", info.path, wanted[0])
+    elif found.variables != wanted:
         raise ModelError(
             f"{info.path}: {what} {', '.join(found.variables)} found, the model {model.folder} "
             f"wants {', '.join(wanted)}; choose and order them."

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from stcli.errors import InputError
 from stcli.raster.info import RasterInfo
-
-#: Where what a band's name says of time or level begins: ``t2m@2021-03-02``, ``B04[level=500]``.
-_PLACE = re.compile(r"(?=[@\[])")
+from stcli.raster.reading.frames import ending
 
 
 def suffixes(members: int) -> tuple[str, ...]:
@@ -36,7 +33,7 @@ def groups(names: Sequence[str], members: int, path: str) -> list[list[int]]:
     Parameters
     ----------
     names : sequence of str
-        Of an ensemble's bands; in a NetCDF the suffix stands before time and level.
+        Of an ensemble's bands; the suffix stands before time and level.
     members : int
         0 for a raster that is no ensemble.
     path : str
@@ -56,8 +53,7 @@ def groups(names: Sequence[str], members: int, path: str) -> list[list[int]]:
         return [[place] for place in range(len(names))]
     places, found = {name: place for place, name in enumerate(names)}, []
     for name in names:
-        stem, *rest = _PLACE.split(name, maxsplit=1)
-        group = [places.get("".join((stem, suffix, *rest))) for suffix in suffixes(members)]
+        group = [places.get(ending(name, suffix)) for suffix in suffixes(members)]
         if None not in group:
             found.append([place for place in group if place is not None])
     if len(found) * (members + 2) != len(names):

@@ -11,9 +11,11 @@ from rasterio.windows import Window
 
 from stcli.engine.memory import Cost
 from stcli.errors import InputError
+from stcli.raster.info import RasterInfo
 from stcli.raster.reading.frames import matched_bands
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.stack import Nesting, nest
+from stcli.raster.units import differ
 from stcli.settings import RunSettings
 from stcli.workflows.downscaling.members import groups
 from stcli.workflows.each_band import EachBand
@@ -52,16 +54,8 @@ class Pair:
         own = groups(a.band_names, members, a.path)
         if len(own) != b.count:
             raise InputError(f"{b.path}: {b.count} bands found, {len(own)} wanted as in {a.path}.")
-        means = [a.band_names[places[0]] for places in own]
-        matched = matched_bands(means, b.band_names, a.path, b.path)
         order = [-1] * a.count
-        for places, place in zip(own, matched, strict=True):
-            one, other = a.bands[places[0]], b.bands[place]
-            if one.units and other.units and one.units != other.units:
-                raise InputError(
-                    f"{b.path}: band {other.name} is in {other.units}, {one.units} wanted as in "
-                    f"{a.path}; convert one of them."
-                )
+        for places, place in zip(own, belonging(a, b, own), strict=True):
             for each in (places[0], *places[2:]):
                 order[each] = place
         return cls(fine, coarse, nesting, tuple(order))
@@ -147,6 +141,37 @@ class _Span:
     before: int
     after: int
     held: slice
+
+
+def belonging(one: RasterInfo, other: RasterInfo, own: list[list[int]]) -> tuple[int, ...]:
+    """Find the band of another raster that belongs to each band of one, in the same unit.
+
+    Parameters
+    ----------
+    one, other : RasterInfo
+    own : list of list of int
+        Of each of `other`'s bands the places of those of `one` that are of it, as `groups` finds
+        them.
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    InputError
+        They have other times or units, or the same names at different places.
+    """
+    names = [one.band_names[places[0]] for places in own]
+    matched = matched_bands(names, other.band_names, one.path, other.path)
+    for places, place in zip(own, matched, strict=True):
+        mine, theirs = one.bands[places[0]], other.bands[place]
+        if differ(mine.units, theirs.units):
+            raise InputError(
+                f"{other.path}: band {theirs.name} is in {theirs.units}, {mine.units} wanted as in "
+                f"{one.path}; convert one of them."
+            )
+    return matched
 
 
 def nested(fine: Raster, coarse: Raster) -> Nesting:

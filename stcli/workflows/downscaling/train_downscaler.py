@@ -31,6 +31,7 @@ from stcli.workflows.downscaling.nested import Pair
 from stcli.workflows.downscaling.training_page import training_page
 from stcli.workflows.downscaling.upscalers import Guide
 from stcli.workflows.each_band import EachBand
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Inputs, Output, fields
 from stcli.workflows.model_folder import refuse_folder
 
@@ -181,10 +182,10 @@ def _samples(
     fields = [
         (field, guide)
         for places, guide in zip(known.places, guides, strict=True)
-        if not np.isnan(field := truth[list(places)]).all()
+        if not np.isnan(field := truth[list(places)]).all(axis=(1, 2)).any()
     ]
     if not fields:
-        raise InputError(f"{raster.info.path}: no valid pixel found, at least one is wanted.")
+        raise no_valid_pixel(raster)
     least = 2 * max(network.factors)  # block grids are shifted by up to a block
     if min(truth.shape[1:]) < least:
         rows, cols = truth.shape[1:]
@@ -302,6 +303,7 @@ def _card(
     seen = [one.coarse.reshape(len(one.coarse), -1) for one in judged]
     lows, highs = np.nanpercentile(np.concatenate(seen, axis=1), (2, 98), axis=1)
     bands = zip(known.variables, lows.tolist(), highs.tolist(), strict=True)
+    guides = () if fine is None else _frames(fine).variables
     return Card(
         schema="stcli-card-1",
         architecture=ARCHITECTURE,
@@ -313,13 +315,23 @@ def _card(
         training=fields(recipe[1]),
         data={
             "inputs": [Path(path).name for path in info.path.split(" + ")],
-            "guides": [] if fine is None else list(_frames(fine).variables),
+            "guides": list(guides),
+            "guide_ranges": _guide_ranges(judged, len(known.variables), len(guides)),
             "units": [info.bands[place].units for place in known.places[0]],
         },
         metrics=_metrics(known.variables, trained),
         version=__version__,
         parameters=0,
     )
+
+
+def _guide_ranges(judged: Sequence[Sample], bands: int, guides: int) -> list[list[float]]:
+    """Find the range (2 to 98 %) of each guide's block means, which stand behind the bands."""
+    seen = [
+        one.inputs[bands : bands + guides, np.isfinite(one.target).all(axis=0)] for one in judged
+    ]
+    ranges = np.percentile(np.concatenate(seen, axis=1), (2, 98), axis=1)
+    return [[float(low), float(high)] for low, high in ranges.T]
 
 
 def _metrics(names: tuple[str, ...], trained: Trained) -> dict[str, Any]:
