@@ -252,6 +252,30 @@ def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, sample
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv"]
 
 
+@pytest.mark.parametrize("algorithm", ["ensemble", "svm", "forest"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_folds_that_leave_too_little_to_learn_are_refused(algorithm, classes, samples, tmp_path):
+    """One class each side, or one sample of each."""
+    head, *lines = samples.read_text().splitlines()
+    for n, line in enumerate(lines):
+        number, _, *rest = line.split(",")
+        block = int(number) % 3 if classes == 1 else int(number) // 3
+        lines[n] = ",".join([number, str(block), *rest])
+    kept = {1: lambda number: number % 3 < 2, 3: lambda number: number < 6}[classes]
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join([head, *(x for x in lines if kept(int(x.split(",")[0])))]))
+    result = call("train", "series", few, "--algorithm", algorithm, "-o", tmp_path / "m", "-q")
+    told = f" samples of {classes} classes found in a training part, two classes and more samples"
+    assert (result.code, told in result.err) == (3, True), result.err
+
+
+def test_bands_that_never_vary_teach_nothing_and_break_nothing(samples, tmp_path):
+    head, *lines = samples.read_text().splitlines()
+    flat = [",".join([*line.split(",")[:5], "0.5", "0.2"]) for line in lines]
+    (tmp_path / "flat.csv").write_text("\n".join([head, *flat]))
+    assert call("train", "series", tmp_path / "flat.csv", "-o", tmp_path / "m", "-q").code == 0
+
+
 def in_metres(text):
     """Samples with projected coordinates: a degree is 100 km, places are moved by 10 m each."""
     lines = text.splitlines()

@@ -102,6 +102,19 @@ def test_a_class_of_one_block_is_named_as_unlearnable(world, tmp_path):
     assert list(model.outcome.curves) == ["fold 1", "fold 2"]
 
 
+@pytest.mark.parametrize("algorithm", ["svm", "forest", "network"])
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_training_on_one_class_is_refused(algorithm, folds, world, tmp_path):
+    labels = np.zeros((1, 200, 220), np.uint8)
+    labels[0, 12:18, 12:18], labels[0, 180:186, 180:186] = 1, 2  # a block each
+    source = LabelSource(save(tmp_path / "labels.tif", labels, scene()[1], nodata=0))
+    scenes = [LabelledScene(Inputs((str(world / "scene.tif"),)), (source,))]
+    recipe = Recipe(SLIC, NETWORK, replace(QUICK, block=400.0, folds=folds), algorithm)
+    told = "the labels leave one class, [12], for training, two or more are wanted; label each"
+    with pytest.raises(InputError, match=told):
+        train_landcover(scenes, tmp_path / "model", recipe, RunSettings(jobs=1))
+
+
 @pytest.mark.parametrize(
     ("places", "said"),
     [
