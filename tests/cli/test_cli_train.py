@@ -102,6 +102,22 @@ def test_a_class_of_one_block_is_named_as_unlearnable(world, tmp_path):
     assert list(model.outcome.curves) == ["fold 1", "fold 2"]
 
 
+def test_a_class_that_labels_no_pixel_is_told(scene_path, tmp_path, caplog):
+    """Polygons that hold no centre of a pixel."""
+    frame = geopandas.read_file(LABELS)
+    small = frame["class"] == "water"
+    centres = frame.geometry[small].centroid
+    x, y = (each // 10 * 10 + 1 for each in (centres.x, centres.y))
+    frame.loc[small, "geometry"] = geopandas.points_from_xy(x, y, crs=frame.crs).buffer(0.5)
+    frame.to_file(tmp_path / "labels.gpkg")
+    source = LabelSource(str(tmp_path / "labels.gpkg"), "class")
+    recipe = Recipe(SLIC, NETWORK, QUICK, "forest")
+    scenes = [LabelledScene(Inputs((scene_path,)), (source,))]
+    card = train_landcover(scenes, tmp_path / "model", recipe, RunSettings(jobs=1)).card
+    assert card.data["labelled_pixels"]["water"] == 0
+    assert "no valid pixel is labelled water; a polygon labels the pixels whose" in caplog.text
+
+
 @pytest.mark.parametrize("algorithm", ["svm", "forest", "network"])
 @pytest.mark.parametrize("folds", [0, 2])
 def test_a_training_on_one_class_is_refused(algorithm, folds, world, tmp_path):
