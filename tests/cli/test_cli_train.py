@@ -7,8 +7,10 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas
 import pytest
 import rasterio
+import shapely
 from cliworld import LABELS, NETWORK, call, save, scene
 from rasterio.features import rasterize
 from rasterio.windows import Window
@@ -224,6 +226,30 @@ def test_a_training_killed_again_and_again_goes_on_to_the_same_bytes(folded, one
     assert found.card.metrics == folded.card.metrics
     assert found.card.calibration == folded.card.calibration
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_another_assumed_crs_begins_anew(tmp_path):
+    array, profile = scene()
+    bare = save(tmp_path / "bare.tif", array, profile, crs=None)
+    zones = ("EPSG:32618", "EPSG:32617")
+    left, _, right, top = rasterio.open(bare).bounds
+    halves = [shapely.box(x, top - 1500, x + 800, top) for x in (left, right - 800)]
+    drawn = [
+        geopandas.GeoDataFrame({"class": ["a", "b"]}, geometry=halves, crs=zone).to_crs(4326)
+        for zone in zones
+    ]
+    pandas.concat(drawn).to_file(tmp_path / "labels.gpkg")
+    source, heard = LabelSource(str(tmp_path / "labels.gpkg"), "class"), []
+
+    def stop(epoch, epochs, values):
+        heard.append(epoch)
+        raise KeyboardInterrupt
+
+    for zone in zones:
+        scenes = [LabelledScene(Inputs((bare,), assume_crs=zone), (source,))]
+        with pytest.raises(KeyboardInterrupt):
+            fit(scenes, tmp_path / "model", QUICK, ears=Ears(figures=stop))
+    assert heard == [1, 1]
 
 
 @pytest.mark.parametrize("changed", [{"seed": 1}, None])

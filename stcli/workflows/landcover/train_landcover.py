@@ -167,6 +167,7 @@ def _identity(
             {
                 "inputs": identify(scene.inputs.paths),
                 "chosen": [list(scene.inputs.bands), scene.inputs.resampling],
+                "assumed": scene.inputs.assume_crs,
                 "dating": None if scene.dating is None else scene.dating.to_json(),
                 "labels": [fields(source) for source in scene.labels],
                 "label_files": identify([source.path for source in scene.labels]),
