@@ -295,6 +295,26 @@ def test_two_halves_are_surveyed_as_the_whole(sides, one, tmp_path, world):
     assert [len(s["inputs"]) for s in halves.data["scenes"]] == [1, 1]
 
 
+@pytest.mark.parametrize(("far", "told"), [(0, True), (5e4, False)])
+def test_scenes_of_one_place_in_two_crss_are_told(scene_path, tmp_path, caplog, far, told):
+    array, profile = scene()
+    with rasterio.open(scene_path) as file:
+        corners = rasterio.warp.transform_bounds(file.crs, "EPSG:32617", *file.bounds)
+    place = rasterio.transform.from_origin(corners[0] + far, corners[3], 10, 10)
+    other = save(tmp_path / "other.tif", array, profile, crs="EPSG:32617", transform=place)
+    scenes = [LabelledScene(Inputs((p,)), (LabelSource(p),)) for p in (scene_path, other)]
+    labels = np.ones((1, 200, 220), np.uint8)
+    for k, grid in enumerate(({}, {"crs": "EPSG:32617", "transform": place})):
+        labels[0, :, :100] = 2
+        truth = save(tmp_path / f"labels{k}.tif", labels, profile, **grid)
+        scenes[k] = replace(scenes[k], labels=(LabelSource(truth),))
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None):
+        pass
+    assert (
+        "overlap on the ground in different CRSs, whose blocks are not the " in caplog.text
+    ) == told
+
+
 def test_scenes_of_other_bands_or_pixels_are_refused_by_name(sides, tmp_path):
     array, profile = scene()
     profile["transform"] = profile["transform"] * profile["transform"].scale(2)
