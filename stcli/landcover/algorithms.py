@@ -109,8 +109,10 @@ def fit(task: Task, plan: Plan, report: Report = silent, begin: Begin | None = N
 
 def _refuse_one_class(task: Task) -> None:
     """Refuse a training part from which nothing can be told apart."""
-    counts = [np.bincount(s.truth.ravel(), minlength=len(task.classes) + 1) for s in task.train]
-    present = np.flatnonzero(np.sum(counts, axis=0)[1:]) if counts else ()
+    counts = np.zeros(len(task.classes) + 1, dtype=np.int64)
+    for sample in task.train:
+        counts += np.bincount(sample.truth.ravel(), minlength=len(counts))
+    present = np.flatnonzero(counts[1:])
     if len(present) == 1:
         raise InputError(
             f"the labels leave one class, {task.classes[present[0]]}, for training, two or more "

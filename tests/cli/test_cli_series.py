@@ -224,6 +224,14 @@ def numbered(text):
             "bad.csv: no column of a band found, one at least with numbers such as 0.25 is wanted",
         ),
         (
+            lambda t: t.replace(",", ";").replace("0.", "0,"),
+            "in column RED, a point before the decimals is wanted (0.",
+        ),
+        (
+            lambda t: t.replace(",", ";").replace("45.05", "45,05"),
+            "bad.csv: '45,05' found in column latitude, a point before the decimals is wanted (45.",
+        ),
+        (
             lambda t: widened(t, TIR=3.4028235e38),
             "bad.csv: band TIR holds values too large for float32 to scale; leave the fields of ",
         ),
@@ -325,6 +333,14 @@ def test_columns_without_a_number_are_no_bands(samples, tmp_path):
     assert [b["name"] for b in made.json["card"]["bands"]] == ["RED", "NIR"]
     assert made.json["card"]["data"]["steps_seen"] > 0.9
     good("model", "verify", tmp_path / "m")
+
+
+def test_words_with_commas_are_no_numbers(samples, tmp_path):
+    """A list of neighbours is a remark, of which one may look like a decimal."""
+    near = widened(samples.read_text(), near='"3,4"').replace('"3,4"', '"3,4,5"', 7)
+    (tmp_path / "near.csv").write_text(near)
+    result = call("train", "series", tmp_path / "near.csv", "-o", tmp_path / "m")
+    assert (result.code, "no number found in column near" in result.err) == (0, True), result.err
 
 
 def test_a_column_that_no_date_changes_is_told(samples, tmp_path):
