@@ -628,7 +628,11 @@ def test_a_stack_that_does_not_fit_the_model_is_refused(stack, series_model, mod
             2,
             "--dates, --season, --mask-band: are for a stack of dates; give --fuse score with a",
         ),
-        ((*stack, out, "--model", series_model, *fused), 6, f"{series_model}: a model of series."),
+        (
+            (*stack, out, "--model", series_model, *fused),
+            6,
+            f"{series_model}: a model of several dates found, which f",
+        ),
         (
             (*stack, out, "--model", series_model, "--mask-band", "SCL"),
             2,
@@ -750,6 +754,9 @@ def test_tiles_do_not_show_in_fused_dates(how, dated, model, tmp_path):
 
 def test_words_of_fusing_are_checked(dated, model, tmp_path):
     out = tmp_path / "o.tif"
+    plain = call("classify", *dated, out, "--model", model)
+    told = "dates found, the model " + f"{model} is of one date; give --fuse score, or choose the"
+    assert (plain.code, told in plain.err) == (6, True), plain.err
     wild = call("classify", *dated, out, "--model", model, "--fuse", "score", "--tau", 0)
     assert (wild.code, "--tau: 0 found, 0.01 to 1000000 wanted." in wild.err) == (2, True)
     best = ("--best-date", tmp_path / "b.tif")
@@ -764,6 +771,18 @@ def test_words_of_fusing_are_checked(dated, model, tmp_path):
     same = ("--fuse", "score", "--best-date", out)
     assert call("classify", *dated, out, "--model", model, *same).code == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_one_date_wants_its_dates_fused(dated, model, tmp_path):
+    from stcli.errors import ModelError
+    from stcli.settings import RunSettings
+    from stcli.workflows.job import Inputs
+    from stcli.workflows.landcover.classify_stack import Stacking, classify_stack
+    from stcli.workflows.landcover.products import Products
+
+    words = (Inputs(tuple(map(str, dated))), Products(str(tmp_path / "o.tif")), model)
+    with pytest.raises(ModelError, match=r"a model of one date found; give --fuse score\."):
+        classify_stack(*words, RunSettings(), Stacking())
 
 
 def test_the_bands_of_the_scene_are_the_models():

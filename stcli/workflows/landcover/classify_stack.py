@@ -188,8 +188,11 @@ def _model(
         raise UsageError("--refine: is for a raster of one date; a stack of dates was given.")
     model = load_model(folder, compute(settings.device, settings.scan))
     if (model.card.architecture in _OF_SERIES) != (stacking.fuse is None):
-        kind = "of one date: give --fuse score" if stacking.fuse is None else "of series"
-        raise ModelError(f"{folder}: a model {kind}.")
+        if stacking.fuse is None:
+            raise ModelError(f"{folder}: a model of one date found; give --fuse score.")
+        raise ModelError(
+            f"{folder}: a model of several dates found, which fuses them itself; leave --fuse out."
+        )
     return model
 
 
