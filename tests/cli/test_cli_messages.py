@@ -306,6 +306,11 @@ CASES = [
         "bare.gpkg: has no CRS, features with a CRS are wanted; add it first",
     ),
     (
+        "train landcover scene.tif --labels two.tif --class-names 1=a,1=b -o new --epochs 1",
+        2,
+        "--class-names: 1=a,1=b found, each value once wanted.",
+    ),
+    (
         "train landcover holed.tif --labels two.tif -o new --epochs 1",
         3,
         "(2), at least two are wanted; a polygon labels the pixels whose centres lie in it.",
