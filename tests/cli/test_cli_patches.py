@@ -183,6 +183,11 @@ def test_blocks_of_places_hold_out_neighbours(patches, tmp_path):
             "patches: 1 class found in a training part, at least two are wanted; label more groups",
         ),
         (
+            ("--patch", SIDE, "--labels", "alone.csv", "--block", 180),
+            2,
+            "--block given and a column group found, which holds patches together already; leave",
+        ),
+        (
             ("--patch", SIDE, "--labels", "alone.csv"),
             3,
             "--folds: each class lies in one fold alone, so that no sample held out was of a class",
