@@ -61,8 +61,10 @@ def _rows(card: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("kind", card["architecture"]),
         ("bands", bands),
-        ("pixel", " x ".join(f"{side:g}" for side in card["resolution"])),
     ]
+    if any(card["resolution"]):  # samples of series have none
+        what = "patch" if card["architecture"].startswith("patch") else "pixel"
+        rows.append((what, " x ".join(f"{side:g}" for side in card["resolution"])))
     if card["classes"]:
         rows.append(("classes", ", ".join(f"{c['value']} {c['name']}" for c in card["classes"])))
     rows += [("parameters", str(card["parameters"])), ("stcli", card["version"])]

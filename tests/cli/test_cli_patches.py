@@ -215,6 +215,12 @@ def test_what_cannot_be_learnt_is_refused(patches, tmp_path, words, code, said):
     assert not (tmp_path / "m").exists()
 
 
+def test_a_model_of_patches_shows_their_side_and_no_pixel(patches):
+    shown = good("model", "show", patches / "model").out
+    assert f"\npatch: {SIDE} x {SIDE}\n" in shown
+    assert "pixel" not in shown
+
+
 def test_what_does_not_fit_the_model_is_refused(patches, tmp_path):
     out, words = tmp_path / "out.csv", ("--model", patches / "model", "-q")
     save(tmp_path / "other.tif", stack()[0], PROFILE, ("red", "blue"))

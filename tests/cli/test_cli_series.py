@@ -311,6 +311,10 @@ def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
     assert "of 90 samples" in lonely.out
 
 
+def test_a_model_of_series_shows_no_pixel_for_its_samples_have_none(series_model):
+    assert "pixel" not in good("model", "show", series_model).out
+
+
 def test_degrees_have_a_default_block(series_model):
     assert json.loads((series_model / "card.json").read_text())["training"]["block"] == 0.1
 
