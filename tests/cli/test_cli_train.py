@@ -345,6 +345,7 @@ def test_unclear_scenes_are_refused(words, said, tmp_path):
     ("text", "said"),
     [
         ("input,truth\na,b\n", "columns input, truth found"),
+        ("input,input,labels\na,b,c\n", "columns input, input, labels found"),
         ("input,labels\n", "no row found, at least one is wanted."),
         ("input,labels\na,\n", "line 2 has no labels; fill it in."),
         ("input,labels\na,b,c\n", "line 2 has more cells than the header's 2; quote a cell"),
