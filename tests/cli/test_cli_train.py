@@ -295,6 +295,20 @@ def test_two_halves_are_surveyed_as_the_whole(sides, one, tmp_path, world):
     assert [len(s["inputs"]) for s in halves.data["scenes"]] == [1, 1]
 
 
+@pytest.mark.parametrize(("more", "told"), [({3: "c", 9: "d"}, True), ({}, False)])
+def test_names_of_values_that_no_label_has_are_told(more, told, scene_path, tmp_path, caplog):
+    labels = np.ones((1, 200, 220), np.uint8)
+    labels[0, :, :100] = 2
+    path = save(tmp_path / "labels.tif", labels, scene()[1])
+    scenes = [
+        LabelledScene(Inputs((scene_path,)), (LabelSource(path, names={1: "a", 2: "b"} | more),))
+    ]
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None) as rooms:
+        assert rooms[0].truth.classes == ("a", "b")
+    said = "--class-names: 3=c, 9=d found in no class raster of labels"
+    assert (said in caplog.text, "--class-names" in caplog.text) == (told, told)
+
+
 @pytest.mark.parametrize(("far", "told"), [(0, True), (5e4, False)])
 def test_scenes_of_one_place_in_two_crss_are_told(scene_path, tmp_path, caplog, far, told):
     array, profile = scene()

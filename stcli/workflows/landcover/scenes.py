@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odc.geo.geom import Geometry
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.reading.datestack import DateStack
 from stcli.raster.reading.read import Raster
@@ -139,6 +139,7 @@ def opened(
         ]
         sources = [source for scene in scenes for source in scene.labels]
         legend = joined_legend(sources, [truth for each in truths for truth in each])
+        _tell_unfound(sources, legend)
         names = [crs_text(raster.info.geobox) for raster in rasters]
         _tell_overlap(rasters, names)
         yield [
@@ -183,6 +184,14 @@ def joined_legend(sources: Sequence[LabelSource], truths: Sequence[Truth]) -> di
             raise InputError(f"{sources[0].path}: more than 255 classes in all labels together.")
         legend[name] = spare
     return dict(sorted(legend.items(), key=lambda item: item[1]))
+
+
+def _tell_unfound(sources: Sequence[LabelSource], legend: dict[str, int]) -> None:
+    """Tell of names that were given to values of class rasters and that no label has."""
+    given = {pair for s in sources if s.is_raster for pair in (s.names or {}).items()}
+    absent = [f"{value}={name}" for value, name in sorted(given) if name not in legend]
+    if absent:
+        logger.warning("--class-names: %s found in no class raster of labels", few(absent))
 
 
 def read_scenes(path: str, like: Inputs, names: dict[int, str] | None) -> list[LabelledScene]:
