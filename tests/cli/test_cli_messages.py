@@ -313,7 +313,7 @@ CASES = [
     (
         "train landcover holed.tif --labels two.tif -o new --epochs 1",
         3,
-        "(2), at least two are wanted; a polygon labels the pixels whose centres lie in it.",
+        "(2), at least two are wanted; a polygon labels the pixels whose centres lie in it, and",
     ),
     ("classify scene.tif o.tif --model other", 6, "other: a model of kind 'forest' found, 'glocal"),
     ("classify scene.tif o.tif --model nothing", 6, "wanted a folder made by stcli train."),

@@ -27,7 +27,10 @@ from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_o
 logger = logging.getLogger("stcli")
 
 #: Why labels may label nothing.
-_BY_CENTRES = "a polygon labels the pixels whose centres lie in it"
+_BY_CENTRES = (
+    "a polygon labels the pixels whose centres lie in it, and where sources overlap the first "
+    "counts"
+)
 #: Side of a block at most, in pixels: beyond any raster, and within an int64.
 _LARGEST = 1 << 40
 
