@@ -350,7 +350,7 @@ def test_a_model_of_stacks_refuses_one_date_and_what_is_not_its_own(
         ((scene, out), 6, f"no date found, the model {folder} wants a stack of at least two; give"),
         ((stack[0], out), 6, "1 date found, the model "),
         ((*stack, out, "--season", "2021-03-01"), 2, "is a network of stacks, which takes all"),
-        ((*stack, out, "--fuse", "score"), 6, f"{folder}: a model of series."),
+        ((*stack, out, "--fuse", "score"), 6, f"{folder}: a model of several dates found, which f"),
         ((*stack, out, "--refine", "0.7"), 2, "--refine: is for a raster of one date; a stack"),
     ):
         refused = call("classify", *words, "--model", folder)
