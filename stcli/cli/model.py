@@ -63,7 +63,7 @@ def _rows(card: dict[str, Any]) -> list[tuple[str, str]]:
         ("kind", card["architecture"]),
         ("bands", _bands(card["bands"], data.get("units", []))),
         ("guides", ", ".join(data.get("guides", []))),
-        ("pixel", " x ".join(f"{side:g}" for side in card["resolution"])),
+        ("patch" if card["architecture"].startswith("patch") else "pixel", _side(card)),
         ("factors", ", ".join(map(str, card["network"].get("factors", [])))),
         ("classes", ", ".join(f"{c['value']} {c['name']}" for c in card["classes"])),
         ("trained on", ", ".join(data.get("inputs", []))),
@@ -71,6 +71,12 @@ def _rows(card: dict[str, Any]) -> list[tuple[str, str]]:
         ("stcli", card["version"]),
     ]
     return [*((name, fact) for name, fact in rows if fact), *_goodness(card)]
+
+
+def _side(card: dict[str, Any]) -> str:
+    """Tell the sides of a pixel or a patch; samples of series have none."""
+    sides = card["resolution"]
+    return " x ".join(f"{side:g}" for side in sides) if any(sides) else ""
 
 
 def _bands(bands: list[dict[str, Any]], units: list[str | None]) -> str:

@@ -105,6 +105,8 @@ def parse_names(texts: list[str] | None, lowest: int = 1) -> dict[int, str] | No
     """Read ``1=water,2=forest``; values from `lowest`."""
     parts = [part for text in texts or [] for part in text.split(",") if part]
     pairs = parse_pairs(parts, "--class-names")
+    if len(pairs) < len(parts):
+        raise UsageError(f"--class-names: {','.join(parts)} found, each value once wanted.")
     for value in pairs:
         if not value.isdecimal() or not lowest <= int(value) <= 255:
             wanted = f"a value from {lowest} to 255 wanted."

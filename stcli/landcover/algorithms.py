@@ -97,13 +97,27 @@ def fit(task: Task, plan: Plan, report: Report = silent, begin: Begin | None = N
     Raises
     ------
     InputError
-        When a side of the split has no labelled pixel.
+        When a side of the split has no labelled pixel, or the training part only one class.
     """
+    _refuse_one_class(task)
     if plan.algorithm == "network":
         return _network(task, plan, report, begin)
     if plan.algorithm == "ensemble":
         return _ensemble(task, plan, report, begin)
     return _pixels(task, plan, plan.algorithm)
+
+
+def _refuse_one_class(task: Task) -> None:
+    """Refuse a training part from which nothing can be told apart."""
+    counts = np.zeros(len(task.classes) + 1, dtype=np.int64)
+    for sample in task.train:
+        counts += np.bincount(sample.truth.ravel(), minlength=len(counts))
+    present = np.flatnonzero(counts[1:])
+    if len(present) == 1:
+        raise InputError(
+            f"the labels leave one class, {task.classes[present[0]]}, for training, two or more "
+            "are wanted; label each class in more places, or choose smaller blocks with --block."
+        )
 
 
 def _network(task: Task, plan: Plan, report: Report, begin: Begin | None) -> Fitted:

@@ -139,7 +139,7 @@ class Machine(_Kept):
         mean, spread = _standard(features)
         spread = np.ones_like(spread) if weighed else spread
         z = (features - mean) / spread
-        gamma = 1 / (z.shape[1] * z.var())
+        gamma = 1 / (z.shape[1] * (z.var() or 1.0))  # features that never vary have none
         svc = SVC(C=price, gamma=gamma).fit(z, truth)
         count = len(svc.classes_)
         sign = 1.0 if count > 2 else -1.0  # scikit-learn turns the one decision of two classes

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.errors import InputError
+
 #: A block: the number of its lattice (one for each CRS), then its row and column there.
 Block = tuple[int, int, int]
 #: Random draws of blocks from which the most even one is taken.
@@ -103,6 +105,20 @@ def fewer_folds(wanted: int, most: int, what: str) -> int:
             "--folds: %d wanted and %d %s found; %d folds are drawn", wanted, most, what, most
         )
     return min(wanted, most)
+
+
+def refuse_unlearnable(learnable: NDArray[np.bool_]) -> None:
+    """Refuse folds that could have learnt nothing of what they held out; `learnable` (sample,).
+
+    Raises
+    ------
+    InputError
+    """
+    if not learnable.any():
+        raise InputError(
+            "--folds: each class lies in one fold alone, so that no sample held out was of a class "
+            "that could be learnt; label each class in more places, or choose a smaller --block."
+        )
 
 
 def draw_folds(

@@ -306,9 +306,14 @@ CASES = [
         "bare.gpkg: has no CRS, features with a CRS are wanted; add it first",
     ),
     (
+        "train landcover scene.tif --labels two.tif --class-names 1=a,1=b -o new --epochs 1",
+        2,
+        "--class-names: 1=a,1=b found, each value once wanted.",
+    ),
+    (
         "train landcover holed.tif --labels two.tif -o new --epochs 1",
         3,
-        "labels of 1 classes on valid pixels (2), at least two are wanted.",
+        "(2), at least two are wanted; a polygon labels the pixels whose centres lie in it, and",
     ),
     ("classify scene.tif o.tif --model other", 6, "other: a model of kind 'forest' found, 'glocal"),
     ("classify scene.tif o.tif --model nothing", 6, "wanted a folder made by stcli train."),

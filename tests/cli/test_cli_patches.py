@@ -182,6 +182,16 @@ def test_blocks_of_places_hold_out_neighbours(patches, tmp_path):
             3,
             "patches: 1 class found in a training part, at least two are wanted; label more groups",
         ),
+        (
+            ("--patch", SIDE, "--labels", "alone.csv", "--block", 180),
+            2,
+            "--block given and a column group found, which holds patches together already; leave",
+        ),
+        (
+            ("--patch", SIDE, "--labels", "alone.csv"),
+            3,
+            "--folds: each class lies in one fold alone, so that no sample held out was of a class",
+        ),
         (("--patch", SIDE, "--labels", "labels.tif", "--folds", 1), 2, "--folds"),
         (("--patch", SIDE, "--labels", "labels.tif", "--memory", "100MB"), 5, "memory"),
     ],
@@ -196,12 +206,19 @@ def test_what_cannot_be_learnt_is_refused(patches, tmp_path, words, code, said):
         "one": ["class", *"a" * count],
         "rare": ["class", *"a" * (count - 1), "b"],
         "apart": ["class,group", *["a,1"] * (count - 9), *["b,2"] * 9],
+        "alone": ["class,group", *["a,1"] * 9, *["b,2"] * 9, *["c,3"] * (count - 18)],
     }.items():
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
     given = [folder / w if str(w).endswith((".tif", ".csv")) else w for w in words]
     result = call("train", "patches", folder / "stack.tif", *given, "-o", tmp_path / "m", "-q")
     assert (result.code, said in result.err) == (code, True), result.err
     assert not (tmp_path / "m").exists()
+
+
+def test_a_model_of_patches_shows_their_side_and_no_pixel(patches):
+    shown = good("model", "show", patches / "model").out
+    assert f"\npatch: {SIDE} x {SIDE}\n" in shown
+    assert "pixel" not in shown
 
 
 def test_what_does_not_fit_the_model_is_refused(patches, tmp_path):

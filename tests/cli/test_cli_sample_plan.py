@@ -137,6 +137,17 @@ def test_a_class_of_one_point_is_told(world):
     assert "fewer than" not in cliworld.call(*words, 200, "--overwrite").err
 
 
+def test_fewer_pixels_than_points_are_told(world, tmp_path):
+    folder, _, _ = world
+    with rasterio.open(folder / "c.tif") as file:
+        part, profile = file.read(1, window=((0, 8), (0, 8))), file.profile
+    path = cliworld.save(tmp_path / "few.tif", part[None], profile, ())
+    found = cliworld.good("sample-plan", path, tmp_path / "few.gpkg", "--points", 100, "--json")
+    count = int(np.count_nonzero(part))
+    assert found.json["points"] == count
+    assert f"few.tif: 100 points wanted and {count} pixels of a class found; all of" in found.err
+
+
 def test_a_path_is_short():
     """On a grid the shortest open path has one step a point; and never longer than it began."""
     row, col = np.mgrid[:6, :7]

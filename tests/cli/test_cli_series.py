@@ -224,6 +224,14 @@ def numbered(text):
             "bad.csv: no column of a band found, one at least with numbers such as 0.25 is wanted",
         ),
         (
+            lambda t: t.replace(",", ";").replace("0.", "0,"),
+            "in column RED, a point before the decimals is wanted (0.",
+        ),
+        (
+            lambda t: t.replace(",", ";").replace("45.05", "45,05"),
+            "bad.csv: '45,05' found in column latitude, a point before the decimals is wanted (45.",
+        ),
+        (
             lambda t: widened(t, TIR=3.4028235e38),
             "bad.csv: band TIR holds values too large for float32 to scale; leave the fields of ",
         ),
@@ -250,6 +258,30 @@ def test_a_table_that_is_none_is_refused_and_leaves_nothing(change, told, sample
     assert told in result.err
     assert str(bad) in result.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv"]
+
+
+@pytest.mark.parametrize("algorithm", ["ensemble", "svm", "forest"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_folds_that_leave_too_little_to_learn_are_refused(algorithm, classes, samples, tmp_path):
+    """One class each side, or one sample of each."""
+    head, *lines = samples.read_text().splitlines()
+    for n, line in enumerate(lines):
+        number, _, *rest = line.split(",")
+        block = int(number) % 3 if classes == 1 else int(number) // 3
+        lines[n] = ",".join([number, str(block), *rest])
+    kept = {1: lambda number: number % 3 < 2, 3: lambda number: number < 6}[classes]
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join([head, *(x for x in lines if kept(int(x.split(",")[0])))]))
+    result = call("train", "series", few, "--algorithm", algorithm, "-o", tmp_path / "m", "-q")
+    told = f" samples of {classes} classes found in a training part, two classes and more samples"
+    assert (result.code, told in result.err) == (3, True), result.err
+
+
+def test_bands_that_never_vary_teach_nothing_and_break_nothing(samples, tmp_path):
+    head, *lines = samples.read_text().splitlines()
+    flat = [",".join([*line.split(",")[:5], "0.5", "0.2"]) for line in lines]
+    (tmp_path / "flat.csv").write_text("\n".join([head, *flat]))
+    assert call("train", "series", tmp_path / "flat.csv", "-o", tmp_path / "m", "-q").code == 0
 
 
 def in_metres(text):
@@ -279,6 +311,10 @@ def test_coordinates_that_are_no_degrees_want_a_block(samples, tmp_path):
     assert "of 90 samples" in lonely.out
 
 
+def test_a_model_of_series_shows_no_pixel_for_its_samples_have_none(series_model):
+    assert "pixel" not in good("model", "show", series_model).out
+
+
 def test_degrees_have_a_default_block(series_model):
     assert json.loads((series_model / "card.json").read_text())["training"]["block"] == 0.1
 
@@ -301,6 +337,14 @@ def test_columns_without_a_number_are_no_bands(samples, tmp_path):
     assert [b["name"] for b in made.json["card"]["bands"]] == ["RED", "NIR"]
     assert made.json["card"]["data"]["steps_seen"] > 0.9
     good("model", "verify", tmp_path / "m")
+
+
+def test_words_with_commas_are_no_numbers(samples, tmp_path):
+    """A list of neighbours is a remark, of which one may look like a decimal."""
+    near = widened(samples.read_text(), near='"3,4"').replace('"3,4"', '"3,4,5"', 7)
+    (tmp_path / "near.csv").write_text(near)
+    result = call("train", "series", tmp_path / "near.csv", "-o", tmp_path / "m")
+    assert (result.code, "no number found in column near" in result.err) == (0, True), result.err
 
 
 def test_a_column_that_no_date_changes_is_told(samples, tmp_path):
@@ -588,7 +632,11 @@ def test_a_stack_that_does_not_fit_the_model_is_refused(stack, series_model, mod
             2,
             "--dates, --season, --mask-band: are for a stack of dates; give --fuse score with a",
         ),
-        ((*stack, out, "--model", series_model, *fused), 6, f"{series_model}: a model of series."),
+        (
+            (*stack, out, "--model", series_model, *fused),
+            6,
+            f"{series_model}: a model of several dates found, which f",
+        ),
         (
             (*stack, out, "--model", series_model, "--mask-band", "SCL"),
             2,
@@ -710,6 +758,9 @@ def test_tiles_do_not_show_in_fused_dates(how, dated, model, tmp_path):
 
 def test_words_of_fusing_are_checked(dated, model, tmp_path):
     out = tmp_path / "o.tif"
+    plain = call("classify", *dated, out, "--model", model)
+    told = "dates found, the model " + f"{model} is of one date; give --fuse score, or choose the"
+    assert (plain.code, told in plain.err) == (6, True), plain.err
     wild = call("classify", *dated, out, "--model", model, "--fuse", "score", "--tau", 0)
     assert (wild.code, "--tau: 0 found, 0.01 to 1000000 wanted." in wild.err) == (2, True)
     best = ("--best-date", tmp_path / "b.tif")
@@ -724,6 +775,18 @@ def test_words_of_fusing_are_checked(dated, model, tmp_path):
     same = ("--fuse", "score", "--best-date", out)
     assert call("classify", *dated, out, "--model", model, *same).code == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_one_date_wants_its_dates_fused(dated, model, tmp_path):
+    from stcli.errors import ModelError
+    from stcli.settings import RunSettings
+    from stcli.workflows.job import Inputs
+    from stcli.workflows.landcover.classify_stack import Stacking, classify_stack
+    from stcli.workflows.landcover.products import Products
+
+    words = (Inputs(tuple(map(str, dated))), Products(str(tmp_path / "o.tif")), model)
+    with pytest.raises(ModelError, match=r"a model of one date found; give --fuse score\."):
+        classify_stack(*words, RunSettings(), Stacking())
 
 
 def test_the_bands_of_the_scene_are_the_models():

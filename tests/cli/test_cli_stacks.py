@@ -224,6 +224,23 @@ def test_other_dates_and_clouds_as_a_mask_will_do(made, whole, tmp_path):
     assert right(found) > 0.8
 
 
+def test_a_mask_that_training_heeded_is_missed(labels, tmp_path):
+    sky, values = clear(), cells()
+    paths = []
+    for k, day in enumerate(DATES[:2]):
+        bands = np.stack([*values[k], np.where(sky[k], 4, 9)]).astype("float32")
+        paths.append(save(tmp_path / f"m_{day}.tif", bands, PROFILE, (*NAMES, "SCL")))
+    network = replace(NETWORK, date_width=8, date_state=4, date_layers=1)
+    recipe = Recipe(SLIC, network, TrainingSettings(epochs=1, block=480.0))
+    scenes = [scene_of(paths, labels, Dating(mask_band="SCL", clear=(4.0, 5.0)))]
+    model = train_landcover(scenes, tmp_path / "model", recipe, RunSettings(jobs=1))
+    assert model.card.data["scenes"][0]["mask"] == ["SCL", 4.0, 5.0]
+    words = ("classify", *paths, tmp_path / "o.tif", "--model", model.folder, "--dry-run")
+    told = "SCL is there, which told clear pixels (4, 5) in the model's training, and no --mask-"
+    assert told in good(*words).err
+    assert told not in good(*words, "--mask-band", "SCL", "--clear", "4").err
+
+
 # --- training -----------------------------------------------------------------------------------
 
 
@@ -333,7 +350,7 @@ def test_a_model_of_stacks_refuses_one_date_and_what_is_not_its_own(
         ((scene, out), 6, f"no date found, the model {folder} wants a stack of at least two; give"),
         ((stack[0], out), 6, "1 date found, the model "),
         ((*stack, out, "--season", "2021-03-01"), 2, "is a network of stacks, which takes all"),
-        ((*stack, out, "--fuse", "score"), 6, f"{folder}: a model of series."),
+        ((*stack, out, "--fuse", "score"), 6, f"{folder}: a model of several dates found, which f"),
         ((*stack, out, "--refine", "0.7"), 2, "--refine: is for a raster of one date; a stack"),
     ):
         refused = call("classify", *words, "--model", folder)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas
 import pytest
 import rasterio
+import shapely
 from cliworld import LABELS, NETWORK, call, save, scene
 from rasterio.features import rasterize
 from rasterio.windows import Window
@@ -16,7 +18,7 @@ from rasterio.windows import Window
 from stcli.cli.parsing import parse_side
 from stcli.errors import InputError, ModelError, OutputError, UsageError
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
-from stcli.workflows.job import Inputs
+from stcli.workflows.job import Assumed, Inputs
 from stcli.workflows.landcover.samples import Recipe
 from stcli.workflows.landcover.scenes import (
     LabelledScene,
@@ -100,6 +102,35 @@ def test_a_class_of_one_block_is_named_as_unlearnable(world, tmp_path):
     right = fold["overall"] * fold["labelled"]
     assert fold["learnable_overall"] == pytest.approx(right / (fold["labelled"] - 36))
     assert list(model.outcome.curves) == ["fold 1", "fold 2"]
+
+
+def test_a_class_that_labels_no_pixel_is_told(scene_path, tmp_path, caplog):
+    """Polygons that hold no centre of a pixel."""
+    frame = geopandas.read_file(LABELS)
+    small = frame["class"] == "water"
+    centres = frame.geometry[small].centroid
+    x, y = (each // 10 * 10 + 1 for each in (centres.x, centres.y))
+    frame.loc[small, "geometry"] = geopandas.points_from_xy(x, y, crs=frame.crs).buffer(0.5)
+    frame.to_file(tmp_path / "labels.gpkg")
+    source = LabelSource(str(tmp_path / "labels.gpkg"), "class")
+    recipe = Recipe(SLIC, NETWORK, QUICK, "forest")
+    scenes = [LabelledScene(Inputs((scene_path,)), (source,))]
+    card = train_landcover(scenes, tmp_path / "model", recipe, RunSettings(jobs=1)).card
+    assert card.data["labelled_pixels"]["water"] == 0
+    assert "no valid pixel is labelled water; a polygon labels the pixels whose" in caplog.text
+
+
+@pytest.mark.parametrize("algorithm", ["svm", "forest", "network"])
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_training_on_one_class_is_refused(algorithm, folds, world, tmp_path):
+    labels = np.zeros((1, 200, 220), np.uint8)
+    labels[0, 12:18, 12:18], labels[0, 180:186, 180:186] = 1, 2  # a block each
+    source = LabelSource(save(tmp_path / "labels.tif", labels, scene()[1], nodata=0))
+    scenes = [LabelledScene(Inputs((str(world / "scene.tif"),)), (source,))]
+    recipe = Recipe(SLIC, NETWORK, replace(QUICK, block=400.0, folds=folds), algorithm)
+    told = "the labels leave one class, [12], for training, two or more are wanted; label each"
+    with pytest.raises(InputError, match=told):
+        train_landcover(scenes, tmp_path / "model", recipe, RunSettings(jobs=1))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +228,30 @@ def test_a_training_killed_again_and_again_goes_on_to_the_same_bytes(folded, one
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_another_assumed_crs_begins_anew(tmp_path):
+    array, profile = scene()
+    bare = save(tmp_path / "bare.tif", array, profile, crs=None)
+    zones = ("EPSG:32618", "EPSG:32617")
+    left, _, right, top = rasterio.open(bare).bounds
+    halves = [shapely.box(x, top - 1500, x + 800, top) for x in (left, right - 800)]
+    drawn = [
+        geopandas.GeoDataFrame({"class": ["a", "b"]}, geometry=halves, crs=zone).to_crs(4326)
+        for zone in zones
+    ]
+    pandas.concat(drawn).to_file(tmp_path / "labels.gpkg")
+    source, heard = LabelSource(str(tmp_path / "labels.gpkg"), "class"), []
+
+    def stop(epoch, epochs, values):
+        heard.append(epoch)
+        raise KeyboardInterrupt
+
+    for zone in zones:
+        scenes = [LabelledScene(Inputs((bare,), assumed=Assumed(zone)), (source,))]
+        with pytest.raises(KeyboardInterrupt):
+            fit(scenes, tmp_path / "model", QUICK, ears=Ears(figures=stop))
+    assert heard == [1, 1]
+
+
 @pytest.mark.parametrize("changed", [{"seed": 1}, None])
 def test_other_settings_begin_anew_and_so_does_no_resume(one, tmp_path, changed):
     def stop(epoch, epochs, values):
@@ -240,6 +295,40 @@ def test_two_halves_are_surveyed_as_the_whole(sides, one, tmp_path, world):
     assert [len(s["inputs"]) for s in halves.data["scenes"]] == [1, 1]
 
 
+@pytest.mark.parametrize(("more", "told"), [({3: "c", 9: "d"}, True), ({}, False)])
+def test_names_of_values_that_no_label_has_are_told(more, told, scene_path, tmp_path, caplog):
+    labels = np.ones((1, 200, 220), np.uint8)
+    labels[0, :, :100] = 2
+    path = save(tmp_path / "labels.tif", labels, scene()[1])
+    scenes = [
+        LabelledScene(Inputs((scene_path,)), (LabelSource(path, names={1: "a", 2: "b"} | more),))
+    ]
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None) as rooms:
+        assert rooms[0].truth.classes == ("a", "b")
+    said = "--class-names: 3=c, 9=d found in no class raster of labels"
+    assert (said in caplog.text, "--class-names" in caplog.text) == (told, told)
+
+
+@pytest.mark.parametrize(("far", "told"), [(0, True), (5e4, False)])
+def test_scenes_of_one_place_in_two_crss_are_told(scene_path, tmp_path, caplog, far, told):
+    array, profile = scene()
+    with rasterio.open(scene_path) as file:
+        corners = rasterio.warp.transform_bounds(file.crs, "EPSG:32617", *file.bounds)
+    place = rasterio.transform.from_origin(corners[0] + far, corners[3], 10, 10)
+    other = save(tmp_path / "other.tif", array, profile, crs="EPSG:32617", transform=place)
+    scenes = [LabelledScene(Inputs((p,)), (LabelSource(p),)) for p in (scene_path, other)]
+    labels = np.ones((1, 200, 220), np.uint8)
+    for k, grid in enumerate(({}, {"crs": "EPSG:32617", "transform": place})):
+        labels[0, :, :100] = 2
+        truth = save(tmp_path / f"labels{k}.tif", labels, profile, **grid)
+        scenes[k] = replace(scenes[k], labels=(LabelSource(truth),))
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None):
+        pass
+    assert (
+        "overlap on the ground in different CRSs, whose blocks are not the " in caplog.text
+    ) == told
+
+
 def test_scenes_of_other_bands_or_pixels_are_refused_by_name(sides, tmp_path):
     array, profile = scene()
     profile["transform"] = profile["transform"] * profile["transform"].scale(2)
@@ -270,6 +359,7 @@ def test_unclear_scenes_are_refused(words, said, tmp_path):
     ("text", "said"),
     [
         ("input,truth\na,b\n", "columns input, truth found"),
+        ("input,input,labels\na,b,c\n", "columns input, input, labels found"),
         ("input,labels\n", "no row found, at least one is wanted."),
         ("input,labels\na,\n", "line 2 has no labels; fill it in."),
         ("input,labels\na,b,c\n", "line 2 has more cells than the header's 2; quote a cell"),

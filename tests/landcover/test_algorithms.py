@@ -162,6 +162,23 @@ def test_values_of_nodata_are_no_feature(junk):
     assert np.array_equal(*found)
 
 
+@pytest.mark.parametrize("wild", [1e20, -3.4028235e38])
+def test_a_wild_value_changes_no_feature_beyond_its_boxes_and_its_segment(wild):
+    clean = world_window()
+    row, col = np.argwhere(clean.valid)[40]
+    values = clean.values.copy()
+    values[:, row, col] = wild
+    dirty = Window(values, clean.valid, clean.segments, (-8, 24))
+    found = [window_features(each, SCALING, 4, clean.valid) for each in (clean, dirty)]
+    down, across = np.mgrid[:32, :32]
+    near = (abs(down - row) <= BOXES[-1] // 2) & (abs(across - col) <= BOXES[-1] // 2)
+    near |= clean.segments == clean.segments[row, col]
+    far = ~near[clean.valid]
+    assert far.sum() > 400
+    assert np.allclose(found[0][far], found[1][far], rtol=0, atol=1e-4)
+    assert np.isfinite(found[1]).all()
+
+
 # --- training and applying ----------------------------------------------------------------------
 
 

@@ -132,6 +132,25 @@ def test_a_lying_group_is_seen_only_because_it_was_left_out(drawn):
     assert cross_fit(probabilities, truth, groups, (0.9,)).coverage_found["0.9"] < 0.85
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (6, "6 labels held out, too few to promise a coverage of 0.9, 0.95, 0.99: "),
+        (98, "of 0.99: s"),
+    ],
+)
+def test_too_few_samples_for_a_coverage_are_told(drawn, caplog, count, told):
+    found = cross_fit(*drawn(count), np.arange(count) % 3)
+    assert told in caplog.text
+    assert "such sets hold every class, and the temperature rests on little; label " in caplog.text
+    assert found.conformal["0.99"] == 0
+
+
+def test_as_many_samples_as_the_coverages_want_are_no_matter(drawn, caplog):
+    cross_fit(*drawn(99), np.arange(99) % 3)
+    assert not caplog.text
+
+
 def test_one_group_is_refused(drawn):
     with pytest.raises(InputError, match="one group"):
         cross_fit(*drawn(10), np.zeros(10, int))

@@ -67,6 +67,17 @@ def test_probabilities_are_those_of_torch(name, bands, classes):
     assert np.ptp(found) > 0.1
 
 
+def test_a_wild_value_leaves_every_pixel_a_probability():
+    mine, torchs = networks("dense")
+    seen = window(3)
+    seen.values[0, 30, 31] = -3.4028235e38  # a nodata value that nobody declared
+    seen.values[1, 40, 7] = 1e30
+    centre = (slice(8, 56), slice(8, 56))
+    found = mine(seen, centre)
+    assert np.isfinite(found[:, seen.valid[centre]]).all()
+    assert np.isfinite(torchs(seen, centre)[:, seen.valid[centre]]).all()
+
+
 def test_a_window_without_a_segment_is_classified_by_its_pixels():
     mine, torchs = networks("dense")
     nothing = window(3, holes=1.1)

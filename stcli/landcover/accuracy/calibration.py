@@ -11,6 +11,7 @@ doi:10.1080/01621459.2017.1395341 (least ambiguous sets).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from stcli.errors import InputError
 from stcli.landcover.accuracy.tempering import FloatArray, check, choose, temper
+
+logger = logging.getLogger("stcli")
 
 #: Bins of `reliability`, of equal numbers of samples.
 BINS = 15
@@ -127,9 +130,14 @@ def conformal_threshold(
     """
     check(probabilities, truth)
     right = np.sort(probabilities[truth, np.arange(len(truth))])[::-1]
-    # the rank of a coverage such as 0.9 must not rise through its last bit
-    rank = math.ceil((len(right) + 1) * coverage - 1e-9)
+    rank = _rank(len(right), coverage)
     return float(right[rank - 1]) if rank <= len(right) else 0.0
+
+
+def _rank(count: int, coverage: float) -> int:
+    """Rank of the score that bounds the sets, from 1; above `count` where none of them does."""
+    # that of a coverage such as 0.9 must not rise through its last bit
+    return math.ceil((count + 1) * coverage - 1e-9)
 
 
 def prediction_sets(probabilities: FloatArray, threshold: float) -> NDArray[np.bool_]:
@@ -166,6 +174,8 @@ def cross_fit(
 ) -> Calibration:
     """Fit tempering and thresholds, and measure each group by a fit without it.
 
+    Samples too few for the coverages are told.
+
     Whether the temperature grows is chosen by the groups that a fit sees, so that each is measured
     by a choice without it, too. Of two groups a fit sees one, which can choose nothing: what could
     not be measured is not offered, and no temperature grows.
@@ -188,6 +198,7 @@ def cross_fit(
     number = len(np.unique(groups))
     if number < 2:
         raise InputError("calibration: samples of one group found, at least two are wanted.")
+    _tell_few(len(truth), coverages)
     honest = np.empty_like(probabilities)
     held = {str(c): np.empty(len(truth), dtype=np.bool_) for c in coverages}
     for inside, fit in _turns(probabilities, truth, groups, coverages):
@@ -205,6 +216,16 @@ def cross_fit(
         conformal=conformal,
         coverage_found={coverage: float(inside.mean()) for coverage, inside in held.items()},
     )
+
+
+def _tell_few(count: int, coverages: Sequence[float]) -> None:
+    beyond = [f"{coverage:g}" for coverage in coverages if _rank(count, coverage) > count]
+    if beyond:
+        logger.warning(
+            "calibration: %d labels held out, too few to promise a coverage of %s: such sets hold "
+            "every class, and the temperature rests on little; label more places",
+            *(count, ", ".join(beyond)),
+        )
 
 
 def by_others(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stcli.landcover.dates import Series
 from stcli.landcover.network.temporal import Packed
 from stcli.landcover.network.tokens import Tokens
+from stcli.landcover.network.windows import scale
 from stcli.settings import BandScaling
 
 #: What describes a date beside its bands: share of clear pixels, days since the one before.
@@ -68,7 +69,7 @@ def _dates_of(
     owner, date = np.nonzero(clear)
     bands = series.values.shape[2]
     low, high = (np.array(side[:bands], dtype=np.float32) for side in (scaling.low, scaling.high))
-    values = (series.values[rows[owner], date] - low) / (high - low) * 2 - 1
+    values = scale(series.values[rows[owner], date], low, high)
     days = series.days[date]
     gap = np.diff(days, prepend=0)
     gap[np.diff(owner, prepend=-1) > 0] = 0  # nothing comes before a series

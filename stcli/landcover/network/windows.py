@@ -24,6 +24,10 @@ from stcli.landcover.dates import Dates, Series, series_of
 from stcli.landcover.network.tokens import Tokens, tokenise
 from stcli.settings import BandScaling, NetworkSettings
 
+#: What scaled bands are held within, as superpixels' are: the square of a nodata value that nobody
+#: declared would leave no digit to the sums of a whole window.
+HELD = 8192.0
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -70,10 +74,10 @@ class Window:
     series: Series | None = None
 
     def scaled(self, scaling: BandScaling) -> NDArray[np.float32]:
-        """Bands (band, row, col) scaled to about [-1, 1]; 0 where not valid."""
+        """Bands (band, row, col) scaled to about [-1, 1] and held; 0 where not valid."""
         low, high = (np.array(v, np.float32)[:, None, None] for v in (scaling.low, scaling.high))
-        given = self.values.astype(np.float32)
-        return np.where(self.valid, (given - low) / (high - low) * 2 - 1, np.float32(0))
+        scaled = scale(self.values.astype(np.float32), low, high)
+        return np.where(self.valid, scaled, np.float32(0))
 
     def tokens(self, step: int, order: str = "serpentine") -> Tokens:
         """Tokens of this window's segments."""
@@ -111,6 +115,15 @@ class Windowed(Protocol):
 
     def window(self, window: Window, /) -> NDArray[np.float32]:
         """Classify a window: (class, row, col), of which only the centre counts."""
+
+
+def scale(
+    values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Scale values from `low` to `high`, each of a band, to -1 to 1, held within ±`HELD`."""
+    with np.errstate(over="ignore"):
+        scaled = (values - low) / (high - low) * 2 - 1
+    return np.clip(scaled, -HELD, HELD, out=scaled)
 
 
 def most_tokens(settings: NetworkSettings, step: int) -> int:

@@ -20,7 +20,7 @@ from stcli.errors import InputError
 from stcli.landcover.accuracy.calibration import Calibration, by_others, cross_fit
 from stcli.landcover.members import Arrays, Machine, Member
 from stcli.landcover.series.series import Held, joined, parts_of
-from stcli.landcover.split import fewer_folds
+from stcli.landcover.split import fewer_folds, refuse_unlearnable
 from stcli.settings import PatchSettings
 
 ARCHITECTURE = "patch-1"
@@ -195,7 +195,13 @@ def hold_out(
     settings: PatchSettings,
     report: Report = lambda fold, folds: None,
 ) -> Held:
-    """Train without each fold in turn, and look at it."""
+    """Train without each fold in turn, and look at it.
+
+    Raises
+    ------
+    InputError
+        A fold leaves one class, or none could learn what it holds out.
+    """
     fold = folds(patches, settings)
     each: dict[str, Float] = {m: np.zeros((patches.count, len(fold))) for m in settings.methods}
     learnable = np.empty(len(fold), dtype=np.bool_)
@@ -207,6 +213,7 @@ def hold_out(
         for name, p in model.each({v: x[here] for v, x in patches.views.items()}).items():
             each[name][:, here] = p
         report(int(k) + 1, len(numbers))
+    refuse_unlearnable(learnable)
     return Held(each, fold, learnable)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stcli.errors import InputError
 from stcli.landcover.accuracy.calibration import Calibration, by_others, cross_fit
 from stcli.landcover.accuracy.tempering import temper, temperature
 from stcli.landcover.members import Arrays, Discriminant, Machine, Member
@@ -24,7 +25,7 @@ from stcli.landcover.series.forest_member import Trees
 from stcli.landcover.series.season import filled
 from stcli.landcover.series.seriesfeatures import contrasts, features
 from stcli.landcover.series.temporal_member import Network
-from stcli.landcover.split import fewer_folds
+from stcli.landcover.split import fewer_folds, refuse_unlearnable
 from stcli.nn.device import Compute
 from stcli.settings import SeriesSettings, TemporalSettings, TemporalTraining
 
@@ -211,7 +212,13 @@ def hold_out(
     where: Compute,
     report: Report = lambda fold, folds: None,
 ) -> Held:
-    """Train without each fold in turn, and look at it."""
+    """Train without each fold in turn, and look at it.
+
+    Raises
+    ------
+    InputError
+        A fold leaves too few samples or classes, or none could learn what it holds out.
+    """
     fold = folds(samples, recipe.series)
     each: dict[str, Float] = {
         m: np.zeros((samples.count, len(fold))) for m in recipe.series.methods
@@ -220,12 +227,26 @@ def hold_out(
     numbers = np.unique(fold)
     for k in numbers:
         here = fold == k
-        trained = train_members(samples.part(~here), recipe, where)
+        others = samples.part(~here)
+        _refuse_few(others)
+        trained = train_members(others, recipe, where)
         learnable[here] = np.isin(samples.truth[here], trained.seen)
         for name, p in trained.each(samples.series[here]).items():
             each[name][:, here] = p
         report(int(k) + 1, len(numbers))
+    refuse_unlearnable(learnable)
     return Held(each, fold, learnable)
+
+
+def _refuse_few(samples: Samples) -> None:
+    """Refuse samples that no method can tell classes by."""
+    count, classes = len(samples.truth), len(np.unique(samples.truth))
+    if not 1 < classes < count:
+        raise InputError(
+            f"series: {count} samples of {classes} classes found in a training part, two classes "
+            "and more samples than classes are wanted; label more places, or choose a smaller "
+            "--block."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,8 @@ def read_manifest(
     Raises
     ------
     InputError
-        When it cannot be read, a column is missing or unknown, a row has more cells than the
-        header, a cell is empty, or there is no row.
+        When it cannot be read, a column is missing, unknown or there twice, a row has more cells
+        than the header, a cell is empty, or there is no row.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -38,7 +38,7 @@ def read_manifest(
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}).") from error
     names = [name.strip() for name in columns]
-    if not set(wanted) <= set(names) <= {*wanted, *optional}:
+    if not set(wanted) <= set(names) <= {*wanted, *optional} or len({*names}) < len(names):
         raise InputError(
             f"{path}: columns {', '.join(names) or 'none'} found, wanted {', '.join(wanted)}"
             f"{' and perhaps ' + ', '.join(optional) if optional else ''}."

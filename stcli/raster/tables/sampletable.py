@@ -36,6 +36,8 @@ _APART = {"cube", "start_date", "end_date", "", *_ROW}
 _TIME = r"\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?"
 #: Forms of a date, of which a table has one: ISO 8601 with hyphens and without.
 _DATES = (re.compile(rf"\d{{4}}-\d\d-\d\d([T ]{_TIME})?"), re.compile(rf"\d{{8}}(T{_TIME})?"))
+#: Numbers as they are written where a comma stands before decimals.
+_COMMA = r"\s*[+-]?\d+(,\d+)?(e[+-]?\d+)?\s*"
 _WIDE = re.compile(r"^(.+?)[_@ .](\d{4}-\d{2}-\d{2})$")
 
 
@@ -189,7 +191,9 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
     labels = one[names["label"]]
     if labels.isna().any():
         raise InputError(f"{path}: {int(labels.isna().sum())} samples without a label found")
-    places = np.stack([_numbers(one[names[k]], path) for k in ("longitude", "latitude")], axis=1)
+    where = [names["longitude"], names["latitude"]]
+    _refuse_commas(one[where], path)
+    places = np.stack([_numbers(one[column], path) for column in where], axis=1)
     if not np.isfinite(places).all():
         raise InputError(f"{path}: samples without longitude or latitude found")
     values = np.stack([_numbers(table[band], path) for band in bands], axis=1)
@@ -208,6 +212,7 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
 def _bands(table: Any, taken: set[str | None], path: str) -> list[Any]:
     """List the columns of bands; those without a number are told and left out."""
     others = [c for c in table.columns if c not in taken and not _apart(_plain(str(c)))]
+    _refuse_commas(table[others], path)
     bands = [c for c in others if _has_number(table[c])]
     if not bands:
         raise InputError(
@@ -217,6 +222,19 @@ def _bands(table: Any, taken: set[str | None], path: str) -> list[Any]:
         empty = ", ".join(str(c) for c in others if c not in bands)
         logger.warning("%s: no number found in column %s, which is taken for no band", path, empty)
     return bands
+
+
+def _refuse_commas(table: Any, path: str) -> None:
+    """Refuse columns of numbers with decimal commas, which would be taken for words."""
+    for column in table.select_dtypes(exclude=["number", "datetime"]):
+        texts = table[column].dropna().astype(str)
+        with_comma = texts[texts.str.contains(",", regex=False)]
+        if len(with_comma) and texts.str.fullmatch(_COMMA, case=False).all():
+            text = with_comma.iloc[0].strip()
+            raise InputError(
+                f"{path}: '{text}' found in column {column}, a point before the decimals is "
+                f"wanted ({text.replace(',', '.')}); write the table with points"
+            )
 
 
 def _tell_still(

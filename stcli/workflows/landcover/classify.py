@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
+from stcli.errors import ModelError
 from stcli.landcover import architectures
 from stcli.landcover.network import network_cpu
 from stcli.landcover.network.windows import Scene
@@ -22,6 +23,7 @@ from stcli.nn.device import compute
 from stcli.nn.likeness import Likeness
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
+from stcli.raster.reading.timecube import count_dates
 from stcli.raster.writing.output import OutputSpec
 from stcli.segmentation.space import LabelSpace
 from stcli.segmentation.superpixels.slic import KERNELS, Block, halo, rehearse, slic
@@ -165,12 +167,25 @@ def _reach(model: Classifier) -> tuple[int, int]:
 
 
 def matched(inputs: Inputs, model: Classifier) -> Inputs:
-    """Choose the model's bands by name where the raster has more, or in another order."""
+    """Choose the model's bands by name where the raster has more, or in another order.
+
+    Raises
+    ------
+    ModelError
+        Where it has not, for it is a stack of dates.
+    """
     if inputs.bands:
         return inputs
     wanted = tuple(band.name for band in model.card.bands)
     with inputs.open() as raster:
-        has_all = set(wanted) <= set(raster.info.band_names)
+        path, names = raster.info.path, raster.info.band_names
+        has_all = set(wanted) <= set(names)
+        dates = 0 if has_all else count_dates(raster)
+    if dates > 1 and len(names) > len(wanted):
+        raise ModelError(
+            f"{path}: a stack of {dates} dates found, the model {model.folder} is of one date; "
+            "give --fuse score, or choose the bands of one date with -b."
+        )
     return replace(inputs, bands=wanted) if has_all else inputs
 
 

@@ -35,7 +35,7 @@ from stcli.workflows.job import (
 )
 from stcli.workflows.kernels import loading
 from stcli.workflows.landcover.classify import Classified, Counted, compiled, noted
-from stcli.workflows.landcover.dated import Dating, dates_used, seasonal
+from stcli.workflows.landcover.dated import Dating, dates_used, seasonal, tell_unmasked
 from stcli.workflows.landcover.foreign import looked, tell_pixels
 from stcli.workflows.landcover.looks import FusedLook, Look, NetworkLook, SeriesLook, series_method
 from stcli.workflows.landcover.products import (
@@ -188,8 +188,11 @@ def _model(
         raise UsageError("--refine: is for a raster of one date; a stack of dates was given.")
     model = load_model(folder, compute(settings.device, settings.scan))
     if (model.card.architecture in _OF_SERIES) != (stacking.fuse is None):
-        kind = "of one date: give --fuse score" if stacking.fuse is None else "of series"
-        raise ModelError(f"{folder}: a model {kind}.")
+        if stacking.fuse is None:
+            raise ModelError(f"{folder}: a model of one date found; give --fuse score.")
+        raise ModelError(
+            f"{folder}: a model of several dates found, which fuses them itself; leave --fuse out."
+        )
     return model
 
 
@@ -211,6 +214,7 @@ def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
     stack = stacking.dating.stack_of(raster, model.card)
     tell_pixels(raster.info, model)
     if network:
+        tell_unmasked(stack, model.card)
         return NetworkLook(model, space, stack)
     if model.card.architecture != architectures.SERIES:
         return FusedLook(model, space, stack, stacking.tau, stacking.best_date)

@@ -67,6 +67,10 @@ class Dating:
         wanted = [name for name in cube.variables if name != self.mask_band]
         return stack_of(cube, wanted, self.mask_band, self.clear)
 
+    def cleared_by(self) -> dict[str, Any]:
+        """Say what told clear pixels, for the card; nothing where nothing did."""
+        return {} if self.mask_band is None else {"mask": [self.mask_band, *self.clear]}
+
     def to_json(self) -> dict[str, Any]:
         """Plain facts, for the fingerprint."""
         return {"dates": list(self.dates), "mask": [self.mask_band, *self.clear]}
@@ -80,6 +84,18 @@ def dates_used(stack: DateStack) -> tuple[str, ...]:
 def _iso(day: int) -> str:
     """Write a day since 1970-01-01 as an ISO date."""
     return (_EPOCH + timedelta(days=int(day))).isoformat()
+
+
+def tell_unmasked(stack: DateStack, card: Card) -> None:
+    """Warn where a stack has the mask that a model's training heeded, and it is not heeded now."""
+    masks = [scene["mask"] for scene in card.data.get("scenes", ()) if "mask" in scene]
+    if stack.mask is None and masks and masks[0][0] in stack.cube.variables:
+        name, *clear = masks[0]
+        logger.warning(
+            "%s: %s is there, which told clear pixels (%s) in the model's training, and no "
+            "--mask-band is given: clouds are taken for ground",
+            *(stack.cube.raster.info.path, name, ", ".join(f"{value:g}" for value in clear)),
+        )
 
 
 @dataclass(frozen=True)

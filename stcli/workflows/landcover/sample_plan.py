@@ -26,6 +26,8 @@ from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, repor
 from stcli.workflows.landcover.truth import beyond_classes, open_classes, refuse_beyond
 from stcli.workflows.legends import class_names
 
+logger = logging.getLogger("stcli")
+
 #: Points at most: the path's matrix of distances grows with their square.
 MOST = 2000
 #: By how much a doubt, which others may have resampled, may lie beyond 0 and 1.
@@ -99,9 +101,14 @@ def sample_plan(
         raise InputError(f"{wish.classes}: no classified pixel found, at least one is wanted.")
     names, metres = _write(finder, path, output.overwrite)
     counts = {name: names.count(name) for name in sorted(set(names))}
+    if len(names) < wish.points:
+        logger.warning(
+            "%s: %d points wanted and %d pixels of a class found; all of them are visited",
+            *(wish.classes, wish.points, len(names)),
+        )
     few = short(finder.found, wish.points)
     if few:
-        logging.getLogger("stcli").warning(
+        logger.warning(
             "%s: fewer than %d points for %d of the strata (a class in a band of doubt), which "
             "assess wants of each; raise --points",
             *(path, ENOUGH, few),

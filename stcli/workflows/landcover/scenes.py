@@ -2,21 +2,24 @@
 
 Blocks of the split stand on the lattice of a scene's CRS, so two scenes of one place (two dates,
 two overlapping tiles) have the same blocks, and what is held out of one is held out of the other.
-Scenes in different CRSs have blocks of their own.
+Scenes in different CRSs have blocks of their own, and those that overlap are told.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geom import Geometry
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.reading.datestack import DateStack
 from stcli.raster.reading.read import Raster
@@ -26,6 +29,8 @@ from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.landcover.dated import Dating
 from stcli.workflows.landcover.truth import LabelSource, Truth, open_truth, refuse_vector_words
+
+logger = logging.getLogger("stcli")
 
 #: Between the files of a scene in a manifest.
 _JOIN = ";"
@@ -134,7 +139,9 @@ def opened(
         ]
         sources = [source for scene in scenes for source in scene.labels]
         legend = joined_legend(sources, [truth for each in truths for truth in each])
+        _tell_unfound(sources, legend)
         names = [crs_text(raster.info.geobox) for raster in rasters]
+        _tell_overlap(rasters, names)
         yield [
             OpenScene(raster, MixedTruth(each, legend), names.index(name), dated)
             for raster, each, name, dated in zip(rasters, truths, names, dates, strict=True)
@@ -177,6 +184,14 @@ def joined_legend(sources: Sequence[LabelSource], truths: Sequence[Truth]) -> di
             raise InputError(f"{sources[0].path}: more than 255 classes in all labels together.")
         legend[name] = spare
     return dict(sorted(legend.items(), key=lambda item: item[1]))
+
+
+def _tell_unfound(sources: Sequence[LabelSource], legend: dict[str, int]) -> None:
+    """Tell of names that were given to values of class rasters and that no label has."""
+    given = {pair for s in sources if s.is_raster for pair in (s.names or {}).items()}
+    absent = [f"{value}={name}" for value, name in sorted(given) if name not in legend]
+    if absent:
+        logger.warning("--class-names: %s found in no class raster of labels", few(absent))
 
 
 def read_scenes(path: str, like: Inputs, names: dict[int, str] | None) -> list[LabelledScene]:
@@ -238,6 +253,35 @@ def paired(inputs: Inputs, sources: Sequence[LabelSource], pair: bool) -> list[L
         LabelledScene(Inputs((path,), inputs.bands, inputs.resampling, inputs.assumed), (source,))
         for path, source in zip(inputs.paths, sources, strict=True)
     ]
+
+
+def _tell_overlap(rasters: Sequence[Raster], names: Sequence[str | None]) -> None:
+    """Tell of the first two rasters that share ground but no CRS, and so no blocks.
+
+    Parameters
+    ----------
+    rasters : sequence of Raster
+    names : sequence of str or None
+        Of their CRSs.
+    """
+    known = [(raster, name) for raster, name in zip(rasters, names, strict=True) if name]
+    if len({name for _, name in known}) < 2:
+        return
+    grounds = [(raster.info.path, name, _ground(raster)) for raster, name in known]
+    for (one, a, here), (other, b, there) in combinations(grounds, 2):
+        if a != b and here.intersects(there):
+            logger.warning(
+                "%s and %s: overlap on the ground in different CRSs, whose blocks are not the "
+                "same: labels there may stand on both sides of the split, which flatters; warp "
+                "them to one CRS first",
+                *(one, other),
+            )
+            return
+
+
+def _ground(raster: Raster) -> Geometry:
+    """Outline of a raster in longitude and latitude."""
+    return raster.info.geobox.extent.to_crs("EPSG:4326", resolution="auto")
 
 
 def _beside(folder: Path, name: str) -> str:

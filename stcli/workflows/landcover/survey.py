@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
+from stcli.errors import InputError, few
 from stcli.landcover.split import Block
 from stcli.raster.ground import ground
 from stcli.raster.info import lattice_origin, pixel_size
@@ -23,6 +24,13 @@ from stcli.workflows.landcover.scenes import OpenScene
 from stcli.workflows.landcover.stacks import clear_cells
 from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of, told_apart
 
+logger = logging.getLogger("stcli")
+
+#: Why labels may label nothing.
+_BY_CENTRES = (
+    "a polygon labels the pixels whose centres lie in it, and where sources overlap the first "
+    "counts"
+)
 #: Side of a block at most, in pixels: beyond any raster, and within an int64.
 _LARGEST = 1 << 40
 
@@ -143,7 +151,7 @@ def _one(
 
 
 def check_labels(path: str, found: Survey, classes: tuple[str, ...]) -> None:
-    """Refuse labels of fewer than two classes on valid pixels.
+    """Refuse labels of fewer than two classes on valid pixels, and tell of classes without any.
 
     Raises
     ------
@@ -154,8 +162,11 @@ def check_labels(path: str, found: Survey, classes: tuple[str, ...]) -> None:
     if len(present) < 2:
         raise InputError(
             f"{path}: labels of {len(present)} classes on valid pixels "
-            f"({', '.join(present) or 'none'}), at least two are wanted."
+            f"({', '.join(present) or 'none'}), at least two are wanted; {_BY_CENTRES}."
         )
+    if len(present) < len(classes):
+        absent = few([name for name in classes if name not in present])
+        logger.warning("%s: no valid pixel is labelled %s; %s", path, absent, _BY_CENTRES)
 
 
 def _count_blocks(

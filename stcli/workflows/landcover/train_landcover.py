@@ -167,6 +167,7 @@ def _identity(
             {
                 "inputs": identify(scene.inputs.paths),
                 "chosen": [list(scene.inputs.bands), scene.inputs.resampling],
+                "assumed": fields(scene.inputs.assumed),
                 "dating": None if scene.dating is None else scene.dating.to_json(),
                 "labels": [fields(source) for source in scene.labels],
                 "label_files": identify([source.path for source in scene.labels]),
@@ -208,6 +209,7 @@ def _data(
             "labels": [Path(source.path).name for source in scene.labels],
             "class_column": [source.class_column for source in scene.labels],
             **({} if room.stack is None else {"dates": list(dates_used(room.stack))}),
+            **({} if scene.dating is None else scene.dating.cleared_by()),
         }
         for scene, room in zip(scenes, rooms, strict=True)
     ]

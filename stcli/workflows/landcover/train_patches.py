@@ -230,8 +230,19 @@ def _sample(patches: PatchSet, chosen: NDArray[np.int64]) -> NDArray[np.float32]
 def _groups(
     patches: PatchSet, labels: PatchLabels, chosen: NDArray[np.int64], settings: PatchSettings
 ) -> tuple[NDArray[np.int64] | None, str]:
-    """Give numbers to what must stay together, and say how: a group column, blocks, or nothing."""
+    """Give numbers to what must stay together, and say how: a group column, blocks, or nothing.
+
+    Raises
+    ------
+    UsageError
+        A group column and blocks.
+    """
     if labels.groups is not None:
+        if settings.block is not None:
+            raise UsageError(
+                f"{patches.path}: --block given and a column group found, which holds patches "
+                "together already; leave one of the two out."
+            )
         return labels.groups[chosen], "groups"
     if settings.block is not None:
         blocks = np.floor(patches.places[chosen] / settings.block).astype(np.int64)
