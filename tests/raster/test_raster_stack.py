@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray
-from conftest import coordinates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
+from rasterworld import coordinates
 
 from stcli.errors import InputError
 from stcli.raster.reading.read import open_raster
