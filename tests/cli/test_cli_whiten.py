@@ -11,6 +11,7 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+from cliworld import good
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.windows import Window
@@ -61,17 +62,16 @@ def run(*words):
     return main([str(word) for word in words])
 
 
-def test_a_cube_is_whitened_and_given_back(cube, tmp_path, capsys):
+def test_a_cube_is_whitened_and_given_back(cube, tmp_path):
     white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
     plot = tmp_path / "plot.png"
     how = ("--share", 16, "--json", "-q")
-    assert run("whiten", cube, white, "--psd-out", spectra, "--plot", plot, *how) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = good("whiten", cube, white, "--psd-out", spectra, "--plot", plot, *how).json
     assert abs(found["report"]["variance"] - 1) < 0.1
     assert found["report"]["autocorrelation"] < 0.05
     w, x = read(white), values()
     assert np.array_equal(np.isnan(w), np.isnan(x))
-    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    assert good("unwhiten", white, back, "--psd", spectra, "--json", "-q").json["report"] == {}
     assert np.array_equal(np.isnan(read(back)), np.isnan(x))
     assert np.nanmax(np.abs(read(back) - x)) < 1e-3  # of 280 in float32
     with netCDF4.Dataset(back) as dataset:
