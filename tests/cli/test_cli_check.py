@@ -193,7 +193,12 @@ def bad_mapping_name(dataset):
     dataset["crs"].attrs["grid_mapping_name"] = "my_projection"
 
 
+def bad_unit(dataset):
+    dataset["y"].attrs |= {"standard_name": "latitude", "units": "deg"}
+
+
 DIRTY = {
+    bad_unit: "units are 'deg', degrees_north wanted (4)",
     no_conventions: "Conventions is ''",
     bad_time: "units are 'days after",
     no_mapping: "grid_mapping crs is absent",
