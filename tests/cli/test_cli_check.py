@@ -292,6 +292,12 @@ def test_like_wants_one_grid(scene, tmp_path):
     assert f"it is not on the grid of {scene}" in result.out
 
 
+def test_a_grid_that_cannot_be_read_is_no_fault_of_the_files(scene, tmp_path):
+    result = call("check", "georef", scene, "--like", tmp_path / "no.tif", "--json")
+    assert (result.code, result.out) == (3, "")
+    assert "no.tif: no such file" in result.err
+
+
 # --- seams --------------------------------------------------------------------------------------
 
 
