@@ -34,7 +34,7 @@ from scipy import ndimage
 from stcli.engine.tiling import TilePlan
 from stcli.segmentation.space import LabelSpace
 from stcli.segmentation.superpixels.cells import Layout, empty, pack
-from stcli.segmentation.superpixels.rounds import iterate
+from stcli.segmentation.superpixels.rounds import rounds
 from stcli.segmentation.superpixels.slic import Block, halo, slic
 from stcli.segmentation.superpixels.team import Team
 from stcli.settings import BandScaling, SlicSettings
@@ -143,7 +143,8 @@ def kernel(data: Path, quick: bool) -> None:
     for _ in range(20):
         pack((values, valid), scaling, layout, packed, range(layout.cells[0]))
         begun, busy = time.perf_counter(), time.process_time()
-        iterate(packed, 4, layout, SETTINGS, TEAM)
+        for _ in rounds(packed, 4, layout, SETTINGS, TEAM):
+            pass
         best = min(best, time.perf_counter() - begun)
         used = min(used, (time.process_time() - busy) / TEAM.threads)
     theirs = alone(lambda: peer(x, count, 0.1, False), 1 if quick else 2)

@@ -68,7 +68,7 @@ def kernel_folder(named: str) -> Path:
 def _state() -> str:
     """Tell one state of the files with kernels from another: a hash of what is in them."""
     found = hashlib.sha256()
-    for file in sorted((*_PACKAGE.glob("*.py"), *_PACKAGE.glob("*/*.py"))):
+    for file in sorted(_PACKAGE.rglob("*.py")):
         text = file.read_bytes()
         if b"njit" in text or b"llvmlite" in text:
             found.update(text)

@@ -83,8 +83,8 @@ def test_a_folder_that_is_named_is_taken_or_refused(tmp_path):
 
 
 def test_another_state_has_another_folder_and_old_ones_go(monkeypatch, tmp_path):
-    (tmp_path / "room").mkdir()
-    kernels, other = tmp_path / "room" / "kernels.py", tmp_path / "other.py"
+    kernels, other = tmp_path / "room" / "subject" / "kernels.py", tmp_path / "other.py"
+    kernels.parent.mkdir(parents=True)
     monkeypatch.setattr(jit, "_PACKAGE", tmp_path)
     other.write_text("plain = 1")
     states = []

@@ -88,7 +88,7 @@ def _place(variable: Any, name: str, units: str, found: Findings) -> None:
     for meaning, right in (("latitude", _LATITUDE), ("longitude", _LONGITUDE)):
         if variable.attrs.get("standard_name") == meaning:
             wrong = units not in right
-            found.error(wrong, f"{name}: units are '{units}', {min(right, key=len)} wanted (4)")
+            found.error(wrong, f"{name}: units are '{units}', {max(right, key=len)} wanted (4)")
     if variable.attrs.get("standard_name") == "time":
         found.error(" since " not in units, f"{name}: units are '{units}', no time (4.4)")
 

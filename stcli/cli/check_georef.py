@@ -25,10 +25,11 @@ def command(
 
     Example: stcli check georef scene.tif
     """
-    from stcli.workflows.files.check import check_all, georef
+    from stcli.workflows.files.check import check_all, georef, grid_of
 
     with Console(quiet, verbose):
-        results = check_all(paths, partial(georef, like=like))
+        grid = None if like is None else grid_of(like)
+        results = check_all(paths, partial(georef, like=grid))
     tell("georef", results, json, quiet)
 
 

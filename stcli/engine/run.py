@@ -99,16 +99,16 @@ def threads(tiles: Iterable[Tile], work: Callable[[Tile], None], jobs: int) -> N
     """
     team = _Team(iter(tiles), work)
     crew = [threading.Thread(target=team.toil, daemon=True) for _ in range(jobs)]
-    for thread in crew:
-        thread.start()
     try:
+        for thread in crew:
+            thread.start()
         for thread in crew:
             while thread.is_alive():
                 thread.join(_HEED)
     except BaseException:
         team.stopped = True
         until = time.monotonic() + GRACE
-        for thread in crew:
+        for thread in filter(threading.Thread.is_alive, crew):
             thread.join(max(0.0, until - time.monotonic()))
         raise
     if team.error is not None:

@@ -27,7 +27,7 @@ class Member(Protocol):
         """Give all that it has learnt."""
 
 
-class _Kept:
+class Kept:
     """A dataclass of arrays that is kept by the names of its fields."""
 
     def state(self) -> Arrays:
@@ -41,7 +41,7 @@ class _Kept:
 
 
 @dataclass(frozen=True, eq=False)
-class Discriminant(_Kept):
+class Discriminant(Kept):
     """Linear discriminant analysis with a shrunken covariance.
 
     Attributes
@@ -86,7 +86,7 @@ class Discriminant(_Kept):
 
 
 @dataclass(frozen=True, eq=False)
-class Machine(_Kept):
+class Machine(Kept):
     """A support vector machine with a Gaussian kernel, one against one.
 
     A class's score is the sum of log σ(2 d) of its decisions d against all others; the scores'

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stcli.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,15 +50,21 @@ class Packing:
         return bool(self.missing) or self.lowest > -np.inf or self.highest < np.inf
 
 
-def packing_of(variable: xr.DataArray) -> Packing:
-    """Read how a variable is packed from its attributes (CF 1.8, section 8.1; NUG conventions)."""
+def packing_of(variable: xr.DataArray, path: str) -> Packing:
+    """Read how a variable is packed from its attributes (CF 1.8, section 8.1; NUG conventions).
+
+    Raises
+    ------
+    InputError
+        What should be a number is none.
+    """
     attrs, raw = variable.attrs, variable.dtype
     dtype = raw
     if raw.kind in "iu" and "_Unsigned" in attrs:
         unsigned = str(attrs["_Unsigned"]).lower() == "true"
         dtype = np.dtype(f"{'u' if unsigned else 'i'}{raw.itemsize}")
-    scale, offset = float(attrs.get("scale_factor", 1)), float(attrs.get("add_offset", 0))
-    low, high = _valid_range(attrs, dtype, scale, offset)
+    scale, offset = scale_of(variable, path)
+    low, high = _valid_range(variable, dtype, (scale, offset), path)
     return Packing(
         dtype=dtype.name,
         missing=_missing(attrs, raw, dtype),
@@ -65,6 +74,29 @@ def packing_of(variable: xr.DataArray) -> Packing:
         offset=offset,
         filled="_FillValue" in attrs,
     )
+
+
+def scale_of(variable: xr.DataArray, path: str) -> tuple[float, float]:
+    """Read a variable's scale and offset, 1 and 0 by default; raises `InputError`."""
+    words = (("scale_factor", 1), ("add_offset", 0))
+    scale, offset = (_number(variable, w, variable.attrs.get(w, n), path) for w, n in words)
+    if not (math.isfinite(scale) and math.isfinite(offset)):
+        raise InputError(
+            f"{path}: {variable.name} has the scale_factor {scale:g} and the add_offset "
+            f"{offset:g}, finite numbers are wanted; mend them, for example with ncatted"
+        )
+    return scale, offset
+
+
+def _number(variable: xr.DataArray, word: str, value: Any, path: str) -> float:
+    """Read a number out of an attribute."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: {variable.name} has {word} {value!r}, a number is wanted; mend it, for "
+            "example with ncatted"
+        ) from error
 
 
 def _missing(attrs: dict[str, Any], raw: np.dtype[Any], dtype: np.dtype[Any]) -> tuple[float, ...]:
@@ -88,17 +120,18 @@ def _integer(value: Any, dtype: np.dtype[Any]) -> float | None:
 
 
 def _valid_range(
-    attrs: dict[str, Any], dtype: np.dtype[Any], scale: float, offset: float
+    variable: xr.DataArray, dtype: np.dtype[Any], packed: tuple[float, float], path: str
 ) -> tuple[float, float]:
     """Return the valid range of stored values.
 
     A range of a floating type beside packed integers is in unpacked units (NUG), else it is in
     stored units.
     """
+    attrs, (scale, offset) = variable.attrs, packed
     given = np.atleast_1d(attrs.get("valid_range", []))
     pair = given if given.size == 2 else [attrs.get("valid_min"), attrs.get("valid_max")]
     low, high = (
-        default if v is None else float(v)
+        default if v is None else _number(variable, "a valid range with", v, path)
         for v, default in zip(pair, (-np.inf, np.inf), strict=True)
     )
     kinds = {np.asarray(v).dtype.kind for v in pair if v is not None}

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.read import Raster
+from stcli.workflows.floats import float_type
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class EachBand:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of the blocks: float64 where float32 cannot hold the raster's values."""
-        wide = self.raster.info.dtype.itemsize > 2 and self.raster.info.dtype != np.float32
-        return np.dtype(np.float64 if wide else np.float32)
+        return float_type(self.raster.info)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read values (band, row, col) and where any band has one (row, col)."""

@@ -6,9 +6,11 @@ import contextlib
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +37,35 @@ SLIC = SlicSettings(size=25, iterations=1)
 CROP = Window(260, 0, 220, 200)
 
 
+#: Fields of what is printed in place of a result: nothing done, plan, makings of files, usage.
+ANY = {"schema", "output", "skipped", "dry_run", "tasks", "passes", "outputs", "files"}
+ANY |= {"program", "version", "commands", "exit_codes"}
+
+
+@cache
+def told_fields():
+    """Fields of each command's JSON, as the page on JSON names them."""
+    page = (ROOT / "docs" / "json.md").read_text()
+    rows = re.findall(r"^\| `([a-z -]+)` \| (.*) \|$", page, re.MULTILINE)
+    return {command: set(re.findall(r"`(\w+)`", fields)) for command, fields in rows}
+
+
 @dataclass(frozen=True)
 class Result:
     """What a call gave."""
 
+    argv: tuple[str, ...]
     code: int
     out: str
     err: str
 
     @property
     def json(self):
-        """The one JSON object on stdout."""
-        return json.loads(self.out)
+        """The one JSON object on stdout; the page on JSON names its fields."""
+        found, told = json.loads(self.out), told_fields()
+        known = told.get(" ".join(self.argv[:2])) or told.get(self.argv[0], set())
+        assert set(found) <= ANY | known
+        return found
 
 
 def call(*argv):
@@ -62,7 +81,7 @@ def call(*argv):
         for log, (handlers, level, propagate) in zip(loggers, before, strict=True):
             log.handlers[:], log.propagate = handlers, propagate
             log.setLevel(level)
-    return Result(code, out.getvalue(), err.getvalue())
+    return Result(tuple(map(str, argv)), code, out.getvalue(), err.getvalue())
 
 
 def good(*argv):

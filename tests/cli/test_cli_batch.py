@@ -472,10 +472,29 @@ def test_a_crash_costs_one_file(box):
     ]
 
 
+#: The verb waits at every file but the first: a batch of small files could end by itself.
+SLOW = """
+import stcli.cli.batch_pool as pool
+pool._WORDS = ("-c", '''
+import contextlib, time
+import stcli.cli.app as app
+import stcli.cli.batch_worker as worker
+waits = iter([0])
+app._stand_somewhere = lambda: time.sleep(next(waits, 60))
+with contextlib.suppress(KeyboardInterrupt):
+    worker.serve()
+''')
+"""
+
+
 def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
-    argv = command("batch", "segment", box / "in/*.tif", "--out-dir", box / "out")
+    argv = ("batch", "segment", box / "in/*.tif", "--out-dir", box / "out")
     process = subprocess.Popen(
-        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*argv, prelude=SLOW),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     process.stdout.readline()  # the first file is done
     process.send_signal(signal.SIGINT)

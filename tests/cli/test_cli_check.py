@@ -193,7 +193,12 @@ def bad_mapping_name(dataset):
     dataset["crs"].attrs["grid_mapping_name"] = "my_projection"
 
 
+def bad_unit(dataset):
+    dataset["y"].attrs |= {"standard_name": "latitude", "units": "deg"}
+
+
 DIRTY = {
+    bad_unit: "units are 'deg', degrees_north wanted (4)",
     no_conventions: "Conventions is ''",
     bad_time: "units are 'days after",
     no_mapping: "grid_mapping crs is absent",
@@ -285,6 +290,12 @@ def test_like_wants_one_grid(scene, tmp_path):
     result = call("check", "georef", other, "--like", scene)
     assert result.code == 7
     assert f"it is not on the grid of {scene}" in result.out
+
+
+def test_a_grid_that_cannot_be_read_is_no_fault_of_the_files(scene, tmp_path):
+    result = call("check", "georef", scene, "--like", tmp_path / "no.tif", "--json")
+    assert (result.code, result.out) == (3, "")
+    assert "no.tif: no such file" in result.err
 
 
 # --- seams --------------------------------------------------------------------------------------

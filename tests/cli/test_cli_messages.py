@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,8 @@ from rasterio import Affine
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 from test_cli_bad_input import content
+
+from stcli.cli import console
 
 ROWS, COLS = 40, 48
 UTM = {"driver": "GTiff", "crs": "EPSG:32618", "transform": from_origin(500000, 4000000, 10, 10)}
@@ -333,6 +336,7 @@ CASES = [
 @pytest.mark.parametrize(("words", "code", "sentence"), CASES)
 def test_a_refusal_is_one_sentence_and_leaves_nothing(words, code, sentence, box, monkeypatch):
     monkeypatch.chdir(box)
+    monkeypatch.setattr(console, "_QUIET_STEP", math.inf)  # kernels may take minutes to compile
     before = content(box)
     result = call(*words.split())
     told = [line for line in result.err.splitlines() if line.startswith("stcli: ")]

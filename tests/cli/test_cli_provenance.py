@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 from cliworld import CUBE, ROOT, call, command, good, read, save
@@ -88,6 +89,16 @@ def test_a_file_of_others_does_not_say(path):
         result = call(*argv)
         assert (result.code, result.out) == (3, "")
         assert f"{path}: does not say how it was made" in result.err
+
+
+def test_a_command_that_others_have_cut_is_refused(tmp_path):
+    path = shutil.copy(CUBE, tmp_path / "cut.nc")
+    with netCDF4.Dataset(path, "a") as dataset:
+        dataset.history = "stcli downscale 'cube of"
+    for argv in (("rerun", path), ("info", "--provenance", path)):
+        result = call(*argv)
+        assert (result.code, result.out) == (3, "")
+        assert f"{path}: its command is damaged (No closing quotation), a whole one" in result.err
 
 
 def test_a_netcdf_says_it_too(tmp_path):

@@ -11,6 +11,7 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+from cliworld import good
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.windows import Window
@@ -61,17 +62,16 @@ def run(*words):
     return main([str(word) for word in words])
 
 
-def test_a_cube_is_whitened_and_given_back(cube, tmp_path, capsys):
+def test_a_cube_is_whitened_and_given_back(cube, tmp_path):
     white, spectra, back = (tmp_path / f"{name}.nc" for name in ("white", "spectra", "back"))
     plot = tmp_path / "plot.png"
     how = ("--share", 16, "--json", "-q")
-    assert run("whiten", cube, white, "--psd-out", spectra, "--plot", plot, *how) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = good("whiten", cube, white, "--psd-out", spectra, "--plot", plot, *how).json
     assert abs(found["report"]["variance"] - 1) < 0.1
     assert found["report"]["autocorrelation"] < 0.05
     w, x = read(white), values()
     assert np.array_equal(np.isnan(w), np.isnan(x))
-    assert run("unwhiten", white, back, "--psd", spectra, "-q") == 0
+    assert good("unwhiten", white, back, "--psd", spectra, "--json", "-q").json["report"] == {}
     assert np.array_equal(np.isnan(read(back)), np.isnan(x))
     assert np.nanmax(np.abs(read(back) - x)) < 1e-3  # of 280 in float32
     with netCDF4.Dataset(back) as dataset:
@@ -143,9 +143,12 @@ def test_a_tiff_says_whether_it_is_whitened(cube, tmp_path):
 def test_tiles_and_workers_do_not_show(cube, tile_size, tmp_path):
     for name, how in (("whole", (0, 1)), ("tiled", (tile_size, 2))):
         words = ("--share", 16, "--tile-size", how[0], "-j", how[1], "-q")
-        assert run("whiten", cube, tmp_path / f"{name}.nc", *words) == 0
+        plot = ("--plot", tmp_path / f"{name}.png")
+        assert run("whiten", cube, tmp_path / f"{name}.nc", *words, *plot) == 0
     whole, tiled = (read(tmp_path / f"{name}.nc") for name in ("whole", "tiled"))
     assert np.array_equal(whole, tiled, equal_nan=True)
+    drawn = [(tmp_path / f"{name}.png").read_bytes() for name in ("whole", "tiled")]
+    assert drawn[0] == drawn[1]
 
 
 def test_known_spectra_whiten_alike(cube, tmp_path):
@@ -338,10 +341,10 @@ def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_p
     if last != "result":
         monkeypatch.undo()
         where = {
-            "spectra": "tables.spectra.SpectraFile.note",
-            "plot": "pictures.plots.draw_whitening",
+            "spectra": "raster.tables.spectra.SpectraFile.note",
+            "plot": "workflows.noise.whiten_report.draw_whitening",
         }
-        monkeypatch.setattr(f"stcli.raster.{where[last]}", fail)
+        monkeypatch.setattr(f"stcli.{where[last]}", fail)
     words = ("--psd-out", tmp_path / "s.nc", "--plot", tmp_path / "p.png", "-q")
     assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 4
     assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]

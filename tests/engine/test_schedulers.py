@@ -280,20 +280,51 @@ def test_a_cluster_lists_a_tile_that_kills_every_worker(tmp_path):
 
 def test_an_interrupt_of_threads_waits_a_little_and_closes_the_sink(monkeypatch):
     monkeypatch.setattr(engine, "GRACE", 0.2)
-    plan, taken = TilePlan((1, 40), 2), []
-    job = Job(plan, Made(plan.shape, holes=False), Slow(1.5), lambda t, a: taken.append(a))
+    plan, taken, go = TilePlan((1, 40), 2), [], threading.Event()
+    others, first = threading.enumerate(), iter([True])
+
+    def stuck(block, valid, where):
+        if next(first, False):
+            os.kill(os.getpid(), signal.SIGINT)
+        go.wait()
+        return 0
+
+    job = Job(plan, Made(plan.shape, holes=False), stuck, lambda t, a: taken.append(a))
     # a shell that starts the tests in the background has them ignore it
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    begun = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            run(job, Workers("threads", 2))
+            run(job, Workers("threads", 2))  # which ends, though its tiles do not
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - begun < 1.4
-    time.sleep(1.5)
+        go.set()
+    for thread in set(threading.enumerate()) - set(others):
+        thread.join()
     assert taken == []
+
+
+def test_an_interrupt_while_threads_start_lets_them_draw_no_more(monkeypatch):
+    monkeypatch.setattr(engine, "GRACE", 0.0)
+    plan, drawn, go = TilePlan((1, 40), 2), [], threading.Event()
+    others, start = threading.enumerate(), threading.Thread.start
+
+    def interrupted(thread):
+        if set(threading.enumerate()) > set(others):  # the second one
+            raise KeyboardInterrupt
+        start(thread)
+
+    def draw(block, valid, where):
+        go.wait()
+        drawn.append(where.index)
+
+    job = Job(plan, Made(plan.shape, holes=False), draw, lambda t, a: None)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, Workers("threads", 2))
+    go.set()
+    for thread in set(threading.enumerate()) - set(others):
+        thread.join()
+    assert drawn in ([], [0])
 
 
 def test_an_interrupt_ends_the_workers_of_a_cluster_here_at_once(monkeypatch):

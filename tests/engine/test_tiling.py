@@ -121,12 +121,12 @@ def test_a_crop_on_the_same_grid_is_cut_at_the_same_pixels():
 
 
 def test_two_billion_tiles_are_planned_at_once():
-    begun = time.perf_counter()
+    begun = time.process_time()
     plan = TilePlan((3_000_000, 3_000_001), tile_size=64, halo=32, align=64, origin=(-5, 11))
     count = len(plan)
     last = plan[-1]
     first = next(iter(plan))
-    assert time.perf_counter() - begun < 0.1
+    assert time.process_time() - begun < 0.1
     assert count == 46_876**2 > 10**6
     assert first.core == Window(0, 0, 53, 5)
     assert last.core.row_off + last.core.height == 3_000_000

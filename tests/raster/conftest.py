@@ -1,10 +1,9 @@
-"""Rasters whose pixel values are their coordinates."""
+"""Grids, rasters on them, and the folder of real data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import rasterio
 from odc.geo.geobox import GeoBox
@@ -34,12 +33,6 @@ def grid():
         return GeoBox((rows, cols), Affine(step, 0, x, 0, -step, y), crs)
 
     return make
-
-
-def coordinates(rows: int, cols: int, dtype: str = "int32") -> np.ndarray:
-    """Make bands (row index, column index), counted from 1 so that 0 means invalid."""
-    r, c = np.mgrid[1 : rows + 1, 1 : cols + 1]
-    return np.stack([r, c]).astype(dtype)
 
 
 @pytest.fixture

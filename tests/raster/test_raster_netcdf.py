@@ -341,6 +341,39 @@ def test_irregular_and_two_dimensional_grids_are_refused(nc, tmp_path):
         open_raster(str(tmp_path / "e.nc"))
 
 
+@pytest.mark.parametrize(
+    ("variable", "attrs", "sentence"),
+    [
+        ("t", {"scale_factor": "ten"}, "t has scale_factor 'ten', a number is wanted; mend it"),
+        (
+            "t",
+            {"add_offset": np.array([1.0, 2])},
+            r"t has add_offset array\(\[1., 2.\]\), a number",
+        ),
+        ("t", {"valid_min": "low"}, "t has a valid range with 'low', a number is wanted"),
+        ("lat", {"scale_factor": "x"}, "lat has scale_factor 'x', a number is wanted"),
+        (
+            "t",
+            {"add_offset": np.nan},
+            "t has the scale_factor 1 and the add_offset nan, finite num",
+        ),
+    ],
+)
+def test_attributes_that_are_no_numbers_are_refused(variable, attrs, sentence, nc):
+    path = nc([3.0, 2, 1], [1.0, 2, 3])
+    with netCDF4.Dataset(path, "a") as dataset:
+        dataset[variable].setncatts(attrs)
+    with pytest.raises(InputError, match=f"a.nc: {sentence}"):
+        open_raster(path)
+
+
+def test_a_geotransform_that_is_none_is_passed_over(nc):
+    path = nc([3.0, 2, 1], [1.0, 2, 3])
+    with netCDF4.Dataset(path, "a") as dataset:
+        dataset["t"].GeoTransform = "0.5 1 0 3.5 0 north"
+    assert open_raster(path).info.geobox.transform[:6] == (1, 0, 0.5, 0, -1, 3.5)
+
+
 def test_names_of_gdal_for_netcdf_are_refused(nc):
     path = nc(LAT, LON)
     with pytest.raises(

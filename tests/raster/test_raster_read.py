@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import coordinates
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
+from rasterworld import coordinates
 
 from stcli.errors import InputError, UsageError
 from stcli.raster.reading.assumed import Assumed

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray
-from conftest import coordinates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
+from rasterworld import coordinates
 
 from stcli.errors import InputError
 from stcli.raster.reading.read import open_raster
@@ -142,3 +142,11 @@ def test_files_with_a_time_of_their_own_say_their_date(tmp_path):
     series.to_netcdf(tmp_path / "b-20200101.nc")
     unknown = open_raster([str(tmp_path / "b-20200101.nc"), paths[1]])
     assert cube_of(unknown).times.values == (18262.0, 18687.0)  # as the name says
+
+
+def test_the_finest_of_tiny_pixels_in_degrees_gives_the_grid(tif, grid):
+    """As of a drone: their areas are below what a fixed number of digits tells apart."""
+    how = {"x": 10.0, "y": 50.0, "crs": "EPSG:4326"}
+    coarse = tif("coarse.tif", coordinates(4, 4), grid(4, 4, 5e-7, **how))
+    fine = tif("fine.tif", coordinates(8, 8), grid(8, 8, 2.5e-7, **how))
+    assert open_raster([coarse, fine]).info.shape == (8, 8)

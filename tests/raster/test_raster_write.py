@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from conftest import coordinates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.windows import Window
+from rasterworld import coordinates
 from rio_cogeo import cog_validate
 
 from stcli.errors import OutputError, UsageError

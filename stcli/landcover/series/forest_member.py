@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stcli.landcover.classical.forest import Forest, fit_forest
-from stcli.landcover.members import Arrays
+from stcli.landcover.members import Kept
 from stcli.settings import ForestSettings
 
 #: A few hundred samples of a few hundred features: many trees, grown to the end.
@@ -17,7 +17,7 @@ _SETTINGS = ForestSettings(trees=300, leaf=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Trees:
+class Trees(Kept):
     """The arrays of `stcli.landcover.classical.forest.Forest`."""
 
     feature: NDArray[np.int16]
@@ -37,12 +37,3 @@ class Trees:
         """Give the probabilities (K, n) of features (n, f)."""
         forest = Forest(self.state(), features.shape[1], self.share.shape[1])
         return forest.probabilities(features.astype(np.float32)).T.astype(np.float64)
-
-    def state(self) -> Arrays:
-        """Give all that it has learnt."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def of(cls, state: Any) -> Self:
-        """Make it of what `state` gave; TypeError where that is another's."""
-        return cls(**state)

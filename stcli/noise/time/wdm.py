@@ -64,10 +64,6 @@ class Tiling:
         """Length of the series."""
         return self.times * self.rows
 
-    def frequencies(self, step: float) -> NDArray[np.float64]:
-        """Centre of each row in cycles per unit of `step`, (rows,); row 0 holds 0 and Nyquist."""
-        return np.arange(self.rows) / (2 * self.rows * step)
-
 
 def forward(x: NDArray[Any], tiling: Tiling, workers: int = 1) -> NDArray[Any]:
     """Transform series into coefficients.

@@ -10,14 +10,29 @@ from numpy.typing import NDArray
 
 from stcli.raster.writing.draft import drafts
 
-#: Values of a histogram at most: the picture does not change with more.
-_VALUES = 1_000_000
+#: Edges of a histogram of whitened values.
+_EDGES = np.linspace(-5, 5, 101)
+
+
+def counts_of(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Count whitened values by the bins of a histogram.
+
+    Parameters
+    ----------
+    values : ndarray
+        Of any shape; NaN is passed over.
+
+    Returns
+    -------
+    ndarray of int, (bin,)
+    """
+    return np.histogram(values, len(_EDGES) - 1, (_EDGES[0], _EDGES[-1]))[0]
 
 
 def draw_whitening(
     draft: Path,
     spectrum: tuple[NDArray[np.float64], float, float],
-    values: NDArray[Any],
+    counts: NDArray[np.int64],
     units: tuple[str, str],
 ) -> None:
     """Draw S(t, f), and whitened values against the normal law.
@@ -28,8 +43,8 @@ def draw_whitening(
         PNG to make, of a file that `drafts` publishes.
     spectrum : (ndarray, float, float)
         S on WDM cells (row, cell), length of a cell in time, and the Nyquist frequency.
-    values : ndarray
-        Whitened, finite.
+    counts : ndarray of int, (bin,)
+        Of whitened values, of `counts_of`.
     units : (str, str)
         Of time, and of S.
     """
@@ -48,7 +63,7 @@ def draw_whitening(
     )
     figure.colorbar(shown, ax=left, label=f"one-sided power spectral density S [{units[1]}]")
     left.set(xlabel=f"time [{units[0]}]", ylabel=f"frequency [1/{units[0]}]")
-    _histogram(right, values[:: 1 + values.size // _VALUES])
+    _histogram(right, counts)
     figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
 
 
@@ -90,9 +105,9 @@ def draw_map(
         figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
 
 
-def _histogram(axes: Any, values: NDArray[Any]) -> None:
-    edges = np.linspace(-5, 5, 101)
-    axes.stairs(np.histogram(values, edges, density=True)[0], edges, fill=True, color="0.75")
+def _histogram(axes: Any, counts: NDArray[np.int64]) -> None:
+    density = counts / (np.diff(_EDGES) * max(1, counts.sum()))
+    axes.stairs(density, _EDGES, fill=True, color="0.75")
     z = np.linspace(-5, 5, 201)
     axes.plot(z, np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi), "k", lw=1)
     axes.set(xlabel="whitened value", ylabel="density", yscale="log", ylim=(1e-5, 1))

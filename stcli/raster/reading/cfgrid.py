@@ -19,6 +19,7 @@ from rasterio import Affine
 
 from stcli.errors import InputError
 from stcli.raster.axes import in_crs_units
+from stcli.raster.packing import scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 SPACING_TOLERANCE = 1e-3
 
 _DEGREES = re.compile(r"^degrees?(_?(north|east|n|e))?$", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _NORTH_EAST = re.compile(r"^degrees?_?(north|east|n|e)$", re.IGNORECASE)
 
 
@@ -174,19 +176,19 @@ def _factor(coordinate: xr.DataArray, crs: CRS | None) -> float | None:
 
 def _placed(coordinate: xr.DataArray, crs: CRS | None, path: str) -> NDArray[np.float64]:
     """Return a coordinate in the units of the CRS (without one degrees or metres), unpacked."""
-    attrs, factor = coordinate.attrs, _factor(coordinate, crs)
+    factor = _factor(coordinate, crs)
     if factor is None:
         raise InputError(
-            f"{path}: coordinate {coordinate.name} is in {str(attrs['units'])!r}; degrees, m, km "
-            "or feet are wanted"
+            f"{path}: coordinate {coordinate.name} is in {str(coordinate.attrs['units'])!r}; "
+            "degrees, m, km or feet are wanted"
         )
     values = coordinate.values.astype(np.float64)
     if values.size == 0:
         raise InputError(f"{path}: coordinate {coordinate.name} is empty, pixels are wanted")
     if coordinate.dtype == np.float32:
         values = _unround(values)
-    values = values * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
-    return values * factor
+    scale, offset = scale_of(coordinate, path)
+    return (values * scale + offset) * factor
 
 
 def _unround(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -240,9 +242,9 @@ def _wrap(lon: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
 def _declared(dataset: xr.Dataset, y: NDArray[np.float64], x: NDArray[np.float64]) -> Affine | None:
     """Read GDAL's ``GeoTransform`` attribute, free of rounding, where pixel centres confirm it."""
     for name in dataset.variables:
-        text = dataset[name].attrs.get("GeoTransform")
-        if isinstance(text, str) and len(text.split()) == 6:
-            declared = Affine.from_gdal(*(float(word) for word in text.split()))
+        words = str(dataset[name].attrs.get("GeoTransform", "")).split()
+        if len(words) == 6 and all(map(_NUMBER.fullmatch, words)):
+            declared = Affine.from_gdal(*map(float, words))
             first, last = (0.5, 0.5), (x.size - 0.5, y.size - 0.5)
             if not declared.is_rectilinear or declared.is_degenerate:
                 continue

@@ -305,7 +305,8 @@ def _layers(dataset: xr.Dataset, grid: Grid, path: str) -> tuple[_Layer, ...]:
     for key, variable in dataset.data_vars.items():
         dims = [str(dim) for dim in variable.dims]
         if {grid.y, grid.x} <= set(dims) and variable.dtype.kind in "iuf":
-            layers += _layers_of(dataset, str(key), [d for d in dims if d not in (grid.y, grid.x)])
+            others = [d for d in dims if d not in (grid.y, grid.x)]
+            layers += _layers_of(dataset, str(key), others, path)
     if not layers:
         raise InputError(
             f"{path}: has no numeric variable over {grid.y} and {grid.x}, one at least is wanted"
@@ -313,9 +314,9 @@ def _layers(dataset: xr.Dataset, grid: Grid, path: str) -> tuple[_Layer, ...]:
     return tuple(layers)
 
 
-def _layers_of(dataset: xr.Dataset, key: str, others: list[str]) -> list[_Layer]:
+def _layers_of(dataset: xr.Dataset, key: str, others: list[str], path: str) -> list[_Layer]:
     variable = dataset[key]
-    packing = packing_of(variable)
+    packing = packing_of(variable, path)
     units = variable.attrs.get("units")
     labels = {dim: _labels(dataset, dim) for dim in others}
     layers = []

@@ -107,7 +107,7 @@ def finest(sources: list[Source]) -> SourceInfo:
 
     def area(source: Source) -> float:
         width, height = pixel_size(source.info.geobox)
-        return round(width * height, 12)
+        return float(f"{width * height:.12g}")  # equal sizes may differ in their last bits
 
     return min(sources, key=area).info
 

@@ -79,7 +79,7 @@ class PatchStack:
         self.shape = (rows // side, cols // side)
         self.bands = raster.info.band_names
         whole = raster.info.geobox
-        transform = whole.transform * Affine.scale(side)
+        transform = whole.transform @ Affine.scale(side)
         self.grid = GeoBox(self.shape, transform, whole.crs)
         numbers = np.divmod(np.arange(self.shape[0] * self.shape[1]), self.shape[1])
         self.names = tuple(f"{row + 1},{col + 1}" for row, col in zip(*numbers, strict=True))
@@ -137,7 +137,7 @@ class PatchFiles:
                         f"the bands {these}; {self.side} rows and columns "
                         f"and {those} wanted, as the first raster has."
                     )
-                x, y = info.geobox.transform * (self.side / 2, self.side / 2)
+                x, y = info.geobox.transform @ (self.side / 2, self.side / 2)
                 places.append((x, y))
         self.places = np.array(places, dtype=np.float64).reshape(-1, 2)
 

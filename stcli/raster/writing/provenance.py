@@ -81,7 +81,7 @@ def read_provenance(path: str, tags: Mapping[str, str]) -> Provenance:
     Raises
     ------
     InputError
-        They say nothing: stcli did not make it, or its tags were lost.
+        They say nothing: stcli did not make it, or its tags were lost; or no whole command.
     """
     named = {key.upper(): value for key, value in tags.items()}  # a NetCDF has them in lower case
     ours = {k.removeprefix(_PREFIX): v for k, v in named.items() if k.startswith(_PREFIX)}
@@ -98,7 +98,17 @@ def read_provenance(path: str, tags: Mapping[str, str]) -> Provenance:
     known = recorded if isinstance(recorded, list) else []
     settings = {name.lower(): _plain(value) for name, value in ours.items()}
     inputs = tuple({**entry, "now": _now(entry)} for entry in known)
-    return Provenance(version, shlex.join(shlex.split(command)), inputs, settings)
+    return Provenance(version, _quoted(command, path), inputs, settings)
+
+
+def _quoted(command: str, path: str) -> str:
+    """Quote a command as a shell wants it."""
+    try:
+        return shlex.join(shlex.split(command))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: its command is damaged ({error}), a whole one is wanted: {command}"
+        ) from error
 
 
 def _plain(text: str) -> Any:

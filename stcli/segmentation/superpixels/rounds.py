@@ -134,18 +134,6 @@ def _take_over(totals: list[NDArray[np.int64]]) -> None:
         below[0], above[-1] = 0, 0
 
 
-def iterate(
-    packed: tuple[NDArray[np.float32], NDArray[np.uint8]],
-    bands: int,
-    layout: Layout,
-    settings: SlicSettings,
-    team: Team,
-) -> None:
-    """Do all rounds over a block that is packed already; see `rounds`."""
-    for _ in rounds(packed, bands, layout, settings, team):
-        pass
-
-
 def fixed_point(step: int) -> float:
     """Units in 1 of a centre's sums: as many as let the pixels of nine cells fit an int64."""
     return 2.0 ** min(34, 62 - LIMIT_BITS - math.ceil(math.log2(9 * step**2)))

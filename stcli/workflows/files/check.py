@@ -10,9 +10,10 @@ from stcli.checks.cog import check_cog
 from stcli.checks.findings import Checked
 from stcli.checks.georef import check_georef
 from stcli.errors import InputError
+from stcli.raster.info import RasterInfo
 from stcli.raster.reading.read import open_raster
 
-__all__ = ["Unreadable", "cf", "check_all", "cog", "georef"]
+__all__ = ["Unreadable", "cf", "check_all", "cog", "georef", "grid_of"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,13 @@ def cf(path: str) -> Checked:
     return check_cf(path)
 
 
-def georef(path: str, like: str | None = None) -> Checked:
+def georef(path: str, like: RasterInfo | None = None) -> Checked:
     """Check that a raster says where it lies; see `stcli.checks.georef`."""
     with open_raster(path) as raster:
-        if like is None:
-            return check_georef(raster.info)
-        with open_raster(like) as other:
-            return check_georef(raster.info, other.info)
+        return check_georef(raster.info, like)
+
+
+def grid_of(path: str) -> RasterInfo:
+    """Read the raster on whose grid others must lie; raises `InputError`."""
+    with open_raster(path) as raster:
+        return raster.info

@@ -19,9 +19,8 @@ from stcli.settings.checking import check
 from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Inputs, Progress, plan_pass, silent
 
-#: Integer bands of this many bytes or fewer with a colour table or class names, or 8 bits and one
-#: band, hold classes.
-_CLASS_BYTES = 1
+#: Bytes of the whole numbers of a single band that are classes, or labels.
+_NAMES = (1, 4, 8)
 
 
 def check_seams(
@@ -45,8 +44,8 @@ def check_seams(
     threshold : float
         Score from which a raster is not valid: -log10 of the probability of a false alarm.
     classes : bool, optional
-        Values are classes or labels; by default so for one integer band of 8 bits and for uint32
-        and int64 (labels).
+        Values are classes or labels; by default so for a single band of whole numbers of 8 bits
+        (classes), or of 32 or 64 (labels).
     progress : callable
 
     Returns
@@ -92,7 +91,7 @@ def _refuse_long(period: int | None, info: RasterInfo) -> None:
 
 def _holds_classes(info: RasterInfo) -> bool:
     kind = info.dtype
-    return info.count == 1 and (kind.kind in "iu") and kind.itemsize in (_CLASS_BYTES, 4, 8)
+    return info.count == 1 and kind.kind in "iu" and kind.itemsize in _NAMES
 
 
 def _verdict(info: RasterInfo, found: Seams, classes: bool, threshold: float) -> Checked:

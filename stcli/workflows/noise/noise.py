@@ -14,6 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.noise.space.models import Model
 from stcli.noise.space.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.info import RasterInfo
+from stcli.raster.pictures.plots import draw_map
 from stcli.raster.writing.draft import refuse_file
 from stcli.raster.writing.output import OutputSpec
 from stcli.raster.writing.publish import refuse_name
@@ -147,8 +148,6 @@ def noise(
             step = Step(block, first_band if plot else None, "noise map")
             tally = product.run(work, step, view.add, progress)
     if plot:
-        from stcli.raster.pictures.plots import draw_map  # matplotlib takes a second to import
-
         unit = spec.bands[0].units or "unit of the band"
         words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")
         draw_map(plot, view.plane, info.shape, words, output.overwrite)

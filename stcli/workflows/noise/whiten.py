@@ -21,6 +21,7 @@ from stcli.noise.time.dates import Dates
 from stcli.noise.time.diagonal import Sums, verdict
 from stcli.noise.time.groups import whiten_group
 from stcli.noise.time.spectrum import Spectrum
+from stcli.raster.pictures.plots import counts_of
 from stcli.raster.reading.timecube import Cube, cube_of
 from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.writing.draft import drafts, refuse_file
@@ -52,8 +53,6 @@ from stcli.workflows.passes import planned
 #: Bytes of what a run loads and keeps whatever its size: compiled kernels and their compiler,
 #: HDF5 with the chunk caches of three files, the writer, the draws of the report.
 FIXED = 384 * MB
-#: Whitened values that a picture is drawn from, at most.
-_SAMPLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def whiten_time(
         dates = dates_of(np.array(cube.times.values), raster.info.path, whiten)
         layout = layout_of(cube, dates, whiten)
         work = plan(cube, layout, settings)
-        sheet, beside = _Sheet(layout), spectra.beside
+        sheet, beside = _Sheet(layout, spectra.plot is not None), spectra.beside
         with (
             drafts(beside, output.overwrite) as hidden,  # they appear after the raster
             dated_output(cube, path, output, _whitened(cube, layout), whiten="time") as writer,
@@ -151,8 +150,8 @@ def whiten_time(
             writer.note("stcli_diagonal", json.dumps(found))
             refuse_failed(found, spectra.strict, path)
             if spectra.plot:
-                assert sheet.sample is not None  # `judge` has looked
-                draw(made[spectra.plot], *sheet.sample[1:], layout)
+                assert sheet.first is not None  # `judge` has looked
+                draw(made[spectra.plot], sheet.first.spectrum, sheet.counts, layout)
     return WhitenedRaster(path, found, report(work.budget, tally, time.perf_counter() - begun))
 
 
@@ -249,11 +248,12 @@ class _Job:
 class _Sheet:
     """What is known of a whitening when its tiles are done."""
 
-    def __init__(self, layout: SpectraLayout) -> None:
-        self.layout = layout
+    def __init__(self, layout: SpectraLayout, drawn: bool) -> None:
+        self.layout, self._drawn = layout, drawn
         self._sums: dict[int, Sums] = {}
         self.groups, self.silent = 0, 0
-        self.sample: tuple[int, Spectrum, NDArray[Any]] | None = None
+        self.first: _Group | None = None
+        self.counts = counts_of(np.empty(0))
 
     def take(self, tile: Tile, result: _Tiled | None, writer: Any, out: SpectraFile | None) -> None:
         """Store a tile's result and sum up its groups."""
@@ -269,9 +269,10 @@ class _Sheet:
         sums = [group.sums for group in result.groups if group.sums is not None]
         if sums:
             self._sums[tile.index] = total_of(sums)
-        if result.groups and (self.sample is None or tile.index < self.sample[0]):
-            values = result.values[np.isfinite(result.values)][:_SAMPLE].copy()
-            self.sample = (tile.index, result.groups[0].spectrum, values)
+        if self._drawn and result.groups:
+            known = result.groups if self.first is None else [self.first, *result.groups]
+            self.first = min(known, key=lambda group: group.where)
+            self.counts += counts_of(result.values)
 
     def judge(self, path: str) -> dict[str, Any]:
         """Judge all groups together.

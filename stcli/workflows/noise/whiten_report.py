@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stcli.errors import CheckError, InputError
 from stcli.noise.time.diagonal import Sums, inside_cells
 from stcli.noise.time.spectrum import Spectrum
+from stcli.raster.pictures.plots import draw_whitening
 from stcli.raster.tables.spectra import SpectraFile, SpectraLayout
 
 logger = logging.getLogger("stcli")
@@ -75,25 +76,23 @@ def describe(found: dict[str, Any]) -> str:
     return f"{text}; not white: {', '.join(found['failed'])}" if found["failed"] else text
 
 
-def draw(draft: Path, spectrum: Spectrum, values: NDArray[Any], layout: SpectraLayout) -> None:
-    """Draw a spectrum and whitened values.
+def draw(draft: Path, spectrum: Spectrum, counts: NDArray[Any], layout: SpectraLayout) -> None:
+    """Draw a spectrum and how whitened values lie.
 
     Parameters
     ----------
     draft : Path
         PNG to make, of a file that `drafts` publishes.
     spectrum : Spectrum
-    values : ndarray of float, (value,)
-        Whitened by it, finite.
+    counts : ndarray of int, (bin,)
+        Of whitened values, of `counts_of`.
     layout : SpectraLayout
         Whose units are told.
     """
-    from stcli.raster.pictures.plots import draw_whitening  # matplotlib takes a second to import
-
     cells, unit = spectrum.on_cells()[:, inside_cells(spectrum)], layout.time_unit
     length, nyquist = spectrum.step * spectrum.frame.tiling.rows, 0.5 / spectrum.step
     words = (unit, f"({layout.units[0]})² {unit}")
-    draw_whitening(draft, (cells, length, nyquist), values, words)
+    draw_whitening(draft, (cells, length, nyquist), counts, words)
 
 
 def total_of(sums: Sequence[Sums]) -> Sums:

@@ -19,6 +19,7 @@ from stcli.noise.time.diagonal import verdict
 from stcli.noise.time.frame import frame
 from stcli.noise.time.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.time.stationary import segment_length
+from stcli.raster.pictures.plots import counts_of
 from stcli.raster.tables.series import Series, read_series, refuse_names, refuse_pipe, write_series
 from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
 from stcli.raster.writing.draft import drafts, refuse_file
@@ -95,8 +96,8 @@ def whiten_series(
             with create_spectra(spectra.out, drafted[spectra.out], layout) as sheet:
                 _keep(sheet, found, judged)
         if spectra.plot:
-            white = found[0].values[np.isfinite(found[0].values)]
-            draw(drafted[spectra.plot], found[0].spectrum, white, layout)
+            counts = counts_of(found[0].values)
+            draw(drafted[spectra.plot], found[0].spectrum, counts, layout)
         said = _history(series, output) | {"stcli_diagonal": json.dumps(judged)}
         write_series(path, drafted[path], _white(series, found), said)
     run = {"series": len(found), "seconds": round(time.perf_counter() - begun, 3)}
