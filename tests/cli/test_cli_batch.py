@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -482,6 +483,9 @@ def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in told
+    assert re.search(
+        r"interrupted.*; \S*out/00\.tif (was|and \d more were) written before\.$", told
+    )
     for path in (box / "out").iterdir():
         assert read(path).shape == (1, 30, 40)
 
