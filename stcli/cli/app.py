@@ -51,7 +51,7 @@ def application(*words: str) -> typer.Typer:
         add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "color": False},
     )
     app.callback()(_options)
     for word in words or (*VERBS, *GROUPS):
