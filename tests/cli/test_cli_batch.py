@@ -207,8 +207,9 @@ def test_a_creation_option_that_no_file_could_have_ends_the_batch_before_any_wor
     assert not (box / "out").exists()
 
 
-def test_a_model_that_is_not_there_ends_the_batch(box):
-    result = run(box, verb="classify", options=("--model", box / "none"))
+@pytest.mark.parametrize("verb", ["classify", "downscale"])
+def test_a_model_that_is_not_there_ends_the_batch(verb, box):
+    result = run(box, verb=verb, options=("--model", box / "none"))
     assert (result.code, result.out) == (6, "")
     assert "none: no card.json found" in result.err
 
