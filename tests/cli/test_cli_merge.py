@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from stcli.raster.reading.mosaic import Mosaic
 from stcli.raster.reading.read import open_raster
+from stcli.workflows.deposit import Deposit
 
 #: Rows and columns of each raster.
 SHAPE = (30, 50)
@@ -343,6 +344,23 @@ def test_a_value_with_a_name_does_not_become_nodata(tmp_path):
     two, three = write(tmp_path / "b.tif", array, 60, 255), write(tmp_path / "c.tif", ones(9), 120)
     result = call("merge", two, one, three, tmp_path / "o.tif", "-q")
     assert "valid pixels or classes have each of 255, 0, one that" in result.err
+
+
+def test_a_merge_that_was_killed_as_it_tidied_up_is_ended_by_the_same_command(
+    tmp_path, monkeypatch
+):
+    def killed(deposit, keep):
+        deposit.journal.close()
+        deposit.lock.release()
+
+    argv = ("merge", write(tmp_path / "a.tif", ones(1)), tmp_path / "o.tif", "-q")
+    with monkeypatch.context() as patched:
+        patched.setattr(Deposit, "close", killed)
+        good(*argv)
+    assert (tmp_path / ".o.tif.stcli").exists()
+    good(*argv)
+    assert not (tmp_path / ".o.tif.stcli").exists()
+    assert call(*argv).code == 4
 
 
 def test_the_provenance_lists_all_inputs(tmp_path):

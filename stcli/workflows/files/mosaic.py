@@ -16,6 +16,7 @@ from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.reading.mosaic import Mosaic
 from stcli.raster.reading.read import open_raster
+from stcli.raster.writing.folder import is_own
 from stcli.raster.writing.legend import Colour, read_colours
 from stcli.raster.writing.netcdf_write import refuse_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec
@@ -189,4 +190,4 @@ def _refuse_early(spec: OutputSpec, output: Output, geobox: GeoBox) -> None:
     if output.netcdf(spec.path):
         refuse_cube(cube_of(spec, output), geobox)
     else:
-        refuse_output(spec)
+        refuse_output(replace(spec, overwrite=spec.overwrite or is_own(spec.path)))
