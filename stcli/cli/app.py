@@ -51,7 +51,7 @@ def application(*words: str) -> typer.Typer:
         add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "color": False},
     )
     app.callback()(_options)
     for word in words or (*VERBS, *GROUPS):
@@ -105,6 +105,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if _told_help(command, argv):
             return 0
+        _begin()
         _stand_somewhere()
         code = command.main(list(argv), "stcli", standalone_mode=False, obj=("stcli", *argv))
         sys.stdout.flush()  # a result that cannot be written is no success
@@ -114,13 +115,20 @@ def main(argv: Sequence[str]) -> int:
     except StcliError as error:
         return _tell(str(error), error.exit_code, argv)
     except KeyboardInterrupt:
-        return _tell("interrupted; no output was written.", signals.code(), argv)
+        return _tell(f"interrupted; {signals.written()}.", signals.code(), argv)
     except (BrokenPipeError, SystemExit):  # a reader that left; the latter is typer's answer to it
         return 0
     except MemoryError:
         return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
     except Exception as error:
         return _unexpected(error, argv)
+
+
+def _begin() -> None:
+    """Forget what another command of this process wrote."""
+    from stcli.workflows import remains
+
+    remains.begin()
 
 
 def _stand_somewhere() -> None:
@@ -185,7 +193,7 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if show is not None:
         return _tell(str(show()), 2, argv)
     if type(error).__name__ == "Abort":
-        return _tell("interrupted; no output was written.", signals.code(), argv)
+        return _tell(f"interrupted; {signals.written()}.", signals.code(), argv)
     if isinstance(error, UnicodeEncodeError):
         return _tell(
             f"{error.object[:_SHORT]!a}: cannot be written in {error.encoding}; rename the file, "

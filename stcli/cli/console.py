@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from stcli.cli import streams
+
 #: Version of what ``--json`` prints, described in docs/json.md. Fields may be added under one
 #: version; a field that goes, or means something else, makes a new one.
 SCHEMA = "stcli-json-1"
@@ -179,7 +181,7 @@ def _bar() -> Any:
         Remaining(),
         TextColumn("{task.fields[note]}"),
     )
-    return Progress(TextColumn("{task.description}"), *columns, console=Rich(stderr=True))
+    return Progress(TextColumn("{task.description}"), *columns, console=Rich(file=streams.drawn()))
 
 
 def _terminal(stream: TextIO) -> bool:

@@ -37,6 +37,12 @@ def code() -> int:
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 
+def written() -> str:
+    """Say which outputs were written; nothing is imported: a step may hold the lock."""
+    remains = sys.modules.get("stcli.workflows.remains")
+    return "no output was written" if remains is None else str(remains.written())
+
+
 def leave(code: int) -> None:
     """End the process at once, and those it started: a tile still at work must not hold it up."""
     sys.stdout.flush()
@@ -67,12 +73,12 @@ def _insist(pipe: int) -> None:
     while number not in _SIGNALS:
         number = os.read(pipe, 1)[0]
     time.sleep(LIMIT)
-    told = "stcli: interrupted in the middle of a step; no output was written."
+    told = f"stcli: interrupted in the middle of a step; {written()}."
     print(f"{_kept()}{told}", file=sys.stderr)
     leave(128 + number)
 
 
 def _kept() -> str:
-    """Say what the next run can take up; nothing is imported: the step may hold the lock."""
+    """Say what the next run can take up; nothing is imported, as above."""
     remains = sys.modules.get("stcli.workflows.remains")
     return "" if remains is None else str(remains.told())

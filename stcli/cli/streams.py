@@ -12,6 +12,9 @@ import os
 import sys
 from typing import Any, TextIO
 
+#: Control characters but those of a text's lines and columns, as JSON escapes them: the names of
+#: files, bands and classes may come from others, and would command a terminal.
+_ESCAPED = {n: f"\\u{n:04x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\t\n"}
 #: What errors of writing a result name as their file.
 STDOUT = "stdout"
 
@@ -39,6 +42,19 @@ def settle() -> None:
         os.dup2(nowhere, 1)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
+
+
+def drawn() -> TextIO:
+    """Give stderr to who draws on a terminal: what commands it is obeyed."""
+    return _text(_Talk(2, "w", closefd=False), sys.stderr, True, io.TextIOWrapper)
+
+
+class _Plain(io.TextIOWrapper):
+    """Shows control characters in place of obeying them."""
+
+    def write(self, text: str, /) -> int:
+        super().write(text.translate(_ESCAPED))
+        return len(text)
 
 
 class _Result(io.FileIO):
@@ -75,9 +91,14 @@ def _hold(number: int, how: int) -> None:
         os.set_inheritable(number, True)  # or a child would have the same trouble
 
 
-def _text(raw: io.FileIO, before: TextIO | None, by_lines: bool = False) -> TextIO:
+def _text(
+    raw: io.FileIO,
+    before: TextIO | None,
+    by_lines: bool = False,
+    kind: type[io.TextIOWrapper] = _Plain,
+) -> TextIO:
     """Write text of the encoding that Python chose; what it has no letters for is escaped."""
-    return io.TextIOWrapper(
+    return kind(
         io.BufferedWriter(raw),
         encoding=None if before is None else before.encoding,
         errors="backslashreplace",

@@ -173,7 +173,10 @@ def load_weights(folder: Path, card: Card) -> Arrays:
     except KeyError as error:
         raise ModelError(f"{path}: numbers of a kind that is not known here ({error}).") from error
     except SafetensorError as error:
-        raise ModelError(f"{path}: no safetensors file ({error}).") from error
+        raise ModelError(
+            f"{path}: no safetensors file ({error}), which alone is read; nothing in it was run; "
+            "fetch the model anew from who trained it, or train it again."
+        ) from error
 
 
 def refuse_changed(folder: Path, card: Card, known: str) -> None:

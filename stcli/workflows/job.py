@@ -173,12 +173,14 @@ def _lasting(argv: Sequence[str]) -> list[str]:
 
 
 def refuse_clash(inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Refuse an output that is an input or a file of one, and two outputs in one place.
+    """Refuse an output that is an input or a file of one, and two on stdin or in one place.
 
     Raises
     ------
     UsageError
     """
+    if sum(map(on_stdin, inputs)) > 1:
+        raise UsageError("-: two inputs come through stdin, one is wanted; name the other's file.")
     named = [path for path in inputs if not on_stdin(path)]
     if any(path not in STDOUT and Path(path).exists() for path in outputs):
         named = [file for path in named for file in _read(path)]

@@ -1,4 +1,4 @@
-"""What a run would leave for the next one if it ended now: for who has to end it in a step.
+"""What a run has written, and would leave for the next one, if it ended now: for who ends it.
 
 A kernel or a driver may not listen to an interrupt. The thread that then ends the process asks
 here, without an import or a lock that the step may be holding.
@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stcli.raster.writing import appeared
+
 _kept: dict[str, Callable[[], int]] = {}
+
+
+def begin() -> None:
+    """Forget what another command of this process wrote."""
+    appeared.forget()
+
+
+def written() -> str:
+    """Say which outputs are complete and under their names."""
+    return appeared.told()
 
 
 def keep(path: str, count: Callable[[], int]) -> None:

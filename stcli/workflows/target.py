@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from stcli.errors import UsageError
 from stcli.raster.reading.frames import ending
 from stcli.raster.reading.read import Raster
 from stcli.raster.writing.cubeparts import CubeForm
-from stcli.raster.writing.folder import hidden_home, is_marked
+from stcli.raster.writing.folder import is_own
 from stcli.raster.writing.layout import Layout, edged, layout, own_attrs, widened
 from stcli.raster.writing.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec
@@ -84,8 +83,7 @@ class Target:
 
     def refuse(self, geobox: GeoBox) -> None:
         """Refuse an output that cannot be written, before any work; raises `OutputError`."""
-        own = is_marked(hidden_home(Path(self.path)), Path(self.path))  # of a run that was killed
-        overwrite = self.output.overwrite or own
+        overwrite = self.output.overwrite or is_own(self.path)
         if self.netcdf:
             refuse_cube(CubeSpec(self.path, (), overwrite=overwrite), geobox)
         else:

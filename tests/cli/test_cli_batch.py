@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -206,8 +207,9 @@ def test_a_creation_option_that_no_file_could_have_ends_the_batch_before_any_wor
     assert not (box / "out").exists()
 
 
-def test_a_model_that_is_not_there_ends_the_batch(box):
-    result = run(box, verb="classify", options=("--model", box / "none"))
+@pytest.mark.parametrize("verb", ["classify", "downscale"])
+def test_a_model_that_is_not_there_ends_the_batch(verb, box):
+    result = run(box, verb=verb, options=("--model", box / "none"))
     assert (result.code, result.out) == (6, "")
     assert "none: no card.json found" in result.err
 
@@ -501,6 +503,9 @@ def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in told
+    assert re.search(
+        r"interrupted.*; \S*out/00\.tif (was|and \d more were) written before\.$", told
+    )
     for path in (box / "out").iterdir():
         assert read(path).shape == (1, 30, 40)
 

@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from stcli.raster.reading.mosaic import Mosaic
 from stcli.raster.reading.read import open_raster
+from stcli.workflows.deposit import Deposit
 
 #: Rows and columns of each raster.
 SHAPE = (30, 50)
@@ -345,11 +346,62 @@ def test_a_value_with_a_name_does_not_become_nodata(tmp_path):
     assert "valid pixels or classes have each of 255, 0, one that" in result.err
 
 
+def test_a_merge_that_was_killed_as_it_tidied_up_is_ended_by_the_same_command(
+    tmp_path, monkeypatch
+):
+    def killed(deposit, keep):
+        deposit.journal.close()
+        deposit.lock.release()
+
+    argv = ("merge", write(tmp_path / "a.tif", ones(1)), tmp_path / "o.tif", "-q")
+    with monkeypatch.context() as patched:
+        patched.setattr(Deposit, "close", killed)
+        good(*argv)
+    assert (tmp_path / ".o.tif.stcli").exists()
+    good(*argv)
+    assert not (tmp_path / ".o.tif.stcli").exists()
+    assert call(*argv).code == 4
+
+
 def test_the_provenance_lists_all_inputs(tmp_path):
     paths = [write(tmp_path / f"{n}.tif", ones(n), 50 * n) for n in range(3)]
     good("merge", *paths, tmp_path / "o.tif", "-q")
     (found,) = good("info", "--provenance", tmp_path / "o.tif").json["files"]
     assert [entry["path"] for entry in found["inputs"]] == paths
+
+
+def named(path, left, *names):
+    """Write a raster whose bands have these names."""
+    write(path, np.zeros((len(names), *SHAPE), "uint8") + 1, left)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = names
+    return path
+
+
+def test_bands_in_another_order_are_refused(tmp_path):
+    one = named(tmp_path / "a.tif", 0, "B02", "B03", "B04")
+    two = named(tmp_path / "b.tif", 50, "B02", "B04", "B03")
+    result = call("merge", one, two, tmp_path / "o.tif", "-q")
+    words = f"{two}: band 2 is B04, which is band 3 of {one}; put its bands into that order first"
+    assert result.code == 3
+    assert words in result.err
+
+
+def test_bands_of_other_names_are_warned_of_and_bands_without_a_name_are_not(tmp_path):
+    one = named(tmp_path / "a.tif", 0, "B02", "B03")
+    apart, some = named(tmp_path / "b.tif", 50, "R", "G"), named(tmp_path / "c.tif", 50, "B02", "G")
+    nameless = named(tmp_path / "d.tif", 50, None, None)
+    words = "band 1 is named B02 and R, and 1 more are named apart; the first raster's names"
+    assert words in good("merge", one, apart, tmp_path / "1.tif").err
+    words = "band 2 is named B03 and G; the first raster's names are taken, is it the same"
+    assert words in good("merge", one, some, tmp_path / "2.tif").err
+    assert "named" not in good("merge", one, nameless, tmp_path / "3.tif").err
+    assert "named" not in good("merge", one, one, tmp_path / "4.tif").err
+
+
+def test_a_single_band_that_is_named_after_its_file_is_not_warned_of(tmp_path):
+    one, two = named(tmp_path / "a.tif", 0, "north"), named(tmp_path / "b.tif", 50, "south")
+    assert "named" not in good("merge", one, two, tmp_path / "o.tif").err
 
 
 @pytest.mark.parametrize("name", ["o.tif", "o.nc", "o.zarr"])

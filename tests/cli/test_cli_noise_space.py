@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from cliworld import call, good, read, save
+from matplotlib.figure import Figure
 from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
 from test_cli_laws import peak
+
+from stcli.raster.pictures import plots
 
 ROWS, COLS = 150, 170
 PROFILE = {
@@ -299,6 +303,37 @@ def test_similar_pixels_know_what_noise_neighbours_share(tmp_path):
     path, out = save(tmp_path / "in.tif", 200 + noise, PROFILE, ("red",)), tmp_path / "out.tif"
     good("denoise", path, out, "--method", "similar", "-q")
     assert (read(out) - 200).std() < 0.5 * 20  # 0.72 by the map of level 1 alone
+
+
+def test_the_map_and_its_plot_appear_together(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    argv = ("noise", path, tmp_path / "o.tif", "--plot", tmp_path / "p.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(plots, "draw_map", interrupted)
+        result = call(*argv)
+    assert (result.code, result.err.splitlines()[-1]) == (
+        130,
+        "stcli: interrupted; no output was written.",
+    )
+    assert not (tmp_path / "o.tif").exists()
+    good(*argv)
+    assert (tmp_path / "p.png").exists()
+
+
+def test_a_plot_that_the_disk_does_not_take_is_named(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    result = call("noise", path, tmp_path / "o.tif", "--plot", tmp_path / "p.png")
+    assert result.code == 4
+    said = f"{tmp_path / 'p.png'}: the picture cannot be written (No space left on device); make"
+    assert said in result.err
+    assert not (tmp_path / "o.tif").exists()
 
 
 def test_a_plot_that_exists_is_refused_first(tmp_path):

@@ -253,6 +253,17 @@ def test_letters_that_an_encoding_lacks_are_escaped(tmp_path):
     assert told.stdout.decode("ascii").startswith("band ")
 
 
+def test_names_do_not_command_the_terminal(small, tmp_path):
+    with rasterio.open(small, "r+") as dataset:
+        dataset.set_band_description(1, "red\x9b2J\r!")
+    said = spawn("destripe", small, tmp_path / "o.tif").stderr
+    assert said.startswith("red\\u009b2J\\u000d!: striping ")
+    told = spawn("info", small)
+    assert json.loads(told.stdout)["bands"][0]["name"] == "red\x9b2J\r!"
+    assert not set("\x9b\r") & set(told.stdout)
+    assert spawn("info", "no\x1b[2J.tif").stderr.startswith("stcli: no\\u001b[2J.tif: no such file")
+
+
 def test_a_name_that_is_no_text_is_refused(tmp_path):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     path = tmp_path / "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n.tif"

@@ -197,7 +197,8 @@ def test_a_geopackage_tells_what_is_wrong_without_its_sql(tmp_path, monkeypatch)
     spec = FeatureSpec(BOX)
     parts = iter([({"label": np.array([1])}, None)])
     said = refusal(call(features.write_features, tmp_path / "a.gpkg", spec, parts))
-    assert said == "a.gpkg: cannot be written (disk is full); make room or write elsewhere"
+    words = "cannot be written (disk is full); make room or write elsewhere"
+    assert said == f"{tmp_path / 'a.gpkg'}: {words}"
 
 
 def test_a_model_that_cannot_be_written(tmp_path, monkeypatch):

@@ -39,6 +39,8 @@ def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
         with pytest.raises(UsageError, match="two outputs go there"):
             refuse_clash([], [one, other])
     Path("self.tif").symlink_to("self.tif")
+    with pytest.raises(UsageError, match="-: two inputs come through stdin, one is wanted"):
+        refuse_clash(["-", "a.tif", "/vsistdin/"], ["o.tif"])
     refuse_clash(["a.tif", "a.tif"], ["o.tif", "p.tif", "self.tif", "-"])
 
 

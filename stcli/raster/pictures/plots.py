@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.raster.writing.draft import drafts
+from stcli.errors import OutputError
 
 #: Edges of a histogram of whitened values.
 _EDGES = np.linspace(-5, 5, 101)
@@ -47,6 +47,10 @@ def draw_whitening(
         Of whitened values, of `counts_of`.
     units : (str, str)
         Of time, and of S.
+
+    Raises
+    ------
+    OutputError
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -64,20 +68,18 @@ def draw_whitening(
     figure.colorbar(shown, ax=left, label=f"one-sided power spectral density S [{units[1]}]")
     left.set(xlabel=f"time [{units[0]}]", ylabel=f"frequency [1/{units[0]}]")
     _histogram(right, counts)
-    figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
+    _save(figure, draft)
 
 
 def draw_map(
-    path: str,
-    values: NDArray[Any],
-    shape: tuple[int, int],
-    words: tuple[str, str],
-    overwrite: bool,
+    draft: Path, values: NDArray[Any], shape: tuple[int, int], words: tuple[str, str]
 ) -> None:
-    """Draw a plane in colours between its 2nd and 98th percentile; written atomically.
+    """Draw a plane in colours between its 2nd and 98th percentile.
 
     Parameters
     ----------
+    draft : Path
+        PNG to make, of a file that `drafts` publishes.
     values : ndarray (row, col)
         NaN stays white.
     shape : (int, int)
@@ -101,8 +103,17 @@ def draw_map(
     shown = axes.imshow(values, vmin=low, vmax=high, interpolation="nearest", extent=extent)
     axes.set(title=words[0], xlabel="column", ylabel="row")
     figure.colorbar(shown, ax=axes, label=words[1], extend="both")
-    with drafts((path,), overwrite) as (draft,):
+    _save(figure, draft)
+
+
+def _save(figure: Any, draft: Path) -> None:
+    try:
         figure.savefig(draft, format="png", dpi=120, metadata={"Software": None})
+    except OSError as error:
+        raise OutputError(
+            f"{draft}: the picture cannot be written ({error.strerror}); make room or write "
+            "elsewhere"
+        ) from error
 
 
 def _histogram(axes: Any, counts: NDArray[np.int64]) -> None:

@@ -149,6 +149,7 @@ def _refuse_other(first: RasterInfo, other: RasterInfo) -> None:
             raise InputError(
                 f"{other.path}: {what} {found} found, {wanted} wanted, as {first.path} has"
             )
+    _refuse_order(first, other)
     relative = ~first.geobox.transform @ other.geobox.transform
     rows, cols = other.shape
     corners = [((0, 0), relative @ (0, 0)), ((cols, rows), relative @ (cols, rows))]
@@ -156,6 +157,17 @@ def _refuse_other(first: RasterInfo, other: RasterInfo) -> None:
     far = max(max(abs(x - col - ideal[0]), abs(y - row - ideal[1])) for ideal, (x, y) in corners)
     if far > _TOLERANCE:
         raise _misfit(first, other, far)
+
+
+def _refuse_order(first: RasterInfo, other: RasterInfo) -> None:
+    """Refuse a raster that has a band of the first under another number: they would be mixed."""
+    names = first.band_names
+    for number, (name, wanted) in enumerate(zip(other.band_names, names, strict=True), start=1):
+        if name != wanted and name in names:
+            raise InputError(
+                f"{other.path}: band {number} is {name}, which is band {names.index(name) + 1} of "
+                f"{first.path}; put its bands into that order first, as gdal_translate -b does"
+            )
 
 
 def _misfit(first: RasterInfo, other: RasterInfo, far: float) -> InputError:

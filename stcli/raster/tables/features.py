@@ -103,7 +103,7 @@ def write_features(
     except (OSError, RuntimeError, pa.ArrowException) as error:  # pyogrio's are RuntimeErrors
         detail = _SQL.sub("", " ".join(str(error).split()))
         raise OutputError(
-            f"{file.name}: cannot be written ({detail}); make room or write elsewhere"
+            f"{file}: cannot be written ({detail}); make room or write elsewhere"
         ) from error
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
+from stcli.raster.writing import appeared
 from stcli.raster.writing.output import STDOUT
 
 
@@ -63,13 +64,45 @@ def drafts(paths: Sequence[str], overwrite: bool) -> Iterator[tuple[Path, ...]]:
             folder = hidden_folder(Path(path))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             hidden.append(folder / Path(path).name)
-        yield tuple(hidden)
-        for file, path in zip(hidden, paths, strict=True):
-            refuse_file(path, overwrite)  # another process may have been quicker
-            sync(file)
-        for file, path in zip(hidden, paths, strict=True):
+        places = dict(zip(hidden, paths, strict=True))
+        with _told_by_name(places):
+            yield tuple(hidden)
+            for file, path in places.items():
+                refuse_file(path, overwrite)  # another process may have been quicker
+                sync(file)
+            try:
+                _put(places)
+            except KeyboardInterrupt:  # some are under their names: so are the others, at once
+                _put(places)
+
+
+def _put(places: dict[Path, str]) -> None:
+    """Put files under their names, as far as they are not yet."""
+    for file, path in places.items():
+        if file.exists():
             file.replace(path)
-            sync(Path(path).parent)
+            appeared.note(path)
+    for path in places.values():
+        sync(Path(path).parent)
+
+
+@contextlib.contextmanager
+def _told_by_name(places: dict[Path, str]) -> Iterator[None]:
+    """Let errors name files as they shall be named, and not as drafts of them are."""
+    try:
+        yield
+    except OSError as error:
+        path = places.get(Path(str(error.filename)))
+        if path is None:
+            raise
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); make room or write elsewhere"
+        ) from error
+    except OutputError as error:
+        text = str(error)
+        for file, path in places.items():
+            text = text.replace(str(file), path)
+        raise OutputError(text) from error
 
 
 def write_whole(path: str, data: bytes, overwrite: bool) -> None:
@@ -128,5 +161,8 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)

@@ -52,6 +52,11 @@ def is_marked(folder: Path, target: Path) -> bool:
         return True  # killed before this rename: what lies beside the name is its own
 
 
+def is_own(path: str) -> bool:
+    """Tell whether an output is there of a run of its job that was killed as it tidied up."""
+    return is_marked(hidden_home(Path(path)), Path(path))
+
+
 def _identity(path: Path) -> str:
     found = path.stat()
     return f"{found.st_dev} {found.st_ino}"
@@ -88,7 +93,7 @@ class Folder:
 
     def refuse(self) -> None:
         """Refuse an output that cannot be written, or exists and is not this job's own."""
-        mine = self.lasting and is_marked(self.path, Path(self.spec.path))
+        mine = self.lasting and is_own(self.spec.path)
         refuse_place(replace(self.spec, overwrite=self.spec.overwrite or mine), self._directory)
 
     def empty(self) -> None:

@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 
 from stcli.errors import OutputError, UsageError
 from stcli.raster.reading.gdalsource import reason
+from stcli.raster.writing import appeared
 from stcli.raster.writing.creation import refuse_options
 from stcli.raster.writing.draft import discard, refuse_file, sync
 from stcli.raster.writing.legend import class_tags
@@ -127,11 +128,15 @@ def publish(spec: OutputSpec, final: Path) -> None:
     """Put a finished file, and first its sidecar, under the output's name."""
     if spec.path in STDOUT:
         send(final)
-        return
-    target = Path(spec.path)
-    if final.is_dir():
-        _replace_directory(target, final)
-        return
+        appeared.note(spec.path)
+    elif final.is_dir():
+        _replace_directory(Path(spec.path), final)
+    else:
+        _replace_file(Path(spec.path), final)
+
+
+def _replace_file(target: Path, final: Path) -> None:
+    """Rename a file over what is there, and first its sidecar."""
     existed = target.exists()
     for file in _companions(target):  # those of an overwritten file
         file.unlink(missing_ok=True)
@@ -143,6 +148,7 @@ def publish(spec: OutputSpec, final: Path) -> None:
         if not existed:
             sidecar(target).unlink(missing_ok=True)
         raise
+    appeared.note(str(target))
     sync(target.parent)
 
 
@@ -157,6 +163,7 @@ def _replace_directory(target: Path, final: Path) -> None:
         if old.exists():
             old.rename(target)
         raise
+    appeared.note(str(target))
     sync(target.parent)
     discard(old)
 

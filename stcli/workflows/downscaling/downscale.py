@@ -20,6 +20,7 @@ from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError, UsageError
 from stcli.nn.likeness import Likeness
+from stcli.nn.weights import load_card
 from stcli.raster.reading.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
@@ -204,6 +205,8 @@ def _opened(
     help, output = more
     guides = help.guide.paths if help.guide else ()
     refuse_clash((*inputs.paths, *guides), (path,))
+    if help.model is not None:
+        load_card(help.model)  # a model that is not there is told whatever the input is
     with inputs.open() as raster, _guide(help.guide) as fine:
         guide = None if fine is None else Guide.of(fine, raster, how.factor)
         upscaler = choose(raster, guide, how, help)

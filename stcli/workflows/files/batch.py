@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, ModelError, OutputError, StcliError, UsageError
+from stcli.raster.writing import appeared
 from stcli.raster.writing.creation import refuse_unknown
 from stcli.raster.writing.publish import withdraw
 from stcli.settings.checking import check
@@ -209,6 +210,8 @@ def batch(
                 record = future.result()
                 if record.exit_code in _BLAMED and one.hopeless(record):
                     raise _BLAMED[record.exit_code](record.note)
+                if record.status == DONE:
+                    appeared.note(record.output)
                 tell(record)
                 tally[record.status] += 1
                 progress("batch", done, len(inputs))

@@ -16,6 +16,7 @@ from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.reading.mosaic import Mosaic
 from stcli.raster.reading.read import open_raster
+from stcli.raster.writing.folder import is_own
 from stcli.raster.writing.legend import Colour, read_colours
 from stcli.raster.writing.netcdf_write import refuse_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec
@@ -129,8 +130,31 @@ def _spec(raster: Mosaic, target: str, output: Output, threads: int) -> OutputSp
 
 
 def _bands(raster: Mosaic) -> tuple[OutputBand, ...]:
+    _tell_names(raster)
     pairs = zip(raster.info.band_names, _units(raster), strict=True)
     return tuple(OutputBand(name, units=units) for name, units in pairs)
+
+
+def _tell_names(raster: Mosaic) -> None:
+    """Warn of bands that one file names otherwise than another; a single one is named as it is."""
+    given = [_given(each.info.band_names) for each in raster.rasters]
+    bands = enumerate(zip(*given, strict=True), start=1)
+    apart = [
+        (k, found) for k, names in bands if len(found := dict.fromkeys(filter(None, names))) > 1
+    ]
+    if apart and raster.info.count > 1:
+        number, found = apart[0]
+        logger.warning(
+            "%s: band %d is named %s%s; the first raster's names are taken, "
+            "is it the same variable?",
+            *(raster.info.path, number, " and ".join(found)),
+            f", and {len(apart) - 1} more are named apart" if len(apart) > 1 else "",
+        )
+
+
+def _given(names: Sequence[str]) -> list[str]:
+    """Give the names that a file has of its own; '' for a band that is named by its number."""
+    return ["" if name == f"band {k}" else name for k, name in enumerate(names, start=1)]
 
 
 def _units(raster: Mosaic) -> list[str | None]:
@@ -166,4 +190,4 @@ def _refuse_early(spec: OutputSpec, output: Output, geobox: GeoBox) -> None:
     if output.netcdf(spec.path):
         refuse_cube(cube_of(spec, output), geobox)
     else:
-        refuse_output(spec)
+        refuse_output(replace(spec, overwrite=spec.overwrite or is_own(spec.path)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,7 @@ from stcli.engine.tiling import Tile
 from stcli.noise.space.models import Model
 from stcli.noise.space.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.info import RasterInfo
-from stcli.raster.pictures.plots import draw_map
-from stcli.raster.writing.draft import refuse_file
+from stcli.raster.writing.draft import drafts, refuse_file
 from stcli.raster.writing.output import OutputSpec
 from stcli.raster.writing.publish import refuse_name
 from stcli.settings import NoiseMapSettings, RunSettings
@@ -127,14 +128,18 @@ def noise(
     UsageError, InputError, OutputError, BudgetError
     """
     begun, output = time.perf_counter(), output or Output()
-    refuse_clash(inputs.paths, (path, *((plot,) if plot else ())))
-    if plot:
-        refuse_name(plot, "PNG")
-        refuse_file(plot, output.overwrite)
+    plots = (plot,) if plot else ()
+    refuse_clash(inputs.paths, (path, *plots))
+    for each in plots:
+        refuse_name(each, "PNG")
+        refuse_file(each, output.overwrite)
     with inputs.open() as opened:
         raster, info, view = OwnMasks(opened), opened.info, _View(opened.info.shape)
         spec, reach = _spec(info, path, map_settings, output), map_reach(map_settings)
-        with resumable((spec,), info.geobox, output) as product:
+        with (
+            drafts(plots, output.overwrite) as pictures,  # they appear after the raster
+            resumable((spec,), info.geobox, output) as product,
+        ):
             work = product.plan(raster, _cost(info, map_settings), settings, reach)
             compile_kernels(progress)
             sample, models, fits = measure(raster, map_settings, settings, progress)
@@ -147,10 +152,7 @@ def noise(
             block = NoiseBlock(map_settings, models, reach, float_type(info))
             step = Step(block, first_band if plot else None, "noise map")
             tally = product.run(work, step, view.add, progress)
-    if plot:
-        unit = spec.bands[0].units or "unit of the band"
-        words = (f"noise of {info.band_names[0]}", f"sigma [{unit}]")
-        draw_map(plot, view.plane, info.shape, words, output.overwrite)
+            view.draw(pictures, info.band_names[0], spec.bands[0].units)
     ran = report(work.budget, tally, time.perf_counter() - begun)
     return replace(told, run=ran)
 
@@ -207,7 +209,7 @@ class _View:
     SIDE = 1000
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self.step = max(1, -(-max(shape) // self.SIDE))
+        self.shape, self.step = shape, max(1, -(-max(shape) // self.SIDE))
         rows, cols = (-(-side // self.step) for side in shape)
         self.plane = np.full((rows, cols), np.nan, dtype=np.float32)
 
@@ -218,6 +220,14 @@ class _View:
         part = band[-core.row_off % step :: step, -core.col_off % step :: step]
         row, col = -(-core.row_off // step), -(-core.col_off // step)
         self.plane[row : row + part.shape[0], col : col + part.shape[1]] = part
+
+    def draw(self, pictures: Sequence[Path], band: str, unit: str | None) -> None:
+        """Draw the map into each of these files."""
+        for draft in pictures:
+            from stcli.raster.pictures.plots import draw_map  # matplotlib takes a second to import
+
+            words = (f"noise of {band}", f"sigma [{unit or 'unit of the band'}]")
+            draw_map(draft, self.plane, self.shape, words)
 
 
 def noise_names(info: RasterInfo, levels: int) -> list[str]:
