@@ -13,10 +13,10 @@ from typing import Any
 from stcli.nn.card import Card
 
 _EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
-#: Architectures of scikit-learn; all others are torch's.
-_PLAIN = ("forest", "svm")
-#: Architectures that see a stack of dates, of any number.
-_STACKS = "glocal-obia-mamba-series"
+#: Architectures of scikit-learn; all others are torch's, but those of series without a network.
+_PLAIN = ("forest", "svm", "patch")
+#: Architectures that see a stack of dates, of any number; and one class for a whole patch.
+_STACKS, _PATCHES = ("glocal-obia-mamba-series", "series"), "patch"
 
 
 def item_of(card: Card, weights: str, description: str) -> dict[str, Any]:
@@ -58,12 +58,11 @@ def item_of(card: Card, weights: str, description: str) -> dict[str, Any]:
 
 
 def _model(card: Card) -> dict[str, Any]:
-    plain = card.architecture.startswith(_PLAIN)
     return {
         "mlm:name": f"stcli-{card.sha256[:16]}",
         "mlm:architecture": card.architecture,
         "mlm:tasks": [_task(card)],
-        "mlm:framework": "Scikit-learn" if plain else "PyTorch",
+        "mlm:framework": "Scikit-learn" if _plain(card) else "PyTorch",
         "mlm:total_parameters": card.parameters,
         "mlm:pretrained": True,
         "mlm:accelerator": None,
@@ -74,12 +73,23 @@ def _model(card: Card) -> dict[str, Any]:
     }
 
 
+def _plain(card: Card) -> bool:
+    """Tell whether a model is scikit-learn's alone."""
+    if card.architecture.startswith(_PLAIN):
+        return True
+    return "methods" in card.network and "network" not in card.network["methods"]
+
+
 def _task(card: Card) -> str:
+    if card.architecture.startswith(_PATCHES):
+        return "scene-classification"
     return "semantic-segmentation" if card.classes else "super-resolution"
 
 
 def _input(card: Card) -> dict[str, Any]:
     structure = _structure("bands", len(card.bands))
+    if card.architecture.startswith(_PATCHES):
+        structure["shape"][1:] = [int(side) for side in card.resolution]
     if card.architecture.startswith(_STACKS):
         structure["shape"].insert(0, -1)
         structure["dim_order"].insert(0, "time")
@@ -95,10 +105,13 @@ def _input(card: Card) -> dict[str, Any]:
 
 def _output(card: Card) -> dict[str, Any]:
     what, count = ("class", len(card.classes)) if card.classes else ("bands", len(card.bands))
+    result = _structure(what, count)
+    if card.architecture.startswith(_PATCHES):  # one answer for all of a patch
+        result |= {"shape": [count], "dim_order": [what]}
     return {
         "name": "probabilities" if card.classes else "finer bands",
         "tasks": [_task(card)],
-        "result": _structure(what, count),
+        "result": result,
         "classification:classes": [
             {
                 "value": c.value,

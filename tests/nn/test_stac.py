@@ -39,6 +39,8 @@ KINDS = (
     card(),
     card(architecture="forest-1"),
     card(architecture="stcli-upscaler-cnn", classes=()),
+    card(architecture="patch-1", resolution=(8.0, 8.0)),
+    card(architecture="series-1", resolution=(0.0, 0.0), network={"methods": ["svm", "forest"]}),
 )
 
 
@@ -56,6 +58,23 @@ def test_an_item_is_valid_by_the_core_and_by_the_extension(model):
     assert found == [c.value for c in model.classes]
     assert "mlm:model" in item.assets["model"].roles
     assert MLModelExtension.ext(item, add_if_missing=True) is not None
+
+
+def test_an_item_says_whose_model_it_is_and_what_it_sees():
+    def facts(**changes):
+        found = item_of(card(**changes), "w", "c")["properties"]
+        sees, gives = found["mlm:input"][0]["input"], found["mlm:output"][0]["result"]
+        task = found["mlm:tasks"][0]
+        return found["mlm:framework"], task, sees["shape"], gives["dim_order"]
+
+    plane, pixels = ["class", "height", "width"], "semantic-segmentation"
+    assert facts() == ("PyTorch", pixels, [2, -1, -1], plane)
+    assert facts(architecture="svm-1") == ("Scikit-learn", pixels, [2, -1, -1], plane)
+    patch = facts(architecture="patch-1", resolution=(8.0, 8.0))
+    assert patch == ("Scikit-learn", "scene-classification", [2, 8, 8], ["class"])
+    for methods, wanted in ((["svm"], "Scikit-learn"), (["svm", "network"], "PyTorch")):
+        series = facts(architecture="series-1", network={"methods": methods})
+        assert series == (wanted, pixels, [-1, 2, -1, -1], plane)
 
 
 def test_an_item_changed_or_of_another_model_is_found(tmp_path):
