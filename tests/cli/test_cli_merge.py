@@ -346,20 +346,21 @@ def test_a_value_with_a_name_does_not_become_nodata(tmp_path):
     assert "valid pixels or classes have each of 255, 0, one that" in result.err
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.nc"])
 def test_a_merge_that_was_killed_as_it_tidied_up_is_ended_by_the_same_command(
-    tmp_path, monkeypatch
+    name, tmp_path, monkeypatch
 ):
     def killed(deposit, keep):
         deposit.journal.close()
         deposit.lock.release()
 
-    argv = ("merge", write(tmp_path / "a.tif", ones(1)), tmp_path / "o.tif", "-q")
+    argv = ("merge", write(tmp_path / "a.tif", ones(1)), tmp_path / name, "-q")
     with monkeypatch.context() as patched:
         patched.setattr(Deposit, "close", killed)
         good(*argv)
-    assert (tmp_path / ".o.tif.stcli").exists()
+    assert (tmp_path / f".{name}.stcli").exists()
     good(*argv)
-    assert not (tmp_path / ".o.tif.stcli").exists()
+    assert not (tmp_path / f".{name}.stcli").exists()
     assert call(*argv).code == 4
 
 
@@ -441,3 +442,12 @@ def test_names_of_classes_lie_beside_what_gdal_says_there(tmp_path):
     good("merge", source, tmp_path / "o.tif", "--of", "GTiff", "--co", "PROFILE=BASELINE", "-q")
     good("check", "georef", tmp_path / "o.tif", "--like", source, "-q")
     assert "water" in (tmp_path / "o.tif.aux.xml").read_text()
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.nc"])
+def test_the_same_command_gives_the_same_bytes(pair, tmp_path, name):
+    runs = []
+    for _ in range(3):
+        good("merge", *pair[0], tmp_path / name, "-q", "--overwrite", "--tile-size", 16, "-j", 2)
+        runs.append((tmp_path / name).read_bytes())
+    assert runs[1:] == runs[:1] * 2

@@ -6,19 +6,13 @@ import shlex
 from typing import Any
 
 import numpy as np
-from odc.geo.geobox import GeoBox
 
-from stcli.engine.memory import Cost
-from stcli.engine.run import BlockFunction, Tally
-from stcli.engine.tiling import Tile
+from stcli.raster.writing.cubeparts import CubeForm
 from stcli.raster.writing.layout import own_attrs, variables
 from stcli.raster.writing.legend import flags
-from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
+from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec
 from stcli.raster.writing.output import OutputSpec
-from stcli.settings import RunSettings
-from stcli.workflows.job import Output, Pass, Progress, plan_pass
-from stcli.workflows.passes import Planned
-from stcli.workflows.produce import Blocks
+from stcli.workflows.job import Output
 
 
 def cube_of(spec: OutputSpec, output: Output) -> CubeSpec:
@@ -36,26 +30,6 @@ def cube_of(spec: OutputSpec, output: Output) -> CubeSpec:
     return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, own_attrs(spec.tags), command)
 
 
-def lay_cube(
-    raster: Planned,
-    function: BlockFunction,
-    cube: CubeSpec,
-    cost: Cost,
-    settings: RunSettings,
-    progress: Progress,
-) -> tuple[Pass, Tally]:
-    """Run a pass over a raster into a cube on its grid; return what ran.
-
-    Raises
-    ------
-    BudgetError, InputError, OutputError
-    """
-    geobox: GeoBox = raster.info.geobox
-    with create_cube(cube, geobox) as writer:
-        work = plan_pass(raster, cost, settings)
-
-        def sink(tile: Tile, blocks: Blocks | None) -> None:
-            if blocks is not None:
-                writer.write(tile.core, blocks[0])
-
-        return work, work.run(function, sink, "merge", progress)
+def cube_form(spec: OutputSpec, output: Output) -> CubeForm:
+    """Say how the parts of a raster end as that cube."""
+    return CubeForm(cube_of(spec, output), np.arange(len(spec.bands))[None])

@@ -24,7 +24,7 @@ from stcli.raster.writing.publish import refuse_output
 from stcli.settings import RunSettings
 from stcli.workflows.each_band import OwnMasks
 from stcli.workflows.files.gaps import nodata_of
-from stcli.workflows.files.merge_cube import cube_of, lay_cube
+from stcli.workflows.files.merge_cube import cube_form, cube_of
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
 from stcli.workflows.legends import Legend, one_legend
 from stcli.workflows.produce import Step, resumable
@@ -97,11 +97,8 @@ def mosaic(
         cost = Cost(2 * pixel + 4 * info.count, core_pixel=3 * pixel)
         spec = replace(spec, nodata=nodata_of(raster, cost, settings, progress, names))
         source, copy = OwnMasks(raster), Copy(spec.nodata)
-        if output.netcdf(target):
-            cube = cube_of(spec, output)
-            work, tally = lay_cube(source, copy, cube, cost, settings, progress)
-            return len(paths), report(work.budget, tally, time.perf_counter() - begun)
-        with resumable((spec,), info.geobox, output) as product:
+        form = cube_form(spec, output) if output.netcdf(target) else None
+        with resumable((spec,), info.geobox, output, form=form) as product:
             product.identify(**output.identity(Inputs(tuple(paths)), verb="merge"))
             work = product.plan(source, cost, settings)
             tally = product.run(work, Step(copy, None, "merge"), _ignore, progress)
@@ -187,7 +184,8 @@ def _classed(spec: OutputSpec, names: Legend, raster: Mosaic) -> OutputSpec:
 
 def _refuse_early(spec: OutputSpec, output: Output, geobox: GeoBox) -> None:
     """Refuse an output that cannot be written before pixels are looked at."""
+    spec = replace(spec, overwrite=spec.overwrite or is_own(spec.path))
     if output.netcdf(spec.path):
         refuse_cube(cube_of(spec, output), geobox)
     else:
-        refuse_output(replace(spec, overwrite=spec.overwrite or is_own(spec.path)))
+        refuse_output(spec)
