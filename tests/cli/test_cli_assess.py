@@ -107,6 +107,29 @@ def test_points_that_were_not_reached_cost_precision_only(world):
     assert abs(part["overall"]["value"] - whole["value"]) < 3 * whole["standard_error"]
 
 
+def test_a_true_class_that_the_map_has_not_is_missed_wherever_it_lies(world):
+    folder, truth, _ = world
+    frame = visited(folder, truth)
+    before = assess(folder, frame, "--json").json
+    burnt = frame["truth"] == frame["truth"].iloc[0]
+    burnt &= np.arange(len(frame)) % 3 == 0
+    frame.loc[burnt, "truth"] = "burnt"
+    result = assess(folder, frame, "--json")
+    assert f"truth holds burnt, which the map has not: {burnt.sum()} of {len(frame)}" in result.err
+    after = result.json
+    assert after["classes"] == [*before["classes"], "burnt"]
+    confusion = np.array(after["confusion"])
+    assert confusion[:, -1].sum() == burnt.sum() > 5
+    assert confusion[-1].sum() == 0
+    assert confusion.sum() == np.sum(before["confusion"])
+    for key in ("accuracy", "stratified"):
+        told = [part[key]["overall"] for part in (before, after)]
+        value = [t["value"] if isinstance(t, dict) else t for t in told]
+        assert value[1] < value[0]
+    areas = {row["name"]: row for row in after["stratified"]["classes"]}
+    assert areas["burnt"]["area"]["value"] > 0
+
+
 def test_pixels_and_points_are_a_size_too(world):
     folder, truth, _ = world
     frame = visited(folder, truth)

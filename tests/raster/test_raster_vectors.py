@@ -79,8 +79,8 @@ def test_given_classes_fix_the_values(file, raster):
     legend = {1: "water", 4: "town", 7: "crop"}
     labels = read_labels(path, raster, class_column="kind", legend=legend)
     assert labels.frame["value"].tolist() == [1, 3]
-    with pytest.raises(InputError, match="kind holds crop, only water, town are wanted"):
-        read_labels(path, raster, class_column="kind", legend={1: "water", 2: "town"})
+    with pytest.raises(InputError, match="kind holds crop, water, any of moor, town is wanted"):
+        read_labels(path, raster, class_column="kind", legend={1: "moor", 2: "town"})
     one = file(TWO[:1], ["water"], "one.gpkg")
     assert len(read_labels(one, raster, class_column="kind", legend={1: "water"}).frame) == 1
 
@@ -103,8 +103,9 @@ def test_labels_name_the_classes_of_a_legend_by_word_or_all_by_value(file, raste
     labels = read_labels(file(TWO, [1, 2], "n.gpkg"), raster, class_column="kind", legend=names)
     assert labels.frame["value"].tolist() == [2, 1]
     path, names = file(TWO, [1, 2], "m.gpkg"), {1: "2", 2: "x"}
-    with pytest.raises(InputError, match="kind holds 1, only 2, x are wanted"):
-        read_labels(path, raster, class_column="kind", legend=names)
+    labels = read_labels(path, raster, class_column="kind", legend=names)
+    assert (labels.classes, labels.frame["value"].tolist()) == (("2", "x", "1"), [3, 1])
+    assert "m.gpkg: kind holds 1, which the map has not: 1 of 2 features" in caplog.text
 
 
 def test_features_without_a_class_or_outside_are_left_out_with_a_word(file, raster, caplog):

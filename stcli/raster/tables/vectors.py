@@ -83,8 +83,8 @@ def read_labels(
     legend : mapping of int to str, optional
         The classes of a class raster by value, which are those of the labels in this order: by
         their names, blanks and underscores alike, or by their values where the labels hold no
-        name. By default the classes are those found in the raster, sorted as numbers if they all
-        are whole numbers, else as text.
+        name. Names that it has not follow, with a warning. By default the classes are those found
+        in the raster, sorted as numbers if they all are whole numbers, else as text.
     layer : str, optional
         Layer of a file that has several.
     least : int
@@ -101,7 +101,7 @@ def read_labels(
     ------
     InputError
         Raster or labels without CRS; an unreadable file, several layers or an unknown column;
-        labels outside the raster, of too few classes, of a class not listed, or of more than 255
+        labels outside the raster, of too few classes, of none that is listed, or of more than 255
         classes.
     """
     if geobox.crs is None:
@@ -115,17 +115,13 @@ def read_labels(
     if legend is None:
         chosen = _classes(set(names), path, least)
     else:
-        chosen, names = tuple(legend.values()), _spelt(names, legend, path)
+        names = _spelt(names, legend, path)
+        listed = tuple(legend.values())
+        chosen = (*listed, *_unlisted(names, listed, f"{path}: {class_column}"))
     if len(chosen) > MOST_CLASSES:
         raise InputError(
             f"{path}: {class_column} has {len(chosen)} classes, at most {MOST_CLASSES} fit; "
             "choose a column of categories"
-        )
-    unknown = sorted(set(names) - set(chosen))
-    if unknown:
-        raise InputError(
-            f"{path}: {class_column} holds {', '.join(unknown[:5])}, only "
-            f"{', '.join(chosen)} are wanted; rename or drop those features"
         )
     kept = {name: frame[_KEPT + name].to_numpy() for name in keep if _KEPT + name in frame}
     value = {name: number for number, name in enumerate(chosen, start=1)}
@@ -345,6 +341,24 @@ def _spelt(names: list[str], legend: Mapping[int, str], path: str) -> list[str]:
         logger.warning("%s: its labels are numbers and are taken for the map's values", path)
         known = values
     return [known.get(name, known.get(word(name), name)) for name in names]
+
+
+def _unlisted(names: list[str], listed: Sequence[str], where: str) -> list[str]:
+    """Name the classes of labels that a legend has not; raises `InputError` where it has none."""
+    unknown = sorted_names(set(names) - set(listed))
+    told = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+    if len(unknown) == len(set(names)):
+        raise InputError(
+            f"{where} holds {told}, any of {', '.join(listed)} is wanted; name the column of those "
+            "classes, or rename them"
+        )
+    if unknown:
+        logger.warning(
+            "%s holds %s, which the map has not: %d of %d features, wrong wherever they lie; "
+            "rename those that are only spelt otherwise",
+            *(where, told, sum(name in unknown for name in names), len(names)),
+        )
+    return unknown
 
 
 def sorted_names(names: Iterable[str]) -> list[str]:

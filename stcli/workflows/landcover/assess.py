@@ -168,7 +168,8 @@ def _with_points(
     matrix, strata = count(look_up(raster, points, list(title)), points)
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     area, unit = pixel_area(raster)
-    sizes = np.array([mapped.get(value, 0) for value in title])
+    missed = len(points.classes) - len(title)  # classes that the map has not cover none of it
+    sizes = np.array([mapped.get(value, 0) for value in title] + [0] * missed)
     try:
         stratified = (
             stratified_accuracy(matrix, sizes, area)
