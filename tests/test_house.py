@@ -23,6 +23,10 @@ def all_but(*rooms: str) -> tuple[str, ...]:
     return tuple(name for name in ("engine", "raster", *ROOMS, *ABOVE) if name not in rooms)
 
 
+#: What stands at the top of the repository, beside what begins with a dot.
+TOP = {"LICENSE", "README.md", "mkdocs.yml", "pyproject.toml"}
+TOP |= {"benchmarks", "docs", "sample_data", "stcli", "tests"}
+
 #: What each room must not import, of stcli and of others.
 FORBIDDEN = {
     "engine": all_but("engine"),
@@ -187,6 +191,14 @@ def folder_of(module: str) -> str:
     """Folder of a room that a module stands in; "" for what stands beside the room's folders."""
     parts = module.split(".")
     return parts[2] if len(parts) > 2 and (PACKAGE / parts[1] / parts[2]).is_dir() else ""
+
+
+def test_nothing_else_is_kept_at_the_top():
+    """Downloads and scratch files of a day's work have been added with the rest of it."""
+    words = ("git", "-C", str(Path(__file__).parents[1]), "ls-files")
+    kept = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    tops = {name.split("/")[0] for name in kept}
+    assert {name for name in tops if not name.startswith(".")} == TOP
 
 
 @pytest.mark.parametrize("room", FOLDERS)
