@@ -195,7 +195,10 @@ def folder_of(module: str) -> str:
 
 def test_nothing_else_is_kept_at_the_top():
     """Downloads and scratch files of a day's work have been added with the rest of it."""
-    words = ("git", "-C", str(Path(__file__).parents[1]), "ls-files")
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("no checkout: what is kept is not known")
+    words = ("git", "-C", str(root), "ls-files")
     kept = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     tops = {name.split("/")[0] for name in kept}
     assert {name for name in tops if not name.startswith(".")} == TOP
