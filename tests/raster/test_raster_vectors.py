@@ -14,7 +14,8 @@ from rasterio import Affine
 from shapely.geometry import LineString, MultiPoint, Point, Polygon, box
 
 from stcli.errors import InputError
-from stcli.raster.tables.vectors import Labels, burn, read_labels, sample_points, sorted_names
+from stcli.raster.tables.classnames import sorted_names
+from stcli.raster.tables.vectors import Labels, burn, read_labels, sample_points
 
 ROWS, COLS = 60, 80
 

@@ -14,7 +14,7 @@ from stcli.raster.info import crs_text
 from stcli.raster.nodata import representable
 from stcli.raster.reading.source import SourceInfo
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("stcli")
 
 #: Rules of bands that declare nothing of which pixels are valid.
 SILENT = ("nan", "all")

@@ -12,7 +12,7 @@ contains it, a line the pixels of its path. Where features overlap, the later on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import InputError
 from stcli.raster.info import crs_text
-from stcli.raster.writing.legend import word
+from stcli.raster.tables.classnames import distinct, spelt, unlisted
 
 if TYPE_CHECKING:
     import geopandas
@@ -113,11 +113,11 @@ def read_labels(
     frame = _touching(frame.to_crs(geobox.crs.proj), geobox, path)
     names = frame["class"].tolist()
     if legend is None:
-        chosen = _classes(set(names), path, least)
+        chosen = distinct(set(names), path, least)
     else:
-        names = _spelt(names, legend, path)
+        names = spelt(names, legend, path)
         listed = tuple(legend.values())
-        chosen = (*listed, *_unlisted(names, listed, f"{path}: {class_column}"))
+        chosen = (*listed, *unlisted(names, listed, f"{path}: {class_column}"))
     if len(chosen) > MOST_CLASSES:
         raise InputError(
             f"{path}: {class_column} has {len(chosen)} classes, at most {MOST_CLASSES} fit; "
@@ -322,51 +322,6 @@ def _numbers(bounds: Sequence[float]) -> str:
 def _short_crs(geobox: GeoBox) -> str:
     text = crs_text(geobox) or "no CRS"
     return text if len(text) < 40 or geobox.crs is None else str(geobox.crs.proj.name)
-
-
-def _classes(found: set[str], path: str, least: int) -> tuple[str, ...]:
-    if len(found) < least:
-        raise InputError(
-            f"{path}: its labels in the raster are all of one class ({', '.join(found)}), two or "
-            "more are wanted"
-        )
-    return tuple(sorted_names(found))
-
-
-def _spelt(names: list[str], legend: Mapping[int, str], path: str) -> list[str]:
-    """Write labels as a legend does: names that are one word, or all of them values."""
-    known = {key: name for name in legend.values() for key in (word(name), name)}
-    values = {str(value): name for value, name in legend.items()}
-    if set(names) <= set(values) and not {word(name) for name in names} & set(known):
-        logger.warning("%s: its labels are numbers and are taken for the map's values", path)
-        known = values
-    return [known.get(name, known.get(word(name), name)) for name in names]
-
-
-def _unlisted(names: list[str], listed: Sequence[str], where: str) -> list[str]:
-    """Name the classes of labels that a legend has not; raises `InputError` where it has none."""
-    unknown = sorted_names(set(names) - set(listed))
-    told = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-    if len(unknown) == len(set(names)):
-        raise InputError(
-            f"{where} holds {told}, any of {', '.join(listed)} is wanted; name the column of those "
-            "classes, or rename them"
-        )
-    if unknown:
-        logger.warning(
-            "%s holds %s, which the map has not: %d of %d features, wrong wherever they lie; "
-            "rename those that are only spelt otherwise",
-            *(where, told, sum(name in unknown for name in names), len(names)),
-        )
-    return unknown
-
-
-def sorted_names(names: Iterable[str]) -> list[str]:
-    """Sort names of classes: as numbers if they all are whole numbers, else as text."""
-    try:
-        return sorted(names, key=lambda name: (int(name), name))
-    except ValueError:
-        return sorted(names)
 
 
 def _place(window: GeoBox, raster: GeoBox) -> tuple[int, int]:

@@ -23,8 +23,8 @@ from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.reading.datestack import DateStack
 from stcli.raster.reading.read import Raster
+from stcli.raster.tables.classnames import sorted_names
 from stcli.raster.tables.manifest import read_manifest
-from stcli.raster.tables.vectors import sorted_names
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.landcover.dated import Dating

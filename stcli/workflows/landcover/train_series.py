@@ -31,8 +31,8 @@ from stcli.landcover.series.series import Recipe, Samples, Trained, state_of, tr
 from stcli.landcover.series.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
+from stcli.raster.tables.classnames import sorted_names
 from stcli.raster.tables.sampletable import SampleTable, read_samples
-from stcli.raster.tables.vectors import sorted_names
 from stcli.settings import SERIES_BLOCK, BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
 from stcli.workflows.model_folder import refuse_folder
