@@ -20,7 +20,7 @@ HOWTOS = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 #: Pages whose lines train a model or need other machines.
 SLOW = {"map.md"}
 #: Pages that have tests of their own.
-ELSEWHERE = {"batch.md", "cron.md", "slurm.md", "cluster.md"}
+ELSEWHERE = {"batch.md", "cron.md", "slurm.md", "cluster.md", "python.md"}
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
@@ -41,9 +41,10 @@ def checkout(tmp_path):
     return tmp_path, env
 
 
-def blocks(path):
-    """Shell blocks of a page: what each needs, and its lines."""
-    return re.findall(r"^```sh ?(\w*)\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE)
+def blocks(path, language="sh"):
+    """Blocks of a page in one language: what each needs, and its lines."""
+    fence = rf"^```{language} ?(\w*)\n(.*?)^```$"
+    return re.findall(fence, path.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def params():
@@ -83,6 +84,26 @@ def test_the_how_to_of_many_files_says_what_happens(checkout):
     assert sorted(path.name for path in folder.glob("objects/*.gpkg")) == [
         f"{n}.gpkg" for n in range(1, 5)
     ]
+
+
+def test_the_scripts_of_the_page_on_python_run_as_they_stand(checkout):
+    folder, env = checkout
+    found = blocks(ROOT / "docs" / "how-to" / "python.md", "python")
+    told = []
+    for number, (_, lines) in enumerate(found):
+        (folder / f"{number}.py").write_text(lines)
+        done = subprocess.run(
+            [sys.executable, f"{number}.py"],
+            cwd=folder, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{lines}\n{done.stderr}"
+        told.append(done.stdout)
+    assert len(found) == 4
+    assert "segments in" in told[0]
+    assert told[1].startswith("3 missing.tif: ")
+    assert {path.name for path in folder.glob("*.tif")} == {
+        "segments.tif", "landcover.tif", "doubt.tif"
+    }  # fmt: skip
 
 
 def test_the_page_of_errors_is_the_one_of_this_source():
