@@ -86,6 +86,11 @@ def unnamed(raster: Raster) -> bool:
     )
 
 
+def nameless(raster: Raster) -> bool:
+    """Tell whether there is one band, called after its file: another file has another name."""
+    return raster.info.count == 1 and unnamed(raster)
+
+
 def _time(name: str) -> str:
     match = _TIME.search(name)
     return match.group(1) if match else ""

@@ -34,6 +34,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.heap import empty
+from stcli.raster.bandnames import told_apart
 from stcli.raster.info import BandInfo, RasterInfo
 from stcli.raster.nodata import clear
 from stcli.raster.reading.assumed import NOTHING, Assumed
@@ -309,11 +310,18 @@ def _count(source: Source) -> int:
 
 
 def _names(opened: list[Source], table: list[tuple[int, int]]) -> list[str]:
-    """Name every band once: clashing names get the file's stem, then a running number."""
+    """Name every band once.
+
+    Those without a name are called after what tells their files apart; clashing names get the
+    file's stem, then a running number.
+    """
     names = [opened[s].info.bands[i - 1].name for s, i in table]
-    clashing = Counter(names)
     if len(opened) > 1:
         stems = [stem(opened[s].info.path) for s, _ in table]
+        after = [k for k, (name, file) in enumerate(zip(names, stems, strict=True)) if name == file]
+        for k, name in zip(after, told_apart([names[k] for k in after]), strict=True):
+            names[k] = name
+        clashing = Counter(names)
         names = [
             f"{file}:{name}" if clashing[name] > 1 and file != name else name
             for name, file in zip(names, stems, strict=True)

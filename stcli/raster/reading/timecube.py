@@ -8,7 +8,6 @@ Validity is that of each date: unlike `Raster.read`, a cell is not lost to anoth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.errors import InputError, UsageError
+from stcli.raster.bandnames import DATE, in_common, told_apart
 from stcli.raster.reading.frames import unnamed
 from stcli.raster.reading.netcdf import NetcdfSource
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.source import stem
 from stcli.raster.timeaxis import TimeAxis
 
-_DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _EPOCH = date(1970, 1, 1)
 
 
@@ -133,6 +132,7 @@ def cube_of(raster: Raster, dates: Sequence[str] = ()) -> Cube:
         alike = unnamed(raster) and 1 < len(set(numbers)) == len(numbers)
         names = ["value" if alike else name for name, _ in bands]
         bands = list(zip(names, numbers, strict=True))
+    bands = _called(raster, bands)
     stored = None if dates else _stored(raster)
     if stored is not None:
         found, axis = stored
@@ -181,12 +181,30 @@ def _bands(raster: Raster) -> list[tuple[str, int | None]]:
     for source, indexes, places in raster.files:
         for index, place in zip(indexes, places, strict=True):
             name = source.info.bands[index - 1].name
-            told = _DATE.match(source.info.times[index - 1])
-            match = _DATE.search(name) or told or _DATE.search(stem(source.info.path))
-            left = _DATE.sub("", name).strip(" @_-.:")
+            told = DATE.match(source.info.times[index - 1])
+            match = DATE.search(name) or told or DATE.search(stem(source.info.path))
+            left = DATE.sub("", name).strip(" @_-.:")
             number = _day("-".join(match.groups())) if match else None
             bands[place] = (left or "value", number)
     return bands
+
+
+def _called(
+    raster: Raster, bands: Sequence[tuple[str, int | None]]
+) -> list[tuple[str, int | None]]:
+    """Call bands that no file names after what tells their files apart from others of their day."""
+    called, days = list(bands), dict[int, list[int]]()
+    for source, _, (place, *_) in raster.files:
+        day = bands[place][1]
+        if day is not None and [b.name for b in source.info.bands] == [stem(source.info.path)]:
+            days.setdefault(day, []).append(place)
+    names = {day: told_apart([bands[k][0] for k in places]) for day, places in days.items()}
+    if days and all(len(places) == 1 for places in days.values()):
+        names = dict.fromkeys(days, (in_common([bands[k][0] for (k,) in days.values()]),))
+    for day, places in days.items():
+        for k, name in zip(places, names[day], strict=True):
+            called[k] = (name, day)
+    return called
 
 
 def _prefixed(raster: Raster) -> bool:

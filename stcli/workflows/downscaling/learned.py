@@ -23,7 +23,7 @@ from stcli.errors import ModelError
 from stcli.nn.card import BandCard, Card
 from stcli.nn.likeness import Likeness
 from stcli.raster.info import RasterInfo
-from stcli.raster.reading.frames import Frames, beside, frames, unnamed
+from stcli.raster.reading.frames import Frames, beside, frames, nameless
 from stcli.raster.reading.read import Raster
 from stcli.raster.units import differ
 from stcli.workflows.downscaling.upscalers import PART, Guide, guided_bytes, sampled_windows
@@ -210,7 +210,7 @@ def matched(model: Model, wanted: tuple[str, ...], raster: Raster, what: str) ->
     """Sort a raster's bands into frames of the variables that a model wants.
 
     Where one is wanted and one is there without a name of its own, it is taken for that, with a
-    word: it is called after its file, and another file has another name.
+    word.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def matched(model: Model, wanted: tuple[str, ...], raster: Raster, what: str) ->
     """
     info = raster.info
     found = frames(info.band_names, info.path)
-    if found.variables != wanted and len(wanted) == 1 == info.count and unnamed(raster):
+    if found.variables != wanted and len(wanted) == 1 and nameless(raster):
         logger.warning("%s: its band has no name, it is taken for %s", info.path, wanted[0])
     elif found.variables != wanted:
         raise ModelError(

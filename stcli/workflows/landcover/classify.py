@@ -23,6 +23,8 @@ from stcli.nn.device import compute
 from stcli.nn.likeness import Likeness
 from stcli.nn.weights import ClassCard, refuse_changed
 from stcli.raster.info import RasterInfo
+from stcli.raster.reading.frames import nameless
+from stcli.raster.reading.read import Raster
 from stcli.raster.reading.timecube import count_dates
 from stcli.raster.writing.output import OutputSpec
 from stcli.segmentation.space import LabelSpace
@@ -94,7 +96,7 @@ def classify(
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
-        _check(info, model, bool(inputs.bands))
+        _check(raster, model, bool(inputs.bands))
         specs = specs_of(info, products, model.card, output, threads_of(settings))
         function = ClassifyStep(model, label_space(info, model.slic), products)
         step, found = Step(function, stage="classify"), Counted(model)
@@ -146,7 +148,7 @@ def plan_classify(
     products = decided(products, model)
     with matched(inputs, model).open() as raster:
         info = raster.info
-        _check(info, model, bool(inputs.bands))
+        _check(raster, model, bool(inputs.bands))
         threads = threads_of(settings)
         specs = specs_of(info, products, model.card, output or Output(), threads)
         work = plan_pass(
@@ -155,9 +157,10 @@ def plan_classify(
     return planned({"classify": work}, specs, info.shape, (output or Output()).shard)
 
 
-def _check(info: RasterInfo, model: Classifier, chosen: bool) -> None:
+def _check(raster: Raster, model: Classifier, chosen: bool) -> None:
     """Refuse a raster of other bands than the model's, and warn of pixels of another size."""
-    model.check_bands(info.path, info.band_names, chosen=chosen)
+    info = raster.info
+    model.check_bands(info.path, info.band_names, chosen=chosen or nameless(raster))
     tell_pixels(info, model)
 
 

@@ -11,6 +11,7 @@ from stcli.landcover import architectures
 from stcli.landcover.learning import given_weights
 from stcli.landcover.network.network_method import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
+from stcli.raster.reading.frames import nameless
 from stcli.settings import NetworkSettings, SlicSettings
 from stcli.workflows.landcover.foreign import tell_pixels
 from stcli.workflows.landcover.samples import Recipe
@@ -79,7 +80,7 @@ class Start:
         if self.model is None:
             return found
         info = scene.raster.info
-        self.model.check_bands(info.path, scene.names)
+        self.model.check_bands(info.path, scene.names, chosen=nameless(scene.raster))
         tell_pixels(info, self.model)
         tell_ranges(info.path, found.scaling, self.model)
         return replace(found, scaling=scaling_of(self.model.card))

@@ -22,6 +22,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.reading.datestack import DateStack
+from stcli.raster.reading.frames import nameless
 from stcli.raster.reading.read import Raster
 from stcli.raster.tables.classnames import sorted_names
 from stcli.raster.tables.manifest import read_manifest
@@ -293,7 +294,7 @@ def _check_alike(
     first: tuple[Raster, tuple[str, ...]], other: tuple[Raster, tuple[str, ...]]
 ) -> None:
     a, b = first[0].info, other[0].info
-    if first[1] != other[1]:
+    if first[1] != other[1] and not (nameless(first[0]) and nameless(other[0])):
         raise InputError(
             f"{b.path}: bands {', '.join(other[1])} found, {a.path} has "
             f"{', '.join(first[1])}; the same are wanted, choose and order them with -b."
