@@ -23,6 +23,7 @@ from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.empty import empty_bands, no_valid_pixel
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.passes import plan_first
+from stcli.workflows.scaling import sample_step
 
 logger = logging.getLogger("stcli")
 
@@ -115,7 +116,7 @@ def measure_clarity(raster: Raster, settings: RunSettings, progress: Progress) -
             f"{info.path}: {info.count} bands found, at least {LEAST} wanted for --bands-noise: "
             "the noise of fewer cannot be told from the ground; stcli noise measures it in space."
         )
-    step = max(1, int(np.ceil((info.shape[0] * info.shape[1] / PAIRS) ** 0.5)))
+    step = sample_step(info.shape, PAIRS)
     found: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
 
     def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
+from stcli.errors import UsageError
 from stcli.landcover.legend import rgba
 from stcli.landcover.patches.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
@@ -25,6 +25,7 @@ from stcli.raster.writing.draft import refuse_file, write_whole
 from stcli.raster.writing.output import STDOUT, OutputBand, OutputSpec
 from stcli.raster.writing.write import create_raster, refuse_output
 from stcli.settings import RunSettings
+from stcli.workflows.empty import none_valid
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
 from stcli.workflows.landcover.train_patches import PatchSource, batches_of
 
@@ -77,7 +78,7 @@ def classify_patches(
     _refuse(patches, path, raster, output)
     chances = _probabilities(source.path, patches, model, run, progress)
     if np.isnan(chances).all():
-        raise InputError(f"{source.path}: no valid pixel found, at least one is wanted.")
+        raise none_valid(source.path)
     if raster:
         _write_raster(patches, chances, model.card, path, output)
     else:
