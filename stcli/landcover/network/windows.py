@@ -24,10 +24,6 @@ from stcli.landcover.dates import Dates, Series, series_of
 from stcli.landcover.network.tokens import Tokens, tokenise
 from stcli.settings import BandScaling, NetworkSettings
 
-#: What scaled bands are held within, as superpixels' are: the square of a nodata value that nobody
-#: declared would leave no digit to the sums of a whole window.
-HELD = 8192.0
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -120,10 +116,10 @@ class Windowed(Protocol):
 def scale(
     values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Scale values from `low` to `high`, each of a band, to -1 to 1, held within ±`HELD`."""
+    """Scale values from `low` to `high`, each of a band, to -1 to 1, held as superpixels are."""
     with np.errstate(over="ignore"):
         scaled = (values - low) / (high - low) * 2 - 1
-    return np.clip(scaled, -HELD, HELD, out=scaled)
+    return np.clip(scaled, -BandScaling.HELD, BandScaling.HELD, out=scaled)
 
 
 def most_tokens(settings: NetworkSettings, step: int) -> int:
