@@ -129,4 +129,4 @@ def test_a_step_that_travels_refines_too(model):
     products = Products("c.tif", decision=DecisionSettings(refine=0.5))
     step = ClassifyStep(load_model(model), LabelSpace((0, 0), (9, 9), 5), products)
     arrived = pickle.loads(pickle.dumps(step))
-    assert arrived.refinement.below == 0.5
+    assert arrived.products.decision.refine == 0.5

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +97,11 @@ class Needs:
     window: int = 0
 
 
-@runtime_checkable
 class Windowed(Protocol):
-    """What classifies lattice windows one by one."""
+    """What classifies lattice windows one by one.
+
+    Nothing that it does may depend on the block that a window was cut from.
+    """
 
     @property
     def grid(self) -> NetworkSettings:
