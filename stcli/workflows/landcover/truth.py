@@ -194,6 +194,7 @@ def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
     raster = open_classes(path)
     difference = grid_difference(raster.info.geobox, like)
     if difference:
+        raster.close()
         raise InputError(
             f"{path}: not on the grid of {like_path} ({difference}); warp it with gdalwarp first."
         )
