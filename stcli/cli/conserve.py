@@ -70,9 +70,6 @@ def command(
         print_json(result.to_json())
 
 
-command.__name__ = "conserve"
-
-
 def residual_table(bands: Sequence[Any]) -> str:
     """Lay out residuals, band by band."""
     rows = [("band", "blocks", "largest", "relative", "missing")]

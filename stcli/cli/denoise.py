@@ -125,6 +125,3 @@ def _settings(method: str, asked: dict[str, Any]) -> ShrinkSettings | SimilarSet
         raise UsageError(f"--{name}: belongs to --method {other}, found with --method {method}.")
     settings: ShrinkSettings | SimilarSettings = kind(**named)
     return settings
-
-
-command.__name__ = "denoise"

@@ -63,6 +63,3 @@ def command(
         console.say(f"{path}: {result.shows}, {result.width} x {result.height} pixels")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "preview"

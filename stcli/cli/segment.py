@@ -102,6 +102,3 @@ def command(
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "segment"

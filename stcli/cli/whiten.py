@@ -94,6 +94,3 @@ def command(
     console.say(f"{path}: {result.text}")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "whiten"
