@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.errors import InputError, UsageError
-from stcli.raster.info import RasterInfo, grid_difference
+from stcli.errors import UsageError
+from stcli.raster.info import RasterInfo, refuse_other_grid
 from stcli.raster.pictures.picture import (
     Key,
     colour_classes,
@@ -202,12 +202,7 @@ def _draw(
 
 def _labels(path: str, raster: Raster, view: View, shape: Sequence[int]) -> NDArray[Any]:
     with open_raster(path, bands=(1,)) as segments:
-        difference = grid_difference(segments.info.geobox, raster.info.geobox)
-        if difference:
-            raise InputError(
-                f"{path}: not on the grid of {raster.info.path} ({difference}); "
-                "segments of this raster are wanted"
-            )
+        refuse_other_grid(segments.info, raster.info)
         window = part_of(segments.info.geobox, view.bounds)
         small = thumbnail(segments, window, 2 * view.longest, False)
     return enlarge(np.where(small.valid, small.block[0], 0), (shape[0], shape[1]))

@@ -128,7 +128,7 @@ def _with_raster(
 ) -> Assessment:
     """Compare pixel by pixel, both rasters streamed by tile."""
     path = raster.info.path
-    with open_class_raster(reference.path, raster.info.geobox, path) as truth:
+    with open_class_raster(reference.path, raster.info) as truth:
         seen = [class_values(of, settings, progress) for of in (raster, truth)]
         _refuse_empty(len({*seen[0], *seen[1]}), path, reference.path)
         titles, (mine, other) = join_legends((raster, truth), (seen[0], seen[1]))

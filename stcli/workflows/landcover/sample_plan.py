@@ -17,7 +17,7 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
 from stcli.landcover.accuracy.route import length, route
-from stcli.raster.info import grid_difference, lattice_origin
+from stcli.raster.info import lattice_origin, refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
 from stcli.raster.tables.survey import in_metres, pixel_centres, write_survey
 from stcli.raster.writing.draft import refuse_file
@@ -173,12 +173,7 @@ def _doubt(path: str, raster: Raster, stack: contextlib.ExitStack) -> Raster:
             f"{path}: {doubt.info.dtype} values found, doubt as a real number from 0 to 1 wanted, "
             "as stcli classify --uncertainty writes it."
         )
-    difference = grid_difference(doubt.info.geobox, raster.info.geobox)
-    if difference:
-        raise InputError(
-            f"{path}: lies on another grid than {raster.info.path} ({difference}), wanted the "
-            "same; warp it with gdalwarp first."
-        )
+    refuse_other_grid(doubt.info, raster.info)
     return doubt
 
 

@@ -14,6 +14,7 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.ground import plain
+from stcli.raster.info import refuse_other_grid
 from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import number
 from stcli.segmentation.objects.merge import graph_bytes, merge_levels
@@ -31,12 +32,7 @@ from stcli.segmentation.objects.shapes import PIXELS
 from stcli.settings import MergeSettings, RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass, report, silent
 from stcli.workflows.scaling import band_scaling
-from stcli.workflows.segmentation.labels import (
-    list_labels,
-    open_label_raster,
-    open_scene,
-    refuse_other_grid,
-)
+from stcli.workflows.segmentation.labels import list_labels, open_label_raster, open_scene
 from stcli.workflows.segmentation.levels import graph_of
 from stcli.workflows.segmentation.measure import Measured, Measures, measure
 from stcli.workflows.segmentation.rehearsal import compile_measuring
@@ -155,7 +151,7 @@ def _with_reference(
             overlap.add(*part[1:])
 
     with open_label_raster(str(against.reference), 1) as truth:
-        refuse_other_grid(raster, truth)
+        refuse_other_grid(truth.info, raster.info)
         size = raster.info.dtype.itemsize + truth.info.dtype.itemsize
         once = 24 * 4 * (3 * labels.size + (1 << 18))
         cost = Cost(2 * size + 2 + 16 + 24 + 8, 8, once=once)
