@@ -13,6 +13,7 @@ from stcli.errors import UsageError
 from stcli.raster.info import RasterInfo, refuse_other_grid
 from stcli.raster.pictures.picture import (
     Key,
+    bands_to_draw,
     colour_classes,
     colour_labels,
     compose,
@@ -32,8 +33,6 @@ from stcli.raster.writing.publish import refuse_name
 from stcli.workflows.job import Inputs, refuse_clash
 from stcli.workflows.legends import class_names
 
-#: Names of the bands of a true-colour picture: red, green, blue.
-_TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"), ("R", "G", "B"))
 _LABEL_BYTES = 4
 
 
@@ -157,10 +156,7 @@ def _shown(info: RasterInfo, chosen: bool) -> tuple[int | str, ...]:
         if len(names) not in (1, 3):
             raise UsageError(f"--bidx: {len(names)} bands found, one or three wanted.")
         return names
-    for wanted in _TRUE_COLOUR:
-        if set(wanted) <= set(names):
-            return wanted
-    return names[:3] if len(names) >= 3 else names[:1]
+    return tuple(names[place] for place in bands_to_draw(names))
 
 
 def _legend(raster: Raster) -> tuple[dict[int, str], dict[int, Colour]]:
