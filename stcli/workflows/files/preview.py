@@ -30,6 +30,7 @@ from stcli.raster.writing.draft import refuse_file, write_whole
 from stcli.raster.writing.legend import Colour, read_colours
 from stcli.raster.writing.output import STDOUT
 from stcli.raster.writing.publish import refuse_name
+from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, refuse_clash
 from stcli.workflows.legends import class_names
 
@@ -58,8 +59,8 @@ class View:
     outlines: str | None = None
 
     def __post_init__(self) -> None:
-        if not 16 <= self.longest <= 20_000:
-            raise UsageError(f"--longest: found {self.longest}, wanted from 16 to 20000 pixels.")
+        sides = 16 <= self.longest <= 20_000
+        check(sides, "--longest", self.longest, "from 16 to 20000 pixels")
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise UsageError(f"--stretch: {low:g},{high:g} found, wanted two rising percentiles.")

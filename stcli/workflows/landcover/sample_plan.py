@@ -22,6 +22,7 @@ from stcli.raster.reading.read import Raster, open_raster
 from stcli.raster.tables.survey import in_metres, pixel_centres, write_survey
 from stcli.raster.writing.draft import refuse_file
 from stcli.settings import RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.landcover.truth import beyond_classes, open_classes, refuse_beyond
 from stcli.workflows.legends import class_names
@@ -65,10 +66,8 @@ class Wish:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.points <= MOST:
-            raise UsageError(f"--points: found {self.points}, wanted 1 to {MOST}.")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed: found {self.seed}, wanted from 0 to 2**63 - 1.")
+        check(1 <= self.points <= MOST, "--points", self.points, f"1 to {MOST}")
+        check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
 
 
 def sample_plan(

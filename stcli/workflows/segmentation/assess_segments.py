@@ -30,6 +30,7 @@ from stcli.segmentation.objects.quality import (
 from stcli.segmentation.objects.scale import suggest, variance_and_moran
 from stcli.segmentation.objects.shapes import PIXELS
 from stcli.settings import MergeSettings, RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, Progress, plan_pass, report, silent
 from stcli.workflows.scaling import band_scaling
 from stcli.workflows.segmentation.labels import list_labels, open_label_raster, open_scene
@@ -85,8 +86,7 @@ def assess_segments(
     UsageError, InputError, BudgetError
     """
     begun = time.perf_counter()
-    if against.radius < 0:
-        raise UsageError(f"--radius: found {against.radius}, wanted >= 0 pixels.")
+    check(against.radius >= 0, "--radius", against.radius, ">= 0 pixels")
     if candidates is not None and against.scene is None:
         raise UsageError("--suggest-scale: compares objects by their bands; name a --scene.")
     with (
