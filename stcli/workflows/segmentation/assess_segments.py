@@ -93,8 +93,8 @@ def assess_segments(
         open_label_raster(path, against.band) as raster,
         open_scene(against.scene, raster) as scene,
     ):
-        compile_measuring(raster, scene, progress, candidates is not None)
         labels = list_labels(raster, settings, progress)
+        compile_measuring(raster, scene, progress, candidates is not None)
         measures = Measures(plain(raster.info.shape[0]).weights, scene)
         bands = measures.bands
         more = graph_bytes(labels.size, 3 * labels.size, bands) if candidates else 0

@@ -14,9 +14,10 @@ from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError, InputError
 from stcli.raster.info import refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
-from stcli.segmentation.numbering import number
+from stcli.segmentation.numbering import KERNELS, number
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass
+from stcli.workflows.kernels import compile_apart
 from stcli.workflows.segmentation.given import MERGE
 
 #: Bytes a label that listing them takes: known, waiting and being sorted in.
@@ -93,6 +94,9 @@ def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> ND
                 )
             known.add(distinct)
 
+    own = raster.info.dtype.name
+    code = f"from stcli.segmentation.numbering import rehearse; rehearse({own!r})"
+    compile_apart(KERNELS, code, progress, (own,) * len(KERNELS))
     cost = Cost(read_pixel=raster.info.dtype.itemsize + 1 + 4 + 8)
     plan_pass(raster, cost, settings).run(_distinct, sink, "labels", progress)
     if not known.labels.size:
