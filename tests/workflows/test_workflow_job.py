@@ -126,8 +126,8 @@ def test_band_scaling_is_percentiles_and_no_tiling_moves_it():
 
 
 def test_a_flat_band_weighs_nothing_and_no_pixel_has_no_scaling():
-    assert scaling_of({0: np.full((1, 50), 7.0)}) == BandScaling((7.0,), (8.0,))
-    assert scaling_of({}) is None
+    assert scaling_of([np.full((1, 50), 7.0)]) == BandScaling((7.0,), (8.0,))
+    assert scaling_of([]) is None
 
 
 def test_truth_of_a_window_is_cut_from_truth_of_the_whole():

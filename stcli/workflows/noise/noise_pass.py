@@ -216,17 +216,10 @@ def sample(
     info = raster.info
     step = sample_step((info.shape[0] * info.count, info.shape[1]), SAMPLE)
     block = SampleBlock(settings, models, step, map_reach(settings))
-    results: dict[int, Any] = {}
-
-    def sink(tile: Tile, result: Any) -> None:
-        if result is not None:
-            results[tile.index] = result
-
-    work = plan_sample(raster, settings, run)
-    work.run(block, sink, "noise", progress)
-    if not results:
+    tiles = plan_sample(raster, settings, run).gather(block, "noise", progress)
+    if not tiles:
         raise none_valid(info.path)
-    found = _sorted(results)
+    found = _sorted(tiles)
     for name, model, low in zip(info.band_names, models, found.low, strict=True):
         if model.name == "multiplicative" and low <= 0:
             raise InputError(
@@ -297,12 +290,11 @@ def plan_measure(raster: Planned, settings: NoiseMapSettings, run: RunSettings) 
     return found
 
 
-def _sorted(results: dict[int, Any]) -> Sample:
+def _sorted(tiles: list[Any]) -> Sample:
     """Put the tiles' parts in the order of the pixels' places, which no tiling changes.
 
-    They are taken out of the results one by one, so that the sample is not held twice.
+    They are taken out of the tiles one by one, so that the sample is not held twice.
     """
-    tiles = [results.pop(index) for index in sorted(results)]
     order = np.argsort(np.concatenate([places for places, *_ in tiles]), kind="stable")
 
     def part() -> NDArray[np.float64]:
