@@ -27,6 +27,12 @@ SCENE = str(ROOT / "sample_data" / "scene.tif")
 LABELS = str(ROOT / "sample_data" / "labels.gpkg")
 
 
+def test_a_command_is_told_without_how_its_run_took_part():
+    words = ("stcli", "segment", "a b.tif", "o.tif", "--shard", "1/2", "--no-resume", "-j", "2")
+    assert Output(argv=words).command == "stcli segment 'a b.tif' o.tif -j 2"
+    assert Output().command == "stcli"
+
+
 def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.tif").write_bytes(b"")
