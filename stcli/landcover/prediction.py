@@ -1,6 +1,6 @@
 """Models of land cover, whatever their method: class probabilities of a block and their doubt.
 
-A `Method` gives probabilities; a `Classifier` is a method with its card: which bands it takes, how
+A `Method` classifies lattice windows; a `Classifier` is a method with its card: its bands, and how
 it is calibrated. `load_model` chooses the method by the card's architecture.
 """
 
