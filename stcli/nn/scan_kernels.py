@@ -95,7 +95,7 @@ def blocks(channels: int) -> int:
 
 
 def width_tuples(A: NDArray[Any], B: NDArray[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tuples as long as there are states, and decays a channel."""
+    """Give tuples as long as there are states of `B`, and decays a channel of `A`."""
     return (0,) * B.shape[1], (0,) * A.shape[1]
 
 

@@ -118,7 +118,7 @@ class Windowed(Protocol):
 def scale(
     values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Scale values from `low` to `high`, each of a band, to -1 to 1, held as superpixels are."""
+    """Scale values from `low` to `high`, each of a band, to -1 to 1, within `BandScaling.HELD`."""
     with np.errstate(over="ignore"):
         scaled = (values - low) / (high - low) * 2 - 1
     return np.clip(scaled, -BandScaling.HELD, BandScaling.HELD, out=scaled)
