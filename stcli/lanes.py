@@ -40,8 +40,6 @@ from stcli.llvm import (
 )
 from stcli.llvm import WIDTH as WIDTH
 
-#: Places that the bits of an int64 tell of.
-WORD = 64
 #: Of kernels over lanes: kept on disk, without Python's lock, dividing as the machine does.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _instruction: Any = intrinsic
@@ -116,70 +114,6 @@ def store_bytes(typing, array, position, lanes):  # type: ignore[no-untyped-def]
 
 
 @_instruction
-def unequal(typing, left, position, right, place, but):  # type: ignore[no-untyped-def]
-    """Tell in which of 16 places two arrays of uint8 differ, the left one's `but` passed over.
-
-    They begin at a position of the left one and a place of the right one. The places are bits of
-    an int64, the first the lowest.
-    """
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
-        found = []
-        for kind, array, at in ((left, *arguments[:2]), (right, *arguments[2:4])):
-            data = context.make_array(kind)(context, builder, array).data
-            place = builder.bitcast(builder.gep(data, [at]), bytes_.as_pointer())
-            found.append(builder.load(place, align=1))
-        passed = builder.icmp_unsigned("!=", found[0], spread(builder, arguments[4]))
-        return _bits(builder, builder.and_(passed, builder.icmp_unsigned("!=", *found)))
-
-    return types.int64(left, types.intp, right, types.intp, types.uint8), code
-
-
-@_instruction
-def differ(typing, array, position, other):  # type: ignore[no-untyped-def]
-    """Tell in which of 16 places the numbers from one position are not those from another.
-
-    The places are bits of an int64, the first the lowest.
-    """
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        here, there = (
-            read(builder, array, place_of(context, builder, array, arguments[0], where))
-            for where in arguments[1:]
-        )
-        return _bits(builder, builder.icmp_unsigned("!=", here, there))
-
-    return types.int64(array, types.intp, types.intp), code
-
-
-@_instruction
-def there(typing, array, position):  # type: ignore[no-untyped-def]
-    """Tell in which of 16 places, from a position, a whole number is not 0; as `differ`."""
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        numbers = read(builder, array, place_of(context, builder, array, *arguments))
-        return _bits(builder, builder.icmp_unsigned("!=", numbers, ir.Constant(numbers.type, None)))
-
-    return types.int64(array, types.intp), code
-
-
-def _bits(builder: Any, flags: Any) -> Any:
-    """Make bits of an int64 of the flags of 16 places."""
-    return builder.zext(builder.bitcast(flags, ir.IntType(WIDTH)), ir.IntType(64))
-
-
-@_instruction
-def count_bits(typing, bits):  # type: ignore[no-untyped-def]
-    """Count the bits that are set of an int64."""
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.int64), code
-
-
-@_instruction
 def fill(typing, array, position, number):  # type: ignore[no-untyped-def]
     """Write a number to 16 places of an array from a position."""
 
@@ -189,16 +123,6 @@ def fill(typing, array, position, number):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(array, types.intp, array.dtype), code
-
-
-@_instruction
-def lowest(typing, bits):  # type: ignore[no-untyped-def]
-    """Return the place of the lowest bit that is set of an int64 other than 0."""
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), code
 
 
 @_instruction

@@ -75,7 +75,7 @@ def messages():
             if name in kinds and not module.endswith("/checking.py"):
                 text = text_of(node.args[0])
                 code = kinds[name]
-            elif name == "check" and "/settings/" in module and len(node.args) == 4:
+            elif name == "check" and len(node.args) == 4:
                 option, wanted = (text_of(node.args[k]) or "{…}" for k in (1, 3))
                 text, code = f"{option}: found {{…}}, wanted {wanted}.", 2
             elif name == "_tell" and module.endswith("app.py"):

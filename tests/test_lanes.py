@@ -6,27 +6,23 @@ import numpy as np
 import pytest
 from numba import njit
 
+from stcli.bits import count_bits, differ, lowest, there, unequal
 from stcli.lanes import (
     WIDTH,
-    count_bits,
-    differ,
     exp2,
     exp2_each,
     exp2_parts,
     fill,
     load,
     load_single,
-    lowest,
     prefetch,
     repeat,
     smaller,
     splat,
     store,
     store_bytes,
-    there,
     total,
     transpose,
-    unequal,
     whole_total,
 )
 

@@ -48,9 +48,6 @@ def command(
             print(_areas(result["stratified"], result["area_unit"]))
 
 
-command.__name__ = "assess"
-
-
 def accuracy_table(accuracy: dict[str, Any], what: str = "pixels") -> str:
     """Lay out the accuracy of a map, class by class, and say what was counted."""
     rows = [("class", "precision", "recall", "F1", "IoU", "mapped", "reference")]

@@ -54,9 +54,6 @@ def command(
         print(_table(result["bands"]))
 
 
-command.__name__ = "assess-downscaling"
-
-
 def _table(bands: list[dict[str, Any]]) -> str:
     spread = [key for key in _SPREAD if any(key in band for band in bands)]
     rows = [

@@ -61,8 +61,6 @@ def command(
         print(figures_table(result))
 
 
-command.__name__ = "assess-segments"
-
 _SHARES = {
     "boundary_recall": "boundary recall",
     "boundary_precision": "boundary precision",

@@ -72,9 +72,6 @@ def command(
     console.say(f"batch: {counts} of {tally.total()} files")
 
 
-command.__name__ = "batch"
-
-
 def _split(words: list[str], argv: tuple[str, ...]) -> tuple[str, tuple[str, ...], list[str]]:
     """Tell verb, inputs and what came after ``--`` apart."""
     after = len(argv) - argv.index("--") - 1 if "--" in argv else 0

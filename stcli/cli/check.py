@@ -14,5 +14,11 @@ def check() -> None:
     """Check files; exit 7 when one is not valid."""
 
 
-for verb in (check_cog, check_cf, check_georef, check_seams, check_agreement):
-    app.command()(verb.command)
+for name, verb in (
+    ("cog", check_cog),
+    ("cf", check_cf),
+    ("georef", check_georef),
+    ("seams", check_seams),
+    ("agreement", check_agreement),
+):
+    app.command(name)(verb.command)

@@ -63,6 +63,3 @@ def command(
             f"{fine}: its block means are up to {result.relative:.3g} (relative) from {coarse}, "
             f"{tolerance:g} is allowed; stcli conserve brings them together."
         )
-
-
-command.__name__ = "agreement"

@@ -22,6 +22,3 @@ def command(
     with Console(quiet, verbose):
         results = check_all(paths, cf)
     tell("cf", results, json, quiet)
-
-
-command.__name__ = "cf"

@@ -31,6 +31,3 @@ def command(
         grid = None if like is None else grid_of(like)
         results = check_all(paths, partial(georef, like=grid))
     tell("georef", results, json, quiet)
-
-
-command.__name__ = "georef"

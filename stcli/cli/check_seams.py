@@ -59,6 +59,3 @@ def command(
             ),
         )
     tell("seams", results, json, quiet)
-
-
-command.__name__ = "seams"

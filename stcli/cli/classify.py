@@ -150,6 +150,3 @@ def _changed(refined: dict[str, Any]) -> str:
     )
     pairs = [(f"{c['from']} to {c['to']}", str(c["pixels"])) for c in refined["changes"][:_SHOWN]]
     return f"{text}\n{table([('changed', 'pixels'), *pairs])}" if pairs else text
-
-
-command.__name__ = "classify"

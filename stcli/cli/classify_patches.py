@@ -68,6 +68,3 @@ def command(
     console.say(table(rows))
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "classify-patches"

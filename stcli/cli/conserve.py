@@ -9,7 +9,7 @@ import typer
 
 from stcli.cli import options, parsing
 from stcli.cli.console import Console, print_json, print_plan, table
-from stcli.settings import RunSettings
+from stcli.settings import Conserving, RunSettings
 
 
 def command(
@@ -41,7 +41,7 @@ def command(
 
     Example: stcli conserve fine.tif coarse.tif agreeing.tif --conserve mult
     """
-    from stcli.workflows.downscaling.conserve import Conserving, conserve_rasters, plan_conserve
+    from stcli.workflows.downscaling.conserve import conserve_rasters, plan_conserve
     from stcli.workflows.job import Assumed, Inputs, Output
 
     assumed = Assumed(assume_crs, assume_nodata)
@@ -68,9 +68,6 @@ def command(
     )
     if json:
         print_json(result.to_json())
-
-
-command.__name__ = "conserve"
 
 
 def residual_table(bands: Sequence[Any]) -> str:

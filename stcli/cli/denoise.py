@@ -19,7 +19,14 @@ _OF = {"additive": "", "multiplicative": " of the value", "poisson": " once made
 def command(
     context: typer.Context,
     paths: options.Paths,
-    noise: options.NoiseSource = "local",
+    noise: Annotated[
+        str,
+        typer.Option(
+            "--noise",
+            metavar="local|global|FILE",
+            help="Noise at each pixel, one for all pixels, or a raster that stcli noise wrote.",
+        ),
+    ] = "local",
     model: options.Model = None,
     levels: options.NoiseLevels = NoiseMapSettings.levels,
     window: options.NoiseWindow = NoiseMapSettings.window,
@@ -125,6 +132,3 @@ def _settings(method: str, asked: dict[str, Any]) -> ShrinkSettings | SimilarSet
         raise UsageError(f"--{name}: belongs to --method {other}, found with --method {method}.")
     settings: ShrinkSettings | SimilarSettings = kind(**named)
     return settings
-
-
-command.__name__ = "denoise"

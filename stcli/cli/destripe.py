@@ -71,6 +71,3 @@ def command(
         console.say(f"{band['band']}: {found}")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "destripe"

@@ -24,6 +24,3 @@ def command(json: options.Json = False, verbose: options.Verbose = False) -> Non
             print(f"{f.name:{width}}  {f.found}" + (f"  → {f.fix}" if f.fix else ""))
     if not healthy(findings):
         raise CheckError("doctor: the main job cannot run here; see the fixes above.")
-
-
-command.__name__ = "doctor"

@@ -90,6 +90,3 @@ def command(
     )
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "downscale"

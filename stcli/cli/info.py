@@ -38,6 +38,3 @@ def command(
             return
         source = Inputs(tuple(inputs), parsing.parse_bands(bands), resampling, assumed)
         print_json(describe(source))
-
-
-command.__name__ = "info"

@@ -53,6 +53,3 @@ def command(
     console.say(f"{path}: {result.parts} parts joined in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "merge"

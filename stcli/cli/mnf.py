@@ -72,6 +72,3 @@ def command(
     console.say(f"{path}: written" + (f"; SNR in dB: {', '.join(known)}" if known else ""))
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "mnf"

@@ -76,6 +76,3 @@ def rows(bands: list[dict[str, Any]]) -> str:
         figures += [fit["gain"], fit["read_noise"]]
         lines.append((band["band"], *("–" if f is None else f"{f:.4g}" for f in figures)))
     return table(lines)
-
-
-command.__name__ = "noise"

@@ -66,6 +66,3 @@ def command(
     console.say(f"{path}: {result.objects} objects in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "objects"

@@ -1,4 +1,4 @@
-"""Every option, declared once: its words, its help, its type."""
+"""Options of several commands, each declared once; what one alone has stands in its own module."""
 
 from __future__ import annotations
 
@@ -182,22 +182,6 @@ Compactness = Annotated[
         help="Weight of position against spectrum; auto suits each superpixel.",
     ),
 ]
-MinSize = Annotated[
-    float,
-    typer.Option("--min-size", help="Share of --size below which a segment is absorbed."),
-]
-SizeUnit = Annotated[
-    Literal["px", "m2"],
-    typer.Option("--size-unit", help="Unit of --size: pixels, or square metres on the ground."),
-]
-Scaling = Annotated[
-    str,
-    typer.Option(
-        "--scaling",
-        metavar="percentiles|LOW:HIGH,...|FILE",
-        help="Band scaling: measured, given (one pair, or one a band), or a label raster's own.",
-    ),
-]
 ClassColumn = Annotated[
     str | None, typer.Option("--class-column", help="Column of vector labels with the class.")
 ]
@@ -291,25 +275,11 @@ Conserve = Annotated[
     Literal["add", "mult", "scadd", "none"],
     typer.Option("--conserve", help="How block means become the coarse values."),
 ]
-Bounds = Annotated[
-    str | None,
-    typer.Option(
-        "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
-    ),
-]
 SegmentsBand = Annotated[
     int | None,
     typer.Option(
         "--segments-band",
         help="Band of the label raster. Default: the only one, or the first scale.",
-    ),
-]
-Scales = Annotated[
-    str | None,
-    typer.Option(
-        "--scale",
-        metavar="S,...",
-        help="Merge into objects up to this heterogeneity; several: nested levels, a band each.",
     ),
 ]
 Shape = Annotated[
@@ -318,15 +288,6 @@ Shape = Annotated[
 ShapeCompactness = Annotated[
     float,
     typer.Option("--shape-compactness", help="In shape: weight of compactness against smoothness."),
-]
-ObjectTable = Annotated[
-    str | None,
-    typer.Option(
-        "--objects",
-        metavar="FILE",
-        help="Table of the objects (of the first scale) with polygons: .gpkg, .fgb, .parquet.",
-    ),
-    WRITES,
 ]
 _MODEL = typer.Option(
     "--model",
@@ -374,14 +335,6 @@ NoiseLevels = Annotated[
 NoiseWindow = Annotated[
     int, typer.Option("--window", help="Side of the noise map's largest window in pixels, odd.")
 ]
-NoiseSource = Annotated[
-    str,
-    typer.Option(
-        "--noise",
-        metavar="local|global|FILE",
-        help="Noise at each pixel, one for all pixels, or a raster that stcli noise wrote.",
-    ),
-]
 Plot = Annotated[
     str | None,
     typer.Option("--plot", metavar="PNG", help="Draw what was measured as a picture."),
@@ -393,13 +346,6 @@ Along = Annotated[
 ]
 Psd = Annotated[
     str | None, typer.Option("--psd", metavar="FILE", help="Spectra that --psd-out wrote.")
-]
-PsdOut = Annotated[
-    str | None,
-    typer.Option(
-        "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
-    ),
-    WRITES,
 ]
 MaskBand = Annotated[
     str | None,

@@ -30,7 +30,12 @@ def command(
     stretch: Annotated[
         str, typer.Option("--stretch", metavar="LOW,HIGH", help="Percentiles for dark and light.")
     ] = "2,98",
-    bounds: options.Bounds = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
+        ),
+    ] = None,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
     assume_crs: options.AssumeCrs = None,
@@ -63,6 +68,3 @@ def command(
         console.say(f"{path}: {result.shows}, {result.width} x {result.height} pixels")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "preview"

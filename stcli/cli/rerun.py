@@ -28,6 +28,3 @@ def command(
         print_json({"path": path, **asdict(found)})
     else:
         print(found.command)
-
-
-command.__name__ = "rerun"

@@ -53,6 +53,3 @@ def command(
     console.say(table(rows))
     if json:
         print_json(asdict(found))
-
-
-command.__name__ = "sample_plan"

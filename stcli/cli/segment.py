@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,17 +16,47 @@ def command(
     context: typer.Context,
     paths: options.Paths,
     size: options.SegmentSize = None,
-    size_unit: options.SizeUnit = "px",
+    size_unit: Annotated[
+        Literal["px", "m2"],
+        typer.Option("--size-unit", help="Unit of --size: pixels, or square metres on the ground."),
+    ] = "px",
     compactness: options.Compactness = SlicSettings.compactness,
     iterations: Annotated[
         int, typer.Option("--iterations", help="Rounds of moving the centres.")
     ] = SlicSettings.iterations,
-    min_size: options.MinSize = SlicSettings.min_size,
-    scaling: options.Scaling = "percentiles",
-    scale: options.Scales = None,
+    min_size: Annotated[
+        float,
+        typer.Option("--min-size", help="Share of --size below which a segment is absorbed."),
+    ] = SlicSettings.min_size,
+    scaling: Annotated[
+        str,
+        typer.Option(
+            "--scaling",
+            metavar="percentiles|LOW:HIGH,...|FILE",
+            help="Band scaling: measured, given (one pair, or one a band), or a label raster's "
+            "own.",
+        ),
+    ] = "percentiles",
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="S,...",
+            help="Merge into objects up to this heterogeneity; several: nested levels, a band "
+            "each.",
+        ),
+    ] = None,
     shape: options.Shape = MergeSettings.shape,
     shape_compactness: options.ShapeCompactness = MergeSettings.compactness,
-    objects: options.ObjectTable = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            "--objects",
+            metavar="FILE",
+            help="Table of the objects (of the first scale) with polygons: .gpkg, .fgb, .parquet.",
+        ),
+        options.WRITES,
+    ] = None,
     percentiles: options.Percentiles = None,
     index: options.Indices = None,
     index_bands: options.IndexBands = None,
@@ -102,6 +132,3 @@ def command(
     console.say(f"{path}: {result.segments} segments in {result.run['seconds']:.1f} s")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "segment"

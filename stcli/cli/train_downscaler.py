@@ -137,9 +137,6 @@ def command(
         print_json({"output": str(folder), **figures, "card": card})
 
 
-command.__name__ = "downscaler"
-
-
 def _pair(
     inputs: list[str] | None, coarse: list[str] | None, fine: list[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:

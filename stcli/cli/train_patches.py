@@ -64,9 +64,6 @@ def command(
         print(accuracy_table(model.card.metrics["validation"], "patches"))
 
 
-command.__name__ = "patches"
-
-
 def _summary(metrics: dict[str, Any], sure: Any) -> str:
     """Say how right and how sure the model was on its folds."""
     kind = {"random": "RANDOM folds: flattering"}.get(

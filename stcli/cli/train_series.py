@@ -70,9 +70,6 @@ def command(
         print(accuracy_table(model.card.metrics["validation"], "samples"))
 
 
-command.__name__ = "series"
-
-
 def _told(metrics: dict[str, Any], folder: str, seconds: float) -> str:
     folds, learnable = metrics["folds"], metrics["learnable"]
     overall = metrics["validation"]["overall"]

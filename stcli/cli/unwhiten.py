@@ -58,6 +58,3 @@ def command(
     console.say(f"{path}: {result.text}")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "unwhiten"

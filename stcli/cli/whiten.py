@@ -18,7 +18,13 @@ def command(
     paths: options.Paths,
     along: options.Along = "time",
     psd: options.Psd = None,
-    psd_out: options.PsdOut = None,
+    psd_out: Annotated[
+        str | None,
+        typer.Option(
+            "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
+        ),
+        options.WRITES,
+    ] = None,
     share: Annotated[
         int, typer.Option("--share", help="Side of a block of pixels that share a spectrum.")
     ] = WhitenSettings.share,
@@ -94,6 +100,3 @@ def command(
     console.say(f"{path}: {result.text}")
     if json:
         print_json(asdict(result))
-
-
-command.__name__ = "whiten"

@@ -18,7 +18,7 @@ from stcli.landcover.accuracy.tempering import temper
 from stcli.landcover.classical.forest import Forest
 from stcli.landcover.classical.pixels import PixelMethod, pixel_method
 from stcli.landcover.network.network_method import NetworkMethod, network_of
-from stcli.landcover.network.windows import Needs, Scene, Window, by_windows
+from stcli.landcover.network.windows import Needs, Window
 from stcli.nn.device import Compute
 from stcli.nn.weights import Arrays, Card, load_weights
 
@@ -66,24 +66,10 @@ class EnsembleMethod:
         self.window = Mean((network.window, forest.window), temperatures)
 
     @property
-    def margin(self) -> int:
-        """Context of a window's centre."""
-        return self.network.margin
-
-    @property
-    def stride(self) -> int:
-        """Side of a window's centre."""
-        return self.network.stride
-
-    @property
     def needs(self) -> Needs:
         """Those of both members: what one frees the other need not find again."""
         one, two = self.network.needs, self.forest.needs
         return Needs(one.read_pixel, one.core_pixel, one.window + two.window)
-
-    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene; see `Method.probabilities`."""
-        return by_windows(scene, core, self)
 
 
 def join(network: Arrays, forest: Arrays) -> Arrays:

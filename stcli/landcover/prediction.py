@@ -1,6 +1,6 @@
 """Models of land cover, whatever their method: class probabilities of a block and their doubt.
 
-A `Method` gives probabilities; a `Classifier` is a method with its card: which bands it takes, how
+A `Method` classifies lattice windows; a `Classifier` is a method with its card: its bands, and how
 it is calibrated. `load_model` chooses the method by the card's architecture.
 """
 
@@ -21,46 +21,23 @@ from stcli.landcover.accuracy.tempering import temper
 from stcli.landcover.classical.forest import Forest
 from stcli.landcover.classical.pixels import loader
 from stcli.landcover.ensemble import load_ensemble
-from stcli.landcover.network.network_method import load_network, scaling_of
-from stcli.landcover.network.windows import Needs, Scene, Windowed
+from stcli.landcover.network.network_method import load_network
+from stcli.landcover.network.windows import Needs, Scene, Windowed, by_windows
 from stcli.landcover.refinement import Refinement
 from stcli.nn.device import Compute, compute
-from stcli.nn.weights import Card, load_card
+from stcli.nn.weights import Card, load_card, refuse_changed
 from stcli.settings import BandScaling, SlicSettings
 
 #: Bands of an uncertainty raster, each in [0, 1], 0 for certain.
 UNCERTAINTY = ("entropy", "margin", "least confidence")
 
 
-class Method(Protocol):
-    """What turns a scene into probabilities.
-
-    Nothing that it does may depend on the block: only on the lattice and on pixels within its
-    reach.
-    """
-
-    @property
-    def margin(self) -> int:
-        """Pixels around a core that must be in the scene, beside the segmentation's halo."""
-
-    @property
-    def stride(self) -> int:
-        """Cores are cut on multiples of this of the lattice."""
+class Method(Windowed, Protocol):
+    """What turns a window into probabilities, as it gives them: not calibrated."""
 
     @property
     def needs(self) -> Needs:
-        """Bytes that `probabilities` takes."""
-
-    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene.
-
-        The scene holds ``margin`` pixels around `core`, less where the raster ends.
-
-        Returns
-        -------
-        ndarray of float32 (class, row, col)
-            Over `core`, as the method gives them: not calibrated; NaN where not valid.
-        """
+        """Bytes that classifying takes."""
 
 
 #: Makes a method of a model's folder, its card and where it runs. It raises `ModelError` for
@@ -109,10 +86,15 @@ class Classifier:
     method: Method
     where: Compute
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle where it lies and which it is: whoever unpickles it loads it."""
+        facts = (self.folder.resolve(), self.card.digest, self.where.device, self.where.scan.name)
+        return _loaded, facts
+
     @property
     def scaling(self) -> BandScaling:
         """Scaling of the bands, from the card."""
-        return scaling_of(self.card)
+        return self.card.scaling
 
     @property
     def slic(self) -> SlicSettings:
@@ -122,12 +104,12 @@ class Classifier:
     @property
     def margin(self) -> int:
         """Pixels around a core that must be in the scene, beside the segmentation's halo."""
-        return self.method.margin
+        return self.method.grid.margin
 
     @property
     def stride(self) -> int:
         """Cores are cut on multiples of this of the lattice."""
-        return self.method.stride
+        return self.method.grid.stride
 
     @property
     def needs(self) -> Needs:
@@ -165,9 +147,9 @@ class Classifier:
         Raises
         ------
         ModelError
-            When the model does not look at lattice windows.
+            A model of series: its windows hold dates.
         """
-        if not isinstance(self.method, Windowed):
+        if self.card.architecture == architectures.SERIES:
             raise ModelError(f"{self.folder}: a model of series; --refine wants one of one date.")
         return Refinement(self.method, self._calibrated, below)
 
@@ -181,7 +163,7 @@ class Classifier:
         ndarray of float32 (class, row, col)
             Over `core`; NaN where not valid.
         """
-        return self._calibrated(self.method.probabilities(scene, core))
+        return self._calibrated(by_windows(scene, core, self.method))
 
     def _calibrated(self, chances: NDArray[np.float32]) -> NDArray[np.float32]:
         calibration = self.card.calibration
@@ -213,6 +195,13 @@ def load_model(folder: Path, where: Compute | None = None) -> Classifier:
     except (TypeError, RuntimeError, UsageError) as error:
         raise ModelError(f"{folder}: weights and card do not fit together.") from error
     return Classifier(folder, card, method, where)
+
+
+def _loaded(folder: Path, digest: str, device: str, scan: str) -> Classifier:
+    """Load a model anew; raises `ModelError` where it is another one by now."""
+    model = load_model(folder, compute(device, scan))
+    refuse_changed(folder, model.card, digest)
+    return model
 
 
 def classes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

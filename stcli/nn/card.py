@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from stcli.settings import BandScaling
+
 #: Fields of a card that tell how its weights came about, and change no result.
 _HISTORY = ("resolution", "training", "data", "metrics", "version", "parameters")
 #: Fields of a calibration that tell how good it was found to be.
@@ -101,6 +103,11 @@ class Card(_Record):
     parameters: int
     sha256: str = ""
     calibration: CalibrationCard | None = None
+
+    @property
+    def scaling(self) -> BandScaling:
+        """How bands are scaled."""
+        return BandScaling(tuple(b.low for b in self.bands), tuple(b.high for b in self.bands))
 
     @property
     def digest(self) -> str:

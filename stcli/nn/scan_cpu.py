@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stcli.heap import empty
-from stcli.nn.scan_kernels import blocks, scan_backward, scan_forward
+from stcli.nn.scan_gradients import scan_backward
+from stcli.nn.scan_kernels import blocks, scan_forward
 
 #: Groups of blocks whose gradients of B and C are summed apart.
 _GROUPS = 8

@@ -5,8 +5,8 @@ lanes of a vector (`stcli.lanes`), so that the recurrence, the exponential and t
 states run in all lanes alike and nothing is summed across them. A block walks along the sequence
 in chunks: it turns the chunk's u and Δ into lanes (`stcli.nn.scan_rows`), takes its states through
 the chunk, and turns y back; the chunk's rows of B and C stay in cache however long the sequence
-is. The forward pass keeps the states before every chunk; the backward pass recomputes the steps
-between.
+is. The forward pass keeps the states before every chunk; the backward pass, which has a module of
+its own (`stcli.nn.scan_gradients`), recomputes the steps between.
 
 Numbers of states and of decays a channel (one for each state; one for all in Mamba-2) come as the
 lengths of tuples, which are constants of their types: loops over states then unroll. A kernel is
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from stcli.heap import empty
 from stcli.jit import njit
-from stcli.lanes import OPTIONS, WIDTH, exp2, exp2_each, exp2_parts, load, splat, store, total
+from stcli.lanes import OPTIONS, WIDTH, exp2, exp2_each, exp2_parts, load, store
 from stcli.nn.scan_rows import (
     CHUNK,
     from_lanes,
@@ -42,8 +42,8 @@ from stcli.nn.scan_rows import (
 )
 
 #: States whose decays are computed side by side.
-_SIDE = 4
-_LOG2E = math.log2(math.e)
+SIDE = 4
+LOG2E = math.log2(math.e)
 #: Of a rate: what decays so fast is gone after any step.
 _LOWEST = -1e30
 
@@ -73,7 +73,7 @@ def scan_forward(arrays: Arrays, kept: bool, threaded: bool) -> Arrays:
     chunks = -(-y.shape[1] // CHUNK) if kept else 0
     keep = empty((blocks(len(y)), chunks, B.shape[1] * WIDTH), dtype=y.dtype)
     run = _forward if threaded else _forward_serial
-    run(*_widths(A, B), arrays, y, keep)
+    run(*width_tuples(A, B), arrays, y, keep)
     return y, keep
 
 
@@ -85,22 +85,8 @@ def scan_tokens(
     To the bits of `scan_forward`. d is a multiple of WIDTH, all arrays are contiguous.
     """
     y = np.empty_like(u)
-    _forward_tokens(*_widths(*matrices[:2]), (u, delta, *matrices, starts), y)
+    _forward_tokens(*width_tuples(*matrices[:2]), (u, delta, *matrices, starts), y)
     return y
-
-
-def scan_backward(inputs: Arrays, gradients: Arrays, threaded: bool) -> None:
-    """Fill the gradients of u, Δ, A and D, and those of B and C of each group of blocks.
-
-    Parameters
-    ----------
-    inputs : (u, delta, A, B, C, D, starts, keep, dy)
-    gradients : (du, dΔ, dA, dD, dB, dC)
-        dB and dC of shape (group, l, n).
-    threaded : bool
-    """
-    run = _backward if threaded else _backward_serial
-    run(*_widths(*inputs[2:4]), inputs, gradients)
 
 
 def blocks(channels: int) -> int:
@@ -108,13 +94,13 @@ def blocks(channels: int) -> int:
     return -(-channels // WIDTH)
 
 
-def _widths(A: NDArray[Any], B: NDArray[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tuples as long as there are states, and decays a channel."""
+def width_tuples(A: NDArray[Any], B: NDArray[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give tuples as long as there are states of `B`, and decays a channel of `A`."""
     return (0,) * B.shape[1], (0,) * A.shape[1]
 
 
 @njit(**OPTIONS)
-def _own(values, block):  # type: ignore[no-untyped-def]
+def own_rows(values, block):  # type: ignore[no-untyped-def]
     """Copy a block's rows of (channel, k) to (k, lane); lanes of no channel are 0.
 
     Held above `_LOWEST`, so that what rates make with Δ is finite.
@@ -130,13 +116,14 @@ def _own(values, block):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _clear(array):  # type: ignore[no-untyped-def]
+def clear(array):  # type: ignore[no-untyped-def]
+    """Set all numbers of a flat array to 0."""
     for i in range(array.size):
         array[i] = 0
 
 
 @njit(**OPTIONS)
-def _copy(source, target):  # type: ignore[no-untyped-def]
+def copy_all(source, target):  # type: ignore[no-untyped-def]
     """Copy all of an array to the first numbers of another."""
     for i in range(source.size):
         target[i] = source[i]
@@ -152,8 +139,8 @@ def _scale(array, factor):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _parts(delta, rates, first):  # type: ignore[no-untyped-def]
-    """Begin the decays of `_SIDE` states from the first of them; `exp2_each` ends them."""
+def begin_decays(delta, rates, first):  # type: ignore[no-untyped-def]
+    """Begin the decays of `SIDE` states from the first of them; `exp2_each` ends them."""
     return exp2_parts(
         (
             delta * load(rates, first * WIDTH),
@@ -180,8 +167,8 @@ def _forward_block(block, widths, inputs, y, keep):  # type: ignore[no-untyped-d
     """Scan the channels of a block: what is whole chunks of 16 channels, and the rest."""
     u, delta, A, B, C, D, starts = inputs
     channels, length = u.shape
-    rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
-    _scale(rates, u.dtype.type(_LOG2E))
+    rates, through = own_rows(A, block), own_rows(D.reshape(-1, 1), block)
+    _scale(rates, u.dtype.type(LOG2E))
     matrices = (rates, B, C, through)
     h = np.zeros(len(widths[0]) * WIDTH, dtype=u.dtype)
     room = rooms(6, u)
@@ -189,14 +176,14 @@ def _forward_block(block, widths, inputs, y, keep):  # type: ignore[no-untyped-d
     if (block + 1) * WIDTH <= channels:
         whole = length // CHUNK
     else:
-        _clear(room.reshape(-1))
+        clear(room.reshape(-1))
     _forward_whole(block, whole, widths, (u, delta, starts), matrices, h, room, y, keep)
     near, nowhere = (room[3], room[4], room[5]), (0, 0, 0, 0)
     ul, Δl, yl = room[0], room[1], room[2]
     for chunk in range(whole, -(-length // CHUNK)):
         span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, length))
         if keep.shape[1]:
-            _copy(h, keep[block, chunk])
+            copy_all(h, keep[block, chunk])
         to_lanes(u, block, span, ul)
         to_lanes(delta, block, span, Δl)
         row = (ul, Δl, starts[span])
@@ -219,7 +206,7 @@ def _forward_whole(block, whole, widths, row, matrices, h, room, y, keep):  # ty
     for chunk in range(whole):
         span = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         if keep.shape[1]:
-            _copy(h, keep[block, chunk])
+            copy_all(h, keep[block, chunk])
         turn(near[0], ul)
         turn(near[1], Δl)
         way = (rows, near, places(chunk, whole, origin, length))
@@ -236,15 +223,15 @@ def _forward_tokens(states, decays, inputs, y):  # type: ignore[no-untyped-def]
     """Scan rows of tokens, where a block's channels already lie side by side."""
     u, delta, A, B, C, D, starts = inputs
     length, channels = u.shape
-    log2e = u.dtype.type(_LOG2E)
+    log2e = u.dtype.type(LOG2E)
     h = np.zeros(len(states) * WIDTH, dtype=u.dtype)
     room = rooms(4, u)
     ul, Δl, yl, idle = room[0], room[1], room[2], (room[3], room[3], room[3])
     way = (idle, idle, (0, 0, 0, 0))  # tokens are near
     for block in range(channels // WIDTH):
-        rates, through = _own(A, block), _own(D.reshape(-1, 1), block)
+        rates, through = own_rows(A, block), own_rows(D.reshape(-1, 1), block)
         _scale(rates, log2e)
-        _clear(h)
+        clear(h)
         for first in range(0, length, CHUNK):
             span = slice(first, min(first + CHUNK, length))
             tokens_to_lanes(u, block, span, ul)
@@ -258,7 +245,7 @@ def _forward_tokens(states, decays, inputs, y):  # type: ignore[no-untyped-def]
 def _advance(widths, row, matrices, h, y, way):  # type: ignore[no-untyped-def]
     """Take a block through a chunk, from h to h.
 
-    The decays of `_SIDE` states are begun before those of the last ones are used, a step's first
+    The decays of `SIDE` states are begun before those of the last ones are used, a step's first
     with the last ones of the step before; those begun at the last step are of no step.
     """
     states, decays = widths
@@ -266,20 +253,20 @@ def _advance(widths, row, matrices, h, y, way):  # type: ignore[no-untyped-def]
     rates, B, C, D = matrices
     rows, near, where = way
     through = load(D, 0)
-    beside = len(decays) // _SIDE * _SIDE if len(decays) > 1 else 0
+    beside = len(decays) // SIDE * SIDE if len(decays) > 1 else 0
     if beside:
-        begun = _parts(load(delta, 0), rates, 0)
+        begun = begin_decays(load(delta, 0), rates, 0)
     for step in range(len(starts)):
         travel(rows, near, where, step)
         if starts[step]:
-            _clear(h)
+            clear(h)
         Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
         Δx = Δ * x
         out = through * x
-        for n in range(0, beside, _SIDE):
-            more = n + _SIDE < beside
+        for n in range(0, beside, SIDE):
+            more = n + SIDE < beside
             coming = load(delta, (step if more else step + 1) * WIDTH)
-            parts = _parts(coming, rates, n + _SIDE if more else 0)
+            parts = begin_decays(coming, rates, n + SIDE if more else 0)
             four = exp2_each(begun)
             out = out + _next(h, n, four[0], Δx * B[step, n]) * C[step, n]
             out = out + _next(h, n + 1, four[1], Δx * B[step, n + 1]) * C[step, n + 1]
@@ -292,125 +279,6 @@ def _advance(widths, row, matrices, h, y, way):  # type: ignore[no-untyped-def]
                 a = exp2(Δ * load(rates, n * WIDTH))
             out = out + _next(h, n, a, Δx * B[step, n]) * C[step, n]
         store(y, step * WIDTH, out)
-
-
-# Backward.
-
-
-@njit(**OPTIONS)
-def _backward_group(group, states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
-    """Go back through the chunks of a group's blocks."""
-    starts, keep = inputs[6], inputs[7]
-    dA, dD, dB, dC = gradients[2:]
-    groups, (blocks, chunks, wide) = len(dB), keep.shape
-    low, high = group * blocks // groups, (group + 1) * blocks // groups
-    ahead = np.zeros((high - low, wide), dtype=dB.dtype)
-    sums = (np.zeros_like(ahead), np.zeros((high - low, WIDTH), dtype=dB.dtype))
-    shared = np.empty((2, CHUNK * wide), dtype=dB.dtype)
-    for chunk in range(chunks - 1, -1, -1):
-        span = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(starts)))
-        _clear(shared[0])
-        _clear(shared[1])
-        for block in range(low, high):
-            at = block - low
-            own = (ahead[at], sums[0][at], sums[1][at], shared[0], shared[1])
-            _backward_chunk(block, span, (states, decays), inputs, gradients, own)
-        for step in range(span.stop - span.start):
-            for n in range(len(states)):
-                place = (step * len(states) + n) * WIDTH
-                dB[group, span.start + step, n] = total(load(shared[0], place))
-                dC[group, span.start + step, n] = total(load(shared[1], place))
-    for d in range(low * WIDTH, min(high * WIDTH, len(dD))):
-        block, lane = d // WIDTH - low, d % WIDTH
-        dD[d] = sums[1][block, lane]
-        dA[d] = 0
-        for n in range(len(states)):
-            dA[d, n % len(decays)] += sums[0][block, n * WIDTH + lane]
-
-
-@njit(**OPTIONS)
-def _backward_chunk(block, span, widths, inputs, gradients, own):  # type: ignore[no-untyped-def]
-    """Go back through a chunk of a block; `own` is what the block carries and adds to."""
-    decays = widths[1]
-    u, delta, A, B, C, D, starts, keep, dy = inputs
-    ahead, sumA, sumD, sumB, sumC = own
-    ul = np.zeros(CHUNK * WIDTH, dtype=u.dtype)
-    Δl, gl = np.zeros_like(ul), np.zeros_like(ul)
-    to_lanes(u, block, span, ul)
-    to_lanes(delta, block, span, Δl)
-    to_lanes(dy, block, span, gl)
-    h = np.empty((CHUNK + 1) * len(ahead), dtype=u.dtype)
-    _copy(keep[block, span.start // CHUNK], h)
-    decay = np.empty(CHUNK * len(decays) * WIDTH, dtype=u.dtype)
-    rates = _own(A, block)
-    _refill(widths, (ul, Δl, starts[span]), (rates, B[span]), decay, h)
-    through = _own(D.reshape(-1, 1), block)
-    matrices = (rates, B[span], C[span], through)
-    _retreat(widths, (ul, Δl, gl), matrices, (decay, h), (ahead, sumA, sumD, sumB, sumC))
-    from_lanes(ul, block, span, gradients[0])
-    from_lanes(Δl, block, span, gradients[1])
-
-
-@njit(**OPTIONS)
-def _refill(widths, row, matrices, decay, h):  # type: ignore[no-untyped-def]
-    """Fill a chunk's decays, 0 at a start, and the states after each step; the first are given."""
-    states, decays = widths
-    u, delta, starts = row
-    rates, B = matrices
-    log2e = u.dtype.type(_LOG2E)
-    for step in range(len(starts)):
-        Δ = load(delta, step * WIDTH)
-        Δx = Δ * load(u, step * WIDTH)
-        live = u.dtype.type(0 if starts[step] else 1)
-        place = step * len(decays) * WIDTH
-        beside = len(decays) // _SIDE * _SIDE
-        for n in range(0, beside, _SIDE):
-            four = exp2_each(_parts(Δ * log2e, rates, n))
-            store(decay, place + n * WIDTH, four[0] * live)
-            store(decay, place + (n + 1) * WIDTH, four[1] * live)
-            store(decay, place + (n + 2) * WIDTH, four[2] * live)
-            store(decay, place + (n + 3) * WIDTH, four[3] * live)
-        for n in range(beside, len(decays)):
-            a = exp2(Δ * log2e * load(rates, n * WIDTH)) * live
-            store(decay, place + n * WIDTH, a)
-        for n in range(len(states)):
-            a = load(decay, (step * len(decays) + n % len(decays)) * WIDTH)
-            place = (step * len(states) + n) * WIDTH
-            state = a * load(h, place) + Δx * B[step, n]
-            store(h, place + len(states) * WIDTH, state)
-
-
-@njit(**OPTIONS)
-def _retreat(widths, row, matrices, kept, own):  # type: ignore[no-untyped-def]
-    """Go back through a chunk's steps; the gradients of u and Δ take the places of u and Δ."""
-    states, decays = widths
-    u, delta, dy = row
-    rates, B, C, D = matrices
-    decay, h = kept
-    ahead, sumA, sumD, sumB, sumC = own
-    through, sum_through = load(D, 0), load(sumD, 0)
-    for step in range(len(B) - 1, -1, -1):
-        Δ, x = load(delta, step * WIDTH), load(u, step * WIDTH)
-        gradient = load(dy, step * WIDTH)
-        Δx = Δ * x
-        fed = slope = splat(u.dtype.type(0))
-        for n in range(len(states)):
-            k = n % len(decays)
-            place = (step * len(states) + n) * WIDTH
-            g = load(ahead, n * WIDTH) + gradient * C[step, n]
-            after = load(h, place + len(states) * WIDTH)
-            store(sumC, place, load(sumC, place) + gradient * after)
-            store(sumB, place, load(sumB, place) + Δx * g)
-            fed = fed + g * B[step, n]
-            g = g * load(decay, (step * len(decays) + k) * WIDTH)
-            store(ahead, n * WIDTH, g)
-            weight = g * load(h, place)
-            slope = slope + weight * load(rates, k * WIDTH)
-            store(sumA, n * WIDTH, load(sumA, n * WIDTH) + weight * Δ)
-        sum_through = sum_through + gradient * x
-        store(u, step * WIDTH, fed * Δ + gradient * through)
-        store(delta, step * WIDTH, fed * x + slope)
-    store(sumD, 0, sum_through)
 
 
 # Threaded and serial kernels are functions apart, not one compiled twice: numba's cache on disk
@@ -427,15 +295,3 @@ def _forward(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
 def _forward_serial(states, decays, inputs, y, keep):  # type: ignore[no-untyped-def]
     for block in range(len(keep)):
         _forward_block(block, (states, decays), inputs, y, keep)
-
-
-@njit(parallel=True, **OPTIONS)
-def _backward(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
-    for group in prange(len(gradients[4])):
-        _backward_group(group, states, decays, inputs, gradients)
-
-
-@njit(**OPTIONS)
-def _backward_serial(states, decays, inputs, gradients):  # type: ignore[no-untyped-def]
-    for group in range(len(gradients[4])):
-        _backward_group(group, states, decays, inputs, gradients)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from stcli.errors import InputError
+
 #: Fractions of a pixel above this round up in :func:`lattice_origin`. It is irrational, so that
 #: no usual registration (corners, centres, thirds, tenths of a pixel) sits on the threshold,
 #: where two crops of one raster could round apart.
@@ -219,6 +221,21 @@ def grid_difference(a: GeoBox, b: GeoBox) -> str | None:
     far_col, far_row = relative @ (cols, rows)
     drift = max(abs(far_col - cols), abs(far_row - rows))
     return f"transforms {drift:.3g} pixels apart" if drift > GRID_TOLERANCE else None
+
+
+def refuse_other_grid(info: RasterInfo, like: RasterInfo) -> None:
+    """Refuse a raster on another grid than one that it is to be looked at with.
+
+    Raises
+    ------
+    InputError
+    """
+    difference = grid_difference(info.geobox, like.geobox)
+    if difference:
+        raise InputError(
+            f"{info.path}: not on the grid of {like.path} ({difference}), one grid is wanted; give "
+            "one that is of that raster, or warp it with gdalwarp first."
+        )
 
 
 def _crs_name(geobox: GeoBox) -> str:

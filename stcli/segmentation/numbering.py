@@ -146,3 +146,10 @@ def _number_row(labels, row, keys, values, distinct, count, numbers):  # type: i
 
 #: What depends on the labels' data type.
 KERNELS = (_span, _mark, _number)
+
+
+def rehearse(dtype: str) -> None:
+    """Have all kernels compiled for labels of a data type."""
+    labels = np.ones((2, 2), dtype)
+    number(labels)
+    distinct(labels)

@@ -2,6 +2,7 @@
 
 from stcli.settings.checking import given
 from stcli.settings.downscaling import (
+    Conserving,
     DownscalerTraining,
     DownscaleSettings,
     UpscalerSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "SERIES_BLOCK",
     "SERIES_SLIC",
     "BandScaling",
+    "Conserving",
     "DecisionSettings",
     "DestripeSettings",
     "DownscaleSettings",

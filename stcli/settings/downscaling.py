@@ -9,6 +9,32 @@ from stcli.settings.checking import check
 
 
 @dataclass(frozen=True)
+class Conserving:
+    """How block means are brought to coarse values (Harder et al. 2023, JMLR 24).
+
+    Attributes
+    ----------
+    how : str
+        ``"add"``, ``"mult"``, ``"scadd"`` or ``"none"``.
+    limits : (float, float) or None
+        Lowest and highest possible value, in the bands' unit; `scadd` needs them.
+    """
+
+    how: str = "add"
+    limits: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        ways = ("add", "mult", "scadd", "none")
+        check(self.how in ways, "--conserve", self.how, ", ".join(ways))
+        pair = self.limits is None or self.limits[0] < self.limits[1]
+        check(pair, "--limits", self.limits, "LOW,HIGH with LOW < HIGH")
+        scadd = self.how != "scadd" or self.limits is not None
+        check(scadd, "--conserve scadd", "no limits", "--limits LOW,HIGH beside it")
+        used = self.limits is None or self.how == "scadd"
+        check(used, "--limits", f"--conserve {self.how}", "--conserve scadd beside it")
+
+
+@dataclass(frozen=True)
 class DownscaleSettings:
     """How a raster is made finer.
 
@@ -19,11 +45,8 @@ class DownscaleSettings:
     method : str
         ``"nearest"``, ``"bilinear"``, ``"cubic"`` (cubic spline), ``"ibp"`` (cubic spline and
         iterative back-projection; Irani and Peleg 1991) or ``"latent"`` (a trained model).
-    conserve : str
-        ``"add"``, ``"mult"``, ``"scadd"`` or ``"none"``: how block means are brought back to the
-        coarse values (Harder et al. 2023, JMLR 24).
-    limits : (float, float) or None
-        Lowest and highest possible value, in the bands' unit; `scadd` needs them.
+    conserve, limits : str, (float, float) or None
+        As `Conserving` has them.
     rounds : int
         Rounds of back-projection.
     """
@@ -40,14 +63,7 @@ class DownscaleSettings:
         check(self.method in methods, "--method", self.method, ", ".join(methods))
         learned = self.method == "latent"
         check(not learned or self.factor in (2, 4), "--factor", self.factor, "2 or 4 for a model")
-        ways = ("add", "mult", "scadd", "none")
-        check(self.conserve in ways, "--conserve", self.conserve, ", ".join(ways))
-        pair = self.limits is None or self.limits[0] < self.limits[1]
-        check(pair, "--limits", self.limits, "LOW,HIGH with LOW < HIGH")
-        scadd = self.conserve != "scadd" or self.limits is not None
-        check(scadd, "--conserve scadd", "no limits", "--limits LOW,HIGH beside it")
-        used = self.limits is None or self.conserve == "scadd"
-        check(used, "--limits", f"--conserve {self.conserve}", "--conserve scadd beside it")
+        Conserving(self.conserve, self.limits)  # refuses what does not go together
         check(self.rounds >= 0, "rounds", self.rounds, ">= 0")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stcli.settings.checking import check
 
@@ -25,6 +25,10 @@ class BandScaling:
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+
+    #: Scaled bands are held within ± this: the sums of superpixels then fit fixed-point numbers,
+    #: and the square of a nodata value that nobody declared leaves digits to those of a window.
+    HELD: ClassVar[float] = 2.0**13
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,17 @@ def empty_bands(raster: Raster) -> tuple[str, ...]:
     return tuple(name for name, known in zip(info.band_names, seen, strict=True) if not known)
 
 
+def none_valid(path: str) -> InputError:
+    """Make the refusal of an input without any valid pixel."""
+    return InputError(f"{path}: no valid pixel found, at least one is wanted.")
+
+
 def no_valid_pixel(raster: Raster) -> InputError:
     """Make the refusal of a raster without a valid pixel, which says which bands are the cause."""
     path, count = raster.info.path, raster.info.count
     empty = empty_bands(raster)
     if len(empty) == count:
-        return InputError(f"{path}: no valid pixel found, at least one is wanted.")
+        return none_valid(path)
     if empty:
         return InputError(
             f"{path}: no valid pixel found in {few(empty)}, and a pixel is valid "

@@ -111,6 +111,11 @@ class Output:
         """Whether it asks for what only outputs that are kept through a kill can have."""
         return not self.resume or self.shard is not None or self.fingerprint != "stat"
 
+    @property
+    def command(self) -> str:
+        """The command, without the words that say how this run takes part; its name for none."""
+        return shlex.join(_lasting(self.argv)) or "stcli"
+
     def netcdf(self, path: str) -> bool:
         """Tell whether a path names a NetCDF file and no other format is asked for.
 
@@ -148,7 +153,7 @@ class Output:
         """
         tags = {
             "STCLI_VERSION": __version__,
-            "STCLI_COMMAND": shlex.join(_lasting(self.argv)),
+            "STCLI_COMMAND": self.command if self.argv else "",
             "STCLI_INPUT": info.path,
             "STCLI_INPUTS": inputs_tag(info.sources or (info.path,)),
         }

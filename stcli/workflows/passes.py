@@ -77,6 +77,17 @@ class Pass:
         )
         return run(job, workers(self.scheduler, self.budget.jobs))
 
+    def gather(self, function: BlockFunction, stage: str, progress: Progress) -> list[Any]:
+        """Run a block function over all tiles; list what it returns, in the tiles' order."""
+        found: dict[int, Any] = {}
+
+        def sink(tile: Tile, result: Any) -> None:
+            if result is not None:
+                found[tile.index] = result
+
+        self.run(function, sink, stage, progress)
+        return [found[index] for index in sorted(found)]
+
 
 def workers(scheduler: str, jobs: int) -> Workers:
     """Name who works, as `RunSettings.scheduler` says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,13 +57,12 @@ class SampleStep:
         return sample_block(block, valid, where, self.step)
 
 
-def scaling_of(samples: dict[int, NDArray[Any]]) -> BandScaling | None:
+def scaling_of(samples: Sequence[NDArray[Any]]) -> BandScaling | None:
     """Turn samples (band, pixel) into a scaling: `PERCENTILES` of each band; None without any.
 
     A band of a single value is scaled by 1, so that it weighs nothing.
     """
-    parts = [samples[index] for index in sorted(samples)]
-    pixels = np.concatenate(parts, axis=1) if parts else np.empty((0, 0))
+    pixels = np.concatenate(samples, axis=1) if samples else np.empty((0, 0))
     if pixels.size == 0:
         return None
     short = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
@@ -96,16 +96,8 @@ def band_scaling(raster: Raster, settings: RunSettings, progress: Progress) -> B
     InputError
         When no pixel is valid.
     """
-    info = raster.info
-    step = sample_step(info.shape)
-    samples: dict[int, NDArray[Any]] = {}
-
-    def sink(tile: Tile, result: NDArray[Any] | None) -> None:
-        if result is not None:
-            samples[tile.index] = result
-
-    plan_scaling(raster, settings).run(SampleStep(step), sink, "scaling", progress)
-    found = scaling_of(samples)
+    step = SampleStep(sample_step(raster.info.shape))
+    found = scaling_of(plan_scaling(raster, settings).gather(step, "scaling", progress))
     if found is None:
         raise no_valid_pixel(raster)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +18,7 @@ from stcli.raster.writing.layout import Layout, edged, layout, own_attrs, widene
 from stcli.raster.writing.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.raster.writing.write import refuse_output
-from stcli.workflows.each_band import EachBand
+from stcli.workflows.floats import float_type
 from stcli.workflows.job import Output
 
 
@@ -62,10 +61,9 @@ class Target:
         UsageError
             GDAL's creation options for NetCDF, which GDAL does not write here; or a shard.
         """
-        target = cls(raster, path, output, threads, dtype=EachBand(raster).dtype.name)
-        if not target.netcdf:
-            return target
-        refuse_shard(path, output)
+        target = cls(raster, path, output, threads, dtype=float_type(raster.info).name)
+        if target.netcdf:
+            refuse_shard(path, output)
         return target
 
     @property
@@ -128,7 +126,7 @@ class Target:
             plan.times,
             self.output.overwrite,
             {**plan.attrs, **own_attrs(facts)},
-            shlex.join(self.output.argv) or "stcli",
+            self.output.command,
             edged(self.raster),
         )
 

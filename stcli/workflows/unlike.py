@@ -54,12 +54,6 @@ def sampled(
     return sample_block(block, valid, where, sample_step(shape, _LOOKED))
 
 
-def scaling_of(model: Known) -> BandScaling:
-    """Give the ranges of a model's bands."""
-    bands = model.card.bands
-    return BandScaling(tuple(b.low for b in bands), tuple(b.high for b in bands))
-
-
 def tell_values(path: str, found: Likeness, model: Known) -> None:
     """Warn of values in another unit than those of the training, by what was counted."""
     far = np.flatnonzero(found.far_share > 0.5)
@@ -73,7 +67,7 @@ def tell_values(path: str, found: Likeness, model: Known) -> None:
 
 def tell_ranges(path: str, found: BandScaling, model: Known) -> None:
     """Warn likewise, by the ranges (2 to 98 %) of a raster's bands."""
-    both = Likeness.of(np.array([found.low, found.high]).T, scaling_of(model))
+    both = Likeness.of(np.array([found.low, found.high]).T, model.card.scaling)
     far = np.flatnonzero(both.far == both.pixels)
     if both.slight == both.pixels:
         said = "nearly all pixels are next to 0 in all bands beside"

@@ -19,6 +19,7 @@ import xarray as xr
 from rasterio.windows import Window
 
 from stcli.cli.app import main
+from stcli.raster.writing.parts import Parts
 from stcli.settings import NetworkSettings, SlicSettings
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,20 @@ class Result:
         known = told.get(" ".join(self.argv[:2])) or told.get(self.argv[0], set())
         assert set(found) <= ANY | known
         return found
+
+
+def interrupt_at(monkeypatch, count, method="save"):
+    """Interrupt what saves its part number `count`, if any, once; list the tile of each part."""
+    save, tiles = getattr(Parts, method), []
+
+    def saving(self, tile, values):
+        tiles.append(tile.index)
+        if len(tiles) == count:
+            raise KeyboardInterrupt
+        return save(self, tile, values)
+
+    monkeypatch.setattr(Parts, method, saving)
+    return tiles
 
 
 def call(*argv):

@@ -7,11 +7,10 @@ import logging
 import numpy as np
 import pytest
 from affine import Affine
-from cliworld import call, good, read, save
+from cliworld import call, good, interrupt_at, read, save
 from cliworld import scene as crop
 
 from stcli.nn.weights import load_card
-from stcli.raster.writing.parts import Parts
 from stcli.settings import BandScaling
 from stcli.workflows.unlike import tell_ranges
 
@@ -82,17 +81,8 @@ def test_a_resumed_run_tells_of_all_tiles(half, model, tmp_path, monkeypatch):
     argv = (half, tmp_path / "o.tif", "--model", model, "--tile-size", "96")
     (whole,) = warnings(half, tmp_path / "whole.tif", *argv[2:])
     assert "i.tif: 62 % of B03 lie far outside" in whole
-    save_part, calls = Parts.save, []
-
-    def some(self, tile, block):
-        calls.append(tile.index)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return save_part(self, tile, block)
-
-    monkeypatch.setattr(Parts, "save", some)
+    interrupt_at(monkeypatch, 4)
     assert call("classify", *argv, *QUIET).code == 130
-    calls.extend([0] * 20)
     assert warnings(*argv) == [whole]
 
 

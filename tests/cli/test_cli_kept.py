@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-from cliworld import call, good, read, save
+from cliworld import call, good, interrupt_at, read, save
 from rasterio import Affine
 from test_cli_noise_space import NAMES, PROFILE, plain
 from test_cli_whiten import values as dated_values
 from test_cli_whiten import write as write_cube
 
-from stcli.raster.writing.parts import Parts
 from stcli.workflows.segmentation.staged import staged
 
 HOW = ("--tile-size", 64, "--json", "--no-progress", "--overwrite")
@@ -75,15 +74,7 @@ def same(path, told, expected):
 def test_interrupted_and_resumed_is_uninterrupted(name, holed, whole, tmp_path, monkeypatch):
     path = tmp_path / "out.tif"
     words = (*argv(name, holed, path), "-j", 1)
-    save_part, calls = Parts.save, []
-
-    def some(self, tile, block):
-        calls.append(tile.index)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return save_part(self, tile, block)
-
-    monkeypatch.setattr(Parts, "save", some)
+    calls = interrupt_at(monkeypatch, 4)
     stopped = call(*words)
     assert stopped.code == 130
     assert "3 tiles are kept; the same command continues" in stopped.err
@@ -196,18 +187,11 @@ def test_segments_are_kept_for_their_levels(step, holed, tmp_path, monkeypatch):
     how = (*LEVELS, "--tile-size", 64, "-j", 1, "--no-progress", "--json")
     whole = good("segment", holed, tmp_path / "whole.tif", *how).json
     words = ("segment", holed, tmp_path / "o.tif", *how, "--objects", tmp_path / "o.gpkg")
-    save_part, calls = Parts.save_strips, []
-
-    def some(self, tile, strips):
-        calls.append(tile.index)
-        if step == "segment" and len(calls) == 4:
-            raise KeyboardInterrupt
-        return save_part(self, tile, strips)
 
     def never(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Parts, "save_strips", some)
+    calls = interrupt_at(monkeypatch, 4 if step == "segment" else None, "save_strips")
     with monkeypatch.context() as patched:
         if step == "merge":
             patched.setattr("stcli.workflows.segmentation.levels.merge_levels", never)
@@ -253,15 +237,7 @@ def test_netcdf_is_kept_through_an_interrupt(name, tiles, dated, tmp_path, monke
     verb, source, *words = dated[name]
     more = ("--tile-size", 16, "-j", 1, "--no-progress")
     good(verb, source, tmp_path / "whole.nc", *words, *more)
-    save_part, calls = Parts.save, []
-
-    def some(self, tile, block):
-        calls.append(tile.index)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return save_part(self, tile, block)
-
-    monkeypatch.setattr(Parts, "save", some)
+    calls = interrupt_at(monkeypatch, 4)
     assert call(verb, source, tmp_path / "o.nc", *words, *more).code == 130
     assert sorted(file.name for file in tmp_path.iterdir()) == [".o.nc.stcli", "whole.nc"]
     told = good(verb, source, tmp_path / "o.nc", *words, *more)
@@ -307,15 +283,7 @@ def test_another_guide_drops_what_another_one_made(holed, tmp_path, monkeypatch)
         transform=PROFILE["transform"] @ Affine.scale(0.5),
     )
     words = ("downscale", holed, tmp_path / "o.tif", "--guide", guide, *HOW, "-j", 1)
-    save_part, calls = Parts.save, []
-
-    def some(self, tile, block):
-        calls.append(tile.index)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return save_part(self, tile, block)
-
-    monkeypatch.setattr(Parts, "save", some)
+    interrupt_at(monkeypatch, 4)
     assert call(*words).code == 130
     with rasterio.open(guide, "r+") as dataset:
         dataset.write(np.ones((1, 300, 340), "float32"))

@@ -425,6 +425,26 @@ def test_bad_input_of_assess_segments(argv, code, words, bad):
     assert words in json.loads(result.err)["error"]["message"]
 
 
+def test_labels_are_refused_before_the_kernels_that_measure_them_are_compiled(
+    made, tmp_path, monkeypatch
+):
+    """Which takes half a minute on a machine where it was not done."""
+    from stcli.workflows.segmentation import assess_segments, objects
+
+    with rasterio.open(made / "segments.tif") as source:
+        profile, labels = source.profile, source.read().astype("int32")
+    labels[0, 9, 9] = -4
+    below = save(tmp_path / "below.tif", labels, profile | {"dtype": "int32"}, ("label",))
+    asked = []
+    for module in (objects, assess_segments):
+        monkeypatch.setattr(module, "compile_measuring", lambda *words: asked.append(words))
+    for words in (("objects", below, tmp_path / "o.gpkg"), ("assess-segments", below)):
+        result = call(*words)
+        assert result.code == 3, result.err
+        assert "label -4 found, labels from 1 wanted" in result.err
+    assert not asked
+
+
 def test_an_existing_table_stays(made, tmp_path):
     path = tmp_path / "o.gpkg"
     path.write_text("mine")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from stcli.landcover.prediction import load_model
-from stcli.raster.writing.parts import Parts
 from stcli.segmentation.space import LabelSpace
 from stcli.settings import DecisionSettings
 from stcli.workflows.landcover.classify import ClassifyStep
@@ -76,22 +75,13 @@ def test_tiles_do_not_show(how, scene, model, whole, tmp_path):
 
 
 def test_a_killed_run_goes_on_and_tells_the_same(scene, model, whole, tmp_path, monkeypatch):
-    save, calls = Parts.save, []
-
-    def some(self, tile, block):
-        calls.append(tile.index)
-        if len(calls) == 8:
-            raise KeyboardInterrupt
-        return save(self, tile, block)
-
     out = tmp_path / "map.tif"
     argv = (
         "classify", scene, out, "--model", model, "--refine", "0.9", "--tile-size", "96",
         "-j", "1", "--json", "--no-progress",
     )  # fmt: skip
-    monkeypatch.setattr(Parts, "save", some)
+    cliworld.interrupt_at(monkeypatch, 8)
     assert cliworld.call(*argv).code == 130
-    monkeypatch.setattr(Parts, "save", save)
     result = cliworld.good(*argv)
     assert "were finished already" in result.err
     assert result.json["refined"] == whole[0].json["refined"]
@@ -129,4 +119,4 @@ def test_a_step_that_travels_refines_too(model):
     products = Products("c.tif", decision=DecisionSettings(refine=0.5))
     step = ClassifyStep(load_model(model), LabelSpace((0, 0), (9, 9), 5), products)
     arrived = pickle.loads(pickle.dumps(step))
-    assert arrived.refinement.below == 0.5
+    assert arrived.products.decision.refine == 0.5

@@ -7,10 +7,9 @@ import shutil
 
 import pytest
 import rasterio
-from cliworld import good, read
+from cliworld import good, interrupt_at, read
 
 from stcli.cli.app import main
-from stcli.raster.writing.parts import Parts
 
 SEGMENT = ("--tile-size", "100", "--size", "36", "--iterations", "1", "-j", "1", "-q")
 
@@ -82,19 +81,10 @@ def test_each_format_holds_the_same(scene, tmp_path):
 def test_the_same_command_continues_and_says_so(scene, tmp_path, monkeypatch, capsys):
     out = tmp_path / "o.tif"
     argv = ["segment", scene, str(out), *SEGMENT[:-1], "--json", "--no-progress"]
-    save, calls = Parts.save_strips, []
-
-    def some(self, tile, strips):
-        calls.append(tile.index)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return save(self, tile, strips)
-
-    monkeypatch.setattr(Parts, "save_strips", some)
+    interrupt_at(monkeypatch, 3, "save_strips")
     assert main(argv) == 130
     assert "2 tiles are kept; the same command continues" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".o.tif.stcli"]
-    calls.extend([0] * 10)
     assert main(argv) == 0
     told = capsys.readouterr()
     assert f"2 of {json.loads(told.out)['run']['tiles']} tiles were finished already" in told.err
@@ -122,18 +112,9 @@ def test_classify_continues_with_its_counts(scene, model, tmp_path, monkeypatch,
 
     assert main(argv(tmp_path / "whole")) == 0
     whole = json.loads(capsys.readouterr().out)
-    save, calls = Parts.save, []
-
-    def some(self, tile, block):
-        calls.append(tile.index)
-        if len(calls) == 4:  # the second tile's second output
-            raise KeyboardInterrupt
-        return save(self, tile, block)
-
     command = argv(tmp_path / "killed")
-    monkeypatch.setattr(Parts, "save", some)
+    interrupt_at(monkeypatch, 4)  # the second tile's second output
     assert main(command) == 130
-    calls.extend([0] * 10)
     capsys.readouterr()
     assert main(command) == 0
     told = capsys.readouterr()

@@ -89,7 +89,7 @@ def test_a_plan_that_cannot_be_is_refused(world):
         (("x.gpkg", "--seed", -1), 2, "--seed: found -1, wanted from 0 to 2**63 - 1"),
         (("x.shp",), 2, "a plan has two layers, a GeoPackage (.gpkg) is wanted"),
         (("x.gpkg", "--uncertainty", cliworld.SCENE), 3, "uint16 values found, doubt as a real"),
-        (("x.gpkg", "--uncertainty", folder / "less.tif"), 3, "lies on another grid than"),
+        (("x.gpkg", "--uncertainty", folder / "less.tif"), 3, "not on the grid of"),
         (("x.gpkg", "--uncertainty", folder / "less.tif"), 3, "(sizes of 159 x 220 and 160"),
         (("x.gpkg", "--uncertainty", folder / "beyond.tif"), 3, "a doubt of 1.5 found, 0 to 1"),
     ):

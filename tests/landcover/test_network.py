@@ -350,7 +350,7 @@ def in_torch(model) -> GLocal:
 
 def test_a_model_is_what_was_saved(save_model, tiny):
     model = load_model(save_model())
-    assert model.method.settings == tiny
+    assert model.method.grid == tiny
     assert model.slic == SlicSettings(16, 0.1, 1)
     assert model.scaling == BandScaling((0.0, 0.0), (1.0, 2.0))
     assert not in_torch(model).training

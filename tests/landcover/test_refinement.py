@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stcli.errors import ModelError, UsageError
+from stcli.landcover import architectures
 from stcli.landcover.network.windows import Scene, Window, by_windows, cut, turned, turned_back
 from stcli.landcover.prediction import load_model
 from stcli.landcover.refinement import VIEWS, Changes, View
@@ -161,8 +162,9 @@ def test_changes_are_joined_and_kept_as_numbers():
     assert both.to_list() == [10, 6, 22, 0, 4, 2, 0]
 
 
-def test_a_method_without_windows_is_refused(model):
-    series = replace(model, method=object())
+def test_a_model_of_series_is_refused(model):
+    card = model.card.model_copy(update={"architecture": architectures.SERIES})
+    series = replace(model, card=card)
     with pytest.raises(ModelError, match="a model of series; --refine wants one of one date"):
         series.refinement(0.5)
 

@@ -49,7 +49,6 @@ from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.doctor import Finding
 from stcli.workflows.job import Inputs
-from stcli.workflows.landcover import classify
 from stcli.workflows.noise import unwhiten, whiten_groups
 from stcli.workflows.noise.whiten_space import whiten_space
 from stcli.workflows.segmentation import percentiles
@@ -225,9 +224,9 @@ def test_weights_that_are_none(tmp_path):
 
 def test_a_model_that_changes_while_it_is_used(monkeypatch):
     model = SimpleNamespace(card=SimpleNamespace(sha256="new", digest="changed"))
-    monkeypatch.setattr(classify, "load_model", lambda *arguments: model)
+    monkeypatch.setattr(prediction, "load_model", lambda *arguments: model)
     with pytest.raises(ModelError, match="m: the model has changed since the run began; run it ag"):
-        classify._loaded_step(Path("m"), "old", "cpu", "cpu", None, None)
+        prediction._loaded(Path("m"), "old", "cpu", "cpu")
 
 
 def test_kernels_that_are_not_there(monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from stcli.errors import UsageError
 from stcli.settings import (
+    Conserving,
     DestripeSettings,
     DownscalerTraining,
     DownscaleSettings,
@@ -26,7 +27,6 @@ from stcli.settings import (
     UpscalerSettings,
     WhitenSettings,
 )
-from stcli.workflows.downscaling.conserve import Conserving
 
 CASES = [
     (DestripeSettings, {"along": "both"}, "--stripes: found both, wanted columns or rows."),
@@ -48,7 +48,7 @@ CASES = [
         "--conserve: found all, wanted add, mult, scadd, none.",
     ),
     (
-        DownscaleSettings,
+        Conserving,
         {"limits": (2.0, 1.0)},
         "--limits: found (2.0, 1.0), wanted LOW,HIGH with LOW < HIGH.",
     ),
@@ -150,15 +150,11 @@ CASES = [
     (WhitenSettings, {"uneven": "skip"}, "--uneven: found skip, wanted refuse or order."),
     (RunSettings, {"jobs": 0}, "--jobs: found 0, wanted >= 1."),
     (RunSettings, {"scheduler": "mpi"}, "--scheduler: found mpi, wanted "),
-    (
-        Conserving,
-        {"how": "scadd", "limits": None},
-        "--conserve scadd: no limits found, --limits LOW,HIGH wanted.",
-    ),
+    (Conserving, {"how": "up"}, "--conserve: found up, wanted add, mult, scadd, none."),
     (
         Conserving,
         {"how": "mult", "limits": (0.0, 1.0)},
-        "--conserve mult: takes no --limits; scadd does.",
+        "--limits: found --conserve mult, wanted --conserve scadd beside it.",
     ),
 ]
 

@@ -27,6 +27,12 @@ SCENE = str(ROOT / "sample_data" / "scene.tif")
 LABELS = str(ROOT / "sample_data" / "labels.gpkg")
 
 
+def test_a_command_is_told_without_how_its_run_took_part():
+    words = ("stcli", "segment", "a b.tif", "o.tif", "--shard", "1/2", "--no-resume", "-j", "2")
+    assert Output(argv=words).command == "stcli segment 'a b.tif' o.tif -j 2"
+    assert Output().command == "stcli"
+
+
 def test_places_clash_whatever_they_are_called(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.tif").write_bytes(b"")
@@ -126,8 +132,8 @@ def test_band_scaling_is_percentiles_and_no_tiling_moves_it():
 
 
 def test_a_flat_band_weighs_nothing_and_no_pixel_has_no_scaling():
-    assert scaling_of({0: np.full((1, 50), 7.0)}) == BandScaling((7.0,), (8.0,))
-    assert scaling_of({}) is None
+    assert scaling_of([np.full((1, 50), 7.0)]) == BandScaling((7.0,), (8.0,))
+    assert scaling_of([]) is None
 
 
 def test_truth_of_a_window_is_cut_from_truth_of_the_whole():

@@ -13,7 +13,7 @@ from stcli.workflows.scaling import scaling_of, told_apart
 @pytest.mark.parametrize("value", [0.0, -7.0, 3e9, -1e20, 2.0**53])
 def test_a_constant_band_of_any_value_scales_to_finite_numbers(value):
     pixels = np.full((1, 16), value)
-    scaling = told_apart(scaling_of({0: pixels}))
+    scaling = told_apart(scaling_of([pixels]))
     window = Window(
         pixels.reshape(1, 4, 4), np.ones((4, 4), np.bool_), np.ones((4, 4), np.int32), (0, 0)
     )

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from stcli.errors import ModelError
 from stcli.landcover.classical.features import feature_bytes, feature_count, window_features
-from stcli.landcover.network.network_method import scaling_of
-from stcli.landcover.network.windows import Needs, Scene, Window, by_windows
+from stcli.landcover.network.windows import Needs, Window
 from stcli.nn.device import Compute
 from stcli.nn.weights import Arrays, Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
@@ -58,16 +57,6 @@ class PixelMethod:
         self.grid, self.step = grid, step
 
     @property
-    def margin(self) -> int:
-        """Context of a window's centre."""
-        return self.grid.margin
-
-    @property
-    def stride(self) -> int:
-        """Side of a window's centre."""
-        return self.grid.stride
-
-    @property
     def needs(self) -> Needs:
         """A tile's probabilities with their temporaries; a window's features and chances."""
         bands, pixels = len(self.scaling.low), self.grid.window**2
@@ -78,14 +67,10 @@ class PixelMethod:
             core_pixel=3 * 4 * self.classes, window=features + chances + _CHUNK * _VECTORS * 12
         )
 
-    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene; see `Method.probabilities`."""
-        return by_windows(scene, core, self)
-
     def window(self, window: Window) -> NDArray[np.float32]:
         """Classify a window's centre: (class, row, col), NaN elsewhere."""
         inside = np.zeros_like(window.valid)
-        centre = slice(self.margin, self.margin + self.stride)
+        centre = slice(self.grid.margin, self.grid.margin + self.grid.stride)
         inside[centre, centre] = window.valid[centre, centre]
         result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
         if inside.any():
@@ -108,7 +93,7 @@ def pixel_method(make: Maker, state: Arrays, card: Card, network: dict[str, Any]
     grid = NetworkSettings(window=network["window"], margin=network["margin"]).applied
     step = SlicSettings(**card.segmentation).step
     model = make(state, feature_count(bands), classes)
-    return PixelMethod(model, classes, scaling_of(card), grid, step)
+    return PixelMethod(model, classes, card.scaling, grid, step)
 
 
 def loader(make: Maker) -> Callable[[Path, Card, Compute], PixelMethod]:

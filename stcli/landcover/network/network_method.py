@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stcli.landcover.dates import composite_scaling
 from stcli.landcover.network.network_cpu import GLocalCpu
-from stcli.landcover.network.windows import Needs, Scene, Window, by_windows, most_tokens, part_of
+from stcli.landcover.network.windows import Needs, Window, most_tokens, part_of
 from stcli.nn.device import Compute
 from stcli.nn.weights import Arrays, Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
@@ -46,7 +46,8 @@ class NetworkMethod:
     ----------
     network : Network
     classes : int
-    settings : NetworkSettings
+    grid : NetworkSettings
+        Its windows, among others.
     scaling : BandScaling
         Of the bands; of a stack, those of the composite.
     step : int
@@ -57,46 +58,28 @@ class NetworkMethod:
         self,
         network: Network,
         classes: int,
-        settings: NetworkSettings,
+        grid: NetworkSettings,
         scaling: BandScaling,
         step: int,
     ) -> None:
-        self.network, self.classes, self.settings = network, classes, settings
+        self.network, self.classes, self.grid = network, classes, grid
         self.scaling, self.step = scaling, step
-
-    @property
-    def grid(self) -> NetworkSettings:
-        """Its windows."""
-        return self.settings
-
-    @property
-    def margin(self) -> int:
-        """Context of a window's centre."""
-        return self.settings.margin
-
-    @property
-    def stride(self) -> int:
-        """Side of a window's centre."""
-        return self.settings.stride
 
     @property
     def needs(self) -> Needs:
         """The probabilities of a tile with their temporaries, and a window in the network."""
-        window = self.network.bytes(most_tokens(self.settings, self.step))
+        window = self.network.bytes(most_tokens(self.grid, self.step))
         return Needs(core_pixel=3 * 4 * self.classes, window=window)
 
     def dates_bytes(self, dates: int) -> int:
         """Bytes that the dates of a stack take in one window, beside `needs`."""
-        return self.network.dates_bytes(most_tokens(self.settings, self.step) * dates, dates)
-
-    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene; see `Method.probabilities`."""
-        return by_windows(scene, core, self)
+        return self.network.dates_bytes(most_tokens(self.grid, self.step) * dates, dates)
 
     def window(self, window: Window) -> NDArray[np.float32]:
         """Classify a window's centre: (class, row, col), NaN elsewhere."""
         result = np.full((self.classes, *window.valid.shape), np.nan, dtype=np.float32)
-        used, first, last = used_part(window.valid), self.margin, self.margin + self.stride
+        used, first = used_part(window.valid), self.grid.margin
+        last = first + self.grid.stride
         asked = [slice(max(u.start, first), min(u.stop, last)) for u in used]
         if all(a.start < a.stop for a in asked):
             part, at = part_of(window, used), [u.start for u in used]
@@ -113,7 +96,7 @@ def network_of(state: Arrays, card: Card, network: dict[str, Any], where: Comput
     TypeError, RuntimeError, UsageError
         When they do not fit together.
     """
-    settings, scaling = NetworkSettings(**network).applied, scaling_of(card)
+    settings, scaling = NetworkSettings(**network).applied, card.scaling
     if settings.date_width:
         scaling = composite_scaling(scaling)
     step = SlicSettings(**card.segmentation).step
@@ -164,8 +147,3 @@ def used_part(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
         stop = -(-min(high + LOCAL_REACH, valid.shape[axis]) // _COARSEST) * _COARSEST
         sides.append(slice(start, stop))
     return sides[0], sides[1]
-
-
-def scaling_of(card: Card) -> BandScaling:
-    """Scaling of the bands that a card names."""
-    return BandScaling(tuple(b.low for b in card.bands), tuple(b.high for b in card.bands))

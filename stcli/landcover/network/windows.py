@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,6 @@ from numpy.typing import NDArray
 from stcli.landcover.dates import Dates, Series, series_of
 from stcli.landcover.network.tokens import Tokens, tokenise
 from stcli.settings import BandScaling, NetworkSettings
-
-#: What scaled bands are held within, as superpixels' are: the square of a nodata value that nobody
-#: declared would leave no digit to the sums of a whole window.
-HELD = 8192.0
 
 
 @dataclass(frozen=True)
@@ -101,9 +97,11 @@ class Needs:
     window: int = 0
 
 
-@runtime_checkable
 class Windowed(Protocol):
-    """What classifies lattice windows one by one."""
+    """What classifies lattice windows one by one.
+
+    Nothing that it does may depend on the block that a window was cut from.
+    """
 
     @property
     def grid(self) -> NetworkSettings:
@@ -120,10 +118,10 @@ class Windowed(Protocol):
 def scale(
     values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Scale values from `low` to `high`, each of a band, to -1 to 1, held within ±`HELD`."""
+    """Scale values from `low` to `high`, each of a band, to -1 to 1, within `BandScaling.HELD`."""
     with np.errstate(over="ignore"):
         scaled = (values - low) / (high - low) * 2 - 1
-    return np.clip(scaled, -HELD, HELD, out=scaled)
+    return np.clip(scaled, -BandScaling.HELD, BandScaling.HELD, out=scaled)
 
 
 def most_tokens(settings: NetworkSettings, step: int) -> int:

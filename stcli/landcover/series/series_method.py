@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stcli.errors import ModelError
 from stcli.landcover.members import Member
-from stcli.landcover.network.windows import Needs, Scene, Window, cut, places
+from stcli.landcover.network.windows import Needs, Window
 from stcli.landcover.series.season import LEAST_SEEN, Season, seen
 from stcli.landcover.series.series import KINDS, Ensemble, parts_of
 from stcli.landcover.series.temporal_member import Network
@@ -65,45 +65,24 @@ class SeriesMethod:
         known = np.array(facts["seen"], dtype=np.int64)
         temperatures = {name: float(facts["temperatures"][name]) for name in members}
         self.model = Ensemble(members, temperatures, known, offsets, len(card.classes))
-        self.bands, self._count = len(card.bands), len(card.classes)
-
-    @property
-    def margin(self) -> int:
-        """Context of a window's centre."""
-        return _WINDOWS.margin
-
-    @property
-    def stride(self) -> int:
-        """Side of a window's centre."""
-        return _WINDOWS.stride
+        self.bands, self.classes, self.grid = len(card.bands), len(card.classes), _WINDOWS
 
     @property
     def needs(self) -> Needs:
         """Steps of what is read with a temporary, and a window's superpixels as series."""
         steps = len(self.season.offsets) * self.bands
         window = _WINDOWS.window**2 * (4 * steps + 40) + _WINDOWS.window**2 // 4 * 8 * 12 * steps
-        return Needs(3 * 4 * steps + 24 * self.bands, 3 * 4 * self._count, window=window)
+        return Needs(3 * 4 * steps + 24 * self.bands, 3 * 4 * self.classes, window=window)
 
     @torch.inference_mode()
-    def probabilities(self, scene: Scene, core: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Classify the part `core` of a scene of steps (s · b, row, col); NaN where not valid.
+    def window(self, window: Window) -> NDArray[np.float32]:
+        """Classify the superpixels of a window of steps (s · b, row, col): (class, row, col).
 
-        A superpixel seen at less than a third of the steps is not classified: NaN.
+        One that is seen at less than a third of the steps is not classified: NaN.
         """
         one_thread()
-        shape = tuple(s.stop - s.start for s in core)
-        result = np.full((self._count, *shape), np.nan, dtype=np.float32)
-        for place in places(scene, core, _WINDOWS):
-            window = cut(scene, place.centre, _WINDOWS)
-            if window.segments.any():
-                chances = self._window(window)
-                result[(slice(None), *place.core)] = chances[(slice(None), *place.window)]
-        result[:, ~scene.valid[core]] = np.nan
-        return result
-
-    def _window(self, window: Window) -> NDArray[np.float32]:
         index, series = mean_series(window, self.bands)
-        chances = np.full((self._count, len(series) + 1), np.nan, dtype=np.float32)
+        chances = np.full((self.classes, len(series) + 1), np.nan, dtype=np.float32)
         enough = np.flatnonzero(seen(series).mean(axis=1) >= LEAST_SEEN)
         if len(enough):
             chances[:, enough] = self.model.probabilities(series[enough])

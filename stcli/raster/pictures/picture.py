@@ -24,6 +24,8 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 _NOTHING = (225, 225, 225)
 _OUTLINE = np.array((255, 225, 0), np.float64)
 _METRES_A_DEGREE = 111_320.0
+#: Bands that make red, green and blue, by the names that sensors give them.
+_TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"), ("R", "G", "B"))
 #: Black, violet, red, orange, yellow, white: rises in lightness, also for the colour-blind.
 _RAMP = np.array(
     [(0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164)],
@@ -48,6 +50,14 @@ class Key:
     classes: tuple[tuple[str, Colour], ...] = ()
     ramp: tuple[float, float, str] | None = None
     title: str = ""
+
+
+def bands_to_draw(names: Sequence[str]) -> list[int]:
+    """Choose bands by their names: red, green and blue; else the first three, or the first."""
+    for wanted in _TRUE_COLOUR:
+        if set(wanted) <= set(names):
+            return [names.index(name) for name in wanted]
+    return [0, 1, 2] if len(names) >= 3 else [0]
 
 
 def stretch(

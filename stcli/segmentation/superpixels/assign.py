@@ -24,19 +24,17 @@ from numpy import empty as room
 from numpy import float32, float64, inf, int64, uint8
 from numpy.typing import NDArray
 
+from stcli.bits import WORD, lowest, unequal
 from stcli.jit import njit
 from stcli.lanes import (
     WIDTH,
-    WORD,
     load,
-    lowest,
     prefetch,
     repeat,
     smaller,
     splat,
     store,
     store_bytes,
-    unequal,
     whole_total,
 )
 from stcli.segmentation.superpixels.cells import NONE, OPTIONS

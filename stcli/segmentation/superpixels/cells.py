@@ -24,9 +24,7 @@ from stcli.settings import BandScaling
 NONE = np.uint8(255)
 #: Choice of a pixel that has its own cell's centre.
 _OWN = np.uint8(4)
-#: Scaled bands are held within 2 to this power, so that their sums fit fixed-point numbers.
-LIMIT_BITS = 13
-_LIMIT = np.float32(2.0**LIMIT_BITS)
+_LIMIT = np.float32(BandScaling.HELD)
 #: Bytes of a strip of rows that is converted at a time: it stays in a cache.
 _STRIP = 1 << 20
 #: What is packed as it is: float32 and what fits it; other values are converted first.

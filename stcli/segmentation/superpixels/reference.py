@@ -14,11 +14,11 @@ from stcli.settings import BandScaling, SlicSettings
 
 
 def scaled(block: Block, scaling: BandScaling) -> NDArray[np.float32]:
-    """Scale bands to about [0, 1], held within ±8192: float32 (band, row, col), 0 if not valid."""
+    """Scale bands to about [0, 1], held within bounds: float32 (band, row, col), 0 if not valid."""
     kind = np.result_type(block.values, np.float32)  # a wide type's offset is taken off in float64
     low, high = (np.array(x, dtype=kind)[:, None, None] for x in (scaling.low, scaling.high))
     features = (block.values - low).astype(np.float32) / (high - low).astype(np.float32)
-    return np.where(block.valid, np.clip(features, -8192, 8192), np.float32(0))
+    return np.where(block.valid, np.clip(features, -scaling.HELD, scaling.HELD), np.float32(0))
 
 
 def fused(

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from stcli.lanes import WIDTH
 from stcli.segmentation.superpixels.assign import adapt, assign, move, nowhere, start
-from stcli.segmentation.superpixels.cells import LIMIT_BITS, Layout
+from stcli.segmentation.superpixels.cells import Layout
 from stcli.segmentation.superpixels.connectivity import REACH
 from stcli.segmentation.superpixels.near import Cells, within
 from stcli.segmentation.superpixels.team import Team
 from stcli.segmentation.superpixels.waves import waves
-from stcli.settings import SlicSettings
+from stcli.settings import BandScaling, SlicSettings
 
 #: Compactness of the first round and at least, where each superpixel finds its own.
 AUTO_START, AUTO_LEAST = 0.1, 0.01
@@ -136,7 +136,8 @@ def _take_over(totals: list[NDArray[np.int64]]) -> None:
 
 def fixed_point(step: int) -> float:
     """Units in 1 of a centre's sums: as many as let the pixels of nine cells fit an int64."""
-    return 2.0 ** min(34, 62 - LIMIT_BITS - math.ceil(math.log2(9 * step**2)))
+    pixels = 9 * step**2 * BandScaling.HELD
+    return 2.0 ** min(34, 62 - math.ceil(math.log2(pixels)))
 
 
 def weights(settings: SlicSettings, bands: int) -> tuple[np.float32, np.float32, np.float32]:

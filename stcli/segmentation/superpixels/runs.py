@@ -13,8 +13,9 @@ import numpy as np
 from numpy import int64
 from numpy.typing import NDArray
 
+from stcli.bits import WORD, count_bits, differ, lowest, there
 from stcli.jit import njit
-from stcli.lanes import WIDTH, WORD, count_bits, differ, fill, lowest, there
+from stcli.lanes import WIDTH, fill
 from stcli.segmentation.superpixels.cells import OPTIONS
 
 #: A list that ends with the entry k is known as this less k, below 0 as no label is.

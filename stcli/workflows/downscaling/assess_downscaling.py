@@ -22,7 +22,7 @@ from stcli.downscaling.metrics import (
 from stcli.engine.memory import Cost, Grid, budget
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
-from stcli.raster.info import grid_difference
+from stcli.raster.info import refuse_other_grid
 from stcli.raster.reading.read import Raster
 from stcli.settings import DownscaleSettings, RunSettings
 from stcli.settings.checking import check
@@ -147,11 +147,7 @@ def assess_downscaling(
 
 def _refuse_apart(estimate: Raster, reference: Raster, members: int) -> None:
     a, b = estimate.info, reference.info
-    difference = grid_difference(a.geobox, b.geobox)
-    if difference:
-        raise InputError(
-            f"{a.path}: not on the grid of {b.path} ({difference}), one grid is wanted."
-        )
+    refuse_other_grid(a, b)
     wanted = b.count * (members + 2 if members else 1)
     if a.count != wanted:
         raise InputError(f"{a.path}: {a.count} bands found, {wanted} wanted as in {b.path}.")

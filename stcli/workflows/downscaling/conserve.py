@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.downscaling.conserve import Limits, conserve, residual, unreachable
+from stcli.downscaling.conserve import conserve, residual, unreachable
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError, UsageError
+from stcli.errors import InputError
 from stcli.raster.reading.read import Raster
-from stcli.settings import RunSettings
+from stcli.settings import Conserving, RunSettings
 from stcli.workflows.downscaling.members import members_of
-from stcli.workflows.downscaling.nested import Pair
+from stcli.workflows.downscaling.nested import Pair, none_whole
 from stcli.workflows.each_band import EachBand
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, report, silent
 from stcli.workflows.passes import planned, writing
@@ -188,29 +188,16 @@ def plan_conserve(
         )
 
 
-@dataclass(frozen=True)
-class Conserving:
-    """A way of conserving and the limits that `scadd` needs."""
+def refuse_unreachable(coarse: NDArray[Any], how: Conserving, path: str) -> None:
+    """Refuse coarse values (band, row, col) that cannot be conserved in a way.
 
-    how: str = "add"
-    limits: Limits = None
-
-    def __post_init__(self) -> None:
-        if self.how == "scadd" and self.limits is None:
-            raise UsageError("--conserve scadd: no limits found, --limits LOW,HIGH wanted.")
-        if self.how != "scadd" and self.limits is not None:
-            raise UsageError(f"--conserve {self.how}: takes no --limits; scadd does.")
-
-    def refuse_unreachable(self, coarse: NDArray[Any], path: str) -> None:
-        """Refuse coarse values (band, row, col) that cannot be conserved this way.
-
-        Raises
-        ------
-        InputError
-        """
-        reason = unreachable(coarse, self.how, self.limits)
-        if reason:
-            raise InputError(f"{path}: {reason}; choose another --conserve.")
+    Raises
+    ------
+    InputError
+    """
+    reason = unreachable(coarse, how.how, how.limits)
+    if reason:
+        raise InputError(f"{path}: {reason}; choose another --conserve.")
 
 
 #: Of each band: blocks compared, largest difference, largest relative difference, blocks missing.
@@ -252,7 +239,7 @@ class _Conserve:
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         fine, coarse, inner = self.pair.whole_blocks(block, where.core)
-        self.how.refuse_unreachable(coarse, self.pair.coarse.info.path)
+        refuse_unreachable(coarse, self.how, self.pair.coarse.info.path)
         written = np.empty(fine.shape, self.dtype)
         before: _Differences = []
         after: _Differences = []
@@ -275,10 +262,7 @@ def _take(found: tuple[Residual, ...], differences: _Differences) -> None:
 
 def _refuse_none(pair: Pair, found: tuple[Residual, ...]) -> None:
     if not any(band.blocks for band in found):
-        raise InputError(
-            f"{pair.coarse.info.path}: no pixel with a value lies wholly on values of "
-            f"{pair.fine.info.path}, one at least is wanted."
-        )
+        raise none_whole(pair.fine, pair.coarse)
 
 
 def _cost(fine: Raster) -> Cost:

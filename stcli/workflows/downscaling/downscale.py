@@ -18,16 +18,17 @@ from stcli.downscaling.conserve import conserve, residual
 from stcli.engine.memory import Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError, ModelError, UsageError
+from stcli.errors import ModelError, UsageError
 from stcli.nn.likeness import Likeness
 from stcli.nn.weights import load_card
 from stcli.raster.reading.read import Raster
-from stcli.settings import DownscaleSettings, RunSettings
+from stcli.settings import Conserving, DownscaleSettings, RunSettings
 from stcli.settings.checking import check
-from stcli.workflows.downscaling.conserve import Conserving
+from stcli.workflows.downscaling.conserve import refuse_unreachable
 from stcli.workflows.downscaling.members import suffixes
 from stcli.workflows.downscaling.upscalers import Guide, Interpolation, Upscaler, linear_guide
 from stcli.workflows.each_band import EachBand
+from stcli.workflows.empty import none_valid
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -189,8 +190,7 @@ class _Ready:
         InputError
         """
         if tally.empty == tally.tiles:
-            path = self.raster.info.path
-            raise InputError(f"{path}: no valid pixel found, one at least is wanted.")
+            raise none_valid(self.raster.info.path)
 
 
 @contextlib.contextmanager
@@ -354,7 +354,7 @@ class _Step:
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         how, core = self.how, block[:, where.trim[0], where.trim[1]]
-        Conserving(how.conserve, how.limits).refuse_unreachable(core, self.path)
+        refuse_unreachable(core, Conserving(how.conserve, how.limits), self.path)
         written, worst = [], 0.0
         for x, fine in zip(core, self.upscaler.fine(block, where), strict=True):
             kept = conserve(fine, x, how.factor, how.conserve, how.limits).astype(self.dtype)

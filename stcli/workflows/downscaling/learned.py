@@ -27,7 +27,7 @@ from stcli.raster.reading.frames import Frames, beside, frames, nameless
 from stcli.raster.reading.read import Raster
 from stcli.raster.units import differ
 from stcli.workflows.downscaling.upscalers import PART, Guide, guided_bytes, sampled_windows
-from stcli.workflows.unlike import scaling_of, tell_values
+from stcli.workflows.unlike import tell_values
 
 logger = logging.getLogger("stcli")
 
@@ -163,7 +163,7 @@ class Learned:
         for places in self.frames.places:
             frame = values[list(places)]
             whole = frame[:, np.isfinite(frame).all(axis=0)]
-            likes += Likeness.of(whole, scaling_of(self.model))
+            likes += Likeness.of(whole, self.model.card.scaling)
         return likes
 
     def _frame(
@@ -202,7 +202,7 @@ def _tell_guide(
         means = block_mean(guide.read(window), guide.nesting.factor[0])
         for places in set(shown):
             values = means[list(places)]
-            found += Likeness.of(values[:, np.isfinite(values).all(axis=0)], scaling_of(known))
+            found += Likeness.of(values[:, np.isfinite(values).all(axis=0)], known.card.scaling)
     tell_values(guide.raster.info.path, found, known)
 
 

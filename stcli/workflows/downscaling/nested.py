@@ -174,6 +174,14 @@ def belonging(one: RasterInfo, other: RasterInfo, own: list[list[int]]) -> tuple
     return matched
 
 
+def none_whole(fine: Raster, coarse: Raster) -> InputError:
+    """Make the refusal of a coarse raster none of whose values has a whole block of fine ones."""
+    return InputError(
+        f"{coarse.info.path}: no pixel with a value lies wholly on values of {fine.info.path}, "
+        "one at least is wanted."
+    )
+
+
 def nested(fine: Raster, coarse: Raster) -> Nesting:
     """Find how a coarse raster lies on a fine one.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from stcli import __version__
 from stcli.downscaling.coarsen import block_mean
@@ -27,7 +28,7 @@ from stcli.raster.reading.frames import Frames, beside, frames, matched_bands
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.stack import nest
 from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
-from stcli.workflows.downscaling.nested import Pair
+from stcli.workflows.downscaling.nested import Pair, none_whole
 from stcli.workflows.downscaling.training_page import training_page
 from stcli.workflows.downscaling.upscalers import Guide
 from stcli.workflows.each_band import EachBand
@@ -224,7 +225,7 @@ def _spread(count: int) -> list[int]:
 def _pairs(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> list[Sample]:
     """Read a fine raster and a guide on the blocks of a coarse one; some to judge by come first."""
     Pair.of(fine, coarse)
-    known, whole = _frames(coarse), _whole(*coarse.info.shape)
+    known, whole = _frames(coarse), _whole(coarse)
     places = beside(known, _frames(fine), fine.info.path)
     guide = None if finer is None else Guide.of(finer, coarse, factor).read(whole)
     truth, seen = Guide.of(fine, coarse, factor).read(whole), _read(coarse)
@@ -234,10 +235,7 @@ def _pairs(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> l
     made = [paired(seen[list(a)], truth[list(b)][order], shown, factor) for a, b, shown in trios]
     made = [one for one in made if not np.isnan(one.target).all()]
     if not made:
-        raise InputError(
-            f"{coarse.info.path}: no pixel with a value lies wholly on values of "
-            f"{fine.info.path}, one at least is wanted."
-        )
+        raise none_whole(fine, coarse)
     first = _spread(len(made))
     return [made[n] for n in first] + [one for n, one in enumerate(made) if n not in first]
 
@@ -257,14 +255,12 @@ def _frames(raster: Raster) -> Frames:
 
 
 def _read(raster: Raster) -> NDArray[Any]:
-    rows, cols = raster.info.shape
-    values, _ = EachBand(raster).read(_whole(rows, cols))
+    values, _ = EachBand(raster).read(_whole(raster))
     return values.astype(np.float64)
 
 
-def _whole(rows: int, cols: int) -> Any:
-    from rasterio.windows import Window
-
+def _whole(raster: Raster) -> Window:
+    rows, cols = raster.info.shape
     return Window(0, 0, cols, rows)
 
 
@@ -274,8 +270,7 @@ def _guide(raster: Raster, fine: Raster) -> NDArray[Any]:
     if nesting is None:
         return _read(fine)
     factor = nesting.factor[0]
-    rows, cols = raster.info.shape
-    return block_mean(Guide.of(fine, raster, factor).read(_whole(rows, cols)), factor)
+    return block_mean(Guide.of(fine, raster, factor).read(_whole(raster)), factor)
 
 
 def _refuse_large(

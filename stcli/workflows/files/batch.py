@@ -84,8 +84,7 @@ class Orders:
 
     def __post_init__(self) -> None:
         check(0 <= self.settle < math.inf, "--settle", self.settle, ">= 0 and finite")
-        if self.files < 1:
-            raise UsageError(f"--files: found {self.files}, wanted >= 1.")
+        check(self.files >= 1, "--files", self.files, ">= 1")
         if "{stem}" not in self.name or "/" in self.name:
             raise UsageError(f"--name: '{self.name}' found, a name with {{stem}} in it wanted.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ def cube_of(spec: OutputSpec, output: Output) -> CubeSpec:
             values, meanings = legend
             attrs |= {"flag_values": np.array(values, spec.dtype), "flag_meanings": meanings}
         bands.append(CubeBand(name, spec.dtype, spec.nodata, band.units or "1", attrs))
-    command = shlex.join(output.argv) or "stcli"
-    return CubeSpec(spec.path, tuple(bands), None, spec.overwrite, own_attrs(spec.tags), command)
+    facts = spec.overwrite, own_attrs(spec.tags), output.command
+    return CubeSpec(spec.path, tuple(bands), None, *facts)
 
 
 def cube_form(spec: OutputSpec, output: Output) -> CubeForm:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.errors import InputError, UsageError
-from stcli.raster.info import RasterInfo, grid_difference
+from stcli.errors import UsageError
+from stcli.raster.info import RasterInfo, refuse_other_grid
 from stcli.raster.pictures.picture import (
     Key,
+    bands_to_draw,
     colour_classes,
     colour_labels,
     compose,
@@ -29,11 +30,10 @@ from stcli.raster.writing.draft import refuse_file, write_whole
 from stcli.raster.writing.legend import Colour, read_colours
 from stcli.raster.writing.output import STDOUT
 from stcli.raster.writing.publish import refuse_name
+from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, refuse_clash
 from stcli.workflows.legends import class_names
 
-#: Names of the bands of a true-colour picture: red, green, blue.
-_TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"), ("R", "G", "B"))
 _LABEL_BYTES = 4
 
 
@@ -59,8 +59,8 @@ class View:
     outlines: str | None = None
 
     def __post_init__(self) -> None:
-        if not 16 <= self.longest <= 20_000:
-            raise UsageError(f"--longest: found {self.longest}, wanted from 16 to 20000 pixels.")
+        sides = 16 <= self.longest <= 20_000
+        check(sides, "--longest", self.longest, "from 16 to 20000 pixels")
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise UsageError(f"--stretch: {low:g},{high:g} found, wanted two rising percentiles.")
@@ -157,10 +157,7 @@ def _shown(info: RasterInfo, chosen: bool) -> tuple[int | str, ...]:
         if len(names) not in (1, 3):
             raise UsageError(f"--bidx: {len(names)} bands found, one or three wanted.")
         return names
-    for wanted in _TRUE_COLOUR:
-        if set(wanted) <= set(names):
-            return wanted
-    return names[:3] if len(names) >= 3 else names[:1]
+    return tuple(names[place] for place in bands_to_draw(names))
 
 
 def _legend(raster: Raster) -> tuple[dict[int, str], dict[int, Colour]]:
@@ -202,12 +199,7 @@ def _draw(
 
 def _labels(path: str, raster: Raster, view: View, shape: Sequence[int]) -> NDArray[Any]:
     with open_raster(path, bands=(1,)) as segments:
-        difference = grid_difference(segments.info.geobox, raster.info.geobox)
-        if difference:
-            raise InputError(
-                f"{path}: not on the grid of {raster.info.path} ({difference}); "
-                "segments of this raster are wanted"
-            )
+        refuse_other_grid(segments.info, raster.info)
         window = part_of(segments.info.geobox, view.bounds)
         small = thumbnail(segments, window, 2 * view.longest, False)
     return enlarge(np.where(small.valid, small.block[0], 0), (shape[0], shape[1]))

@@ -128,21 +128,20 @@ def _with_raster(
 ) -> Assessment:
     """Compare pixel by pixel, both rasters streamed by tile."""
     path = raster.info.path
-    truth = open_class_raster(reference.path, raster.info.geobox, path)
-    seen = [class_values(of, settings, progress) for of in (raster, truth)]
-    _refuse_empty(len({*seen[0], *seen[1]}), path, reference.path)
-    titles, (mine, other) = join_legends((raster, truth), (seen[0], seen[1]))
-    partial: list[ConfusionMatrix] = []
-    empty = ConfusionMatrix.empty(titles)
+    with open_class_raster(reference.path, raster.info) as truth:
+        seen = [class_values(of, settings, progress) for of in (raster, truth)]
+        _refuse_empty(len({*seen[0], *seen[1]}), path, reference.path)
+        titles, (mine, other) = join_legends((raster, truth), (seen[0], seen[1]))
+        empty = matrix = ConfusionMatrix.empty(titles)
 
-    def sink(tile: Tile, result: ConfusionMatrix | None) -> None:
-        if result is not None:
-            partial[:] = [sum(partial, empty) + result]
+        def sink(tile: Tile, result: ConfusionMatrix | None) -> None:
+            nonlocal matrix
+            if result is not None:
+                matrix = matrix + result
 
-    cost = Cost(read_pixel=8 * (raster.info.dtype.itemsize + truth.info.dtype.itemsize) + 40)
-    step = CompareStep(truth, _numbering(mine, titles), _numbering(other, titles), empty)
-    plan_pass(raster, cost, settings).run(step, sink, "assess", progress)
-    matrix = sum(partial, empty)
+        cost = Cost(read_pixel=8 * (raster.info.dtype.itemsize + truth.info.dtype.itemsize) + 40)
+        step = CompareStep(truth, _numbering(mine, titles), _numbering(other, titles), empty)
+        plan_pass(raster, cost, settings).run(step, sink, "assess", progress)
     _refuse_empty(int(matrix.counts.sum()), path, reference.path)
     return Assessment(matrix, accuracy(matrix), None, "")
 

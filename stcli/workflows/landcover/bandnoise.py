@@ -23,6 +23,7 @@ from stcli.settings import BandScaling, RunSettings
 from stcli.workflows.empty import empty_bands, no_valid_pixel
 from stcli.workflows.job import Inputs, Progress
 from stcli.workflows.passes import plan_first
+from stcli.workflows.scaling import sample_step
 
 logger = logging.getLogger("stcli")
 
@@ -115,25 +116,20 @@ def measure_clarity(raster: Raster, settings: RunSettings, progress: Progress) -
             f"{info.path}: {info.count} bands found, at least {LEAST} wanted for --bands-noise: "
             "the noise of fewer cannot be told from the ground; stcli noise measures it in space."
         )
-    step = max(1, int(np.ceil((info.shape[0] * info.shape[1] / PAIRS) ** 0.5)))
-    found: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+    step = sample_step(info.shape, PAIRS)
 
     def function(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Any:
         return _pairs(block, valid, where, step, info.shape[1])
 
-    def sink(tile: Tile, result: Any) -> None:
-        if result is not None and len(result[0]):
-            found[tile.index] = result
-
     pixel = info.count * info.dtype.itemsize
     cost = Cost(read_pixel=2 * pixel + 2, once=PAIRS * info.count * 8 * 6)
-    plan_first(raster, cost, settings, 1).run(function, sink, "noise of bands", progress)
+    tiles = plan_first(raster, cost, settings, 1).gather(function, "noise of bands", progress)
+    found = [tile for tile in tiles if len(tile[0])]
     if not found and empty_bands(raster):
         raise no_valid_pixel(raster)
     if not found:
         raise InputError(f"{info.path}: no two valid pixels beside each other found.")
-    places = np.concatenate([found[index][0] for index in sorted(found)])
-    both = np.concatenate([found[index][1] for index in sorted(found)])
+    places, both = (np.concatenate(parts) for parts in zip(*found, strict=True))
     both = both[np.argsort(places, kind="stable")]  # sums of one order, whatever the tiles
     left, right = both[:, : info.count], both[:, info.count :]
     ratio = clarity(left.std(axis=0), band_noise(right - left))

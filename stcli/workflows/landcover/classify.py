@@ -21,7 +21,7 @@ from stcli.landcover.prediction import Classifier, load_model
 from stcli.landcover.refinement import Changes
 from stcli.nn.device import compute
 from stcli.nn.likeness import Likeness
-from stcli.nn.weights import ClassCard, refuse_changed
+from stcli.nn.weights import ClassCard
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.frames import nameless
 from stcli.raster.reading.read import Raster
@@ -102,9 +102,7 @@ def classify(
         step, found = Step(function, stage="classify"), Counted(model)
         with resumable(specs, info.geobox, output) as product:
             product.identify(**_identity(inputs, model, products, output))
-            work = product.plan(
-                raster, cost(info, model, specs, products), settings, *_reach(model)
-            )
+            work = product.plan(raster, cost(info, model, specs, products), settings, *reach(model))
             with loading(compiled(model, progress)):
                 tally = product.run(work, step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
@@ -152,7 +150,7 @@ def plan_classify(
         threads = threads_of(settings)
         specs = specs_of(info, products, model.card, output or Output(), threads)
         work = plan_pass(
-            raster, writing(cost(info, model, specs, products), specs), settings, *_reach(model)
+            raster, writing(cost(info, model, specs, products), specs), settings, *reach(model)
         )
     return planned({"classify": work}, specs, info.shape, (output or Output()).shard)
 
@@ -164,7 +162,7 @@ def _check(raster: Raster, model: Classifier, chosen: bool) -> None:
     tell_pixels(info, model)
 
 
-def _reach(model: Classifier) -> tuple[int, int]:
+def reach(model: Classifier) -> tuple[int, int]:
     """Halo that a tile needs, and what its cores are aligned to."""
     return model.margin + halo(model.slic), model.stride
 
@@ -192,24 +190,16 @@ def matched(inputs: Inputs, model: Classifier) -> Inputs:
     return replace(inputs, bands=wanted) if has_all else inputs
 
 
+@dataclass(frozen=True)
 class ClassifyStep:
     """The block function: segment, classify, refine, measure doubt.
 
     Returns what `layers` makes of the probabilities of a tile's core, with a note for `Counted`.
-    Pickled, it is the model's
-    folder and digest: whoever unpickles it loads the model once.
     """
 
-    def __init__(self, model: Classifier, space: LabelSpace, products: Products) -> None:
-        self.model, self.space, self.products = model, space, products
-        self.values = legend_values(model.card, products)
-        below = products.decision.refine
-        self.refinement = None if below is None else model.refinement(below)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        where = self.model.where
-        model = (self.model.folder.resolve(), self.model.card.digest, where.device, where.scan.name)
-        return _loaded_step, (*model, self.space, self.products)
+    model: Classifier
+    space: LabelSpace
+    products: Products
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         """Classify a block."""
@@ -219,21 +209,13 @@ class ClassifyStep:
         scene = Scene(block, valid, segments, where.lattice)
         chances = model.probabilities(scene, where.trim)
         like = looked(block, valid, where, self.space, model)
-        if self.refinement is None:
-            return noted(layers(chances, self.products, self.values), like)
+        values, below = legend_values(model.card, self.products), self.products.decision.refine
+        if below is None:
+            return noted(layers(chances, self.products, values), like)
         again = Resegmenting(model, part, self.space)
-        refined = self.refinement.refine(scene, where.trim, chances, again)
-        doubt = refined.disagreement
-        blocks = layers(refined.probabilities, self.products, self.values, doubt)
+        refined = model.refinement(below).refine(scene, where.trim, chances, again)
+        blocks = layers(refined.probabilities, self.products, values, refined.disagreement)
         return noted(blocks, like, refined.changes)
-
-
-def _loaded_step(
-    folder: Path, digest: str, device: str, scan: str, space: LabelSpace, products: Products
-) -> ClassifyStep:
-    model = load_model(folder, compute(device, scan))
-    refuse_changed(folder, model.card, digest)
-    return ClassifyStep(model, space, products)
 
 
 def noted(blocks: Sequence[NDArray[Any]], like: Likeness, changes: Changes | None = None) -> Noted:

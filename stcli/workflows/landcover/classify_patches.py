@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from stcli.errors import InputError, UsageError
-from stcli.landcover.legend import rgba
+from stcli.errors import UsageError
 from stcli.landcover.patches.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
 from stcli.raster.tables.patches import PatchSet, PatchStack, is_table
 from stcli.raster.writing.draft import refuse_file, write_whole
-from stcli.raster.writing.output import STDOUT, OutputBand, OutputSpec
+from stcli.raster.writing.output import STDOUT, OutputSpec
 from stcli.raster.writing.write import create_raster, refuse_output
 from stcli.settings import RunSettings
+from stcli.workflows.empty import none_valid
 from stcli.workflows.job import Output, Progress, refuse_clash, silent
+from stcli.workflows.landcover.products import class_band
 from stcli.workflows.landcover.train_patches import PatchSource, batches_of
 
 logger = logging.getLogger("stcli")
@@ -74,10 +75,10 @@ def classify_patches(
     side = model.side if source.side is None and not is_table(source.path) else source.side
     patches = PatchSource(source.path, side, bands=source.bands).opened()
     model.check(source.path, patches.bands, patches.side)
-    _refuse(patches, path, raster, output)
+    _refuse(patches, model.card, path, raster, output)
     chances = _probabilities(source.path, patches, model, run, progress)
     if np.isnan(chances).all():
-        raise InputError(f"{source.path}: no valid pixel found, at least one is wanted.")
+        raise none_valid(source.path)
     if raster:
         _write_raster(patches, chances, model.card, path, output)
     else:
@@ -96,7 +97,7 @@ def _refuse_idle(path: str, raster: bool, output: Output, coverage: float | None
         raise UsageError(f"{path}: --co is for rasters; leave it out, or write .tif.")
 
 
-def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
+def _refuse(patches: PatchSet, card: Card, path: str, raster: bool, output: Output) -> None:
     """Refuse an output that cannot be made, before any work."""
     if not raster:
         if PurePath(path).suffix.lower() not in (".csv", ".json") and path not in STDOUT:
@@ -106,7 +107,7 @@ def _refuse(patches: PatchSet, path: str, raster: bool, output: Output) -> None:
         return
     if patches.grid is None:
         raise UsageError(f"{path}: patches of a table make up no raster; write .csv or .json.")
-    refuse_output(_spec(path, None, output, {}))
+    refuse_output(_spec(path, card, output, {}))
 
 
 def _probabilities(
@@ -175,14 +176,8 @@ def _write_raster(
         writer.write(Window(0, 0, shape[1], shape[0]), values[_best(chances)].reshape(1, *shape))
 
 
-def _spec(path: str, card: Card | None, output: Output, tags: dict[str, str]) -> OutputSpec:
-    classes = () if card is None else card.classes
-    names = [""] * (max((c.value for c in classes), default=0) + 1)
-    for c in classes:
-        names[c.value] = c.name
-    table = {0: (0, 0, 0, 0), **{c.value: rgba(c.color) for c in classes}}
-    band = OutputBand("class", table, tuple(names))
-    options = output.creation_options
+def _spec(path: str, card: Card, output: Output, tags: dict[str, str]) -> OutputSpec:
+    band, options = class_band(card.classes), output.creation_options
     return OutputSpec(path, "uint8", (band,), 0, "classes", options, output.overwrite, tags)
 
 

@@ -16,12 +16,11 @@ from stcli.errors import InputError, ModelError, UsageError
 from stcli.landcover import architectures
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.nn.device import compute
-from stcli.nn.weights import load_card, refuse_changed
+from stcli.nn.weights import load_card
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.timecube import count_dates
 from stcli.raster.writing.output import OutputBand, OutputSpec
-from stcli.segmentation.superpixels.slic import halo
 from stcli.settings import RunSettings
 from stcli.workflows.job import (
     Inputs,
@@ -34,7 +33,7 @@ from stcli.workflows.job import (
     silent,
 )
 from stcli.workflows.kernels import loading
-from stcli.workflows.landcover.classify import Classified, Counted, compiled, noted
+from stcli.workflows.landcover.classify import Classified, Counted, compiled, noted, reach
 from stcli.workflows.landcover.dated import Dating, dates_used, seasonal, tell_unmasked
 from stcli.workflows.landcover.foreign import looked, tell_pixels
 from stcli.workflows.landcover.looks import FusedLook, Look, NetworkLook, SeriesLook, series_method
@@ -138,10 +137,10 @@ def classify_stack(
         with resumable(specs, raster.info.geobox, output) as product:
             product.identify(**_identity(inputs, look, stacking, products, output))
             product.tag({"STCLI_DATES": " ".join(dates_used(look.stack))})
-            cost, reach = look.cost(raster.info, specs), _reach(model)
-            work = replace(product.plan(raster, cost, settings, *reach), source=look.stack)
+            cost = look.cost(raster.info, specs)
+            work = product.plan(raster, cost, settings, *reach(model))
             with loading(compiled(model, progress)):
-                tally = product.run(work, step, found.take, progress)
+                tally = product.run(replace(work, source=look.stack), step, found.take, progress)
             if tally.empty == tally.tiles and output.shard is None:
                 raise InputError(f"{raster.info.path}: no valid pixel on any date found.")
     tell_values(raster.info.path, found.likeness, model)
@@ -171,7 +170,7 @@ def plan_stack(
         look = look_of(raster, model, stacking)
         specs = _specs(raster.info, products, look, output or Output(), settings)
         cost = writing(look.cost(raster.info, specs), specs)
-        work = plan_pass(raster, cost, settings, *_reach(model))
+        work = plan_pass(raster, cost, settings, *reach(model))
         return planned({"classify": work}, specs, raster.info.shape, (output or Output()).shard)
 
 
@@ -194,10 +193,6 @@ def _model(
             f"{folder}: a model of several dates found, which fuses them itself; leave --fuse out."
         )
     return model
-
-
-def _reach(model: Classifier) -> tuple[int, int]:
-    return model.margin + halo(model.slic), model.stride
 
 
 def look_of(raster: Raster, model: Classifier, stacking: Stacking) -> Look:
@@ -242,38 +237,19 @@ def _refuse_one_date(raster: Raster, model: Classifier, dating: Dating) -> None:
         )
 
 
+@dataclass(frozen=True)
 class StackStep:
-    """The block function: the wanted products of a look, with a note for `Counted`.
+    """The block function: the wanted products of a look, with a note for `Counted`."""
 
-    Pickled, the model is loaded anew.
-    """
-
-    def __init__(self, look: Look, products: Products) -> None:
-        self.look, self.products = look, products
-        self.values = legend_values(look.model.card, products)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        model = self.look.model
-        where = (model.where.device, model.where.scan.name)
-        facts = (model.folder.resolve(), model.card.digest, *where)
-        rest = {k: v for k, v in vars(self.look).items() if k != "model"}
-        return _loaded_step, (facts, type(self.look), rest, self.products)
+    look: Look
+    products: Products
 
     def __call__(self, block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> Noted:
         """Classify a block."""
-        chances, best = self.look(block, valid, where)
-        results = layers(chances, self.products, self.values)
-        like = looked(block, valid, where, self.look.space, self.look.model)
+        (chances, best), model = self.look(block, valid, where), self.look.model
+        results = layers(chances, self.products, legend_values(model.card, self.products))
+        like = looked(block, valid, where, self.look.space, model)
         return noted(results if best is None else [*results, best[None]], like)
-
-
-def _loaded_step(
-    facts: tuple[Path, str, str, str], kind: type[Look], rest: dict[str, Any], products: Products
-) -> StackStep:
-    folder, digest, device, scan = facts
-    model = load_model(folder, compute(device, scan))
-    refuse_changed(folder, model.card, digest)
-    return StackStep(kind(model=model, **rest), products)
 
 
 def _identity(

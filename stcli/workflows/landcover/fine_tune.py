@@ -9,7 +9,6 @@ from typing import Any
 from stcli.errors import ModelError, UsageError
 from stcli.landcover import architectures
 from stcli.landcover.learning import given_weights
-from stcli.landcover.network.network_method import scaling_of
 from stcli.landcover.prediction import Classifier, load_model
 from stcli.raster.reading.frames import nameless
 from stcli.settings import NetworkSettings, SlicSettings
@@ -83,7 +82,7 @@ class Start:
         self.model.check_bands(info.path, scene.names, chosen=nameless(scene.raster))
         tell_pixels(info, self.model)
         tell_ranges(info.path, found.scaling, self.model)
-        return replace(found, scaling=scaling_of(self.model.card))
+        return replace(found, scaling=self.model.scaling)
 
     def weights(self, classes: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Weights to begin with, and a note where the class heads are made anew."""

@@ -17,11 +17,12 @@ from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy.fieldplan import BANDS, ENOUGH, Candidates, candidates, choose, short
 from stcli.landcover.accuracy.route import length, route
-from stcli.raster.info import grid_difference, lattice_origin
+from stcli.raster.info import lattice_origin, refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
 from stcli.raster.tables.survey import in_metres, pixel_centres, write_survey
 from stcli.raster.writing.draft import refuse_file
 from stcli.settings import RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.landcover.truth import beyond_classes, open_classes, refuse_beyond
 from stcli.workflows.legends import class_names
@@ -65,10 +66,8 @@ class Wish:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.points <= MOST:
-            raise UsageError(f"--points: found {self.points}, wanted 1 to {MOST}.")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed: found {self.seed}, wanted from 0 to 2**63 - 1.")
+        check(1 <= self.points <= MOST, "--points", self.points, f"1 to {MOST}")
+        check(0 <= self.seed < 2**63, "--seed", self.seed, "from 0 to 2**63 - 1")
 
 
 def sample_plan(
@@ -173,12 +172,7 @@ def _doubt(path: str, raster: Raster, stack: contextlib.ExitStack) -> Raster:
             f"{path}: {doubt.info.dtype} values found, doubt as a real number from 0 to 1 wanted, "
             "as stcli classify --uncertainty writes it."
         )
-    difference = grid_difference(doubt.info.geobox, raster.info.geobox)
-    if difference:
-        raise InputError(
-            f"{path}: lies on another grid than {raster.info.path} ({difference}), wanted the "
-            "same; warp it with gdalwarp first."
-        )
+    refuse_other_grid(doubt.info, raster.info)
     return doubt
 
 

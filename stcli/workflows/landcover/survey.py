@@ -100,12 +100,12 @@ def survey(
     """
     largest = max((scene.raster for scene in scenes), key=lambda raster: max(raster.info.shape))
     found = Survey(block_side(largest, training.block, training.block_unit))
-    samples: dict[int, NDArray[Any]] = {}
-    for number, scene in enumerate(scenes):
+    samples = []
+    for scene in scenes:
         pixels, centres = _one(scene, found, (stride, len(scenes)), settings, progress)
-        samples[number] = pixels
+        samples += [pixels] if pixels.size else []
         found.centres += centres
-    scaling = scaling_of({n: p for n, p in samples.items() if p.size})
+    scaling = scaling_of(samples)
     if scaling is None:
         raise no_valid_pixel(scenes[0].raster)
     found.scaling = told_apart(scaling)

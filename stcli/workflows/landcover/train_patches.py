@@ -35,6 +35,7 @@ from stcli.raster.tables.patches import (
     read_patch_labels,
 )
 from stcli.settings import PatchSettings, RunSettings
+from stcli.workflows.empty import none_valid
 from stcli.workflows.job import Progress, fields, silent
 from stcli.workflows.model_folder import refuse_folder
 
@@ -223,7 +224,7 @@ def _sample(patches: PatchSet, chosen: NDArray[np.int64]) -> NDArray[np.float32]
     places = np.unique(np.linspace(0, len(chosen) - 1, SAMPLE).round().astype(np.int64))
     result = patches.read(chosen[places])
     if np.isnan(result).all():
-        raise InputError(f"{patches.path}: no valid pixel found, at least one is wanted.")
+        raise none_valid(patches.path)
     return result
 
 

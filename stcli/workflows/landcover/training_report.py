@@ -22,6 +22,7 @@ from stcli.raster.pictures.page import (
     write_page,
 )
 from stcli.raster.pictures.panels import Panel, draw_panels
+from stcli.raster.pictures.picture import bands_to_draw
 from stcli.workflows.landcover.trainings import Outcome
 
 REPORT = "report.html"
@@ -31,8 +32,6 @@ _FIGURES = {
     "mean_f1": "mean F1",
     "learnable_overall": "accuracy over learnable samples",
 }
-#: Bands that make red, green and blue, by the names that sensors give them.
-_RED_GREEN_BLUE = (("B04", "B03", "B02"), ("red", "green", "blue"))
 
 
 def write_report(folder: Path, card: Card, outcome: Outcome, notes: Sequence[str]) -> None:
@@ -145,21 +144,13 @@ def _maps(card: Card, outcome: Outcome) -> Section:
     values = np.array([0, *(c.value for c in card.classes)], dtype=np.uint8)
     panels = []
     for sample, found in outcome.shown:
-        bands = sample.window.values[_shown_bands(names)]
+        bands = sample.window.values[bands_to_draw(names)]
         maps = (values[sample.truth], values[found])
         panels.append(Panel(bands, sample.window.valid, maps))
     colours = {c.value: rgba(c.color) for c in card.classes}
     text = "Held-out windows with most labels: the bands, the labels, the map."
     legend = table(("class", "colour"), [(c.name, Swatch(c.color)) for c in card.classes])
     return Section("Maps", (paragraph(text), figure(draw_panels(panels, colours), text), legend))
-
-
-def _shown_bands(names: Sequence[str]) -> list[int]:
-    """Red, green and blue by their names; else the first three, or the first."""
-    for wanted in _RED_GREEN_BLUE:
-        if set(wanted) <= set(names):
-            return [names.index(name) for name in wanted]
-    return [0, 1, 2] if len(names) >= 3 else [0]
 
 
 def _about(card: Card, notes: Sequence[str]) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from rasterio.windows import Window
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, UsageError, few
-from stcli.raster.info import grid_difference
+from stcli.raster.info import RasterInfo, refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
 from stcli.raster.reading.stdin import on_stdin
 from stcli.raster.tables.vectors import MOST_CLASSES, Labels, burn, read_labels
@@ -183,20 +184,18 @@ def open_classes(path: str) -> Raster:
     return raster
 
 
-def open_class_raster(path: str, like: GeoBox, like_path: str) -> Raster:
-    """Open a class raster that lies on a given grid.
+def open_class_raster(path: str, like: RasterInfo) -> Raster:
+    """Open a class raster that lies on the grid of another.
 
     Raises
     ------
     InputError
         When it holds no integers, or lies on another grid.
     """
-    raster = open_classes(path)
-    difference = grid_difference(raster.info.geobox, like)
-    if difference:
-        raise InputError(
-            f"{path}: not on the grid of {like_path} ({difference}); warp it with gdalwarp first."
-        )
+    with ExitStack() as opened:
+        raster = opened.enter_context(open_classes(path))
+        refuse_other_grid(raster.info, like)
+        opened.pop_all()
     return raster
 
 
@@ -288,7 +287,7 @@ def _open_raster(
     source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int
 ) -> RasterTruth:
     info = raster.info
-    truth = open_class_raster(source.path, info.geobox, info.path)
+    truth = open_class_raster(source.path, info)
     counts = count_classes(truth, settings, progress)
     if not source.names:  # whoever names classes has said that other values are none
         refuse_beyond(counts.beyond, source.path)

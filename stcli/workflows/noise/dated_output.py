@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -76,9 +75,8 @@ def cube_spec(
 ) -> CubeSpec:
     """Describe a cube's dates as a NetCDF of these variables, over the times that it has."""
     attrs = global_attrs(cube.raster) | own_attrs(output.tags(cube.raster.info, **facts))
-    command = shlex.join(output.argv) or "stcli"
     edges = edged(cube.raster)
-    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, command, edges)
+    return CubeSpec(path, bands, cube.times, output.overwrite, attrs, output.command, edges)
 
 
 def tiff_spec(

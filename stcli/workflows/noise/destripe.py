@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError
 from stcli.noise.space.stripes import Stripes, find_stripes, striping
 from stcli.raster.info import RasterInfo
 from stcli.raster.writing.output import OutputSpec
 from stcli.settings import DestripeSettings, RunSettings
 from stcli.workflows.each_band import OwnMasks
+from stcli.workflows.empty import none_valid
 from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
     Inputs,
@@ -207,7 +207,7 @@ def _sample(
     work = _plan_sample(raster, axis, settings)
     work.run(LinesBlock(step, axis), sink, "stripes", progress)
     if not some.any():
-        raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
+        raise none_valid(info.path)
     tell_empty(info, ~some)
     return lines
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
-from stcli.errors import InputError, ModelError, UsageError
+from stcli.errors import InputError, ModelError
 from stcli.noise.space.mnf import Rotation, project, rotation
 from stcli.noise.space.statistics import noise_covariance
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.read import Raster
 from stcli.raster.writing.output import OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.floats import band_units, float_spec, float_type
 from stcli.workflows.job import (
@@ -215,8 +216,7 @@ def _count(info: RasterInfo, components: int | None) -> int:
     UsageError
     """
     count = info.count if components is None else components
-    if not 1 <= count <= info.count:
-        raise UsageError(f"--components: found {count}, wanted 1 to {info.count}.")
+    check(1 <= count <= info.count, "--components", count, f"1 to {info.count}")
     return count
 
 

@@ -21,9 +21,11 @@ from stcli.noise.space.statistics import PoissonFit, Sample, poisson_fit
 from stcli.noise.space.wavelets import analyse, bank
 from stcli.raster.info import RasterInfo
 from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.empty import none_valid
 from stcli.workflows.job import Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import Planned, plan_first
+from stcli.workflows.scaling import sample_step
 
 #: Values (pixels times bands) of the first pass's sample at most.
 SAMPLE = 1 << 21
@@ -197,12 +199,6 @@ def sample_bytes(settings: NoiseMapSettings) -> int:
     return 8 * SAMPLE * (3 + settings.levels)
 
 
-def sample_step(info: RasterInfo) -> int:
-    """Rows and columns between sampled pixels; 1 for a raster of no more than `SAMPLE` values."""
-    values = info.shape[0] * info.shape[1] * info.count
-    return max(1, int(np.ceil((values / SAMPLE) ** 0.5)))
-
-
 def sample(
     raster: Planned,
     settings: NoiseMapSettings,
@@ -218,18 +214,12 @@ def sample(
         No pixel is valid, or a value is 0 or less and the model is multiplicative.
     """
     info = raster.info
-    block = SampleBlock(settings, models, sample_step(info), map_reach(settings))
-    results: dict[int, Any] = {}
-
-    def sink(tile: Tile, result: Any) -> None:
-        if result is not None:
-            results[tile.index] = result
-
-    work = plan_sample(raster, settings, run)
-    work.run(block, sink, "noise", progress)
-    if not results:
-        raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
-    found = _sorted(results)
+    step = sample_step((info.shape[0] * info.count, info.shape[1]), SAMPLE)
+    block = SampleBlock(settings, models, step, map_reach(settings))
+    tiles = plan_sample(raster, settings, run).gather(block, "noise", progress)
+    if not tiles:
+        raise none_valid(info.path)
+    found = _sorted(tiles)
     for name, model, low in zip(info.band_names, models, found.low, strict=True):
         if model.name == "multiplicative" and low <= 0:
             raise InputError(
@@ -300,12 +290,11 @@ def plan_measure(raster: Planned, settings: NoiseMapSettings, run: RunSettings) 
     return found
 
 
-def _sorted(results: dict[int, Any]) -> Sample:
+def _sorted(tiles: list[Any]) -> Sample:
     """Put the tiles' parts in the order of the pixels' places, which no tiling changes.
 
-    They are taken out of the results one by one, so that the sample is not held twice.
+    They are taken out of the tiles one by one, so that the sample is not held twice.
     """
-    tiles = [results.pop(index) for index in sorted(results)]
     order = np.argsort(np.concatenate([places for places, *_ in tiles]), kind="stable")
 
     def part() -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ from stcli.raster.writing.netcdf_write import CubeBand
 from stcli.raster.writing.publish import refuse_name
 from stcli.settings import RunSettings, WhitenSettings
 from stcli.settings.checking import check
+from stcli.workflows.empty import none_valid
 from stcli.workflows.job import (
     Inputs,
     Output,
@@ -283,7 +284,7 @@ class _Sheet:
             There is no valid pixel, or every series is constant.
         """
         if not self.groups:
-            raise InputError(f"{path}: no valid pixel found, at least one is wanted")
+            raise none_valid(path)
         if not self._sums:
             raise InputError(f"{path}: every series is constant, noise to measure is wanted")
         found = verdict(total_of([self._sums[k] for k in sorted(self._sums)]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import time
 from dataclasses import replace
 from typing import Any
@@ -158,7 +157,7 @@ def _white(series: Series, found: list[Whitened]) -> Series:
 
 
 def _history(series: Series, output: Output) -> dict[str, str]:
-    lines = (shlex.join(output.argv) or "stcli whiten", str(series.about.get("history", "")))
+    lines = (output.command, str(series.about.get("history", "")))
     return {"history": "\n".join(filter(None, lines))}
 
 

@@ -14,6 +14,7 @@ from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import UsageError
 from stcli.raster.ground import plain
+from stcli.raster.info import refuse_other_grid
 from stcli.raster.reading.read import Raster
 from stcli.segmentation.numbering import number
 from stcli.segmentation.objects.merge import graph_bytes, merge_levels
@@ -29,14 +30,10 @@ from stcli.segmentation.objects.quality import (
 from stcli.segmentation.objects.scale import suggest, variance_and_moran
 from stcli.segmentation.objects.shapes import PIXELS
 from stcli.settings import MergeSettings, RunSettings
+from stcli.settings.checking import check
 from stcli.workflows.job import Inputs, Progress, plan_pass, report, silent
 from stcli.workflows.scaling import band_scaling
-from stcli.workflows.segmentation.labels import (
-    list_labels,
-    open_label_raster,
-    open_scene,
-    refuse_other_grid,
-)
+from stcli.workflows.segmentation.labels import list_labels, open_label_raster, open_scene
 from stcli.workflows.segmentation.levels import graph_of
 from stcli.workflows.segmentation.measure import Measured, Measures, measure
 from stcli.workflows.segmentation.rehearsal import compile_measuring
@@ -89,16 +86,15 @@ def assess_segments(
     UsageError, InputError, BudgetError
     """
     begun = time.perf_counter()
-    if against.radius < 0:
-        raise UsageError(f"--radius: found {against.radius}, wanted >= 0 pixels.")
+    check(against.radius >= 0, "--radius", against.radius, ">= 0 pixels")
     if candidates is not None and against.scene is None:
         raise UsageError("--suggest-scale: compares objects by their bands; name a --scene.")
     with (
         open_label_raster(path, against.band) as raster,
         open_scene(against.scene, raster) as scene,
     ):
-        compile_measuring(raster, scene, progress, candidates is not None)
         labels = list_labels(raster, settings, progress)
+        compile_measuring(raster, scene, progress, candidates is not None)
         measures = Measures(plain(raster.info.shape[0]).weights, scene)
         bands = measures.bands
         more = graph_bytes(labels.size, 3 * labels.size, bands) if candidates else 0
@@ -155,7 +151,7 @@ def _with_reference(
             overlap.add(*part[1:])
 
     with open_label_raster(str(against.reference), 1) as truth:
-        refuse_other_grid(raster, truth)
+        refuse_other_grid(truth.info, raster.info)
         size = raster.info.dtype.itemsize + truth.info.dtype.itemsize
         once = 24 * 4 * (3 * labels.size + (1 << 18))
         cost = Cost(2 * size + 2 + 16 + 24 + 8, 8, once=once)

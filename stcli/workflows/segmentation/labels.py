@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from stcli.engine.memory import MB, Cost, default_memory
 from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError, InputError
-from stcli.raster.info import grid_difference
+from stcli.raster.info import refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
-from stcli.segmentation.numbering import number
+from stcli.segmentation.numbering import KERNELS, number
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass
+from stcli.workflows.kernels import compile_apart
 from stcli.workflows.segmentation.given import MERGE
 
 #: Bytes a label that listing them takes: known, waiting and being sorted in.
@@ -56,22 +58,8 @@ def _refuse_guess(path: str) -> None:
             )
 
 
-def refuse_other_grid(labels: Raster, scene: Raster) -> None:
-    """Refuse a scene on another grid than the label raster's.
-
-    Raises
-    ------
-    InputError
-    """
-    apart = grid_difference(labels.info.geobox, scene.info.geobox)
-    if apart is not None:
-        raise InputError(
-            f"{scene.info.path}: {apart} (against {labels.info.path}), one grid is wanted; "
-            "resample one of them to the other's."
-        )
-
-
-def open_scene(inputs: Inputs | None, labels: Raster) -> AbstractContextManager[Raster | None]:
+@contextmanager
+def open_scene(inputs: Inputs | None, labels: Raster) -> Iterator[Raster | None]:
     """Open the scene of a label raster, where there is one.
 
     Raises
@@ -79,11 +67,10 @@ def open_scene(inputs: Inputs | None, labels: Raster) -> AbstractContextManager[
     InputError
         It is on another grid.
     """
-    if inputs is None:
-        return nullcontext()
-    scene = inputs.open()
-    refuse_other_grid(labels, scene)
-    return scene
+    with nullcontext() if inputs is None else inputs.open() as scene:
+        if scene is not None:
+            refuse_other_grid(scene.info, labels.info)
+        yield scene
 
 
 def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> NDArray[np.int64]:
@@ -107,6 +94,9 @@ def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> ND
                 )
             known.add(distinct)
 
+    own = raster.info.dtype.name
+    code = f"from stcli.segmentation.numbering import rehearse; rehearse({own!r})"
+    compile_apart(KERNELS, code, progress, (own,) * len(KERNELS))
     cost = Cost(read_pixel=raster.info.dtype.itemsize + 1 + 4 + 8)
     plan_pass(raster, cost, settings).run(_distinct, sink, "labels", progress)
     if not known.labels.size:

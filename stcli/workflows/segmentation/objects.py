@@ -129,8 +129,8 @@ def write_objects(
         open_scene(segments.scene, raster) as scene,
     ):
         _check_scene(scene, wanted)
-        compile_measuring(raster, scene, progress)
         labels = list_labels(raster, settings, progress)
+        compile_measuring(raster, scene, progress)
         area = ground(raster.info.geobox, raster.info.path)
         texture = band_scaling(scene, settings, progress) if wanted.texture and scene else None
         measures = Measures(area.weights, scene, texture)
