@@ -26,6 +26,9 @@ _SAME_SIZE = 1e-3
 #: Two transforms are one grid when they differ by less than this, in pixels.
 GRID_TOLERANCE = 1e-6
 
+#: Bytes that are kept of the chunks of all NetCDF files that are read.
+KEPT = 64_000_000
+
 
 @dataclass(frozen=True)
 class BandInfo:
@@ -64,6 +67,46 @@ class BandInfo:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What reading holds beside the blocks that it gives, in bytes; of several files their sum.
+
+    Attributes
+    ----------
+    handles : int
+        By each thread, as long as it has the files open.
+    box : int
+        By each thread while it reads one of the files: what it cuts its blocks out of.
+    chunks : int
+        By all threads together, of what they may want again.
+    unpacking : int
+        By one thread at a time.
+    """
+
+    handles: int = 0
+    box: int = 0
+    chunks: int = 0
+    unpacking: int = 0
+
+    def __add__(self, other: Held) -> Held:
+        return Held(
+            self.handles + other.handles,
+            max(self.box, other.box),
+            min(self.chunks + other.chunks, KEPT),
+            max(self.unpacking, other.unpacking),
+        )
+
+    @property
+    def thread(self) -> int:
+        """Bytes of each thread."""
+        return self.handles + self.box
+
+    @property
+    def once(self) -> int:
+        """Bytes of all together."""
+        return self.chunks + self.unpacking
+
+
+@dataclass(frozen=True)
 class RasterInfo:
     """Everything about a raster but its pixels.
 
@@ -85,6 +128,8 @@ class RasterInfo:
         Dataset tags (GeoTIFF metadata, NetCDF global attributes).
     sources : tuple of str
         The paths of a stack, each by itself, as they were named.
+    held : Held
+        What reading all of its files holds.
     """
 
     path: str
@@ -95,6 +140,7 @@ class RasterInfo:
     times: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    held: Held = field(default_factory=Held)
 
     @property
     def shape(self) -> tuple[int, int]:

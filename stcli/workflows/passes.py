@@ -18,7 +18,6 @@ from stcli.engine.tiling import Tile
 from stcli.engine.work import Kind, StripFunction
 from stcli.errors import BudgetError
 from stcli.raster.info import RasterInfo, lattice_origin
-from stcli.raster.reading.gdalsource import handle_bytes
 from stcli.raster.writing.finish import writer_bytes
 from stcli.raster.writing.folder import SHARD
 from stcli.raster.writing.output import OutputSpec
@@ -141,8 +140,8 @@ def plan_pass(
     """
     info = raster.info
     grid = Grid(info.shape, halo, align, origin or lattice_origin(info.geobox))
-    handles = handle_bytes(info.sources)
-    cost = replace(cost, worker=cost.worker + handles)
+    held = info.held
+    cost = replace(cost, worker=cost.worker + held.thread, once=cost.once + held.once)
     chosen = budget(grid, cost, settings, there(settings))
     if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
         logging.getLogger("stcli").warning(

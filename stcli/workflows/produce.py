@@ -183,8 +183,10 @@ class Product:
             tile_size = free.budget.plan.tile_size // self._side * self._side
             if align > 1 or tile_size in (0, free.budget.plan.tile_size):
                 return free
-            asked = replace(settings, tile_size=tile_size, jobs=free.budget.jobs)
-            return plan_pass(raster, cost, asked, *where)
+            with contextlib.suppress(BudgetError):  # the process may have grown since
+                asked = replace(settings, tile_size=tile_size, jobs=free.budget.jobs)
+                return plan_pass(raster, cost, asked, *where)
+            return free
         for jobs in range(settings.jobs or free.budget.jobs, 0, -1):
             with contextlib.suppress(BudgetError):
                 asked = replace(settings, tile_size=kept, jobs=jobs)

@@ -16,6 +16,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.errors import OutputError
+from stcli.raster.info import KEPT
 from stcli.raster.reading.read import open_raster
 from stcli.raster.timeaxis import TimeAxis
 from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
@@ -182,6 +183,14 @@ def test_some_times_at_a_time_and_pixels_never_written(tmp_path):
         assert np.array_equal(dataset["red"][:2, :9], array[:2, 0, :9], equal_nan=True)
         assert np.isnan(dataset["red"][2]).all()
         assert (dataset["blue"][:, 9:] == -1).all()
+
+
+def test_what_is_kept_of_chunks_does_not_grow_with_the_bands(tmp_path):
+    bands = tuple(CubeBand(f"b{k}") for k in range(12))
+    box = GeoBox((17, 31), Affine(1, 0, 0, 0, -1, 0), "EPSG:32618")
+    with create_cube(CubeSpec(str(tmp_path / "a.nc"), bands), box) as writer:
+        kept = [writer._dataset[band.name].get_var_chunk_cache()[0] for band in bands]
+        assert kept == [KEPT // 12] * 12
 
 
 def test_an_error_leaves_nothing(tmp_path):

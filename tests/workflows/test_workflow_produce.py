@@ -21,11 +21,12 @@ from rasterio import Affine
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
-from stcli.errors import InputError, OutputError, UsageError
+from stcli.errors import BudgetError, InputError, OutputError, UsageError
 from stcli.raster.reading.read import open_raster
 from stcli.raster.writing.parts import Parts
 from stcli.raster.writing.publish import refuse_output
 from stcli.settings import RunSettings
+from stcli.workflows import produce as produce_module
 from stcli.workflows.deposit import Deposit
 from stcli.workflows.files.merge import merge
 from stcli.workflows.job import Output
@@ -203,6 +204,21 @@ def test_a_kept_job_keeps_its_tiles_when_none_are_asked_for(source, out, whole):
     assert again == told
     assert len(work.seen) == len(told) - 5
     assert content(out) == expected
+
+
+def test_a_process_that_grows_between_two_plans_is_not_refused(source, out, monkeypatch):
+    whole, first = produce_module.plan_pass, []
+
+    def planned(raster, cost, settings, *where):
+        if first:
+            raise BudgetError("the second plan does not fit")
+        first.append(whole(raster, cost, settings, *where))
+        return first[0]
+
+    monkeypatch.setattr(produce_module, "plan_pass", planned)
+    options = Output(driver="GTiff", creation_options=OPTIONS["GTiff"])
+    told, _ = produce(source, out, Work(), options, tile_size=None)
+    assert len(told) == len(first[0].budget.plan)
 
 
 @pytest.mark.parametrize("error", [InputError, UsageError])

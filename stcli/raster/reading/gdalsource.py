@@ -9,7 +9,6 @@ import errno
 import os
 import threading
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,19 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.heap import empty, give_back
-from stcli.raster.info import BandInfo
+from stcli.raster.info import BandInfo, Held
 from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.source import SourceInfo, from_anywhere, stem, unpack
 from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units
 from stcli.settings import MOST_THREADS
 
-#: Bytes of a block that an open file holds: 512 x 512 pixels of two bytes.
-_BLOCK = 1 << 19
 #: How a virtual raster's name ends.
 VRT = ".vrt"
 #: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
@@ -161,17 +158,6 @@ class GdalSource:
         return TOGETHER in self.info.tags
 
 
-def handle_bytes(paths: Iterable[str]) -> int:
-    """Bytes that each thread's own handles of files hold: of VRTs twice their text; else a block.
-
-    A VRT of 11 000 sources, 3.9 MB of text, holds 4.5 MB (GDAL 3.10). Another file holds the block
-    that was decoded last; what a single one holds is in the program's bytes.
-    """
-    files = [Path(path) for path in paths]
-    texts = [2 * f.stat().st_size for f in files if f.suffix == VRT and f.is_file()]
-    return sum(texts) + _BLOCK * max(len(files) - len(texts) - 1, 0)
-
-
 def open_dataset(path: str) -> Any:
     """Open a file with rasterio; every failure is an ``InputError`` that tells which it was."""
     # GDAL reads it once, when the first file behind a VRT is opened; threads are the engine's own
@@ -232,7 +218,30 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         tags=_tags(dataset),
         tiles=cols if rows == cols < dataset.width else 0,
         rows=rows,
+        held=_held(dataset),
     )
+
+
+def _held(dataset: Any) -> Held:
+    """Bytes that a thread's own handle holds, and the block cache beyond its limit.
+
+    A VRT of 11 000 sources, 3.9 MB of text, holds 4.5 MB (GDAL 3.10): twice its text is counted.
+    Another file's holds the block that was decoded last: as it came, packed; unpacked, where it is
+    one of all bands; and a band of it, which GDAL's cache takes even where it has no room for it.
+    """
+    file = Path(dataset.name)
+    if dataset.driver == "VRT":
+        return Held(2 * file.stat().st_size if file.is_file() else 0)
+    rows, cols = _block(dataset)
+    sizes = [rows * cols * np.dtype(dtype).itemsize for dtype in dataset.dtypes]
+    mixed = dataset.count > 1 and dataset.interleaving == Interleaving.pixel
+    block = sum(sizes) if mixed else max(sizes)
+    packed = block if dataset.compression else 0
+    if packed and file.is_file():
+        count = -(-dataset.height // rows) * -(-dataset.width // cols)
+        count *= 1 if mixed else dataset.count
+        packed = min(block, 2 * file.stat().st_size // count)  # blocks differ
+    return Held(packed + (block if mixed else 0) + max(sizes))
 
 
 def _transform(dataset: Any) -> Any:

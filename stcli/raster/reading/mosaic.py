@@ -13,7 +13,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.info import RasterInfo, crs_text, pixel_size, same_pixels
+from stcli.raster.info import Held, RasterInfo, crs_text, pixel_size, same_pixels
 from stcli.raster.nodata import TOGETHER, clear, representable
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.source import RULES, SourceInfo
@@ -57,6 +57,7 @@ class Mosaic(Raster):
             geobox=self._geobox(first.geobox, (top, left)),
             valid_from=min((info.valid_from for info in infos), key=RULES.index),
             sources=tuple(path for info in infos for path in info.sources),
+            held=sum((info.held for info in infos), Held()),
         )
         super().__init__(whole, ())
 

@@ -9,10 +9,11 @@ for a time and ``B04[level=500]`` for anything else.
 
 from __future__ import annotations
 
-import itertools
 import logging
+import math
 import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,18 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.info import BandInfo
-from stcli.raster.packing import Packing, packing_of, valid_of
+from stcli.raster.info import KEPT, BandInfo
+from stcli.raster.packing import Packing, valid_of
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.cfgrid import Grid, bounds_of, find_grid
+from stcli.raster.reading.chunks import boxes, chunks_of, held, together
+from stcli.raster.reading.layers import (
+    Layer,
+    is_time,
+    labels_of,
+    layers_of,
+    scalar_time_name,
+)
 from stcli.raster.reading.source import SourceInfo, from_anywhere, unpack
 from stcli.raster.reading.stdin import no_file, readable
 from stcli.raster.timeaxis import TimeAxis
@@ -38,18 +47,6 @@ logger = logging.getLogger("stcli")
 
 # The HDF5 and NetCDF libraries are not thread-safe: one lock for every file.
 HDF5_LOCK = threading.RLock()
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """One band: its variable, its index along the other dimensions, its name and time."""
-
-    variable: str
-    where: tuple[tuple[str, int], ...]
-    name: str
-    time: str
-    packing: Packing
-    units: str | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +100,7 @@ class NetcdfSource:
         self.path = path
         self.name = name or path
         self._dataset: Any = None
+        self._kept = KEPT
         try:
             with HDF5_LOCK:
                 self._describe(assumed)
@@ -117,8 +115,11 @@ class NetcdfSource:
             box = GeoBox(grid.geobox.shape, grid.geobox.transform, None)
             grid = replace(grid, geobox=box, note="")
         self._grid = grid
-        layers = _layers(dataset, grid, self.name)
-        self.info = assumed.of(_info(dataset, self.name, grid, layers))
+        layers = layers_of(dataset, grid, self.name)
+        names = dict.fromkeys(layer.variable for layer in layers)
+        self._chunks = {name: chunks_of(dataset[name], grid) for name in names}
+        info = _info(dataset, self.name, grid, layers)
+        self.info = assumed.of(replace(info, held=held(self._chunks.values(), grid)))
         self._layers = tuple(map(_taken, layers, self.info.bands, self.info.rules))
         if grid.note:
             logger.info("%s: CRS is %s", self.name, grid.note)
@@ -134,7 +135,7 @@ class NetcdfSource:
 
     def _open(self) -> Any:
         if self._dataset is None:
-            self._dataset = open_undecoded(self.path)
+            self._dataset = open_undecoded(self.path, self._kept)
         return self._dataset
 
     def close(self) -> None:
@@ -150,12 +151,12 @@ class NetcdfSource:
         with HDF5_LOCK:
             dataset = self._open()
             variable = dataset[layer.variable]
-            labels, time, step = [], _scalar_time_name(dataset, variable), 0
+            labels, time, step = [], scalar_time_name(dataset, variable), 0
             for dim, i in layer.where:
-                if _is_time(dataset, dim):
+                if is_time(dataset, dim):
                     time, step = dim, i
                 elif variable.sizes[dim] > 1:
-                    label = re.sub(r"\W+", "_", _labels(dataset, dim)[i]).strip("_")
+                    label = re.sub(r"\W+", "_", labels_of(dataset, dim)[i]).strip("_")
                     labels.append(f"{dim}_{label}")
             facts = layer.variable, tuple(labels), time, step, dict(variable.attrs)
             return LayerFacts(*facts, _scalars(dataset, variable))
@@ -180,6 +181,17 @@ class NetcdfSource:
             dataset = self._open()
             return all(bounds_of(dataset, dim) is not None for dim in (self._grid.y, self._grid.x))
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Name each band's variable."""
+        return tuple(layer.variable for layer in self._layers)
+
+    def keep(self, size: int) -> None:
+        """Keep so many bytes of the chunks of each variable: the next tile may want them."""
+        if size != self._kept:
+            self._kept = size
+            self.close()
+
     def read(
         self, window: Window, indexes: tuple[int, ...]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -190,59 +202,92 @@ class NetcdfSource:
         InputError
             The file opened but these pixels cannot be read.
         """
+        block, valid = self._read(window, indexes, False)
+        return block, valid[0]
+
+    def read_each(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands with a valid mask each; raises as `read`."""
+        return self._read(window, indexes, True)
+
+    def _read(
+        self, window: Window, indexes: tuple[int, ...], each: bool
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read block (band, row, col), and valid (band, row, col) or one for all (1, row, col)."""
         bands = [self.info.bands[i - 1] for i in indexes]
         dtype = np.result_type(*(band.block_dtype for band in bands))
         block = np.empty((len(bands), window.height, window.width), dtype)
-        valid = np.ones(block.shape[1:], bool)
-        for k, (i, band) in enumerate(zip(indexes, bands, strict=True)):
-            layer = self._layers[i - 1]
-            stored = self._stored(layer, window)
-            valid &= valid_of(stored, layer.packing)
-            block[k] = unpack(stored, band)
+        valid = np.ones((len(bands) if each else 1, *block.shape[1:]), bool)
+        for k, here, stored in self._stored(window, indexes):
+            mask, values = valid[k if each else 0][here], block[k][here]
+            mask &= valid_of(stored, self._layers[indexes[k] - 1].packing)
+            values[...] = unpack(stored, bands[k])
             if dtype.kind == "f":
-                valid &= np.isfinite(block[k])
+                mask &= np.isfinite(values)
         return block, valid
 
-    def _stored(self, layer: _Layer, window: Window) -> NDArray[Any]:
-        """Read one band's stored values in the raster's order of rows and columns."""
-        grid, (rows, cols) = self._grid, self.info.geobox.shape
-        top, bottom = window.row_off, window.row_off + window.height
-        y = slice(rows - bottom, rows - top) if grid.flip else slice(top, bottom)
-        first = (window.col_off + grid.roll) % cols
-        pieces = [slice(first, min(first + window.width, cols))]
-        if first + window.width > cols:  # over the seam of a rotated circle
-            pieces.append(slice(0, first + window.width - cols))
+    def _stored(
+        self, window: Window, indexes: tuple[int, ...]
+    ) -> Iterator[tuple[int, tuple[slice, slice], NDArray[Any]]]:
+        """Give pieces of stored values, in the raster's order, with band and place in the block."""
+        by_variable: dict[str, list[int]] = {}
+        for k, index in enumerate(indexes):
+            by_variable.setdefault(self._layers[index - 1].variable, []).append(k)
+        for name, places in by_variable.items():
+            layers = [self._layers[indexes[k] - 1] for k in places]
+            chunks = self._chunks[name]
+            for members, around in together([dict(layer.where) for layer in layers], chunks):
+                depth = math.prod(each.stop - each.start for each in around.values())
+                for here, box in boxes(window, self._grid, chunks, depth):
+                    values = self._box(layers[members[0]], {**around, **box}, window)
+                    for n in members:
+                        at = tuple(i - around[dim].start for dim, i in layers[n].where)
+                        yield places[n], here, self._turned(values[at], layers[n])
+
+    def _box(self, layer: Layer, box: dict[str, slice], window: Window) -> NDArray[Any]:
+        """Read a box of a variable, the layer's other dimensions before rows and columns."""
+        grid, others = self._grid, [dim for dim, _ in layer.where]
         try:
             with HDF5_LOCK:
-                variable = self._open()[layer.variable].isel(dict(layer.where))
-                parts = [
-                    variable.isel({grid.y: y, grid.x: x}).transpose(grid.y, grid.x).values
-                    for x in pieces
-                ]
+                variable = self._open()[layer.variable]
+                found = variable.isel(box).transpose(*others, grid.y, grid.x).values
         except (OSError, RuntimeError) as error:
+            rows = f"rows {window.row_off} to {window.row_off + window.height}"
             raise InputError(
-                f"{self.name}: {layer.name} cannot be read at rows {top} to {bottom} ({error}); "
+                f"{self.name}: {layer.name} cannot be read at {rows} ({error}); "
                 "the file is truncated or damaged, fetch it again"
             ) from error
-        stored = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        return np.asarray(found)
+
+    def _turned(self, stored: NDArray[Any], layer: Layer) -> NDArray[Any]:
+        """Give a layer's values their own type, and rows in the raster's order."""
         if stored.dtype != layer.packing.dtype:
             stored = np.ascontiguousarray(stored).view(layer.packing.dtype)
-        return stored[::-1] if grid.flip else stored
+        return stored[::-1] if self._grid.flip else stored
 
 
-def open_undecoded(path: str) -> xr.Dataset:
+def open_undecoded(path: str, kept: int = KEPT) -> xr.Dataset:
     """Open a NetCDF file with xarray and no decoding at all.
+
+    Parameters
+    ----------
+    path : str
+    kept : int
+        Bytes that the library keeps of each variable's chunks.
 
     Raises
     ------
     InputError
         No such file, or not a whole NetCDF file.
     """
+    import netCDF4
     import xarray as xr
 
     place = readable(path)
     if not Path(place).is_file():
         raise no_file(path)
+    netCDF4.set_chunk_cache(kept)  # of files that are opened from now on
     try:
         return xr.open_dataset(place, engine="netcdf4", decode_cf=False, cache=False)
     except (OSError, RuntimeError, ValueError) as error:
@@ -264,7 +309,7 @@ def _unlimited(dataset: xr.Dataset, dim: str) -> bool:
     return dim in dataset.encoding.get("unlimited_dims", ())
 
 
-def _info(dataset: xr.Dataset, path: str, grid: Grid, layers: tuple[_Layer, ...]) -> SourceInfo:
+def _info(dataset: xr.Dataset, path: str, grid: Grid, layers: tuple[Layer, ...]) -> SourceInfo:
     tags = {str(key): str(value) for key, value in dataset.attrs.items()}
     if grid.note:
         tags["stcli_crs"] = grid.note
@@ -280,13 +325,13 @@ def _info(dataset: xr.Dataset, path: str, grid: Grid, layers: tuple[_Layer, ...]
     )
 
 
-def _band(layer: _Layer) -> BandInfo:
+def _band(layer: Layer) -> BandInfo:
     packing = layer.packing
     nodata = packing.missing[0] if packing.missing else None
     return BandInfo(layer.name, packing.dtype, nodata, packing.scale, packing.offset, layer.units)
 
 
-def _taken(layer: _Layer, band: BandInfo, rule: str) -> _Layer:
+def _taken(layer: Layer, band: BandInfo, rule: str) -> Layer:
     """Give a layer the nodata value that is assumed of it."""
     if rule != "assumed" or band.nodata is None:
         return layer
@@ -299,93 +344,14 @@ def _rule(packing: Packing) -> str:
     return "nan" if np.dtype(packing.dtype).kind == "f" else "all"
 
 
-def _layers(dataset: xr.Dataset, grid: Grid, path: str) -> tuple[_Layer, ...]:
-    """List the bands of every numeric variable that lies on the grid."""
-    layers: list[_Layer] = []
-    for key, variable in dataset.data_vars.items():
-        dims = [str(dim) for dim in variable.dims]
-        if {grid.y, grid.x} <= set(dims) and variable.dtype.kind in "iuf":
-            others = [d for d in dims if d not in (grid.y, grid.x)]
-            layers += _layers_of(dataset, str(key), others, path)
-    if not layers:
-        raise InputError(
-            f"{path}: has no numeric variable over {grid.y} and {grid.x}, one at least is wanted"
-        )
-    return tuple(layers)
-
-
-def _layers_of(dataset: xr.Dataset, key: str, others: list[str], path: str) -> list[_Layer]:
-    variable = dataset[key]
-    packing = packing_of(variable, path)
-    units = variable.attrs.get("units")
-    labels = {dim: _labels(dataset, dim) for dim in others}
-    layers = []
-    for index in itertools.product(*(range(variable.sizes[dim]) for dim in others)):
-        where = tuple(zip(others, index, strict=True))
-        name, time = key, _scalar_time(dataset, variable)
-        for dim, i in where:
-            label = labels[dim][i]
-            several = variable.sizes[dim] > 1
-            if _is_time(dataset, dim):
-                time, name = label, f"{name}@{label}" if several else name
-            elif several:
-                name = f"{name}[{dim}={label}]"
-        layers.append(_Layer(key, where, name, time, packing, str(units) if units else None))
-    return layers
-
-
-def _is_time(dataset: xr.Dataset, name: str) -> bool:
-    known = name in dataset.variables
-    return known and " since " in str(dataset[name].attrs.get("units", ""))
-
-
-def _scalar_time(dataset: xr.Dataset, variable: xr.DataArray) -> str:
-    """Read the time of a variable whose time is a single number beside it."""
-    name = _scalar_time_name(dataset, variable)
-    return _time_labels(dataset, name)[0] if name else ""
-
-
-def _scalar_time_name(dataset: xr.Dataset, variable: xr.DataArray) -> str:
-    """Name that number; '' where there is none."""
-    for name in str(variable.attrs.get("coordinates", "")).split():
-        if _is_time(dataset, name) and dataset[name].size == 1:
-            return name
-    return ""
-
-
 def _scalars(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[ScalarCoordinate, ...]:
     """Read the numbers, but a time, that a variable names as its coordinates."""
     found = []
     for name in str(variable.attrs.get("coordinates", "")).split():
-        if name not in dataset.variables or _is_time(dataset, name):
+        if name not in dataset.variables or is_time(dataset, name):
             continue
         one = dataset[name]
         if one.ndim == 0 and one.dtype.kind in "iuf":
             attrs = {key: v for key, v in one.attrs.items() if key not in ("bounds", "_FillValue")}
             found.append(ScalarCoordinate(name, one.values[()], attrs))
     return tuple(found)
-
-
-def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
-    if _is_time(dataset, dim):
-        return _time_labels(dataset, dim)
-    if dim in dataset.variables:
-        return [str(value) for value in dataset[dim].values]
-    return [str(i + 1) for i in range(dataset.sizes[dim])]
-
-
-def _time_labels(dataset: xr.Dataset, name: str) -> list[str]:
-    """Write times as ISO dates; with the clock where one date has several times."""
-    import xarray as xr
-
-    try:
-        decoded = xr.decode_cf(dataset[[name]].reset_coords())[name].values.ravel()
-    except (ValueError, OverflowError):  # units xarray does not know, such as 'months since'
-        units = dataset[name].attrs["units"]
-        return [f"{value} {units}" for value in dataset[name].values.ravel()]
-    stamps = [
-        str(np.datetime_as_string(t, unit="s")) if isinstance(t, np.datetime64) else t.isoformat()
-        for t in decoded
-    ]
-    dates = [stamp.split("T")[0] for stamp in stamps]
-    return dates if len(set(dates)) == len(dates) else stamps

@@ -35,11 +35,11 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.heap import empty
 from stcli.raster.bandnames import told_apart
-from stcli.raster.info import BandInfo, RasterInfo
+from stcli.raster.info import BandInfo, Held, RasterInfo
 from stcli.raster.nodata import clear
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.gdalsource import GdalSource
-from stcli.raster.reading.source import RULES, Source, SourceInfo, stem
+from stcli.raster.reading.source import RULES, Source, SourceInfo, share_out, stem
 from stcli.raster.reading.stack import (
     Nesting,
     Resampling,
@@ -271,6 +271,7 @@ def open_raster(
     names = _names(opened, table)
     chosen = _choose(bands, opened, table, names)
     parts = _parts(opened, nestings, [table[c] for c in chosen])
+    share_out([(source, indexes) for source, _, indexes, _ in parts])
     if not bands:
         _tell_alpha(opened)
     return Raster(
@@ -389,6 +390,7 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
         times=tuple(dict.fromkeys(times)),
         tags=dict(grid.tags),
         sources=tuple(source.info.path for source in opened),
+        held=sum((opened[s].info.held for s in sorted({s for s, *_ in chosen})), Held()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.raster.info import BandInfo
+from stcli.raster.info import KEPT, BandInfo, Held
 from stcli.raster.reading.stdin import on_stdin
 
 #: What can make a pixel valid, strongest first.
@@ -38,6 +39,8 @@ class SourceInfo:
         Side in pixels of the square tiles that the file is made of; 0 for any other layout.
     rows : int
         Rows of the blocks, tiles or strips, that the file is made of; 0 where that is not known.
+    held : Held
+        What reading it holds.
     """
 
     path: str
@@ -50,6 +53,7 @@ class SourceInfo:
     tags: dict[str, str] = field(default_factory=dict)
     tiles: int = 0
     rows: int = 0
+    held: Held = field(default_factory=Held)
 
 
 class Source(Protocol):
@@ -79,6 +83,32 @@ class Apart(Protocol):
         self, window: Window, indexes: tuple[int, ...]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read bands as `Source.read`, with valid (band, row, col)."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A source of variables made of chunks, which it keeps."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Name each band's variable."""
+
+    def keep(self, size: int) -> None:
+        """Keep so many bytes of the chunks of each variable."""
+
+
+def share_out(files: Iterable[tuple[Source, tuple[int, ...]]]) -> None:
+    """Share out among the variables of files what is kept of their chunks.
+
+    Parameters
+    ----------
+    files : iterable of (Source, tuple of int)
+        Each with the 1-based numbers of the bands that will be read.
+    """
+    keeping = [(source, indexes) for source, indexes in files if isinstance(source, Keeping)]
+    count = sum(len({source.variables[i - 1] for i in indexes}) for source, indexes in keeping)
+    for source, _ in keeping:
+        source.keep(KEPT // count)
 
 
 def read_apart(

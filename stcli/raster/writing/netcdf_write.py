@@ -27,12 +27,13 @@ from rasterio.windows import Window
 
 from stcli.errors import OutputError
 from stcli.raster.axes import axis_attrs, axis_names
+from stcli.raster.info import KEPT
 from stcli.raster.reading.netcdf import HDF5_LOCK, ScalarCoordinate
 from stcli.raster.timeaxis import TimeAxis
 from stcli.raster.writing.draft import drafts, refuse_file
 from stcli.raster.writing.output import STDOUT
 
-#: Bytes of a chunk at most: the default cache of HDF5 holds several.
+#: Bytes of a chunk at most.
 _CHUNK = 1 << 20
 _SIDE = 128
 #: Dimension of the two bounds of a coordinate's value, and the end of their variable's name.
@@ -153,7 +154,7 @@ class CubeWriter:
 
     def matches(self, path: Path) -> bool:
         """Read every written window back from a file and compare it."""
-        with HDF5_LOCK, _open(path, "r") as dataset:
+        with HDF5_LOCK, _open(path, "r", self._spec) as dataset:
             return all(self._same(dataset, where, seen) for where, seen in self._sums.items())
 
     def _same(self, dataset: Any, where: tuple[int, ...], seen: int) -> bool:
@@ -185,7 +186,7 @@ def create_cube(spec: CubeSpec, geobox: GeoBox) -> Iterator[CubeWriter]:
     refuse_cube(spec, geobox)
     with drafts((spec.path,), spec.overwrite) as (draft,):
         with _reported(spec), HDF5_LOCK:
-            dataset = _open(draft, "w")
+            dataset = _open(draft, "w", spec)
             _define(dataset, spec, geobox)
         writer = CubeWriter(spec, dataset)
         try:
@@ -338,9 +339,11 @@ def _checksum(parts: Iterable[NDArray[Any]]) -> int:
     return seen
 
 
-def _open(path: Path, mode: Literal["r", "w"]) -> Any:
+def _open(path: Path, mode: Literal["r", "w"], spec: CubeSpec) -> Any:
+    """Open a cube; the library keeps chunks of each variable, by itself 64 MB of each."""
     import netCDF4
 
+    netCDF4.set_chunk_cache(KEPT // len(spec.bands))
     dataset = netCDF4.Dataset(path, mode)
     dataset.set_auto_maskandscale(False)
     return dataset

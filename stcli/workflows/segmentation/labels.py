@@ -14,7 +14,7 @@ from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError, InputError
 from stcli.raster.info import refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
-from stcli.segmentation.numbering import KERNELS, number
+from stcli.segmentation.numbering import KERNELS, merged, number
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress, plan_pass
 from stcli.workflows.kernels import compile_apart
@@ -105,7 +105,7 @@ def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> ND
 
 
 def _distinct(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile) -> NDArray[np.int64]:
-    return number(block[0])[1]
+    return np.sort(number(block[0])[1])
 
 
 class _Known:
@@ -130,7 +130,7 @@ class _Known:
                 )
 
     def _settle(self) -> None:
-        self._sorted = np.unique(np.concatenate([self._sorted, *self._waiting]))
+        self._sorted = merged([self._sorted, *self._waiting])
         self._waiting, self._count = [], 0
 
     @property
