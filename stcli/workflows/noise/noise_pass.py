@@ -25,8 +25,9 @@ from stcli.workflows.job import Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import Planned, plan_first
 
-#: Values (pixels times bands) of the first pass's sample at most.
-SAMPLE = 1 << 21
+#: Values (pixels times bands) of the first pass's sample at most, and, of many bands, the pixels
+#: for each: a covariance of B bands from few times B pixels says little.
+SAMPLE, EACH = 1 << 21, 32
 #: Compiles the kernels of noise maps.
 REHEARSAL = "from stcli.workflows.noise.noise_pass import rehearse; rehearse()"
 #: Planes of float64 that the noise map of one band holds at its peak, its levels not counted.
@@ -192,15 +193,15 @@ class SampleBlock:
         return (p[tile.trim] for p in (smooth, detail, *maps))
 
 
-def sample_bytes(settings: NoiseMapSettings) -> int:
-    """Bytes of a `Sample`."""
-    return 8 * SAMPLE * (3 + settings.levels)
+def sample_values(info: RasterInfo) -> int:
+    """Values of a `Sample` at most."""
+    return max(SAMPLE, EACH * info.count**2)
 
 
 def sample_step(info: RasterInfo) -> int:
-    """Rows and columns between sampled pixels; 1 for a raster of no more than `SAMPLE` values."""
+    """Rows and columns between sampled pixels; 1 for a raster of no more than so many values."""
     values = info.shape[0] * info.shape[1] * info.count
-    return max(1, int(np.ceil((values / SAMPLE) ** 0.5)))
+    return max(1, int(np.ceil((values / sample_values(info)) ** 0.5)))
 
 
 def sample(
@@ -287,7 +288,8 @@ def plan_sample(raster: Planned, settings: NoiseMapSettings, run: RunSettings) -
     """
     info, reach = raster.info, map_reach(settings)
     # the tiles' parts, one that is joined and one put in order, and three times the places
-    held = sample_bytes(settings) + 8 * (2 * SAMPLE + 3 * SAMPLE // info.count)
+    values = sample_values(info)
+    held = 8 * (values * (3 + settings.levels) + 2 * values + 3 * values // info.count)
     need = cost(info, MAP_PLANES + settings.levels, info.count, held)
     return plan_first(raster, need, run, reach)
 
