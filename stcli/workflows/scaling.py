@@ -69,7 +69,8 @@ def scaling_of(samples: dict[int, NDArray[Any]]) -> BandScaling | None:
     low, high = np.transpose([_percentiles(band) for band in pixels])
     flat = high - low <= np.finfo(short).eps * np.maximum(np.abs(low), np.abs(high))
     spread = pixels.max(axis=1).astype(np.float64) - pixels.min(axis=1).astype(np.float64)
-    high = np.where(flat, low + np.where(spread > 0, spread, 1), high)
+    least = np.spacing(np.abs(low))  # what 1 is nothing to, float64 still tells from its neighbour
+    high = np.where(flat, low + np.maximum(np.where(spread > 0, spread, 1), least), high)
     return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
 
 
