@@ -114,6 +114,10 @@ def test_bad_input_is_refused_in_a_sentence(world, tmp_path):
     refused(tmp_path, 3, "band b", "mnf", flat, out)
     unnamed = save(tmp_path / "u.tif", np.full((2, 20, 20), 7, "uint8"), PROFILE, ())
     refused(tmp_path, 3, "u.tif: bands 1, 2: no noise", "mnf", unnamed, out)
+    gone = three()
+    gone[1] = np.nan
+    gone = save(tmp_path / "g.tif", gone, PROFILE, NAMES, nodata=np.nan)
+    refused(tmp_path, 3, "no valid pixel found in b, and a pixel is valid where", "mnf", gone, out)
     refused(tmp_path, 3, "no rotation", "mnf", flat, out, "--inverse")
     refused(tmp_path, 2, "--components", "mnf", flat, out, "--components", 4)
     refused(tmp_path, 6, "MNF 1", "mnf", world[1], out, "--inverse", "-b", "2,1")

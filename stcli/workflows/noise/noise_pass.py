@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import InputError
-from stcli.noise.space.edges import FILL_REACH, Surround, fill, surround
+from stcli.noise.space.edges import FILL_LEVELS, Surround, fill, fill_reach, surround
 from stcli.noise.space.models import Model
 from stcli.noise.space.separable import Plane
 from stcli.noise.space.spatial import KERNELS, halo, leaning, noise_map
 from stcli.noise.space.statistics import PoissonFit, Sample, poisson_fit
 from stcli.noise.space.wavelets import analyse, bank
 from stcli.raster.info import RasterInfo
+from stcli.raster.reading.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
+from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import Planned, plan_first
@@ -60,10 +62,12 @@ class Ready:
     around: Surround
     trim: tuple[slice, slice]
 
-    def plane(self, band: int, model: Model, beyond: float = 0.0) -> Plane:
+    def plane(
+        self, band: int, model: Model, beyond: float = 0.0, levels: int = FILL_LEVELS
+    ) -> Plane:
         """Give a band (row, col) in the model's domain: completed, holes filled (see `fill`)."""
         values = model.forward(self.around.reflect(self.block[band].astype(np.float64)))
-        return fill(values, self.mask(band), beyond)
+        return fill(values, self.mask(band), beyond, levels)
 
     def noise(self, plane: Plane, band: int, settings: NoiseMapSettings) -> list[Plane]:
         """Measure the noise of a band's plane by level (row, col); NaN where it is unknown."""
@@ -116,9 +120,21 @@ def ready(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, reach: int
     return Ready(block, around.reflect(valid), around, (rows, cols))
 
 
+def map_filling(settings: NoiseMapSettings) -> int:
+    """Tell how often the spline that fills holes is widened for a noise map.
+
+    So often that a filter about a value never meets the constant in the middle of a hole, which may
+    be far from the scene.
+    """
+    looked, levels = bank(settings.wavelet).reach(settings.levels), FILL_LEVELS
+    while fill_reach(levels) < looked:
+        levels += 1
+    return levels
+
+
 def map_reach(settings: NoiseMapSettings) -> int:
     """Pixels that a noise map looks away, holes counted."""
-    return int(halo(settings) + FILL_REACH)
+    return int(halo(settings) + fill_reach(map_filling(settings)))
 
 
 def cost(info: RasterInfo, planes: int, core_values: int, once: int = 0, writer: int = 0) -> Cost:
@@ -186,7 +202,7 @@ class SampleBlock:
     def _measured(self, tile: Ready, band: int, leans: NDArray[np.bool_]) -> Iterator[Plane]:
         """Give the core of a band's smooth plane, its diagonal details, and its noise by level."""
         filters = bank(self.settings.wavelet)
-        plane = tile.plane(band, self.models[band])
+        plane = tile.plane(band, self.models[band], levels=map_filling(self.settings))
         smooth, details = analyse(plane, filters, 1)
         detail = np.where(leans, np.nan, details[2] / filters.gain(1, (1, 1)))
         maps = tile.noise(plane, band, self.settings)
@@ -228,7 +244,9 @@ def sample(
 
     work = plan_sample(raster, settings, run)
     work.run(block, sink, "noise", progress)
-    if not results:
+    if not results and isinstance(raster, Raster):
+        raise no_valid_pixel(raster)
+    if not results:  # of bands with masks of their own all are empty
         raise InputError(f"{info.path}: no valid pixel found, at least one is wanted.")
     found = _sorted(results)
     for name, model, low in zip(info.band_names, models, found.low, strict=True):
