@@ -75,7 +75,7 @@ def scaling_of(samples: dict[int, NDArray[Any]]) -> BandScaling | None:
 
 
 def told_apart(scaling: BandScaling) -> BandScaling:
-    """Widen ranges of which float32, in which models scale bands, makes nothing."""
+    """Widen ranges of which float32, in which series are held, makes nothing."""
     low = np.array(scaling.low, dtype=np.float32)
     apart = np.array(scaling.high, dtype=np.float32) > low
     least = np.nextafter(low, np.float32(np.inf)).astype(np.float64)

@@ -33,6 +33,12 @@ def window(values):
     return Window(values, np.ones(square, np.bool_), np.ones(square, np.int32), (0, 0))
 
 
+def test_ranges_that_float32_cannot_tell_apart_are_widened():
+    scaling = told_apart(BandScaling((3e9, -1e20), (3e9 + 1, -1e20)))
+    low, high = (np.array(ends, np.float32) for ends in (scaling.low, scaling.high))
+    assert (low < high).all()
+
+
 def test_ranges_that_can_be_told_apart_stay_as_they_are():
     scaling = BandScaling((0.0, 0.1), (1e-9, 0.3))
     assert told_apart(scaling) == scaling
