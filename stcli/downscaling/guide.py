@@ -108,10 +108,17 @@ def weights(parts: Sequence[Part], guides: int, bands: int) -> Weights:
 
 
 def _solve(gram: NDArray[np.float64], guides: int) -> NDArray[np.float64]:
-    """Least squares from the products of all pairs: (band, guide)."""
-    inner, cross = gram[:guides, :guides], gram[:guides, guides:]
-    steady = inner + 1e-9 * np.trace(inner) / max(guides, 1) * np.eye(guides)
-    found: NDArray[np.float64] = np.linalg.lstsq(steady, cross, rcond=None)[0].T
+    """Least squares from the products of all pairs: (band, guide).
+
+    Guides are brought to one size first, for what steadies them must not depend on their units: of
+    an index beside digital numbers it would leave nothing.
+    """
+    size = np.sqrt(np.diag(gram)[:guides])
+    size = np.where(size > 0, size, 1.0)
+    inner = gram[:guides, :guides] / size / size[:, None]
+    steady = inner + 1e-9 * np.eye(guides)
+    cross = gram[:guides, guides:] / size[:, None]
+    found: NDArray[np.float64] = np.linalg.lstsq(steady, cross, rcond=None)[0].T / size
     return found
 
 

@@ -106,13 +106,16 @@ def ssim(fine: NDArray[Any], truth: NDArray[Any], span: float) -> float | None:
     whole[:, :half], whole[:, whole.shape[1] - half :] = False, False
     if not whole.any() or span <= 0:
         return None
-    x, y = (np.where(known, a, 0.0).astype(np.float64) for a in (fine, truth))
+    # squares are of what differs from one level: of a large one they would keep no digit of it
+    level = float(truth[known].mean(dtype=np.float64))
+    x, y = (np.where(known, np.asarray(a, np.float64) - level, 0.0) for a in (fine, truth))
     mx, my = uniform_filter(x, WINDOW), uniform_filter(y, WINDOW)
     sample = WINDOW**2 / (WINDOW**2 - 1)
     vx, vy, vxy = (
         sample * (uniform_filter(a * b, WINDOW) - ma * mb)
         for a, b, ma, mb in ((x, x, mx, mx), (y, y, my, my), (x, y, mx, my))
     )
+    mx, my = mx + level, my + level
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
     found = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
     return float(found[whole].mean())

@@ -128,14 +128,14 @@ class Card(_Record):
     def fault(self) -> str | None:
         """Say what keeps a model of classes from being applied; None where nothing does.
 
-        Bands are scaled in float32, so their low and high must be told apart there. Models
+        Bands are scaled from low to high, in float32 but for those that it does not hold. Models
         without classes do not scale by them.
         """
         if not self.classes:
             return None
         for band in self.bands:
-            low, high = np.float32(band.low), np.float32(band.high)
-            if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            finite = np.isfinite(np.array([band.low, band.high], dtype=np.float32)).all()
+            if not (finite and band.low < band.high):
                 ends = f"low {band.low:g} and high {band.high:g}"
                 return f"band {band.name} has {ends}, finite ones that rise are wanted"
         taken: dict[str, list[int | str]] = {

@@ -69,12 +69,13 @@ def scaling_of(samples: Sequence[NDArray[Any]]) -> BandScaling | None:
     low, high = np.transpose([_percentiles(band) for band in pixels])
     flat = high - low <= np.finfo(short).eps * np.maximum(np.abs(low), np.abs(high))
     spread = pixels.max(axis=1).astype(np.float64) - pixels.min(axis=1).astype(np.float64)
-    high = np.where(flat, low + np.where(spread > 0, spread, 1), high)
+    least = np.spacing(np.abs(low))  # what 1 is nothing to, float64 still tells from its neighbour
+    high = np.where(flat, low + np.maximum(np.where(spread > 0, spread, 1), least), high)
     return BandScaling(tuple(low.tolist()), tuple(high.tolist()))
 
 
 def told_apart(scaling: BandScaling) -> BandScaling:
-    """Widen ranges of which float32, in which models scale bands, makes nothing."""
+    """Widen ranges of which float32, in which series are held, makes nothing."""
     low = np.array(scaling.low, dtype=np.float32)
     apart = np.array(scaling.high, dtype=np.float32) > low
     least = np.nextafter(low, np.float32(np.inf)).astype(np.float64)

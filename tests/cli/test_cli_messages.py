@@ -184,7 +184,7 @@ CASES = [
     (
         "mnf plain.tif o.tif",
         3,
-        "band a: no noise found in it (it is constant, or rounded), some is",
+        "bands a, b, c, d: no noise found (constant, or rounded), some is",
     ),
     ("mnf noisy.tif o.tif --inverse", 3, "a raster that stcli mnf wrote is wanted."),
     ("mnf broken.tif o.tif --inverse", 6, "broken.tif: its rotation is damaged ("),

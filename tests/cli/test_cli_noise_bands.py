@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,11 @@ def test_bad_input_is_refused_in_a_sentence(world, tmp_path):
     flat = save(tmp_path / "f.tif", flat, PROFILE, NAMES, nodata=np.nan)
     refused(tmp_path, 3, "band b", "mnf", flat, out)
     unnamed = save(tmp_path / "u.tif", np.full((2, 20, 20), 7, "uint8"), PROFILE, ())
-    refused(tmp_path, 3, "u.tif: band 1: no noise", "mnf", unnamed, out)
+    refused(tmp_path, 3, "u.tif: bands 1, 2: no noise", "mnf", unnamed, out)
+    gone = three()
+    gone[1] = np.nan
+    gone = save(tmp_path / "g.tif", gone, PROFILE, NAMES, nodata=np.nan)
+    refused(tmp_path, 3, "no valid pixel found in b, and a pixel is valid where", "mnf", gone, out)
     refused(tmp_path, 3, "no rotation", "mnf", flat, out, "--inverse")
     refused(tmp_path, 2, "--components", "mnf", flat, out, "--components", 4)
     refused(tmp_path, 6, "MNF 1", "mnf", world[1], out, "--inverse", "-b", "2,1")
@@ -120,6 +125,25 @@ def test_bad_input_is_refused_in_a_sentence(world, tmp_path):
     empty = save(tmp_path / "e.tif", np.zeros((1, 20, 20), "float32"), PROFILE, nodata=0)
     for verb in ("mnf", "destripe"):
         refused(tmp_path, 3, "no valid pixel", verb, empty, out)
+
+
+def many(side, count=40):
+    """Make many bands of white noise."""
+    return np.random.default_rng(0).normal(100, 3, (count, side, side)).astype("float32")
+
+
+def test_few_pixels_for_many_bands_are_refused_or_told(tmp_path):
+    few = save(tmp_path / "few.tif", many(12), PROFILE)
+    words = (
+        "pixels found that tell the noise of all bands together, more than 160 are wanted for 40"
+    )
+    refused(tmp_path, 3, words, "mnf", few, tmp_path / "o.tif")
+    more = save(tmp_path / "more.tif", many(24), PROFILE)
+    done = good("mnf", more, tmp_path / "o.tif", "--json")
+    told = re.search(r"few for the noise of 40 bands: .* below ([\d.]+) dB may be noise", done.err)
+    assert 0 < done.json["snr_db"][0] < float(told[1])
+    enough = save(tmp_path / "enough.tif", many(96, 10), PROFILE)
+    assert "few for" not in good("mnf", enough, tmp_path / "p.tif").err
 
 
 def test_one_pixel_and_one_row_are_destriped_to_themselves(tmp_path):

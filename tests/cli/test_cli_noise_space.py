@@ -247,6 +247,19 @@ def test_what_measures_by_noise_refuses_one_row_or_column(shape, tmp_path):
     refused(tmp_path, 3, "its noise is unknown", *space)
 
 
+def test_the_level_of_a_scene_shows_in_no_map_beside_a_wide_hole(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(1, 250, 260))
+    noise[:, 70:190, 60:200] = np.nan
+    maps = []
+    for level, size in ((0, 0), (10_000, 0), (10_000, 64)):
+        path = save(tmp_path / f"{level}.tif", noise + level, PROFILE, nodata=np.nan)
+        out = tmp_path / f"n{level}-{size}.tif"
+        good("noise", path, out, "--levels", 4, "--window", 17, "--tile-size", size, "-q")
+        maps.append(read(out))
+    assert np.nanmax(np.abs(maps[1] - maps[0])) < 1e-9
+    assert np.array_equal(maps[1], maps[2], equal_nan=True)
+
+
 def refused(tmp_path, code, words, *argv):
     """Insist on an exit code, one sentence with some words, and on no output."""
     before = set(tmp_path.iterdir())

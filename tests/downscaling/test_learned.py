@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.nn.functional import pixel_shuffle
 
 from stcli.downscaling.coarsen import block_mean
@@ -101,6 +102,18 @@ def test_the_linear_guide_finds_its_weights_one_scale_coarser():
     fine = ibp + np.einsum("kg,grc->krc", found.values, detail(guide, 2))
     error, peer = (np.sqrt(np.mean((a - truth) ** 2)) for a in (fine, ibp))
     assert error < 0.2 * peer
+
+
+def test_the_unit_of_a_guide_changes_nothing_of_what_it_and_others_say():
+    rng = np.random.default_rng(2)
+    guide = gaussian_filter(rng.normal(size=(2, 192, 160)), (0, 1, 1))
+    coarse = block_mean((guide[0] + 2 * guide[1])[None], 2)  # each says what the other does not
+    units = np.array([1e4, 1e-2])  # digital numbers beside an index
+    plain = weights([part(coarse, guide, 2)], 2, 1)
+    other = weights([part(coarse, guide * units[:, None, None], 2)], 2, 1)
+    assert np.allclose(plain.values, [[1, 2]], rtol=1e-6)
+    assert np.allclose(other.values * units, plain.values, rtol=1e-6)
+    assert max(other.ratios) < 1e-6
 
 
 def test_a_guide_that_knows_nothing_of_a_band_is_not_used_for_it():

@@ -24,6 +24,14 @@ def fields(rows=96, cols=80):
     return truth + rng.normal(1, 3, truth.shape), truth
 
 
+@pytest.mark.parametrize("level", [1e6, 1e9, 1e12])
+def test_structure_on_a_high_level_is_that_of_the_same_field_below(level):
+    fine, truth = fields()
+    span = float(np.ptp(truth))
+    low, high = (ssim(fine + at, truth + at, span) for at in (1e4, level))
+    assert high == pytest.approx(low, abs=1e-4)  # brightness, which alone differs, is nearly 1
+
+
 def test_against_scikit_image():
     fine, truth = fields()
     low, high = np.percentile(truth, (1, 99))

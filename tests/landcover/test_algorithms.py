@@ -153,6 +153,15 @@ def test_many_bands_have_no_pairs():
     assert np.isfinite(found).all()
 
 
+def test_pairs_of_large_numbers_keep_what_float32_does_not_hold():
+    values = np.stack([np.full((8, 8), 2e9), 2e9 + np.arange(64.0).reshape(8, 8)])
+    square = np.ones((8, 8), np.bool_)
+    window = Window(values, square, square.astype(np.int32), (0, 0))
+    found = window_features(window, BandScaling((2e9,) * 2, (2e9 + 64,) * 2), 4, square)
+    wanted = (values[1] - values[0]) / (values[1] + values[0])
+    assert np.array_equal(found[:, 2], wanted.ravel().astype(np.float32))
+
+
 @pytest.mark.parametrize("junk", [np.nan, -9999.0])
 def test_values_of_nodata_are_no_feature(junk):
     clean = world_window()

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from stcli.errors import InputError
-from stcli.noise.space.mnf import Rotation, project, rotation
+from stcli.noise.space.mnf import Rotation, chance, project, rotation
 from stcli.noise.space.stripes import FEWEST, find_stripes, striping
 
 NAMES = ("a", "b", "c", "d")
@@ -61,6 +61,27 @@ def test_a_band_without_noise_is_named():
     values[:, 2], noise[2], noise[:, 2] = 7.0, 0.0, 0.0
     with pytest.raises(InputError, match="band c"):
         rotation(NAMES, values, noise)
+
+
+def test_bands_without_noise_are_all_named_at_once():
+    values, noise = bands()
+    for band in (1, 2):
+        values[:, band], noise[band], noise[:, band] = 7.0, 0.0, 0.0
+    with pytest.raises(InputError, match="bands b, c: no noise found"):
+        rotation(NAMES, values, noise)
+
+
+@pytest.mark.parametrize(("count", "pixels"), [(400, 400), (400, 1600), (150, 1600)])
+def test_noise_alone_shows_no_more_snr_than_chance_has(count, pixels):
+    rng, number = np.random.default_rng(0), 60
+    values, other = rng.normal(size=(pixels, number)), rng.normal(size=(count, number))
+    turned = rotation(tuple(map(str, range(number))), values, other.T @ other / count)
+    edge = chance(number, count, pixels)  # of infinitely many bands; of few it is a little less
+    assert 0.75 * edge < turned.snr[0] < edge
+
+
+def test_a_covariance_of_fewer_pixels_than_bands_tells_nothing():
+    assert chance(60, 60, 10_000) == np.inf
 
 
 def scene():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from stcli.jit import njit
 from stcli.landcover.network.tokens import SHAPE_FEATURES
-from stcli.landcover.network.windows import Window
+from stcli.landcover.network.windows import Window, precise
 from stcli.landcover.tally import BOTTOM, LEFT, RIGHT, SIZE, TOP, measure
 from stcli.settings import BandScaling
 
@@ -83,11 +83,11 @@ def _pairs(values: NDArray[Any], out: NDArray[np.float32]) -> int:
 
     They are the first columns of `out` (pixel, feature).
     """
-    raw, count = values.astype(np.float32), 0
+    raw, count = values.astype(precise(values.dtype)), 0
     for a in range(len(raw)):
         for b in range(a):
             total = np.abs(raw[a]) + np.abs(raw[b])
-            out[:, count] = (raw[a] - raw[b]) / np.where(total > 0, total, np.float32(1))
+            out[:, count] = (raw[a] - raw[b]) / np.where(total > 0, total, raw.dtype.type(1))
             count += 1
     return count
 

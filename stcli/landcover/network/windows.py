@@ -24,6 +24,8 @@ from stcli.landcover.dates import Dates, Series, series_of
 from stcli.landcover.network.tokens import Tokens, tokenise
 from stcli.settings import BandScaling, NetworkSettings
 
+Floats = NDArray[np.floating[Any]]
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -71,9 +73,13 @@ class Window:
 
     def scaled(self, scaling: BandScaling) -> NDArray[np.float32]:
         """Bands (band, row, col) scaled to about [-1, 1] and held; 0 where not valid."""
-        low, high = (np.array(v, np.float32)[:, None, None] for v in (scaling.low, scaling.high))
-        scaled = scale(self.values.astype(np.float32), low, high)
-        return np.where(self.valid, scaled, np.float32(0))
+        kind, result = precise(self.values.dtype), np.empty(self.values.shape, np.float32)
+        for band, low, high, out in zip(
+            self.values, scaling.low, scaling.high, result, strict=True
+        ):
+            scaled = scale(band.astype(kind), np.array(low, kind), np.array(high, kind))
+            out[:] = np.where(self.valid, scaled, 0)
+        return result
 
     def tokens(self, step: int, order: str = "serpentine") -> Tokens:
         """Tokens of this window's segments."""
@@ -115,10 +121,20 @@ class Windowed(Protocol):
         """Classify a window: (class, row, col), of which only the centre counts."""
 
 
-def scale(
-    values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Scale values from `low` to `high`, each of a band, to -1 to 1, within `BandScaling.HELD`."""
+def precise(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Choose what values are reckoned in: float32 where it holds all of them, else float64.
+
+    What changes of a large value may be less than the digits that float32 keeps of it.
+    """
+    return np.float32 if np.can_cast(dtype, np.float32) else np.float64
+
+
+def scale(values: Floats, low: Floats, high: Floats) -> Floats:
+    """Scale values from `low` to `high`, each of a band, to -1 to 1, within `BandScaling.HELD`.
+
+    All are of one type; a range of which that type makes nothing is its least one.
+    """
+    high = np.maximum(high, np.nextafter(low, np.inf, dtype=low.dtype))
     with np.errstate(over="ignore"):
         scaled = (values - low) / (high - low) * 2 - 1
     return np.clip(scaled, -BandScaling.HELD, BandScaling.HELD, out=scaled)

@@ -20,7 +20,14 @@ from stcli.noise.space.separable import Plane, correlate
 SPLINE = ((1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16), -2)
 #: Times the spline is widened; what is farther than `FILL_REACH` from a value holds a constant.
 FILL_LEVELS = 4
-FILL_REACH = 2 * (2**FILL_LEVELS - 1)
+
+
+def fill_reach(levels: int) -> int:
+    """Pixels from a value up to which holes are filled by a spline that is widened so often."""
+    return int(2 * (2**levels - 1))
+
+
+FILL_REACH = fill_reach(FILL_LEVELS)
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,17 @@ def smooth(plane: Plane, level: int) -> Plane:
     return correlate(plane, SPLINE, SPLINE, 2 ** (level - 1))
 
 
-def fill(plane: Plane, valid: NDArray[np.bool_], beyond: float = 0.0) -> Plane:
+def fill(
+    plane: Plane, valid: NDArray[np.bool_], beyond: float = 0.0, levels: int = FILL_LEVELS
+) -> Plane:
     """Fill invalid pixels by normalised convolution.
 
     Parameters
     ----------
     beyond : float
-        Where no valid pixel lies within `FILL_REACH`.
+        Where no valid pixel lies within `fill_reach`.
+    levels : int
+        Times the spline is widened.
 
     Returns
     -------
@@ -88,7 +99,9 @@ def fill(plane: Plane, valid: NDArray[np.bool_], beyond: float = 0.0) -> Plane:
     if valid.all():
         return filled
     values, weight, missing = filled, valid.astype(np.float64), ~valid
-    for level in range(1, FILL_LEVELS + 1):
+    for level in range(1, levels + 1):
+        if not missing.any():
+            break
         values, weight = smooth(values, level), smooth(weight, level)
         found = missing & (weight > 0)
         filled[found] = values[found] / weight[found]

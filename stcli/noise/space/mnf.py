@@ -91,17 +91,20 @@ def rotation(bands: tuple[str, ...], values: Plane, noise: Plane) -> Rotation:
     Raises
     ------
     InputError
-        A band has no noise to be measured by.
+        Bands have no noise to be measured by.
     """
     size = np.sqrt(np.diag(noise))
     spread = values.std(axis=0)
-    for name, sigma, deviation in zip(bands, size, spread, strict=True):
-        if not sigma > 1e-9 * deviation or deviation == 0:
-            label = name.removeprefix("band ")
-            raise InputError(
-                f"band {label}: no noise found in it (it is constant, or rounded), some is wanted "
-                "to measure by; leave the band out with --bidx."
-            )
+    bare = [
+        name.removeprefix("band ")
+        for name, sigma, deviation in zip(bands, size, spread, strict=True)
+        if not sigma > 1e-9 * deviation or deviation == 0
+    ]
+    if bare:
+        raise InputError(
+            f"{'bands' if len(bare) > 1 else 'band'} {', '.join(bare)}: no noise found (constant, "
+            "or rounded), some is wanted to measure by; leave out what has none with --bidx."
+        )
     mean = values.mean(axis=0)
     centred = (values - mean) / size
     covariance = centred.T @ centred / len(values)
@@ -112,6 +115,31 @@ def rotation(bands: tuple[str, ...], values: Plane, noise: Plane) -> Rotation:
     heaviest = np.abs(forward * size).argmax(axis=1)  # fixes the sign, which eigh leaves open
     forward *= np.sign(forward[np.arange(len(forward)), heaviest])[:, None]
     return Rotation(bands, mean, forward, _inverse(forward), np.maximum(e[::-1] - 1, 0.0))
+
+
+def chance(bands: int, independent: float, pixels: int) -> float:
+    """Tell up to which SNR components may be noise alone, since covariances are of few pixels.
+
+    The largest eigenvalue of the ratio of two covariances of the same white noise, less one
+    (Wachter 1980, doi:10.1214/aos/1176345134).
+
+    Parameters
+    ----------
+    bands : int
+    independent : float
+        Coefficients that the covariance of the noise is of, as many as are independent.
+    pixels : int
+        That the covariance of the bands is of.
+
+    Returns
+    -------
+    float
+        Infinite where the noise's covariance is singular.
+    """
+    if independent <= bands:
+        return np.inf
+    c, y = bands / independent, bands / pixels
+    return float(((1 + np.sqrt(c + y - c * y)) / (1 - c)) ** 2 - 1)
 
 
 def project(block: NDArray[Any], matrix: Plane, before: Plane, after: Plane) -> Plane:

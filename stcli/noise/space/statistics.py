@@ -89,10 +89,24 @@ def noise_covariance(sample: Sample) -> Plane:
     return out
 
 
+def covariance_pixels(sample: Sample) -> int:
+    """Count the sampled pixels that `noise_covariance` is of: where no band has an edge."""
+    known = ~np.isnan(typical(sample)[:, 0])
+    return int(_inner(sample.diagonal[:, known], sample.sigma[:, known, 0]).sum())
+
+
+def _inner(diagonal: Plane, sigma: Plane) -> NDArray[np.bool_]:
+    """Tell which pixels (pixel,) have noise alone in all bands: bool."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inner: NDArray[np.bool_] = np.all(
+            (np.abs(diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1
+        )
+    return inner
+
+
 def _covariance(diagonal: Plane, sigma: Plane, level: NDArray[np.float64]) -> Plane:
     """Covariance of bands whose noise is known; see `noise_covariance`."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inner = np.all((np.abs(diagonal) <= EDGE * sigma) & np.isfinite(sigma), axis=1)
+    inner = _inner(diagonal, sigma)
     if not np.isfinite(sigma).all(axis=1).any():
         return np.where(np.eye(len(level), dtype=bool), np.diag(level**2), np.nan)
     live = level > 0

@@ -22,7 +22,7 @@ from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.landcover.scenes import OpenScene
 from stcli.workflows.landcover.stacks import clear_cells
-from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of, told_apart
+from stcli.workflows.scaling import SAMPLE, sample_block, sample_step, scaling_of
 
 logger = logging.getLogger("stcli")
 
@@ -108,7 +108,7 @@ def survey(
     scaling = scaling_of(samples)
     if scaling is None:
         raise no_valid_pixel(scenes[0].raster)
-    found.scaling = told_apart(scaling)
+    found.scaling = scaling
     return found
 
 

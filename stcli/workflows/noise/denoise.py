@@ -42,7 +42,6 @@ from stcli.workflows.noise.noise_pass import (
     Ready,
     cost,
     known,
-    map_reach,
     measure,
     plan_measure,
     ready,
@@ -306,7 +305,7 @@ def _spec(
 
 def _reach(map_settings: NoiseMapSettings, method: Method, noise: str) -> int:
     """Pixels that denoising looks away."""
-    of_map = map_reach(map_settings) - FILL_REACH if noise == "local" else 0
+    of_map = spatial.halo(map_settings) if noise == "local" else 0
     bias = wavelet.BIAS_REACH if map_settings.model == "multiplicative" else 0
     if isinstance(method, SimilarSettings):
         away = similar.halo(method, of_map)

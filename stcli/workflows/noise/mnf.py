@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError, ModelError
-from stcli.noise.space.mnf import Rotation, project, rotation
-from stcli.noise.space.statistics import noise_covariance
+from stcli.noise.space.mnf import Rotation, chance, project, rotation
+from stcli.noise.space.statistics import Sample, covariance_pixels, noise_covariance
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.read import Raster
 from stcli.raster.writing.output import OutputSpec
@@ -38,10 +39,13 @@ from stcli.workflows.noise.noise_pass import (
     plan_sample,
     refuse_unmeasured,
     sample,
+    step_of,
     unheard,
 )
 from stcli.workflows.passes import planned, writing
 from stcli.workflows.produce import Step, resumable
+
+logger = logging.getLogger("stcli")
 
 #: Dataset tag that holds the rotation.
 TAG = "STCLI_MNF"
@@ -241,9 +245,32 @@ def _measured(
     refuse_unmeasured(found, info.path)
     try:
         turned = rotation(info.band_names, found.values, noise_covariance(found))
-        return replace(turned, units=tuple(band_units(info)))
     except InputError as error:
         raise InputError(f"{info.path}: {error}") from error
+    _heed_few(found, info)
+    return replace(turned, units=tuple(band_units(info)))
+
+
+def _heed_few(found: Sample, info: RasterInfo) -> None:
+    """Warn where components of noise alone may look like signal; raises `InputError` as they must.
+
+    Diagonal coefficients hold a quarter of the band: of pixels side by side one in four is of its
+    own.
+    """
+    pixels, step = covariance_pixels(found), step_of(info)
+    least = chance(info.count, pixels * min(step**2, 4) / 4, len(found.values))
+    if not np.isfinite(least):
+        raise InputError(
+            f"{info.path}: {pixels} pixels found that tell the noise of all bands together, more "
+            f"than {info.count * 4 // min(step**2, 4)} are wanted for {info.count} bands; choose "
+            "fewer bands with --bidx, or a larger raster."
+        )
+    if least > 1:
+        logger.warning(
+            "%s: %d pixels are few for the noise of %d bands: components of an SNR below %.1f dB "
+            "may be noise alone",
+            *(info.path, pixels, info.count, 10 * np.log10(least)),
+        )
 
 
 def _stored(info: RasterInfo) -> Rotation:

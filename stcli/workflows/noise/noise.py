@@ -37,6 +37,7 @@ from stcli.workflows.noise.noise_pass import (
     compile_kernels,
     cost,
     known,
+    map_filling,
     map_reach,
     measure,
     plan_measure,
@@ -94,7 +95,7 @@ class NoiseBlock:
             if not core.any():
                 out[band * levels : (band + 1) * levels] = np.nan
                 continue
-            plane = tile.plane(band, model)
+            plane = tile.plane(band, model, levels=map_filling(self.settings))
             maps = tile.noise(plane, band, self.settings)
             unit = model.scale(model.backward(plane[tile.trim]))
             for level, sigma in enumerate(maps):

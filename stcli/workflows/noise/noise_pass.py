@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import InputError
-from stcli.noise.space.edges import FILL_REACH, Surround, fill, surround
+from stcli.noise.space.edges import FILL_LEVELS, Surround, fill, fill_reach, surround
 from stcli.noise.space.models import Model
 from stcli.noise.space.separable import Plane
 from stcli.noise.space.spatial import KERNELS, halo, leaning, noise_map
 from stcli.noise.space.statistics import PoissonFit, Sample, poisson_fit
 from stcli.noise.space.wavelets import analyse, bank
 from stcli.raster.info import RasterInfo
+from stcli.raster.reading.read import Raster
 from stcli.settings import NoiseMapSettings, RunSettings
-from stcli.workflows.empty import none_valid
+from stcli.workflows.empty import no_valid_pixel, none_valid
 from stcli.workflows.job import Pass, Progress
 from stcli.workflows.kernels import LOADED, compile_apart
 from stcli.workflows.passes import Planned, plan_first
 from stcli.workflows.scaling import sample_step
 
-#: Values (pixels times bands) of the first pass's sample at most.
-SAMPLE = 1 << 21
+#: Values (pixels times bands) of the first pass's sample at most, and, of many bands, the pixels
+#: for each: a covariance of B bands from few times B pixels says little.
+SAMPLE, EACH = 1 << 21, 32
 #: Compiles the kernels of noise maps.
 REHEARSAL = "from stcli.workflows.noise.noise_pass import rehearse; rehearse()"
 #: Planes of float64 that the noise map of one band holds at its peak, its levels not counted.
@@ -61,10 +63,12 @@ class Ready:
     around: Surround
     trim: tuple[slice, slice]
 
-    def plane(self, band: int, model: Model, beyond: float = 0.0) -> Plane:
+    def plane(
+        self, band: int, model: Model, beyond: float = 0.0, levels: int = FILL_LEVELS
+    ) -> Plane:
         """Give a band (row, col) in the model's domain: completed, holes filled (see `fill`)."""
         values = model.forward(self.around.reflect(self.block[band].astype(np.float64)))
-        return fill(values, self.mask(band), beyond)
+        return fill(values, self.mask(band), beyond, levels)
 
     def noise(self, plane: Plane, band: int, settings: NoiseMapSettings) -> list[Plane]:
         """Measure the noise of a band's plane by level (row, col); NaN where it is unknown."""
@@ -117,9 +121,21 @@ def ready(block: NDArray[Any], valid: NDArray[np.bool_], where: Tile, reach: int
     return Ready(block, around.reflect(valid), around, (rows, cols))
 
 
+def map_filling(settings: NoiseMapSettings) -> int:
+    """Tell how often the spline that fills holes is widened for a noise map.
+
+    So often that a filter about a value never meets the constant in the middle of a hole, which may
+    be far from the scene.
+    """
+    looked, levels = bank(settings.wavelet).reach(settings.levels), FILL_LEVELS
+    while fill_reach(levels) < looked:
+        levels += 1
+    return levels
+
+
 def map_reach(settings: NoiseMapSettings) -> int:
     """Pixels that a noise map looks away, holes counted."""
-    return int(halo(settings) + FILL_REACH)
+    return int(halo(settings) + fill_reach(map_filling(settings)))
 
 
 def cost(info: RasterInfo, planes: int, core_values: int, once: int = 0, writer: int = 0) -> Cost:
@@ -187,16 +203,21 @@ class SampleBlock:
     def _measured(self, tile: Ready, band: int, leans: NDArray[np.bool_]) -> Iterator[Plane]:
         """Give the core of a band's smooth plane, its diagonal details, and its noise by level."""
         filters = bank(self.settings.wavelet)
-        plane = tile.plane(band, self.models[band])
+        plane = tile.plane(band, self.models[band], levels=map_filling(self.settings))
         smooth, details = analyse(plane, filters, 1)
         detail = np.where(leans, np.nan, details[2] / filters.gain(1, (1, 1)))
         maps = tile.noise(plane, band, self.settings)
         return (p[tile.trim] for p in (smooth, detail, *maps))
 
 
-def sample_bytes(settings: NoiseMapSettings) -> int:
-    """Bytes of a `Sample`."""
-    return 8 * SAMPLE * (3 + settings.levels)
+def sample_values(info: RasterInfo) -> int:
+    """Values of a `Sample` at most."""
+    return max(SAMPLE, EACH * info.count**2)
+
+
+def step_of(info: RasterInfo) -> int:
+    """Rows and columns between sampled pixels; 1 for a raster of no more than so many values."""
+    return sample_step((info.shape[0] * info.count, info.shape[1]), sample_values(info))
 
 
 def sample(
@@ -214,10 +235,11 @@ def sample(
         No pixel is valid, or a value is 0 or less and the model is multiplicative.
     """
     info = raster.info
-    step = sample_step((info.shape[0] * info.count, info.shape[1]), SAMPLE)
-    block = SampleBlock(settings, models, step, map_reach(settings))
+    block = SampleBlock(settings, models, step_of(info), map_reach(settings))
     tiles = plan_sample(raster, settings, run).gather(block, "noise", progress)
-    if not tiles:
+    if not tiles and isinstance(raster, Raster):
+        raise no_valid_pixel(raster)
+    if not tiles:  # of bands with masks of their own all are empty
         raise none_valid(info.path)
     found = _sorted(tiles)
     for name, model, low in zip(info.band_names, models, found.low, strict=True):
@@ -277,7 +299,8 @@ def plan_sample(raster: Planned, settings: NoiseMapSettings, run: RunSettings) -
     """
     info, reach = raster.info, map_reach(settings)
     # the tiles' parts, one that is joined and one put in order, and three times the places
-    held = sample_bytes(settings) + 8 * (2 * SAMPLE + 3 * SAMPLE // info.count)
+    values = sample_values(info)
+    held = 8 * (values * (3 + settings.levels) + 2 * values + 3 * values // info.count)
     need = cost(info, MAP_PLANES + settings.levels, info.count, held)
     return plan_first(raster, need, run, reach)
 

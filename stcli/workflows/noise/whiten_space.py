@@ -34,6 +34,7 @@ from stcli.workflows.noise.noise_pass import (
     MAP_PLANES,
     compile_kernels,
     cost,
+    map_filling,
     map_reach,
     measure,
     plan_measure,
@@ -79,7 +80,7 @@ class WhitenBlock:
             if not valid.any():
                 parts += [np.full(valid.shape, np.nan)] * (2 * levels + 1)
                 continue
-            plane = tile.plane(band, Model())
+            plane = tile.plane(band, Model(), levels=map_filling(self.settings))
             maps = tile.noise(plane, band, self.settings)
             details, rest = split(plane, tile.mask(band), levels)
             white, scales = [], []
