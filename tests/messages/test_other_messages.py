@@ -363,9 +363,12 @@ def test_a_step_that_cannot_travel():
 def test_workers_that_are_others():
     from stcli.engine import cluster
 
-    client = SimpleNamespace(run=full, register_plugin=full)
+    def unknown(*_):
+        raise ModuleNotFoundError("No module named 'stcli'")
+
+    client = SimpleNamespace(run=unknown, register_plugin=unknown)
     said = refusal(call(cluster._refuse_others, client))
-    assert "--scheduler: stcli does not run on the workers ([Errno 28] No space left on dev" in said
+    assert "--scheduler: stcli does not run on the workers (No module named 'stcli'); insta" in said
     client.run = lambda function: {"tcp://a:1": "0.0.1"}
     said = refusal(call(cluster._refuse_others, client))
     assert "--scheduler: the worker tcp://a:1 has stcli 0.0.1, " in said
