@@ -27,6 +27,15 @@ def test_marks_line_ends_blanks_and_quotes_are_no_part_of_names(text, tmp_path):
     assert read(tmp_path / "m.csv", text.encode()) == [ROW]
 
 
+def test_other_separators_and_encodings_are_told(tmp_path):
+    for other, shown in (";", "';'"), ("\t", r"'\\t'"):
+        with pytest.raises(InputError, match=f"m.csv: columns are separated by {shown}, a comma"):
+            read(tmp_path / "m.csv", f"input{other}labels\na{other}b\n".encode())
+    for encoding in "latin1", "utf-16":
+        with pytest.raises(InputError, match=r"m\.csv: is no text in UTF-8 \(invalid .*save it"):
+            read(tmp_path / "m.csv", "input,labels\n\u00e9,b\n".encode(encoding))
+
+
 def test_a_line_is_named_by_its_number_in_the_file(tmp_path):
     with pytest.raises(InputError, match=r"m\.csv: line 5 has no labels; fill it in"):
         read(tmp_path / "m.csv", b"input,labels\n\na,b\n\nc,\n")

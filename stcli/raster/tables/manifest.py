@@ -36,9 +36,15 @@ def read_manifest(
             table = csv.DictReader(file)
             columns = list(table.fieldnames or ())
             rows = [(table.line_num, row) for row in table]  # empty lines are passed over
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: is no text in UTF-8 ({error.reason}); save it as such."
+        ) from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}).") from error
     names = [name.strip() for name in columns]
+    if len(names) == 1 and (other := next((c for c in ";\t|" if c in names[0]), None)):
+        raise InputError(f"{path}: columns are separated by {other!r}, a comma is wanted.")
     if not set(wanted) <= set(names) <= {*wanted, *optional} or len({*names}) < len(names):
         raise InputError(
             f"{path}: columns {', '.join(names) or 'none'} found, wanted {', '.join(wanted)}"
