@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
-from stcli.raster.writing.hidden import hidden_home, sweep
+from stcli.raster.writing.hidden import hidden_home, sweep_job
 
 
 def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> bool:
@@ -37,7 +37,7 @@ def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> b
         )
     if not missing:
         for path in outputs:
-            sweep(Path(path), done=True)
+            sweep_job(Path(path), done=True)
     return not missing
 
 

@@ -17,7 +17,7 @@ import stcli
 from stcli.lock import Lock
 from stcli.raster.writing.draft import drafts, put
 from stcli.raster.writing.folder import Folder
-from stcli.raster.writing.hidden import STAGED, hidden_home, is_own, mark, sweep
+from stcli.raster.writing.hidden import STAGED, hidden_home, is_own, mark, sweep, sweep_job
 from stcli.raster.writing.output import OutputBand, OutputSpec
 
 DRAFTING = """
@@ -145,7 +145,7 @@ def test_what_a_run_may_continue_stays(kept, tmp_path):
     (hidden_home(target) / kept).parent.mkdir(parents=True)
     (hidden_home(target) / kept).touch()
     sweep(target)
-    sweep(target, done=True)
+    sweep_job(target, done=True)
     assert (hidden_home(target) / kept).exists()
 
 
@@ -160,7 +160,7 @@ def test_a_job_whose_output_is_complete_is_of_no_more_use(where, tmp_path):
     sweep(target)
     assert folder.is_dir()
     assert is_own(str(target)) == (where == ".")
-    sweep(target, done=True)
+    sweep_job(target, done=True)
     assert names(tmp_path) == ["o.tif"]
 
 

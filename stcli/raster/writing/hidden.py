@@ -82,7 +82,7 @@ def make_folder(target: Path | None) -> Path:
         ) from error
 
 
-def sweep(target: Path | None, done: bool = False) -> None:
+def sweep(target: Path | None) -> None:
     """Remove what runs on an output left that are gone, but what a later one may continue.
 
     Where locks are not to be had nothing is known to be left behind, and nothing is removed.
@@ -91,8 +91,6 @@ def sweep(target: Path | None, done: bool = False) -> None:
     ----------
     target : Path or None
         The output; None for stdout.
-    done : bool
-        The output is complete, with all that belongs to it: its job's folder is of no more use.
     """
     place, prefix = _place(target)
     with contextlib.suppress(OSError):  # of others, or gone meanwhile
@@ -101,9 +99,22 @@ def sweep(target: Path | None, done: bool = False) -> None:
             if drafts and entry.is_dir(follow_symlinks=False):
                 _remove_left(Path(entry.path), ALIVE)
     if target is not None:
-        home = hidden_home(target)
-        if home.is_dir() and not _is_wanted(home, target, done):
-            _remove_left(home, _LOCK)
+        sweep_job(target)
+
+
+def sweep_job(target: Path, done: bool = False) -> None:
+    """Remove a job's folder as `sweep` does; the directory, which may be large, is not searched.
+
+    Parameters
+    ----------
+    target : Path
+        The output.
+    done : bool
+        It is complete, with all that belongs to it: its job's folder is of no more use.
+    """
+    home = hidden_home(target)
+    if home.is_dir() and not _is_wanted(home, target, done):
+        _remove_left(home, _LOCK)
 
 
 def _place(target: Path | None) -> tuple[Path, str]:
