@@ -60,7 +60,7 @@ OWNERS = {
 #: Files opened outside raster/ and nn/weights.py, each with its reason.
 MAY_OPEN = {
     "engine/memory.py": "reads /proc and cgroup files of the kernel: no data of a user",
-    "engine/lock.py": "a lock is a file of the engine's own: no data of a user",
+    "lock.py": "a lock is a file of stcli's own: no data of a user",
     "engine/journal.py": "the journal and its header are files of the engine's own",
     "cli/streams.py": "the null device holds a standard stream that is closed: no data of a user",
     "jit.py": "looks whether stcli's own modules are those that kernels were compiled of",

@@ -29,7 +29,7 @@ from stcli.engine.memory import Place, default_memory, gdal_cache, resident
 from stcli.engine.processes import ONE_THREAD
 from stcli.engine.tiling import Tile
 from stcli.engine.work import ATTEMPTS, Failure, Job, Work, Workers, sendable
-from stcli.errors import UsageError
+from stcli.errors import StcliError, TilesError, UsageError
 from stcli.settings import RunSettings
 
 #: Tiles submitted for each thread of the workers: one at work, the next ones at hand.
@@ -58,12 +58,18 @@ def cluster(tiles: Iterable[Tile], job: Job, take: Take, how: Workers) -> list[F
     Raises
     ------
     UsageError
-        No scheduler answers, no worker comes, or stcli is not the same there.
+        stcli is not the same there, or the work cannot be sent.
+    TilesError
+        No scheduler answers, or no worker comes, any more.
     """
     here = how.address == "local"
     there = job.store is None or here or getattr(job.store, "anywhere", False)
     work = job.work if there else replace(job.work, store=None)
-    with connected(how) as client, _sent(client, work, here) as name:
+    with (
+        connected(how, TilesError) as client,
+        _mourned(client, how),
+        _sent(client, work, here) as name,
+    ):
         rounds = _Rounds(client, name, small=there)
         with _mortal(client.cluster) if here else contextlib.nullcontext():
             if there:
@@ -78,13 +84,15 @@ def _stored(job: Job, tile: Tile, got: tuple[Any, bool]) -> tuple[Any, bool]:
 
 
 @contextlib.contextmanager
-def connected(how: Workers) -> Iterator[Any]:
+def connected(how: Workers, unanswered: type[StcliError] = UsageError) -> Iterator[Any]:
     """Connect to a scheduler, or start one with `how.jobs` single-threaded workers.
 
-    Raises
-    ------
-    UsageError
-        Nothing answers at the address.
+    Parameters
+    ----------
+    how : Workers
+    unanswered : type
+        What is raised where nothing answers at the address. Where it did when the run was planned
+        the command is not to blame, and finished tiles are of use.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_settings()))
@@ -97,11 +105,27 @@ def connected(how: Workers) -> Iterator[Any]:
             client = stack.enter_context(_dask.Client(where, timeout=_ANSWER, set_as_default=False))
             client.wait_for_workers(1, timeout=_FIRST_WORKER)
         except (OSError, ValueError, TimeoutError) as error:
-            raise UsageError(
+            raise unanswered(
                 f"--scheduler {how.address}: no scheduler with workers answers ({error}); "
                 "wanted local, or the address of one that runs, such as tcp://host:8786"
             ) from error
         yield client
+
+
+@contextlib.contextmanager
+def _mourned(client: Any, how: Workers) -> Iterator[None]:
+    """Tell a scheduler, or a worker, that goes away from a fault of the command, or a bug."""
+    try:
+        yield
+    except StcliError:
+        raise
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, _dask.comm.CommClosedError):
+            raise
+        raise TilesError(
+            f"--scheduler {how.address}: it went away while tiles were at work ({error}); the same "
+            "command continues when one runs there again"
+        ) from error
 
 
 def place(settings: RunSettings) -> Place:
@@ -162,6 +186,8 @@ def _sent(client: Any, work: Work, here: bool) -> Iterator[str]:
     _refuse_others(client)
     try:
         client.register_plugin(_Kept(work, here), name)
+    except OSError:  # the scheduler's end, not the step's
+        raise
     except Exception as error:
         raise UsageError(
             f"--scheduler: this step cannot be sent to the workers ({error}); threads are wanted"
@@ -169,7 +195,7 @@ def _sent(client: Any, work: Work, here: bool) -> Iterator[str]:
     try:
         yield name
     finally:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(Exception):  # of who went away
             client.unregister_worker_plugin(name)
 
 
@@ -177,6 +203,8 @@ def _refuse_others(client: Any) -> None:
     """Refuse workers without this version of stcli."""
     try:
         found = client.run(version)
+    except OSError:  # the scheduler's end, or a worker's
+        raise
     except Exception as error:
         raise UsageError(
             f"--scheduler: stcli does not run on the workers ({error}); install {__version__} there"

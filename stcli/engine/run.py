@@ -68,9 +68,10 @@ def run(job: Job, jobs: int | Workers = 1) -> Tally:
     Raises
     ------
     TilesError
-        Tiles of which workers died, after all others are done.
+        Tiles of which workers died, after all others are done; a scheduler that does not answer,
+        or went away.
     UsageError
-        A scheduler that does not answer, or work that cannot leave this process.
+        Work that cannot leave this process.
     """
     how = jobs if isinstance(jobs, Workers) else Workers("serial" if jobs == 1 else "threads", jobs)
     ledger = _Ledger(job)

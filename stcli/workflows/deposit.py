@@ -10,9 +10,9 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from stcli.engine.journal import Header, Journal, read_header, write_header
-from stcli.engine.lock import Lock
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import UsageError
+from stcli.lock import Lock
 from stcli.raster.writing.folder import Folder
 from stcli.raster.writing.output import STDOUT, OutputSpec, block_side, describe, packing
 from stcli.raster.writing.packed import PackedParts

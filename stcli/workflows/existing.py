@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
+from stcli.raster.writing.hidden import hidden_home, sweep_job
 
 
 def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> bool:
@@ -34,13 +35,12 @@ def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> b
             f"{there[0]}: exists already, but {missing[0]}, which is wanted with it, does not; "
             f"remove {there[0]}, or give --overwrite in place of --skip-existing"
         )
+    if not missing:
+        for path in outputs:
+            sweep_job(Path(path), done=True)
     return not missing
 
 
 def _left_off(outputs: Sequence[str]) -> bool:
     """Tell whether a run was killed that had put one of the outputs under its name."""
-    from stcli.raster.writing.folder import (
-        hidden_home,  # loads GDAL, which takes longer than to skip
-    )
-
     return any(hidden_home(Path(path)).exists() for path in outputs)

@@ -13,7 +13,7 @@ from stcli.errors import UsageError
 from stcli.raster.reading.frames import ending
 from stcli.raster.reading.read import Raster
 from stcli.raster.writing.cubeparts import CubeForm
-from stcli.raster.writing.folder import is_own
+from stcli.raster.writing.hidden import is_own
 from stcli.raster.writing.layout import Layout, edged, layout, own_attrs, widened
 from stcli.raster.writing.netcdf_write import CubeSpec, refuse_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec

@@ -367,7 +367,7 @@ def test_a_store_whose_input_changes_while_it_is_read_is_removed_too(tmp_path):
                 Path(source).write_bytes(bytes(20))
             return Answer(0)
 
-    killed = orders.folder / ".000.zarr.stcli-withdrawn"
+    killed = orders.folder / ".000.zarr.stcli-withdraw"  # as of a run that is gone
     (killed / "half").mkdir(parents=True)
     told = []
     assert batch(orders, Storing(), told.append) == {"left": 1, "done": 1}

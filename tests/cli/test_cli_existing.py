@@ -9,7 +9,9 @@ from cliworld import call, good, save
 from cliworld import scene as crop
 from rasterio.windows import Window
 
+from stcli.raster.writing.hidden import hidden_home, mark
 from stcli.workflows.deposit import Deposit
+from stcli.workflows.existing import all_there
 
 SIZE = ("--size", 25, "-q")
 
@@ -110,3 +112,17 @@ def test_a_run_that_was_killed_between_two_outputs_is_taken_up(scene, model, tmp
     good(*words)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".tif", ".tif", ".xml"]
     assert proba.exists()
+
+
+def test_what_a_run_left_that_was_killed_as_it_tidied_up_goes_when_it_is_skipped(tmp_path):
+    made, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    home = hidden_home(made)
+    (home / "job").mkdir(parents=True)
+    (home / "job" / "job.json").touch()
+    made.touch()
+    mark(home, [made])
+    assert not all_there([str(made), str(other)])
+    assert home.exists()  # the run goes on from there
+    other.touch()
+    assert all_there([str(made), str(other)])
+    assert not home.exists()

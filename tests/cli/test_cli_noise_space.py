@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from test_cli_laws import peak
 
 from stcli.raster.pictures import plots
+from stcli.raster.writing import draft
 
 ROWS, COLS = 150, 170
 PROFILE = {
@@ -345,6 +346,23 @@ def test_a_plot_that_the_disk_does_not_take_is_named(tmp_path, monkeypatch):
     result = call("noise", path, tmp_path / "o.tif", "--plot", tmp_path / "p.png")
     assert result.code == 4
     said = f"{tmp_path / 'p.png'}: the picture cannot be written (No space left on device); make"
+    assert said in result.err
+    assert not (tmp_path / "o.tif").exists()
+
+
+def test_no_map_appears_while_its_plot_may_still_fail(tmp_path, monkeypatch):
+    real = draft.sync
+
+    def full(path):
+        if path.name == "p.png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        real(path)
+
+    monkeypatch.setattr(draft, "sync", full)
+    path = save(tmp_path / "in.tif", plain(), PROFILE, NAMES)
+    result = call("noise", path, tmp_path / "o.tif", "--plot", tmp_path / "p.png")
+    assert result.code == 4
+    said = f"{tmp_path / 'p.png'}: cannot be written (No space left on device); make room"
     assert said in result.err
     assert not (tmp_path / "o.tif").exists()
 

@@ -491,3 +491,18 @@ def test_assessing_stays_below_its_prediction(big):
         "assess-segments", big / "labels.tif", *more, "--suggest-scale", "20,50"
     )
     assert measured <= predicted
+
+
+def test_levels_keep_a_crs_that_no_geotiff_can_hold_and_nothing_of_an_overwritten_file(tmp_path):
+    array, profile = crop(Window(201, 153, 149, 131))
+    turned = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=30 +lon_0=10 +datum=WGS84"
+    place = {"crs": turned, "transform": Affine(0.1, 0, -10, 0, -0.1, 10)}
+    scene = save(tmp_path / "scene.tif", array, profile, **place)
+    out = tmp_path / "o.tif"
+    good("segment", scene, out, *SIZES, "--scale", "50", "-q")
+    with rasterio.open(scene) as wanted, rasterio.open(out) as found:
+        assert found.crs == wanted.crs
+        assert found.crs is not None
+    plain = save(tmp_path / "plain.tif", array, profile)
+    good("segment", plain, out, *SIZES, "--scale", "50", "-q", "--overwrite")
+    assert sorted(tmp_path.glob("o.tif*")) == [out]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import subprocess
@@ -20,6 +21,7 @@ from stcli.cli.app import main
 from stcli.errors import OutputError
 from stcli.raster.reading.netcdf import ScalarCoordinate
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.writing import draft
 from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
 
 BOX = GeoBox((45, 53), Affine(10, 0, 500030, 0, -10, 4000050), "EPSG:32618")
@@ -351,6 +353,22 @@ def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_p
     monkeypatch.undo()
     assert run("whiten", tmp_path / "a.nc", tmp_path / "o.nc", *words) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"a.nc", "o.nc", "s.nc", "p.png"}
+
+
+@pytest.mark.parametrize("name", ["o.nc", "o.tif"])
+def test_no_raster_appears_while_what_belongs_to_it_may_still_fail(name, tmp_path, monkeypatch):
+    real = draft.sync
+
+    def full(path):
+        if path.name == "p.png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        real(path)
+
+    write(tmp_path / "a.nc", values())
+    monkeypatch.setattr(draft, "sync", full)
+    words = ("--psd-out", tmp_path / "s.nc", "--plot", tmp_path / "p.png", "-q")
+    assert run("whiten", tmp_path / "a.nc", tmp_path / name, *words) == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
 
 
 def test_strict_writes_nothing_and_exits_7(tmp_path, capsys):

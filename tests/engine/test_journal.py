@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stcli.engine.journal import Header, Journal, fingerprint, read_header, write_header
-from stcli.engine.lock import Lock
 from stcli.engine.tiling import TilePlan
 from stcli.errors import OutputError
+from stcli.lock import Lock
 
 ROOT = Path(__file__).parents[2]
 PLAN = TilePlan((100, 70), 10, halo=3)
@@ -112,7 +112,7 @@ def test_a_fingerprint_follows_each_fact_and_not_their_order():
 HOLD = """
     import sys, time
     from pathlib import Path
-    from stcli.engine.lock import Lock
+    from stcli.lock import Lock
     lock = Lock(Path(sys.argv[1]), "o.tif")
     print("held", flush=True)
     time.sleep(60)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -227,8 +228,44 @@ def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
 
     monkeypatch.setattr(cluster, "_ANSWER", 1)
     job = Job(TilePlan((4, 4), 2), Made((4, 4)), Slow(0), lambda t, a: None)
-    with pytest.raises(UsageError, match=r"tcp://127\.0\.0\.1:9: no scheduler"):
-        run(job, Workers("cluster", 1, "tcp://127.0.0.1:9"))
+    gone = "tcp://127.0.0.1:9"
+    with pytest.raises(TilesError, match=rf"{gone}: no scheduler"):  # it was there for the plan
+        run(job, Workers("cluster", 1, gone))
+    with pytest.raises(UsageError, match=rf"{gone}: no scheduler"):
+        cluster.place(RunSettings(scheduler=gone))
+
+
+def test_a_scheduler_that_goes_away_is_not_called_a_bug(monkeypatch):
+    from distributed import LocalCluster
+    from distributed.client import Client
+    from distributed.comm import CommClosedError
+
+    from stcli.engine import cluster
+
+    monkeypatch.setattr(cluster, "_ANSWER", 1)
+    job = Job(TilePlan((40, 4), 2), Made((40, 4)), Slow(0), lambda t, a: closed.close())
+    words = "it went away while tiles were at work .*the same command continues"
+    here = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
+    with LocalCluster(**here) as closed, pytest.raises(TilesError, match=words):
+        run(job, Workers("cluster", 1, closed.scheduler_address))
+
+    def broken(*_, **__):
+        raise CommClosedError("Stream is closed")
+
+    monkeypatch.setattr(Client, "register_plugin", broken)
+    with LocalCluster(**here) as standing, pytest.raises(TilesError, match=words):
+        run(job, Workers("cluster", 1, standing.scheduler_address))
+
+
+def test_a_worker_s_own_error_stays_one():
+    from stcli.engine import cluster
+
+    standing = SimpleNamespace(status="running")
+    with (
+        pytest.raises(RuntimeError, match="ours"),
+        cluster._mourned(standing, Workers("cluster", 1, "tcp://a:1")),
+    ):
+        raise RuntimeError("ours")
 
 
 # --- death --------------------------------------------------------------------------------------

@@ -12,11 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
+from rasterio.windows import Window
 
+from stcli import lock
 from stcli.cli import app
-from stcli.engine import lock
 from stcli.engine.run import Job, Workers, run
 from stcli.engine.tiling import TilePlan
 from stcli.errors import (
@@ -43,9 +45,8 @@ from stcli.raster.reading.read import open_raster
 from stcli.raster.tables import features, spectra
 from stcli.raster.tables.features import FORMATS, FeatureSpec
 from stcli.raster.timeaxis import TimeAxis
-from stcli.raster.writing import draft, folder, stream, write
+from stcli.raster.writing import draft, hidden, stream
 from stcli.raster.writing.netcdf_write import CubeSpec, refuse_cube
-from stcli.raster.writing.output import OutputBand, OutputSpec
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.doctor import Finding
 from stcli.workflows.job import Inputs
@@ -55,7 +56,6 @@ from stcli.workflows.segmentation import percentiles
 
 TWO = ConfusionMatrix(np.eye(2, dtype=int) * 5, ("a", "b"))
 BOX = GeoBox((4, 5), Affine(10, 0, 0, 0, -10, 0), "EPSG:32618")
-NOWHERE = OutputSpec("-", "uint8", (OutputBand("a"),), None, "labels")
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -177,12 +177,11 @@ def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
     ):
         raise FULL
     monkeypatch.setattr(tempfile, "mkdtemp", full)
-    said = refusal(call(draft.hidden_folder, tmp_path / "a.tif"))
+    said = refusal(call(hidden.make_folder, tmp_path / "a.tif"))
     assert "a.tif: nothing can be written beside it (No space left on device); choose anoth" in said
-    said = refusal(call(folder._temporary, NOWHERE))
-    assert "-: there is no room for its parts (No space left on device); let CPL_TMPDIR na" in said
-    said = refusal(call(write._folder, NOWHERE))
-    assert "-: no temporary directory can be made (No space left on device); set CPL_TMPD" in said
+    said = refusal(call(hidden.make_folder, None))
+    assert "-: no temporary directory can be made in " in said
+    assert " (No space left on device); let CPL_TMPDIR name another directory" in said
     monkeypatch.setattr(os, "open", full)
     said = refusal(call(lock._taken, tmp_path / "lock", "a.tif", False))
     assert "a.tif: nothing can be written beside it (No space left on device); choose anoth" in said
@@ -242,6 +241,27 @@ def test_a_file_of_files_is_no_raster():
     holder = SimpleNamespace(driver="HDF5", count=0, subdatasets=["a.h5:x", "a.h5:y"])
     said = refusal(call(gdalsource._refuse, holder, "a.h5"))
     assert said == "a.h5: holds no bands of its own but a.h5:x, a.h5:y; name one of them"
+
+
+def test_a_zarr_of_format_3_is_none_of_its_arrays(tmp_path):
+    (tmp_path / "zarr.json").touch()
+    holder = SimpleNamespace(driver="Zarr", count=0, subdatasets=[f"ZARR:{tmp_path}:/x"])
+    said = refusal(call(gdalsource._refuse, holder, str(tmp_path)))
+    assert f"{tmp_path}: is a Zarr of format 3, which GDAL " in said
+    assert "does not read as a raster; one of format 2, a GeoTIFF or a NetCDF is wanted" in said
+
+
+def test_a_vrt_whose_sources_went_is_not_called_damaged(tmp_path):
+    source = tmp_path / "a.tif"
+    how = {"driver": "GTiff", "width": 5, "height": 4, "count": 1, "dtype": "uint8"}
+    with rasterio.open(source, "w", crs="EPSG:32618", transform=BOX.transform, **how) as dataset:
+        dataset.write(np.ones((1, 4, 5), "uint8"))
+    rasterio.shutil.copy(source, tmp_path / "a.vrt", driver="VRT")
+    source.unlink()
+    raster = open_raster(str(tmp_path / "a.vrt"))
+    said = refusal(call(raster.read, Window(0, 0, 5, 4)))
+    assert "a.vrt: rows 0 to 4 cannot be read (" in said
+    assert "No such file or directory); a file that it is made of is not there, put it back" in said
 
 
 def test_ground_control_points_are_no_transform():
@@ -342,9 +362,12 @@ def test_a_step_that_cannot_travel():
 def test_workers_that_are_others():
     from stcli.engine import cluster
 
-    client = SimpleNamespace(run=full, register_plugin=full)
+    def unknown(*_):
+        raise ModuleNotFoundError("No module named 'stcli'")
+
+    client = SimpleNamespace(run=unknown, register_plugin=unknown)
     said = refusal(call(cluster._refuse_others, client))
-    assert "--scheduler: stcli does not run on the workers ([Errno 28] No space left on dev" in said
+    assert "--scheduler: stcli does not run on the workers (No module named 'stcli'); insta" in said
     client.run = lambda function: {"tcp://a:1": "0.0.1"}
     said = refusal(call(cluster._refuse_others, client))
     assert "--scheduler: the worker tcp://a:1 has stcli 0.0.1, " in said

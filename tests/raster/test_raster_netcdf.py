@@ -177,6 +177,16 @@ def test_groups_that_are_not_read_are_told(nc, caplog):
     assert "its groups are not read (science), variables at the root are" in caplog.text
 
 
+def test_groups_are_told_also_where_the_root_holds_no_raster(tmp_path, caplog):
+    path = str(tmp_path / "a.nc")
+    with netCDF4.Dataset(path, "w") as file:
+        file.createGroup("science")
+    with pytest.raises(InputError, match="has no horizontal coordinates"):
+        open_raster(path)
+    assert "its groups are not read (science)" in caplog.text
+    assert "put a group there, for example by ncks -G : -g science" in caplog.text
+
+
 def test_unsigned_bytes_in_signed_storage(nc):
     stored = np.array([[-1, -2, 3, 4]] * 3, "int8")
     attrs = {"_Unsigned": "true", "_FillValue": np.int8(-1)}

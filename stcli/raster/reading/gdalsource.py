@@ -91,8 +91,13 @@ class GdalSource:
             return self._read(window, indexes, each)
         except RasterioError as error:
             rows = f"rows {window.row_off} to {window.row_off + window.height}"
+            if os.strerror(errno.ENOENT) in (found := reason(error)):  # a VRT's source
+                raise InputError(
+                    f"{self.info.path}: {rows} cannot be read ({found}); a file that it is made of "
+                    "is not there, put it back, or make it anew without that"
+                ) from error
             raise InputError(
-                f"{self.info.path}: {rows} cannot be read ({reason(error)}); "
+                f"{self.info.path}: {rows} cannot be read ({found}); "
                 "the file is truncated or damaged, fetch it again"
             ) from error
 
@@ -266,6 +271,11 @@ def _refuse(dataset: Any, path: str) -> None:
         raise InputError(
             f"{path}: a NetCDF behind a name of GDAL's found, which loses times, names and CRS; "
             "name the file itself, copied to this machine, and choose its variables with -b"
+        )
+    if dataset.count == 0 and (Path(path) / "zarr.json").exists():
+        raise InputError(
+            f"{path}: is a Zarr of format 3, which GDAL {rasterio.__gdal_version__} does not read "
+            "as a raster; one of format 2, a GeoTIFF or a NetCDF is wanted, which xarray writes"
         )
     if dataset.count == 0:
         inside = ", ".join(dataset.subdatasets[:5]) or "nothing"

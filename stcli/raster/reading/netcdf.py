@@ -110,6 +110,12 @@ class NetcdfSource:
 
     def _describe(self, assumed: Assumed) -> None:
         dataset = self._open()
+        if groups := _groups(self.path):
+            logger.warning(
+                "%s: its groups are not read (%s), variables at the root are; put a group there, "
+                "for example by ncks -G : -g %s",
+                *(self.name, ", ".join(groups), groups[0]),
+            )
         grid = find_grid(dataset, self.name)
         if grid.note and assumed.crs:  # the user knows better than a unit
             box = GeoBox(grid.geobox.shape, grid.geobox.transform, None)
@@ -123,12 +129,6 @@ class NetcdfSource:
         self._layers = tuple(map(_taken, layers, self.info.bands, self.info.rules))
         if grid.note:
             logger.info("%s: CRS is %s", self.name, grid.note)
-        if groups := _groups(self.path):
-            logger.warning(
-                "%s: its groups are not read (%s), variables at the root are; put a group there, "
-                "for example by ncks -G : -g %s",
-                *(self.name, ", ".join(groups), groups[0]),
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "path": from_anywhere(self.path), "_dataset": None}

@@ -34,26 +34,36 @@ def read_manifest(
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
-            columns, rows = list(table.fieldnames or ()), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            columns = list(table.fieldnames or ())
+            rows = [(table.line_num, row) for row in table]  # empty lines are passed over
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: is no text in UTF-8 ({error.reason}); save it as such."
+        ) from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}).") from error
     names = [name.strip() for name in columns]
+    if len(names) == 1 and (other := next((c for c in ";\t|" if c in names[0]), None)):
+        raise InputError(f"{path}: columns are separated by {other!r}, a comma is wanted.")
     if not set(wanted) <= set(names) <= {*wanted, *optional} or len({*names}) < len(names):
         raise InputError(
             f"{path}: columns {', '.join(names) or 'none'} found, wanted {', '.join(wanted)}"
             f"{' and perhaps ' + ', '.join(optional) if optional else ''}."
         )
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if None in row:  # where the csv module puts what is beyond the header
             raise InputError(
                 f"{path}: line {number} has more cells than the header's {len(names)}; quote a "
                 "cell that holds a comma."
             )
-    found = [{n.strip(): (v or "").strip() for n, v in row.items() if n} for row in rows]
-    for number, row in enumerate(found, start=2):
+    found = [
+        (number, {name.strip(): (cell or "").strip() for name, cell in row.items() if name})
+        for number, row in rows
+    ]
+    for number, row in found:
         empty = [name for name in wanted if not row[name]]
         if empty:
             raise InputError(f"{path}: line {number} has no {empty[0]}; fill it in.")
     if not found:
         raise InputError(f"{path}: no row found, at least one is wanted.")
-    return [{name: row.get(name, "") for name in (*wanted, *optional)} for row in found]
+    return [{name: row.get(name, "") for name in (*wanted, *optional)} for _, row in found]

@@ -1,6 +1,6 @@
 """Files that appear under their names only when all of them are complete.
 
-Each is made in a hidden directory ``.NAME.stcli-XXXXXX`` beside the place where it shall be;
+Each is made in a hidden directory ``.NAME.stcli-XXXXXXXX`` beside the place where it shall be;
 on a clean exit all are flushed to the disk, then renamed; on any error nothing is left.
 """
 
@@ -10,13 +10,16 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
 from stcli.raster.writing import appeared
+from stcli.raster.writing.hidden import hidden_folder
 from stcli.raster.writing.output import STDOUT
+
+#: Of what GDAL reads beside a raster as a part of it.
+_COMPANIONS = (".ovr", ".msk", ".aux.xml")
 
 
 def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
@@ -42,6 +45,25 @@ def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
         raise OutputError(f"{path}: there is no directory {target.parent}; create it first")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: the directory {target.parent} is not writable")
+    for file in () if overwrite else _companions(target):
+        if file.exists():
+            raise OutputError(
+                f"{file}: exists already and would be taken for a part of {path}; give "
+                "--overwrite or another name"
+            )
+
+
+def _companions(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in _COMPANIONS]
+
+
+def put(file: Path, target: Path) -> None:
+    """Rename a file over what is there, and first what lies beside it and is a part of it."""
+    for old in _companions(target):  # those of an overwritten file
+        old.unlink(missing_ok=True)
+    if sidecar(file).exists():
+        sidecar(file).replace(sidecar(target))
+    file.replace(target)
 
 
 @contextlib.contextmanager
@@ -61,8 +83,7 @@ def drafts(paths: Sequence[str], overwrite: bool) -> Iterator[tuple[Path, ...]]:
         hidden = []
         for path in paths:
             refuse_file(path, overwrite)
-            folder = hidden_folder(Path(path))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = stack.enter_context(hidden_folder(Path(path)))
             hidden.append(folder / Path(path).name)
         places = dict(zip(hidden, paths, strict=True))
         with _told_by_name(places):
@@ -76,11 +97,25 @@ def drafts(paths: Sequence[str], overwrite: bool) -> Iterator[tuple[Path, ...]]:
                 _put(places)
 
 
+@contextlib.contextmanager
+def settled(files: Sequence[Path]) -> Iterator[None]:
+    """Flush drafts to the disk before a raster, made around the block, gets its name.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        As `drafts` gave them, around the raster; complete at the end of the block.
+    """
+    yield
+    for file in files:
+        sync(file)
+
+
 def _put(places: dict[Path, str]) -> None:
     """Put files under their names, as far as they are not yet."""
     for file, path in places.items():
         if file.exists():
-            file.replace(path)
+            put(file, Path(path))
             appeared.note(path)
     for path in places.values():
         sync(Path(path).parent)
@@ -137,15 +172,9 @@ def pour(data: bytes) -> None:
         ) from error
 
 
-def hidden_folder(target: Path) -> Path:
-    """Make a hidden directory beside a file to be; raises `OutputError`."""
-    try:
-        return Path(tempfile.mkdtemp(prefix=f".{target.name}.stcli-", dir=target.parent))
-    except OSError as error:
-        raise OutputError(
-            f"{target}: nothing can be written beside it ({error.strerror}); "
-            "choose another directory"
-        ) from error
+def sidecar(path: Path) -> Path:
+    """Where GDAL looks for what a raster's own file cannot say."""
+    return path.with_name(path.name + ".aux.xml")
 
 
 def discard(path: Path) -> None:

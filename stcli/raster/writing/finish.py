@@ -16,11 +16,10 @@ from rasterio.crs import CRS
 
 from stcli.raster.reading.gdalsource import POOL
 from stcli.raster.writing.copying import copy_windows
-from stcli.raster.writing.draft import sync
+from stcli.raster.writing.draft import sidecar, sync
 from stcli.raster.writing.legend import auxiliary_xml
 from stcli.raster.writing.output import STDOUT, OutputSpec, block_bytes, exact, options, packing
 from stcli.raster.writing.overviews import fill_overviews
-from stcli.raster.writing.publish import sidecar
 from stcli.raster.writing.tiffblocks import PackedTiff
 from stcli.settings import MOST_THREADS
 

@@ -11,55 +11,26 @@ Beside an output ``NAME`` lies, while a job lasts and after it was killed::
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stcli.errors import OutputError
 from stcli.raster.writing.draft import discard, sync
+from stcli.raster.writing.hidden import (
+    ALIVE,
+    STAGED,
+    hidden_home,
+    is_own,
+    make_folder,
+    mark,
+    sweep,
+    unmark,
+)
 from stcli.raster.writing.output import STDOUT, OutputSpec
 from stcli.raster.writing.publish import publish, refuse_place
 
-#: What a job of several steps keeps of the first ones.
-STAGED = "staged"
-_MARKER = "published"
 #: What a directory holds that is a shard, and may be overwritten.
 SHARD = ("job.json",)
-
-
-def hidden_home(target: Path) -> Path:
-    """Name the hidden folder of an output: absolute, for workers too."""
-    return target.parent.absolute() / f".{target.name}.stcli"
-
-
-def mark(folder: Path, files: Sequence[Path]) -> None:
-    """Note in a hidden folder which finished files are about to be put under their names."""
-    (folder / _MARKER).write_text("\n".join(map(_identity, files)))
-
-
-def is_marked(folder: Path, target: Path) -> bool:
-    """Tell whether what is under an output's name is of the job that was killed as it ended."""
-    try:
-        marked = (folder / _MARKER).read_text().splitlines()
-    except OSError:  # none
-        return False
-    try:
-        return _identity(target) in marked
-    except FileNotFoundError:
-        return True  # killed before this rename: what lies beside the name is its own
-
-
-def is_own(path: str) -> bool:
-    """Tell whether an output is there of a run of its job that was killed as it tidied up."""
-    return is_marked(hidden_home(Path(path)), Path(path))
-
-
-def _identity(path: Path) -> str:
-    found = path.stat()
-    return f"{found.st_dev} {found.st_ino}"
 
 
 class Folder:
@@ -84,11 +55,11 @@ class Folder:
         target = Path(spec.path)
         self.lasting = spec.path not in STDOUT
         if self.lasting:
-            self.path = hidden_home(target)
+            sweep(target)
         self.refuse()
-        if not self.lasting:
-            self.path = _temporary(spec)
-        self.lock, self.job = self.path / "lock", self.path / "job"
+        self.path = hidden_home(target) if self.lasting else make_folder(None)
+        self.lock = self.path / ("lock" if self.lasting else ALIVE)
+        self.job = self.path / "job"
         self.final = self.path / "final" / (target.name if self.lasting else "final.tif")
 
     def refuse(self) -> None:
@@ -128,16 +99,6 @@ class Folder:
         self.empty()
         shutil.rmtree(self.final.parent, ignore_errors=True)
         shutil.rmtree(self.path / STAGED, ignore_errors=True)  # of a command that was given up
-        (self.path / _MARKER).unlink(missing_ok=True)
+        unmark(self.path)
         if not self.lasting:
             shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _temporary(spec: OutputSpec) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix=".stcli-", dir=os.environ.get("CPL_TMPDIR")))
-    except OSError as error:
-        raise OutputError(
-            f"{spec.path}: there is no room for its parts ({error.strerror}); "
-            "let CPL_TMPDIR name another directory"
-        ) from error

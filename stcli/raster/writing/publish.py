@@ -18,7 +18,8 @@ from stcli.errors import OutputError, UsageError
 from stcli.raster.reading.gdalsource import reason
 from stcli.raster.writing import appeared
 from stcli.raster.writing.creation import refuse_options
-from stcli.raster.writing.draft import discard, refuse_file, sync
+from stcli.raster.writing.draft import discard, put, refuse_file, sidecar, sync
+from stcli.raster.writing.hidden import hidden_folder
 from stcli.raster.writing.legend import class_tags
 from stcli.raster.writing.output import STDOUT, OutputSpec
 from stcli.raster.writing.stream import refuse_terminal, send, streamable
@@ -46,8 +47,6 @@ _FORMATS = (
     *(".grd", ".rst", ".pix", ".mrf", ".grb", ".grb2", ".xyz", ".pdf", ".mbtiles", ".zip"),
     *(".gpkg", ".shp", ".fgb", ".geojson", ".json", ".parquet", ".xml", ".html", ".txt"),
 )
-#: Of what GDAL reads beside a raster as a part of it.
-_COMPANIONS = (".ovr", ".msk", ".aux.xml")
 
 
 def refuse_name(path: str, made: str) -> None:
@@ -106,22 +105,6 @@ def refuse_place(spec: OutputSpec, directory: tuple[str, ...] | None = None) -> 
         return
     path = Path(spec.path)
     refuse_file(spec.path, spec.overwrite, any((path / name).exists() for name in directory))
-    if not spec.overwrite:
-        _refuse_companions(path)
-
-
-def _refuse_companions(path: Path) -> None:
-    """Refuse to take a place beside which others' files would become parts of the raster."""
-    for file in _companions(path):
-        if file.exists():
-            raise OutputError(
-                f"{file}: exists already and would be taken for a part of {path}; give "
-                "--overwrite or another name"
-            )
-
-
-def _companions(path: Path) -> list[Path]:
-    return [path.with_name(path.name + suffix) for suffix in _COMPANIONS]
 
 
 def publish(spec: OutputSpec, final: Path) -> None:
@@ -138,12 +121,8 @@ def publish(spec: OutputSpec, final: Path) -> None:
 def _replace_file(target: Path, final: Path) -> None:
     """Rename a file over what is there, and first its sidecar."""
     existed = target.exists()
-    for file in _companions(target):  # those of an overwritten file
-        file.unlink(missing_ok=True)
     try:
-        if sidecar(final).exists():
-            sidecar(final).replace(sidecar(target))
-        final.replace(target)
+        put(final, target)
     except BaseException:
         if not existed:
             sidecar(target).unlink(missing_ok=True)
@@ -171,17 +150,11 @@ def _replace_directory(target: Path, final: Path) -> None:
 def withdraw(path: str) -> None:
     """Remove an output, if it is there, and its sidecar; no half of a directory is ever there."""
     target = Path(path)
-    if target.is_dir():
-        aside = target.with_name(f".{target.name}.stcli-withdrawn")
-        discard(aside)  # of a run that was killed meanwhile
-        target = target.rename(aside)
+    if target.is_dir() and not target.is_symlink():
+        with hidden_folder(target) as aside:  # it is removed there
+            target.rename(aside / target.name)
     discard(target)
-    sidecar(Path(path)).unlink(missing_ok=True)
-
-
-def sidecar(path: Path) -> Path:
-    """Where GDAL looks for what a raster's own file cannot say."""
-    return path.with_name(path.name + ".aux.xml")
+    sidecar(target).unlink(missing_ok=True)
 
 
 def label(dataset: Any, spec: OutputSpec) -> None:

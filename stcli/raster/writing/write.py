@@ -1,7 +1,7 @@
 """Write rasters so that nothing half-written is ever visible.
 
 While a run lasts its blocks go to a spool, an ordinary tiled GeoTIFF in a hidden directory
-``.NAME.stcli-XXXXXX`` beside the output. On a clean exit the spool becomes the final file in
+``.NAME.stcli-XXXXXXXX`` beside the output. On a clean exit the spool becomes the final file in
 that directory; every block is read back and compared with what was handed in (GDAL may report a
 full disk only in its log, when it flushes); the file is flushed to the disk and renamed over the
 output. On any error the directory is removed and the output's name stays as it was.
@@ -12,9 +12,6 @@ Outputs created together (``create_rasters``) are all finished before the first 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,10 +22,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from stcli.errors import OutputError
 from stcli.raster.writing.checksum import checksum
-from stcli.raster.writing.draft import hidden_folder
 from stcli.raster.writing.finish import finish
+from stcli.raster.writing.hidden import hidden_folder
 from stcli.raster.writing.output import STDOUT, OutputBand, OutputSpec, profile
 from stcli.raster.writing.parts import check_block
 from stcli.raster.writing.publish import (
@@ -139,8 +135,10 @@ def create_rasters(
     with contextlib.ExitStack() as stack:
         drafts = []
         for spec in specs:
-            drafts.append(_Draft(spec, geobox))
-            stack.callback(drafts[-1].discard)
+            target = None if spec.path in STDOUT else Path(spec.path)
+            folder = stack.enter_context(hidden_folder(target))
+            drafts.append(_Draft(spec, geobox, folder))
+            stack.callback(drafts[-1].close)
         yield tuple(draft.writer for draft in drafts)
         for draft in drafts:
             draft.finish()
@@ -149,21 +147,20 @@ def create_rasters(
 
 
 class _Draft:
-    """One output on its way: the hidden directory, the spool, the final file."""
+    """One output on its way: the spool and the final file in its hidden directory."""
 
-    def __init__(self, spec: OutputSpec, geobox: GeoBox) -> None:
+    def __init__(self, spec: OutputSpec, geobox: GeoBox, folder: Path) -> None:
         self.spec = spec = streamable(spec)
         self.shape = int(geobox.shape[0]), int(geobox.shape[1])
-        self.folder = _folder(spec)
-        self.spool = self.folder / "spool.tif"
-        self.final = self.folder / ("final.tif" if spec.path in STDOUT else Path(spec.path).name)
+        self.spool = folder / "spool.tif"
+        self.final = folder / ("final.tif" if spec.path in STDOUT else Path(spec.path).name)
         self.dataset: Any = None
         try:
             with reported(spec, self.shape):
                 self.dataset = rasterio.open(self.spool, "w", **profile(spec, geobox))
                 label(self.dataset, spec)
         except BaseException:
-            self.discard()
+            self.close()
             raise
         self.writer = RasterWriter(spec, self.dataset)
 
@@ -179,20 +176,8 @@ class _Draft:
         with reported(self.spec, self.shape):
             publish(self.spec, self.final)
 
-    def discard(self) -> None:
-        """Remove the hidden directory with all that is in it."""
+    def close(self) -> None:
+        """Let go of the spool."""
         with contextlib.suppress(*GDAL_ERRORS):
             if self.dataset is not None:
                 self.dataset.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _folder(spec: OutputSpec) -> Path:
-    if spec.path not in STDOUT:
-        return hidden_folder(Path(spec.path))
-    try:
-        return Path(tempfile.mkdtemp(prefix=".stcli-", dir=os.environ.get("CPL_TMPDIR")))
-    except OSError as error:
-        raise OutputError(
-            f"{spec.path}: no temporary directory can be made ({error.strerror}); set CPL_TMPDIR"
-        ) from error

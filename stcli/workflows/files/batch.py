@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from stcli.engine.lock import Lock
 from stcli.engine.memory import default_memory, processors
 from stcli.errors import InputError, ModelError, OutputError, StcliError, UsageError
+from stcli.lock import Lock
 from stcli.raster.writing import appeared
 from stcli.raster.writing.creation import refuse_unknown
 from stcli.raster.writing.publish import withdraw

@@ -16,7 +16,7 @@ from stcli.engine.memory import Cost, threads_of
 from stcli.engine.tiling import Tile
 from stcli.raster.reading.mosaic import Mosaic
 from stcli.raster.reading.read import open_raster
-from stcli.raster.writing.folder import is_own
+from stcli.raster.writing.hidden import is_own
 from stcli.raster.writing.legend import Colour, read_colours
 from stcli.raster.writing.netcdf_write import refuse_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any
 
 from stcli.engine.journal import fingerprint
-from stcli.engine.lock import Lock
 from stcli.errors import OutputError, StcliError
+from stcli.lock import Lock
 from stcli.nn.states import StateFile
 
 

@@ -16,7 +16,7 @@ from stcli.engine.tiling import Tile
 from stcli.noise.space.models import Model
 from stcli.noise.space.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.info import RasterInfo
-from stcli.raster.writing.draft import drafts, refuse_file
+from stcli.raster.writing.draft import drafts, refuse_file, settled
 from stcli.raster.writing.output import OutputSpec
 from stcli.raster.writing.publish import refuse_name
 from stcli.settings import NoiseMapSettings, RunSettings
@@ -140,6 +140,7 @@ def noise(
         with (
             drafts(plots, output.overwrite) as pictures,  # they appear after the raster
             resumable((spec,), info.geobox, output) as product,
+            settled(pictures),
         ):
             work = product.plan(raster, _cost(info, map_settings), settings, reach)
             compile_kernels(progress)

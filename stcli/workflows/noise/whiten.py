@@ -24,7 +24,7 @@ from stcli.noise.time.spectrum import Spectrum
 from stcli.raster.pictures.plots import counts_of
 from stcli.raster.reading.timecube import Cube, cube_of
 from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
-from stcli.raster.writing.draft import drafts, refuse_file
+from stcli.raster.writing.draft import drafts, refuse_file, settled
 from stcli.raster.writing.netcdf_write import CubeBand
 from stcli.raster.writing.publish import refuse_name
 from stcli.settings import RunSettings, WhitenSettings
@@ -136,6 +136,7 @@ def whiten_time(
         with (
             drafts(beside, output.overwrite) as hidden,  # they appear after the raster
             dated_output(cube, path, output, _whitened(cube, layout), whiten="time") as writer,
+            settled(hidden),
             _opened(spectra, layout, made := dict(zip(beside, hidden, strict=True))) as (
                 known,
                 out,

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stcli.engine.lock import Lock
 from stcli.errors import InputError, UsageError
-from stcli.raster.writing.folder import STAGED, hidden_home
+from stcli.lock import Lock
+from stcli.raster.writing.hidden import STAGED, hidden_home, sweep
 
 #: After these nothing that was made is of use.
 _HOPELESS = (InputError, UsageError)
@@ -33,6 +33,7 @@ def staged(path: str, keep: bool = True) -> Iterator[Path]:
     OutputError
         Another run is writing the output, or nothing can be written beside it.
     """
+    sweep(Path(path))
     home = hidden_home(Path(path))
     lock, place = Lock(home / "lock", path), home / STAGED
     stays = False
@@ -45,6 +46,8 @@ def staged(path: str, keep: bool = True) -> Iterator[Path]:
         stays = not isinstance(error, _HOPELESS) and place.is_dir() and any(place.iterdir())
         raise
     finally:
-        if not stays:
-            shutil.rmtree(place, ignore_errors=True)
+        if not stays and place.exists():
+            gone = home / "gone"  # after a kill from here on nothing is of use
+            shutil.rmtree(gone, ignore_errors=True)
+            shutil.rmtree(place.rename(gone), ignore_errors=True)
         lock.release(remove=not stays)

@@ -1,4 +1,4 @@
-"""One run at a time on an output or in a folder: a lock that dies with its process.
+"""One run at a time on an output or in a folder: locks that die with their process.
 
 The lock is ``flock`` on a file, which the kernel lets go of when the process ends, however it
 ends; the file's text names the holder. On NFS Linux turns it into a byte-range lock that other
@@ -8,11 +8,13 @@ each other. Where a file system has no locks at all the run goes on and says so.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from stcli.errors import OutputError
@@ -61,6 +63,40 @@ class Lock:
                 _remove_empty(self.path.parent)
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+@contextlib.contextmanager
+def held(path: Path, without: bool) -> Iterator[bool]:
+    """Hold a lock that nobody waits for while the block runs.
+
+    Parameters
+    ----------
+    path : Path
+        The lock's file; made where it is missing, left where it is.
+    without : bool
+        What is yielded on a file system that has no locks.
+
+    Yields
+    ------
+    bool
+        Whether it is held; not where another process holds it, or its file or folder went.
+    """
+    descriptor = -1
+    try:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = _is(descriptor, path)
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            mine = without
+        yield mine
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _remove_empty(folder: Path) -> None:
