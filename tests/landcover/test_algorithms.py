@@ -171,6 +171,16 @@ def test_values_of_nodata_are_no_feature(junk):
     assert np.array_equal(*found)
 
 
+@pytest.mark.parametrize(("a", "b"), [(3e38, 1e38), (3e38, -3e38), (-3.4028235e38, -3.4028235e38)])
+def test_pairs_of_the_largest_numbers_are_indices_still(a, b):
+    clean = world_window()
+    values = np.ones_like(clean.values) * np.array([b, a], np.float32)[:, None, None]
+    window = Window(values, clean.valid, clean.segments, (-8, 24))
+    with np.errstate(over="raise"):
+        found = window_features(window, SCALING, 4, clean.valid)[:, 2]
+    assert np.allclose(found, (a - b) / (abs(a) + abs(b)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("wild", [1e20, -3.4028235e38])
 def test_a_wild_value_changes_no_feature_beyond_its_boxes_and_its_segment(wild):
     clean = world_window()

@@ -83,11 +83,12 @@ def _pairs(values: NDArray[Any], out: NDArray[np.float32]) -> int:
 
     They are the first columns of `out` (pixel, feature).
     """
-    raw, count = values.astype(precise(values.dtype)), 0
+    kind = precise(values.dtype)
+    raw, count = values.astype(kind) * kind(0.5), 0  # halves: sums of any two are finite
     for a in range(len(raw)):
         for b in range(a):
             total = np.abs(raw[a]) + np.abs(raw[b])
-            out[:, count] = (raw[a] - raw[b]) / np.where(total > 0, total, raw.dtype.type(1))
+            out[:, count] = (raw[a] - raw[b]) / np.where(total > 0, total, kind(1))
             count += 1
     return count
 
