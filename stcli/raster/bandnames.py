@@ -1,4 +1,4 @@
-"""Names of bands that no file names: what their files' names do not have in common.
+"""Names of bands: each once, and of those that no file names what tells their files apart.
 
 Archives keep a file a band, ``T33UUP_20210302T101021_B04_10m.jp2``, whose names hold the place and
 the day, too. Of these B04 is what a band is called after, so that a model of one day fits the files
@@ -8,11 +8,46 @@ of another.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 #: A date with dashes is one word.
 _WORD = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)|[^\W_]+")
+
+
+def among_files(names: Sequence[str], stems: Sequence[str]) -> list[str]:
+    """Name the bands of several files.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Those that the files give them; a file's stem where it gives none.
+    stems : sequence of str
+        The stem of each band's file.
+
+    Returns
+    -------
+    list of str
+        Stems are shortened by `told_apart`; names that clash get the file's stem.
+    """
+    after = [k for k, (name, file) in enumerate(zip(names, stems, strict=True)) if name == file]
+    short = dict(zip(after, told_apart([names[k] for k in after]), strict=True))
+    found = [short.get(k, name) for k, name in enumerate(names)]
+    clashing = Counter(found)
+    return [
+        f"{file}:{name}" if clashing[name] > 1 and file != name else name
+        for name, file in zip(found, stems, strict=True)
+    ]
+
+
+def once_each(names: Sequence[str]) -> list[str]:
+    """Give names that are there several times a running number."""
+    total, seen, found = Counter(names), Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        found.append(f"{name}#{seen[name]}" if total[name] > 1 else name)
+    return found
 
 
 def told_apart(stems: Sequence[str]) -> tuple[str, ...]:

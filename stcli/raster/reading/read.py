@@ -22,7 +22,6 @@ Packed bands (scale and offset) are unpacked to float32, exactly once; the other
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +33,7 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.heap import empty
-from stcli.raster.bandnames import told_apart
+from stcli.raster.bandnames import among_files, once_each
 from stcli.raster.info import BandInfo, Held, RasterInfo
 from stcli.raster.nodata import clear
 from stcli.raster.reading.assumed import NOTHING, Assumed
@@ -311,27 +310,9 @@ def _count(source: Source) -> int:
 
 
 def _names(opened: list[Source], table: list[tuple[int, int]]) -> list[str]:
-    """Name every band once.
-
-    Those without a name are called after what tells their files apart; clashing names get the
-    file's stem, then a running number.
-    """
     names = [opened[s].info.bands[i - 1].name for s, i in table]
-    if len(opened) > 1:
-        stems = [stem(opened[s].info.path) for s, _ in table]
-        after = [k for k, (name, file) in enumerate(zip(names, stems, strict=True)) if name == file]
-        for k, name in zip(after, told_apart([names[k] for k in after]), strict=True):
-            names[k] = name
-        clashing = Counter(names)
-        names = [
-            f"{file}:{name}" if clashing[name] > 1 and file != name else name
-            for name, file in zip(names, stems, strict=True)
-        ]
-    total, seen = Counter(names), Counter[str]()
-    for k, name in enumerate(names):
-        seen[name] += 1
-        names[k] = f"{name}#{seen[name]}" if total[name] > 1 else name
-    return names
+    stems = [stem(opened[s].info.path) for s, _ in table]
+    return once_each(among_files(names, stems) if len(opened) > 1 else names)
 
 
 def _choose(

@@ -208,7 +208,7 @@ def _called(
 
 
 def _prefixed(raster: Raster) -> bool:
-    """Tell whether a band's name is not its file's own: others had it too."""
+    """Tell whether a band's name is not its file's own: others had it too, or it was shortened."""
     return any(
         raster.info.bands[place].name != source.info.bands[index - 1].name
         for source, indexes, places in raster.files
