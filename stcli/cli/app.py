@@ -34,12 +34,13 @@ _SHORT = 80
 #: Words of the command line, in the order of the help; each is a module, ``-`` being ``_``, of
 #: which only the one that is called is loaded.
 VERBS = (
-    *("info", "segment", "objects", "assess-segments", "classify", "assess"),
-    *("downscale", "conserve", "noise", "denoise", "destripe", "mnf", "whiten", "unwhiten"),
-    *("preview", "merge", "batch", "rerun", "doctor"),
-    *("sample-plan", "classify-patches", "assess-downscaling"),
+    *("info", "preview", "segment", "objects", "assess-segments"),
+    *("classify", "classify-patches", "sample-plan", "assess"),
+    *("downscale", "conserve", "assess-downscaling"),
+    *("noise", "denoise", "destripe", "mnf", "whiten", "unwhiten"),
+    *("merge", "batch", "rerun", "doctor"),
 )
-GROUPS = ("train", "check", "model")
+GROUPS = ("train", "model", "check")
 
 
 @cache

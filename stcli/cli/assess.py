@@ -24,7 +24,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Measure a class raster against a reference: accuracies, and areas from points.
+    """Measure the accuracy of a class raster.
+
+    The reference is a raster, or a sample of points, from which areas are estimated, too.
 
     Example: stcli assess landcover.tif --reference reference.tif --json
     """

@@ -19,7 +19,7 @@ def command(
     truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Truth on the same grid.")],
     factor: options.Factor = None,
     margin: Annotated[
-        int, typer.Option("--margin", min=0, help="Coarse pixels left out at the edges.")
+        int, typer.Option("--margin", min=0, help="Coarse pixels to leave out at the edges.")
     ] = 8,
     assume_crs: options.AssumeCrs = None,
     assume_nodata: options.AssumeNodata = None,
@@ -29,9 +29,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Measure a fine raster against the truth, beside cubic and back-projection.
+    """Measure a fine raster against the truth.
 
-    The coarse raster that both start from is the block mean of TRUTH.
+    Cubic interpolation and back-projection of the block means of TRUTH are measured beside it.
 
     Example: stcli assess-downscaling fine.tif truth.tif --json
     """

@@ -16,14 +16,18 @@ def command(
     reference: options.Reference = None,
     scene: Annotated[
         list[str] | None,
-        typer.Option("--scene", help="Raster that was cut, on the same grid; may be repeated."),
+        typer.Option(
+            "--scene", help="Raster that was segmented, on the same grid; may be repeated."
+        ),
     ] = None,
     radius: Annotated[
-        int, typer.Option("--radius", help="Pixels within which boundaries agree.")
+        int, typer.Option("--radius", help="Distance in pixels within which boundaries agree.")
     ] = 2,
     suggest_scale: Annotated[
         str | None,
-        typer.Option("--suggest-scale", metavar="S,...", help="Scales to choose from."),
+        typer.Option(
+            "--suggest-scale", metavar="S,...", help="Suggest the best of these scales for merging."
+        ),
     ] = None,
     shape: options.Shape = MergeSettings.shape,
     shape_compactness: options.ShapeCompactness = MergeSettings.compactness,
@@ -37,7 +41,10 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Measure segments: boundaries and regions of a reference, variation, sizes, scales.
+    """Measure the quality of segments.
+
+    Compares their boundaries and regions with a reference, tells how much of a scene's variation
+    they explain, and suggests a scale for merging.
 
     Example: stcli assess-segments segments.tif --reference landcover.tif --scene scene.tif --json
     """

@@ -21,20 +21,28 @@ def command(
         list[str],
         typer.Argument(
             metavar="VERB INPUT... [-- OPTIONS]",
-            help="A verb, files or quoted patterns, and after -- the verb's own options.",
+            help="A command, files or quoted patterns, and after -- the command's own options.",
             show_default=False,
         ),
     ],
     folder: Annotated[Path, typer.Option("--out-dir", help="Folder of the outputs.")],
     name: Annotated[
         str,
-        typer.Option("--name", help="Name of an output; {stem} is the input's, after -- too."),
+        typer.Option(
+            "--name",
+            help="Name of an output. {stem} is the input's name without suffix, also after --.",
+        ),
     ] = "{stem}.tif",
     skip_existing: options.SkipExisting = False,
     overwrite: options.Overwrite = False,
-    files: Annotated[int, typer.Option("--files", help="Files at once; they share -j.")] = 1,
+    files: Annotated[
+        int, typer.Option("--files", help="Files worked on at once; they share -j.")
+    ] = 1,
     settle: Annotated[
-        float, typer.Option("--settle", help="Seconds for which an input must not have changed.")
+        float,
+        typer.Option(
+            "--settle", help="Seconds that an input must not have changed before it is taken."
+        ),
     ] = 2.0,
     memory: options.Memory = None,
     jobs: options.Jobs = None,
@@ -43,7 +51,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Run a verb over many files: a line of JSON a file, exit code 8 if any failed.
+    """Run a command over many files.
+
+    Prints one line of JSON for each file; the exit code is 8 if any failed.
 
     Example: stcli batch segment 'in/*.tif' --out-dir out/ --skip-existing -- --size 50
     """

@@ -19,7 +19,7 @@ def command(
     fine: Annotated[str, typer.Argument(metavar="FINE", help="Fine raster.")],
     coarse: Annotated[str, typer.Argument(metavar="COARSE", help="Coarse raster.")],
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Largest relative residual that is accepted.")
+        float, typer.Option("--tolerance", help="Largest relative difference that is accepted.")
     ] = 1e-6,
     assume_crs: options.AssumeCrs = None,
     assume_nodata: options.AssumeNodata = None,
@@ -31,7 +31,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Check that the block means of a fine raster are the values of a coarse one.
+    """Check that a fine raster agrees with a coarse one.
+
+    The block means of the fine raster must be the values of the coarse one.
 
     Example: stcli check agreement fine.tif coarse.tif --tolerance 1e-6
     """

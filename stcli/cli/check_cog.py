@@ -13,7 +13,7 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Check that GeoTIFFs are cloud optimised.
+    """Check that GeoTIFFs are cloud-optimised.
 
     Example: stcli check cog landcover.tif
     """

@@ -21,7 +21,9 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Check that rasters say where they lie, and that they can lie there.
+    """Check the georeferencing of rasters.
+
+    They must say where they lie, and it must be possible that they lie there.
 
     Example: stcli check georef scene.tif
     """

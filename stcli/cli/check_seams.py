@@ -16,16 +16,21 @@ def command(
     paths: Files,
     period: Annotated[
         int | None,
-        typer.Option("--period", help="Side of the suspected tiles, in pixels. Default: all."),
+        typer.Option(
+            "--period", help="Side of the suspected tiles in pixels. Default: all sides are tried."
+        ),
     ] = None,
     threshold: Annotated[
         float,
-        typer.Option("--threshold", help="Score that is no chance: 3 for one false alarm in 1000."),
+        typer.Option(
+            "--threshold",
+            help="Score from which seams are reported; 3 means one false alarm in 1000.",
+        ),
     ] = 3.0,
     classes: Annotated[
         bool | None,
         typer.Option(
-            "--classes/--continuous", help="What values are. Default: told from the data type."
+            "--classes/--continuous", help="Kind of the values. Default: by the data type."
         ),
     ] = None,
     bands: options.Bands = None,
@@ -37,7 +42,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Look for the seams of tiles: lines at one distance along which values jump.
+    """Look for the seams of tiles.
+
+    Seams are evenly spaced lines along which values jump.
 
     Example: stcli check seams landcover.tif
     """

@@ -23,7 +23,7 @@ def command(
     model: options.ModelWanted,
     proba: Annotated[
         str | None,
-        typer.Option("--proba", help="Also write probabilities, a band a class."),
+        typer.Option("--proba", help="Also write class probabilities, one band for each class."),
         options.WRITES,
     ] = None,
     uncertainty: Annotated[options.Uncertainty, options.WRITES] = None,
@@ -37,31 +37,39 @@ def command(
     coverage: options.Coverage = None,
     min_confidence: Annotated[
         float | None,
-        typer.Option("--min-confidence", help="Below this probability a pixel is 'unsure'."),
+        typer.Option(
+            "--min-confidence", help="Pixels whose best class is less probable become 'unsure'."
+        ),
     ] = None,
     refine: Annotated[
         float | None,
         typer.Option(
-            "--refine", metavar="P", help="Look again at segments less sure than P, such as 0.7."
+            "--refine",
+            metavar="P",
+            help="Classify segments less confident than P again, such as 0.7.",
         ),
     ] = None,
     fuse: Annotated[
         Literal["score"] | None,
-        typer.Option("--fuse", help="A model of one date on a stack: surer dates weigh more."),
+        typer.Option(
+            "--fuse", help="Apply a model of one date to a stack; surer dates weigh more."
+        ),
     ] = None,
     tau: Annotated[
-        float, typer.Option("--tau", help="Of --fuse: small for the surest date alone.")
+        float, typer.Option("--tau", help="For --fuse: a small value takes the surest date alone.")
     ] = 0.1,
     best_date: Annotated[
         str | None,
-        typer.Option("--best-date", help="Of --fuse: also write the surest date."),
+        typer.Option("--best-date", help="For --fuse: also write which date was surest."),
         options.WRITES,
     ] = None,
     dates: options.Dates = None,
     season: Annotated[
         str | None,
         typer.Option(
-            "--season", metavar="DATE", help="When a series' season begins. Default: the fullest."
+            "--season",
+            metavar="DATE",
+            help="First day of the season of a series. Default: the season with most dates.",
         ),
     ] = None,
     mask_band: options.MaskBand = None,
@@ -88,7 +96,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Classify land cover with a trained model: a raster of classes.
+    """Classify land cover with a trained model.
+
+    Writes a raster of classes and, on request, of probabilities and uncertainty.
 
     Example: stcli classify scene.tif landcover.tif --model model/
     """

@@ -20,7 +20,7 @@ def command(
         str,
         typer.Argument(
             metavar="OUTPUT",
-            help=".csv or .json for a row a patch, .tif for a pixel a patch, - for stdout.",
+            help=".csv or .json for one row a patch, .tif for one pixel a patch, - for stdout.",
             show_default=False,
         ),
     ],
@@ -36,7 +36,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Classify patches with a trained model: a row for each, or a raster of a pixel each.
+    """Classify patches with a trained model.
+
+    Patches are small rasters that have one class each. Writes a row, or a pixel, for each.
 
     Example: stcli classify-patches patches.tif classes.csv --model model/
     """

@@ -37,7 +37,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Change a fine raster so that its block means are the values of a coarse one.
+    """Make a fine raster agree with a coarse one.
+
+    Changes it so that its block means are the values of the coarse raster.
 
     Example: stcli conserve fine.tif coarse.tif agreeing.tif --conserve mult
     """

@@ -38,11 +38,14 @@ def command(
         ),
     ] = None,
     depth: Annotated[
-        int | None, typer.Option("--depth", help="Wavelet levels that are shrunk. [default: 4]")
+        int | None,
+        typer.Option("--depth", help="Number of wavelet levels that are shrunk. [default: 4]"),
     ] = None,
     passes: Annotated[
         int | None,
-        typer.Option("--passes", help="1, or 2 to take energies from a first result. [default: 2]"),
+        typer.Option(
+            "--passes", help="1; or 2, which takes energies from a first result. [default: 2]"
+        ),
     ] = None,
     search: Annotated[
         int | None,
@@ -76,7 +79,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Denoise a raster: wavelets shrunk, or similar pixels averaged, by its noise.
+    """Remove noise from a raster.
+
+    Shrinks wavelet coefficients, or averages similar pixels, by the measured noise.
 
     Example: stcli denoise scene.tif clean.tif --noise local
     """

@@ -19,10 +19,11 @@ def command(
         Literal["columns", "rows"], typer.Option("--stripes", help="Which way the stripes run.")
     ] = "columns",
     gain: Annotated[
-        bool, typer.Option("--gain", help="Correct each detector's gain too, not its offset alone.")
+        bool,
+        typer.Option("--gain", help="Correct the gain of each detector, too, not only its offset."),
     ] = False,
     span: Annotated[
-        int, typer.Option("--span", help="Columns beyond which a change belongs to the scene, odd.")
+        int, typer.Option("--span", help="Columns beyond which a change belongs to the scene; odd.")
     ] = DestripeSettings.span,
     bands: options.Bands = None,
     resampling: options.Resampling = "nearest",
@@ -44,7 +45,7 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Take the stripes of single detectors out of a raster.
+    """Remove the stripes of single detectors.
 
     Example: stcli destripe strip.tif even.tif --stripes columns
     """

@@ -8,7 +8,9 @@ from stcli.errors import CheckError
 
 
 def command(json: options.Json = False, verbose: options.Verbose = False) -> None:
-    """Look at this machine: what is installed, which scan runs, what is missing.
+    """Check what this machine can run.
+
+    Says what is installed, which scan is used, and what is missing.
 
     Example: stcli doctor
     """

@@ -21,11 +21,13 @@ def command(
     method: options.Method = None,
     model: options.Model = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Use a model that was no better than ibp.")
+        bool, typer.Option("--force", help="Use a model even if it was no better than ibp.")
     ] = False,
     members: Annotated[
         int | None,
-        typer.Option("--members", help="An ensemble by the model: mean, deviation, members."),
+        typer.Option(
+            "--members", help="Draw so many members with the model; also writes mean and deviation."
+        ),
     ] = None,
     seed: options.Seed = 0,
     guide: options.Guide = None,
@@ -51,7 +53,7 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Make a raster finer so that its block means stay what they were.
+    """Make a raster finer and keep its block means.
 
     Example: stcli downscale coarse.tif fine.tif --factor 2
     """

@@ -18,7 +18,7 @@ def command(
     assume_nodata: options.AssumeNodata = None,
     resampling: options.Resampling = "nearest",
     provenance: Annotated[
-        bool, typer.Option("--provenance", help="Say how each raster was made instead.")
+        bool, typer.Option("--provenance", help="Say instead how each raster was made.")
     ] = False,
     json: options.Json = False,
     verbose: options.Verbose = False,

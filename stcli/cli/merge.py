@@ -36,7 +36,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Join shards into the output of the whole job; or rasters on one grid, or a Zarr, into one.
+    """Join the shards of a job, or rasters on one grid.
+
+    Also turns a Zarr into a raster.
 
     Example: stcli merge segments.tif.shard-*-of-8 segments.tif
     """

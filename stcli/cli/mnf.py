@@ -20,7 +20,7 @@ def command(
         bool, typer.Option("--inverse", help="Turn components back into bands.")
     ] = False,
     components: Annotated[
-        int | None, typer.Option("--components", help="Take the first so many only.")
+        int | None, typer.Option("--components", help="Keep only the first so many components.")
     ] = None,
     window: options.NoiseWindow = NoiseMapSettings.window,
     bands: options.Bands = None,
@@ -43,7 +43,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Turn bands into noise-whitened principal components by falling SNR, or back.
+    """Turn bands into components by falling SNR, or back.
+
+    These are noise-whitened principal components (minimum noise fraction).
 
     Example: stcli mnf cube.tif components.tif
     """

@@ -26,7 +26,9 @@ def model() -> None:
 
 @app.command()
 def show(folder: Folder, json: options.Json = False) -> None:
-    """Show what a model takes, makes, was trained on, and how good it was found to be.
+    """Show what a model is.
+
+    Prints what it takes and makes, what it was trained on, and how good it was found to be.
 
     Example: stcli model show model/
     """
@@ -41,7 +43,9 @@ def show(folder: Folder, json: options.Json = False) -> None:
 
 @app.command()
 def verify(folder: Folder, json: options.Json = False) -> None:
-    """Verify that a model is whole and safe: card, item, checksum, arrays. Nothing is executed.
+    """Verify that a model is whole and safe.
+
+    Checks card, item, checksum and arrays. Nothing is executed.
 
     Example: stcli model verify model/
     """

@@ -39,7 +39,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Measure the noise of a raster at each pixel: a raster of sigma, and a table.
+    """Measure the noise of a raster at each pixel.
+
+    Writes its standard deviation as a raster, and prints a table of the bands.
 
     Example: stcli noise scene.tif noise.tif --json
     """

@@ -43,7 +43,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Measure the objects of a label raster: a table of them, with polygons.
+    """Measure the objects of a label raster.
+
+    Writes a table with the figures, and the polygon, of each object.
 
     Example: stcli objects segments.tif scene.tif objects.gpkg --percentiles 10,50,90
     """

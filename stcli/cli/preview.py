@@ -22,18 +22,21 @@ def command(
     ],
     outlines: Annotated[
         str | None,
-        typer.Option("--outlines", help="Raster of segments whose borders are drawn."),
+        typer.Option("--outlines", help="Raster of segments whose outlines are drawn."),
     ] = None,
     longest: Annotated[
-        int, typer.Option("--longest", help="Pixels of the picture's longer side.")
+        int, typer.Option("--longest", help="Longer side of the picture in pixels.")
     ] = 1200,
     stretch: Annotated[
-        str, typer.Option("--stretch", metavar="LOW,HIGH", help="Percentiles for dark and light.")
+        str,
+        typer.Option(
+            "--stretch", metavar="LOW,HIGH", help="Percentiles that are drawn darkest and lightest."
+        ),
     ] = "2,98",
     bounds: Annotated[
         str | None,
         typer.Option(
-            "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to look at, in units of the CRS."
+            "--bounds", metavar="MINX,MINY,MAXX,MAXY", help="Part to draw, in units of the CRS."
         ),
     ] = None,
     bands: options.Bands = None,
@@ -45,7 +48,9 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Draw a raster as a picture: stretched bands, classes with a legend, outlines of segments.
+    """Draw a raster as a PNG picture.
+
+    Draws stretched bands, or classes with their legend, and outlines of segments.
 
     Example: stcli preview scene.tif scene.png --outlines segments.tif
     """

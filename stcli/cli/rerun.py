@@ -16,7 +16,9 @@ def command(
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Print the command that made a raster, quoted for a shell.
+    """Print the command that made a raster.
+
+    It is quoted for a shell.
 
     Example: stcli rerun landcover.tif
     """

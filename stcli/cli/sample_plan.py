@@ -19,9 +19,9 @@ def command(
     ],
     path: Annotated[
         str,
-        typer.Argument(metavar="OUTPUT", help="GeoPackage to write: .gpkg.", show_default=False),
+        typer.Argument(metavar="OUTPUT", help="GeoPackage to write (.gpkg).", show_default=False),
     ],
-    points: Annotated[int, typer.Option("--points", help="How many places to visit.")] = 100,
+    points: Annotated[int, typer.Option("--points", help="Number of points to visit.")] = 100,
     uncertainty: options.Uncertainty = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
@@ -33,7 +33,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Plan field checks of a class raster: points by class and doubt, and a short path.
+    """Plan field checks of a class raster.
+
+    Draws points by class and doubt, and a short path through them.
 
     Example: stcli sample-plan map.tif points.gpkg --points 200 --uncertainty doubt.tif
     """

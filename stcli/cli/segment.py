@@ -22,19 +22,21 @@ def command(
     ] = "px",
     compactness: options.Compactness = SlicSettings.compactness,
     iterations: Annotated[
-        int, typer.Option("--iterations", help="Rounds of moving the centres.")
+        int, typer.Option("--iterations", help="Rounds in which superpixels move their centres.")
     ] = SlicSettings.iterations,
     min_size: Annotated[
         float,
-        typer.Option("--min-size", help="Share of --size below which a segment is absorbed."),
+        typer.Option(
+            "--min-size", help="Share of --size below which a segment is absorbed by a neighbour."
+        ),
     ] = SlicSettings.min_size,
     scaling: Annotated[
         str,
         typer.Option(
             "--scaling",
             metavar="percentiles|LOW:HIGH,...|FILE",
-            help="Band scaling: measured, given (one pair, or one a band), or a label raster's "
-            "own.",
+            help="How bands are scaled: measured, given (one pair, or one for each band), or as "
+            "in a label raster.",
         ),
     ] = "percentiles",
     scale: Annotated[
@@ -42,8 +44,8 @@ def command(
         typer.Option(
             "--scale",
             metavar="S,...",
-            help="Merge into objects up to this heterogeneity; several: nested levels, a band "
-            "each.",
+            help="Merge superpixels into objects up to this heterogeneity; several give nested "
+            "levels, one band each.",
         ),
     ] = None,
     shape: options.Shape = MergeSettings.shape,
@@ -53,7 +55,8 @@ def command(
         typer.Option(
             "--objects",
             metavar="FILE",
-            help="Table of the objects (of the first scale) with polygons: .gpkg, .fgb, .parquet.",
+            help="Also write a table of the objects (of the first scale) with polygons: .gpkg, "
+            ".fgb, .parquet.",
         ),
         options.WRITES,
     ] = None,
@@ -83,7 +86,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Cut a raster into superpixels (SLIC), and merge them into objects: a raster of labels.
+    """Cut a raster into superpixels or objects.
+
+    Writes a raster of labels. Superpixels (SLIC) are merged into objects with --scale.
 
     Example: stcli segment scene.tif objects.tif --scale 20,50,100 --objects objects.gpkg
     """

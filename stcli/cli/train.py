@@ -30,7 +30,7 @@ def landcover(
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="One raster or several (bands on the finest grid, or dates of a stack).",
+            help="One raster or several (bands on the finest grid, or the dates of a stack).",
             show_default=False,
         ),
     ] = None,
@@ -43,7 +43,7 @@ def landcover(
         typer.Option(
             "--manifest",
             metavar="CSV",
-            help="Scenes of the training: columns input, labels, and perhaps class_column, layer.",
+            help="Table of scenes: columns input and labels, optionally class_column and layer.",
         ),
     ] = None,
     class_column: options.ClassColumn = None,
@@ -61,10 +61,13 @@ def landcover(
         float, typer.Option("--global-weight", help="Weight of the superpixel loss.")
     ] = TrainingSettings.global_weight,
     balance: Annotated[
-        float, typer.Option("--balance", help="Class weights: 0 none, 1 fully balanced.")
+        float, typer.Option("--balance", help="Class weights: 0 for none, 1 for fully balanced.")
     ] = TrainingSettings.balance,
     split: Annotated[
-        str, typer.Option("--split", help="blocks (spatial), or random (flatters).")
+        str,
+        typer.Option(
+            "--split", help="Hold out blocks (spatial), or random pixels (flatters the accuracy)."
+        ),
     ] = TrainingSettings.split,
     block: options.Block = None,
     folds: options.Folds = None,
@@ -76,20 +79,23 @@ def landcover(
         ),
     ] = True,
     validation: Annotated[
-        float, typer.Option("--validation", help="Share that is held out.")
+        float, typer.Option("--validation", help="Share of the labels that is held out.")
     ] = TrainingSettings.validation,
     init: Annotated[
-        Path | None, typer.Option("--init", metavar="MODEL", help="Begin with a model's weights.")
+        Path | None,
+        typer.Option("--init", metavar="MODEL", help="Begin with the weights of this model."),
     ] = None,
     bands_noise: Annotated[
         Literal["weight", "drop", "none"],
-        typer.Option("--bands-noise", help="Of many bands, noisy ones: weigh less, or leave out."),
+        typer.Option(
+            "--bands-noise", help="Weigh noisy bands of a spectrometer less, or drop them."
+        ),
     ] = "none",
     series: Annotated[
         bool | None,
         typer.Option(
             "--series/--no-series",
-            help="Dates are scanned over time. Default: where each date has the same bands.",
+            help="Scan dates over time. Default: if each date has the same bands.",
         ),
     ] = None,
     dates: options.Dates = None,
@@ -112,7 +118,9 @@ def landcover(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Train a land-cover model: a folder of weights and their card.
+    """Train a land-cover model.
+
+    Writes a folder with the weights, their card and a report.
 
     Example: stcli train landcover scene.tif --labels labels.gpkg --class-column class -o model/
     """

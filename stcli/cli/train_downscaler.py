@@ -27,21 +27,23 @@ def command(
     ] = None,
     coarse: Annotated[
         list[str] | None,
-        typer.Option("--coarse", help="Coarse bands of another source, with --fine: pairs."),
+        typer.Option(
+            "--coarse", help="With --fine: coarse bands of another source, to learn from pairs."
+        ),
     ] = None,
     fine: Annotated[
         list[str] | None,
-        typer.Option("--fine", help="Their fine counterparts, in place of INPUT."),
+        typer.Option("--fine", help="With --coarse: the fine counterparts, instead of INPUT."),
     ] = None,
     factor: options.Factor = None,
     guide: options.Guide = None,
     steps: Annotated[
-        int, typer.Option("--steps", help="At most this many.")
+        int, typer.Option("--steps", help="Most steps of the training.")
     ] = DownscalerTraining.steps,
     patience: options.Patience = None,
     transfer: Annotated[
         bool,
-        typer.Option("--transfer", help="For use at another scale: shifted and blurred copies."),
+        typer.Option("--transfer", help="For use at another scale: train on blurred copies, too."),
     ] = False,
     mtf: Annotated[
         str | None,
@@ -56,18 +58,21 @@ def command(
         typer.Option(
             "--psf",
             metavar="S,…",
-            help="Or the point spread's deviation in pixels, beyond the pixel's own box.",
+            help="Or deviation of its point spread in pixels, beyond the pixel's own box.",
         ),
     ] = None,
     architecture: Annotated[
         Literal["shuffle", "latent"],
-        typer.Option("--architecture", help="shuffle: at the coarse resolution; latent: Swin."),
+        typer.Option(
+            "--architecture",
+            help="shuffle: convolutions at the coarse resolution; latent: a Swin network.",
+        ),
     ] = "shuffle",
     width: Annotated[
-        int, typer.Option("--width", help="Channels of the network.")
+        int, typer.Option("--width", help="Number of channels of the network.")
     ] = UpscalerSettings.width,
     blocks: Annotated[
-        int, typer.Option("--blocks", help="Residual blocks of the network.")
+        int, typer.Option("--blocks", help="Number of residual blocks of the network.")
     ] = UpscalerSettings.blocks,
     seed: options.Seed = DownscalerTraining.seed,
     bands: options.Bands = None,
@@ -83,7 +88,7 @@ def command(
             "--jobs",
             metavar="N",
             parser=parsing.parse_jobs,
-            help="Threads of the training, on which the weights' last digits depend. Default: 1.",
+            help="Threads of the training; the weights' last digits depend on it. Default: 1.",
         ),
     ] = None,
     json: options.Json = False,
@@ -91,7 +96,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Train a model that makes rasters finer: by coarsening rasters that are fine, or on pairs.
+    """Train a model that makes rasters finer.
+
+    Learns from fine rasters, which it coarsens, or from pairs of a coarse and a fine raster.
 
     Example: stcli train downscaler scene.tif --factor 2,4 -o model/
     """

@@ -32,7 +32,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Train a model of patches: small rasters that have one class each.
+    """Train a model of patches.
+
+    Patches are small rasters that have one class each.
 
     Example: stcli train patches patches.csv -o model/
     """

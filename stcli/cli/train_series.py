@@ -20,7 +20,8 @@ def command(
         str,
         typer.Argument(
             metavar="SAMPLES",
-            help="CSV or Parquet: longitude, latitude, date, label and a column a band; or wide.",
+            help="CSV or Parquet with longitude, latitude, date, label and a column for each band; "
+            "or with a column for each band and date.",
         ),
     ],
     folder: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
@@ -39,7 +40,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Train a land-cover model on labelled series of dates at points.
+    """Train a land-cover model on labelled time series.
+
+    The series are those of points, in a table.
 
     Example: stcli train series samples.csv --block 0.5 -o model/
     """

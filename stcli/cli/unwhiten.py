@@ -35,7 +35,7 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Turn whitened dates, series or bands back into what they were.
+    """Turn whitened data back into what they were.
 
     Example: stcli unwhiten white.nc cube.nc --psd spectra.nc
     """

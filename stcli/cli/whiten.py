@@ -21,22 +21,27 @@ def command(
     psd_out: Annotated[
         str | None,
         typer.Option(
-            "--psd-out", metavar="FILE", help="Write the spectra (NetCDF): unwhiten needs them."
+            "--psd-out",
+            metavar="FILE",
+            help="Also write the spectra (NetCDF), which unwhiten needs.",
         ),
         options.WRITES,
     ] = None,
     share: Annotated[
-        int, typer.Option("--share", help="Side of a block of pixels that share a spectrum.")
+        int, typer.Option("--share", help="Side in pixels of the blocks that share a spectrum.")
     ] = WhitenSettings.share,
     rows: Annotated[
-        int | None, typer.Option("--rows", help="Frequency rows of the cells. Default: suits.")
+        int | None,
+        typer.Option("--rows", help="Number of frequency rows. Default: suits the length."),
     ] = None,
     stationary: Annotated[
-        bool, typer.Option("--stationary", help="Take the spectrum as the same at all times.")
+        bool, typer.Option("--stationary", help="Assume that the spectrum does not change in time.")
     ] = False,
     uneven: Annotated[
         Literal["refuse", "order"],
-        typer.Option("--uneven", help="Dates on no even lattice: refuse, or take in order."),
+        typer.Option(
+            "--uneven", help="Unevenly spaced dates: refuse, or take in order as if even."
+        ),
     ] = "refuse",
     dates: options.Dates = None,
     step: Annotated[
@@ -44,7 +49,8 @@ def command(
         typer.Option("--step", help="Seconds between samples of series that have no times."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Write nothing and exit 7 where it is not white.")
+        bool,
+        typer.Option("--strict", help="Write nothing and exit with 7 if the result is not white."),
     ] = False,
     plot: options.Plot = None,
     bands: options.Bands = None,
@@ -67,7 +73,9 @@ def command(
     verbose: options.Verbose = False,
     progress: options.Progress = None,
 ) -> None:
-    """Whiten dates or series by an evolving spectrum, or bands by a local noise map.
+    """Whiten dates, series or bands.
+
+    Dates and series by a spectrum that changes in time, bands by a map of their local noise.
 
     Example: stcli whiten cube.nc white.nc --psd-out spectra.nc
     """
