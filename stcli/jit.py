@@ -52,7 +52,9 @@ def kernel_folder(named: str) -> Path:
     name = f"stcli-{_state()}"
     if named:
         if not _made(Path(named) / name):
-            raise OutputError(f"NUMBA_CACHE_DIR={named}: cannot be written; it is for kernels.")
+            raise OutputError(
+                f"NUMBA_CACHE_DIR={named}: cannot be written; name a folder for kernels that can."
+            )
         return Path(named) / name
     if _made(_PACKAGE / "__pycache__" / name):
         return _PACKAGE / "__pycache__" / name
@@ -61,7 +63,7 @@ def kernel_folder(named: str) -> Path:
             return base / name
     raise OutputError(
         f"{_PACKAGE}: kernels can be kept neither here nor in the user's cache nor among temporary "
-        "files; name a folder for them by NUMBA_CACHE_DIR."
+        "files; set NUMBA_CACHE_DIR to a folder for them."
     )
 
 

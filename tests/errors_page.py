@@ -15,14 +15,14 @@ PACKAGE = ROOT / "stcli"
 
 HEAD = """# Errors
 
-Every refusal is one sentence on stderr: the path, what was found, what was wanted, what to do; \
-with `--json` it is the `message` of an object (see [json.md](json.md)). The exit code tells its \
-kind. This page lists every sentence, in the order of the exit codes; `{…}` stands for what \
-changes. It is written from the source by `tests/errors_page.py`, and a test compares the two.
+Look up an error message here. Each is one sentence on stderr: the path, what was found, what was \
+wanted, what to do; with `--json` it is the `message` of an object (see [json.md](json.md)). The \
+page lists every message by exit code; `{…}` stands for what changes. `tests/errors_page.py` \
+writes it from the source, and a test compares the two.
 
 Whatever is not on this page and ends with exit code 1 is a bug: run it again with `-v` and report \
-the traceback. Wrong words on the command line (an option that does not exist, a missing argument) \
-are told in the words of the command-line library, with exit code 2.
+the traceback. For an option that does not exist or a missing argument, the command-line library \
+prints a message of its own, with exit code 2.
 """
 
 MEANING = {

@@ -71,7 +71,7 @@ def test_where_others_could_put_kernels_none_are_taken(trap, locked, monkeypatch
         folder.symlink_to(tmp_path / "theirs")
     else:
         locked.add(folder)
-    with pytest.raises(OutputError, match="name a folder for them by NUMBA_CACHE_DIR"):
+    with pytest.raises(OutputError, match="set NUMBA_CACHE_DIR to a folder for them"):
         jit.kernel_folder("")
 
 

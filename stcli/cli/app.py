@@ -217,7 +217,9 @@ def _unexpected(error: Exception, argv: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno in _MANY:
         return _tell("too many files are open; give fewer, or raise ulimit -n.", 3, argv)
     if isinstance(error, OSError) and error.filename is None and _TEMPORARY in str(error):
-        return _tell("no folder for temporary files can be written; name one by TMPDIR.", 4, argv)
+        return _tell(
+            "no folder for temporary files can be written; set TMPDIR to one that can.", 4, argv
+        )
     if {"-v", "--verbose"} & set(argv):
         traceback.print_exc()
     return _tell(f"a bug, {type(error).__name__}: {error} (-v shows where).", 1, argv)

@@ -126,7 +126,7 @@ def _parsed(node: Any, verb: str, how: list[str]) -> dict[str, Any]:
     for name in ("dry_run", "shard"):
         if given.get(name):
             word = "--" + name.replace("_", "-")
-            raise UsageError(f"batch: {word} found, options that make each output whole wanted.")
+            raise UsageError(f"batch: {word} found, which makes no whole outputs; leave it out.")
     return given
 
 

@@ -142,7 +142,7 @@ def refuse_network_words(asked: set[str], algorithm: str) -> None:
 def refuse_mixed(outputs: tuple[str | None, ...], json: bool) -> None:
     """Refuse an output and JSON on one stdout."""
     if json and {"-", "/vsistdout/"} & set(outputs):
-        raise UsageError("--json: stdout takes an output already, name a file for that.")
+        raise UsageError("--json: an output goes to stdout already; name a file for that output.")
 
 
 def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:

@@ -218,7 +218,9 @@ def _refuse_idle(
     if training.folds and "patience" in asked:
         raise UsageError("--patience: trainings with --folds run all epochs; leave it out.")
     if not training.final_fit and not training.folds:
-        raise UsageError("--no-final-fit: only trainings with --folds end in one; leave it out.")
+        raise UsageError(
+            "--no-final-fit: only trainings with --folds have a final fit; leave it out."
+        )
 
 
 def print_model(metrics: dict[str, Any], calibration: Any) -> None:

@@ -115,7 +115,7 @@ def test_a_true_class_that_the_map_has_not_is_missed_wherever_it_lies(world):
     burnt &= np.arange(len(frame)) % 3 == 0
     frame.loc[burnt, "truth"] = "burnt"
     result = assess(folder, frame, "--json")
-    assert f"truth holds burnt, which the map has not: {burnt.sum()} of {len(frame)}" in result.err
+    assert f"truth holds burnt, which the map lacks: {burnt.sum()} of {len(frame)}" in result.err
     after = result.json
     assert after["classes"] == [*before["classes"], "burnt"]
     confusion = np.array(after["confusion"])

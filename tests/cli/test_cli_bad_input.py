@@ -186,7 +186,11 @@ CASES = [
     ("classify scene.tif o.tif --model model --tau 5", 2, "--tau: wants --fuse score"),
     ("downscale scene.tif o.tif --limits 0,9", 2, "--limits: found --conserve add, wanted"),
     ("downscale scene.tif o.tif --members 0", 2, "--members: 0 found, 2 or more wanted"),
-    ("batch segment scene.tif --out-dir . -- --dry-run", 2, "batch: --dry-run found, options"),
+    (
+        "batch segment scene.tif --out-dir . -- --dry-run",
+        2,
+        "batch: --dry-run found, which makes no whole",
+    ),
     ("batch segment scene.tif --out-dir . -- --tile-size 64 --shard 1/2", 2, "batch: --shard"),
     ("segment scene.tif o.tif --iterations 0", 2, "--iterations: found 0, wanted from 1 to 1000"),
     ("segment scene.tif o.tif --iterations 999999999999", 2, "wanted from 1 to 1000"),
@@ -249,7 +253,7 @@ CASES = [
     ),
     (
         train(more="--no-final-fit"),
-        *(2, "--no-final-fit: only trainings with --folds end in one; leave it out."),
+        *(2, "--no-final-fit: only trainings with --folds have a final fit; leave it out."),
     ),
     (
         train(more="--class-names 1=a,2=b"),
@@ -318,7 +322,7 @@ def test_an_error_is_json_on_stderr_when_json_is_asked(words, code, box, monkeyp
 def test_a_raster_and_json_do_not_share_stdout(scene):
     result = call("segment", scene, "-", "--json")
     assert (result.code, result.out) == (2, "")
-    assert "stdout takes an output already" in json.loads(result.err)["error"]["message"]
+    assert "an output goes to stdout already" in json.loads(result.err)["error"]["message"]
 
 
 def test_assumed_crs_lets_a_raster_without_one_be_trained_on(box, tmp_path):

@@ -245,7 +245,7 @@ def test_a_pattern_that_fits_none_of_the_files_there_is_refused(pattern, tmp_pat
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.tif").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"fits no file, others such as a.tif are there; check"):
+    with pytest.raises(InputError, match=r"matches no file, but others such as a.tif exist; check"):
         find([pattern])
     (tmp_path / "in" / "a.tif").unlink()
     (tmp_path / "in" / "done").mkdir()

@@ -47,7 +47,7 @@ def test_kernels_that_no_folder_keeps_are_a_finding(tmp_path):
     assert done.returncode == 7
     findings = json.loads(done.stdout)["findings"]
     fixes = {f["name"]: f["fix"] for f in findings if f["fix"] and f["needed"]}
-    assert fixes["kernels"].endswith("file: cannot be written; it is for kernels.")
+    assert fixes["kernels"].endswith("file: cannot be written; name a folder for kernels that can.")
 
 
 def test_no_folder_for_temporary_files_is_no_bug(capsys, monkeypatch):
@@ -57,7 +57,9 @@ def test_no_folder_for_temporary_files_is_no_bug(capsys, monkeypatch):
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
     monkeypatch.setattr(doctor, "doctor", tempfile.mkdtemp)
     assert main(["doctor"]) == 4
-    assert "no folder for temporary files can be written; name one by TM" in capsys.readouterr().err
+    assert (
+        "no folder for temporary files can be written; set TMPDIR to one" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -237,9 +237,9 @@ def test_where_every_value_is_taken_it_is_refused_and_nothing_is_left(tmp_path, 
     result = call("merge", one, two, tmp_path / name)
     assert result.code == 3
     assert (
-        f"{one} and 1 more: valid pixels or classes have each of 9, 0, 255, one that none has is "
-        "wanted for where no raster is valid; convert all of them by gdalwarp -dstnodata with "
-        "such a value, and by its -ot where their type has none" in result.err
+        f"{one} and 1 more: valid pixels or classes have each of 9, 0, 255, and nodata needs a "
+        "value that none has; give all of them such a value with gdalwarp -dstnodata, and a type "
+        "that has one with -ot if theirs has none" in result.err
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif"]
 
@@ -343,7 +343,7 @@ def test_a_value_with_a_name_does_not_become_nodata(tmp_path):
     array[0] = 0
     two, three = write(tmp_path / "b.tif", array, 60, 255), write(tmp_path / "c.tif", ones(9), 120)
     result = call("merge", two, one, three, tmp_path / "o.tif", "-q")
-    assert "valid pixels or classes have each of 255, 0, one that" in result.err
+    assert "valid pixels or classes have each of 255, 0, and nodata needs" in result.err
 
 
 @pytest.mark.parametrize("name", ["o.tif", "o.nc"])

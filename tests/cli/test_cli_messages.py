@@ -244,8 +244,8 @@ CASES = [
     ("info point.nc", 3, "point.nc: is one pixel of unknown size; two along an axis, or bounds"),
     ("check seams noisy.tif --period 1", 2, "--period: found 1, wanted >= "),
     ("check georef labels.tif missing.tif", 3, "missing.tif: no such file"),
-    ("check cog /vsizip/a.zip/b.tif", 3, "b.tif: a name of GDAL's found, a file on this machine"),
-    ("check cf /vsizip/a.zip/b.nc", 3, "b.nc: a name of GDAL's found, a file on this machine is"),
+    ("check cog /vsizip/a.zip/b.tif", 3, "b.tif: a GDAL name found, a file on this machine"),
+    ("check cf /vsizip/a.zip/b.nc", 3, "b.nc: a GDAL name found, a file on this machine is"),
     ("check cog noisy.tif", 7, "noisy.tif: not valid (cog): "),
     ("check agreement noisy.tif lower.tif", 7, "is allowed; stcli conserve brings them together."),
     (

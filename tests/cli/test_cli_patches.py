@@ -136,7 +136,7 @@ def test_a_patch_without_values_gets_no_class(patches, tmp_path):
     known = good("model", "verify", patches / "model", "--json").json
     assert made["settings"]["model_digest"] == known["digest"]
     mixed = call("classify-patches", tmp_path / "in.tif", "-", *words)
-    assert (mixed.code, "--json: stdout takes an output already" in mixed.err) == (2, True)
+    assert (mixed.code, "--json: an output goes to stdout already" in mixed.err) == (2, True)
     good("classify-patches", tmp_path / "in.tif", tmp_path / "out.csv", *words)
     first = next(csv.DictReader((tmp_path / "out.csv").open()))
     assert (first["class"], first["p_town"]) == ("", "")
@@ -230,7 +230,7 @@ def test_what_does_not_fit_the_model_is_refused(patches, tmp_path):
     assert "stack.tif: patches of 3 px and 2 bands (red, nir), the model" in side.err
     assert "wants 6 px and 2 (red, nir)." in side.err
     sure = call("classify-patches", patches / "stack.tif", out, "--coverage", 0.5, *words)
-    assert (sure.code, "the model knows 0.8" in sure.err) == (6, True)
+    assert (sure.code, "the model is calibrated for 0.8" in sure.err) == (6, True)
     assert call("classify", patches / "stack.tif", tmp_path / "o.tif", *words).code == 6
     named = call("classify-patches", patches / "stack.tif", tmp_path / "o.doc", *words)
     assert (named.code, "o.doc: .csv, .json or .tif wanted, or -" in named.err) == (2, True)
@@ -298,7 +298,7 @@ def test_one_patch_is_one(patches, tmp_path):
     said = good("classify-patches", tmp_path / "one.tif", tmp_path / "o.csv", *words).err
     assert "classified 1 patch in" in said
     both = call("classify-patches", tmp_path / "one.tif", "-", *words, "--json")
-    assert (both.code, "stdout takes an output already" in both.err) == (2, True)
+    assert (both.code, "an output goes to stdout already" in both.err) == (2, True)
 
 
 def test_small_batches_change_no_result(patches, tmp_path, monkeypatch):

@@ -262,7 +262,7 @@ def test_a_slow_reader_gets_it_all(scene, segments, tmp_path):
 
 def test_a_crs_that_goes_through_no_pipe_is_told(tmp_path):
     found = spawn("merge", turned(tmp_path / "turned.nc"), "-", text=False)
-    assert b"no GeoTIFF can hold the CRS, and the file beside it" in found.stderr
+    assert b"no GeoTIFF can hold the CRS, and the sidecar that can" in found.stderr
 
 
 def test_compression_is_refused_on_stdout(scene):

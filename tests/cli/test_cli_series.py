@@ -333,7 +333,7 @@ def test_columns_without_a_number_are_no_bands(samples, tmp_path):
         *("train", "series", wide, "-o", tmp_path / "m", "--algorithm", "discriminant"),
         *("--folds", 2, "--json", "--no-progress"),
     )
-    assert f"{wide}: no number found in column remark, country, level, which is taken" in made.err
+    assert f"{wide}: no number found in column remark, country, level, so it is not" in made.err
     assert [b["name"] for b in made.json["card"]["bands"]] == ["RED", "NIR"]
     assert made.json["card"]["data"]["steps_seen"] > 0.9
     good("model", "verify", tmp_path / "m")
@@ -409,7 +409,7 @@ def test_a_number_of_the_row_tells_no_samples_apart(name, samples, tmp_path, cap
         found = read_samples(str(tmp_path / file))
         assert found.bands == ("RED", "NIR")
         assert np.array_equal(found.owner, wanted.owner)
-        assert (f"{file}: {name} is another in each row and tells no" in caplog.text) == told
+        assert (f"{file}: column {name} differs in each row and cannot" in caplog.text) == told
 
 
 def test_samples_of_one_date_may_share_places(tmp_path):

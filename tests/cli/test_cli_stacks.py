@@ -236,7 +236,7 @@ def test_a_mask_that_training_heeded_is_missed(labels, tmp_path):
     model = train_landcover(scenes, tmp_path / "model", recipe, RunSettings(jobs=1))
     assert model.card.data["scenes"][0]["mask"] == ["SCL", 4.0, 5.0]
     words = ("classify", *paths, tmp_path / "o.tif", "--model", model.folder, "--dry-run")
-    told = "SCL is there, which told clear pixels (4, 5) in the model's training, and no --mask-"
+    told = "SCL marked clear pixels (4, 5) in the model's training and is there, but no --mask-"
     assert told in good(*words).err
     assert told not in good(*words, "--mask-band", "SCL", "--clear", "4").err
 

@@ -106,7 +106,7 @@ def test_labels_name_the_classes_of_a_legend_by_word_or_all_by_value(file, raste
     path, names = file(TWO, [1, 2], "m.gpkg"), {1: "2", 2: "x"}
     labels = read_labels(path, raster, class_column="kind", legend=names)
     assert (labels.classes, labels.frame["value"].tolist()) == (("2", "x", "1"), [3, 1])
-    assert "m.gpkg: kind holds 1, which the map has not: 1 of 2 features" in caplog.text
+    assert "m.gpkg: kind holds 1, which the map lacks: 1 of 2 features" in caplog.text
 
 
 def test_features_without_a_class_or_outside_are_left_out_with_a_word(file, raster, caplog):

@@ -113,7 +113,7 @@ class PatchClassifier:
         known = self.card.calibration.conformal if self.card.calibration else {}
         if str(coverage) not in known:
             raise ModelError(
-                f"{self.folder}: a coverage of {coverage} wanted, the model knows "
+                f"{self.folder}: --coverage {coverage} found, the model is calibrated for "
                 f"{', '.join(known)}."
             )
         return prediction_sets(probabilities, float(known[str(coverage)]))

@@ -269,8 +269,8 @@ def _tags(dataset: Any) -> dict[str, str]:
 def _refuse(dataset: Any, path: str) -> None:
     if dataset.driver == "netCDF":
         raise InputError(
-            f"{path}: a NetCDF behind a name of GDAL's found, which loses times, names and CRS; "
-            "name the file itself, copied to this machine, and choose its variables with -b"
+            f"{path}: a NetCDF found under a GDAL name, which loses times, names and CRS; name "
+            "the file itself, copied to this machine, and choose its variables with -b"
         )
     if dataset.count == 0 and (Path(path) / "zarr.json").exists():
         raise InputError(

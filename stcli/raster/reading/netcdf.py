@@ -112,8 +112,8 @@ class NetcdfSource:
         dataset = self._open()
         if groups := _groups(self.path):
             logger.warning(
-                "%s: its groups are not read (%s), variables at the root are; put a group there, "
-                "for example by ncks -G : -g %s",
+                "%s: its groups are not read (%s), only variables at the root; move a group there, "
+                "for example with ncks -G : -g %s",
                 *(self.name, ", ".join(groups), groups[0]),
             )
         grid = find_grid(dataset, self.name)

@@ -51,8 +51,8 @@ def no_file(path: str) -> InputError:
     """Say why there is no file of this name that the system can open."""
     if path.startswith("/vsi"):
         return InputError(
-            f"{path}: a name of GDAL's found, a file on this machine is wanted; copy it here and "
-            "name the copy"
+            f"{path}: a GDAL name found, a file on this machine is wanted; copy it here and name "
+            "the copy"
         )
     return InputError(f"{path}: no such file; check the name")
 

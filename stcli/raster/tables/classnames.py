@@ -65,8 +65,8 @@ def unlisted(names: list[str], listed: Sequence[str], where: str) -> list[str]:
         )
     if unknown:
         logger.warning(
-            "%s holds %s, which the map has not: %d of %d features, wrong wherever they lie; "
-            "rename those that are only spelt otherwise",
+            "%s holds %s, which the map lacks: %d of %d features, counted as wrong wherever they "
+            "lie; rename those that are only spelt differently",
             *(where, told, sum(name in unknown for name in names), len(names)),
         )
     return unknown

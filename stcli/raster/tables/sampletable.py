@@ -146,7 +146,8 @@ def _identity(table: Any, names: dict[str, str | None], path: str) -> str | None
             "samples share a place"
         )
     logger.warning(
-        "%s: %s is another in each row and tells no samples apart; their places do", path, column
+        "%s: column %s differs in each row and cannot tell samples apart; their places do",
+        *(path, column),
     )
     return None
 
@@ -220,7 +221,9 @@ def _bands(table: Any, taken: set[str | None], path: str) -> list[Any]:
         )
     if len(bands) < len(others):
         empty = ", ".join(str(c) for c in others if c not in bands)
-        logger.warning("%s: no number found in column %s, which is taken for no band", path, empty)
+        logger.warning(
+            "%s: no number found in column %s, so it is not taken for a band", path, empty
+        )
     return bands
 
 
@@ -246,8 +249,8 @@ def _tell_still(
     still = [band for band, n in zip(bands, moving.tolist(), strict=True) if not n]
     if still and len(first) < len(values):
         logger.warning(
-            "%s: column %s is the same on all dates of each sample, and is taken for a band that "
-            "classify will want of each date; leave it out where it is none",
+            "%s: column %s is the same on all dates of each sample, and is taken for a band, which "
+            "classify then needs on each date; leave it out if it is none",
             *(path, ", ".join(still)),
         )
 

@@ -93,7 +93,7 @@ def complete(spec: OutputSpec, final: Path, matches: Matches, crs: CRS | None) -
     told = beside.read_bytes() if beside.exists() else _crs_beside(final, crs)
     if spec.path in STDOUT and b"<SRS" in (told or b""):
         logger.warning(
-            "%s: no GeoTIFF can hold the CRS, and the file beside it that would goes through no "
+            "%s: no GeoTIFF can hold the CRS, and the sidecar that can does not fit through a "
             "pipe; name a file to keep the CRS",
             spec.path,
         )

@@ -137,7 +137,7 @@ def find(patterns: Sequence[str]) -> tuple[str, ...]:
         fitting = glob.glob(pattern, recursive=True)  # noqa: PTH207 (keeps the pattern's own form)
         if not fitting and (other := _any_file(pattern, still)):
             raise InputError(
-                f"{pattern}: fits no file, others such as {other} are there; check the pattern"
+                f"{pattern}: matches no file, but others such as {other} exist; check the pattern"
             )
         found |= set(fitting)
     return tuple(sorted(found))

@@ -110,7 +110,7 @@ def _none_free(raster: Mosaic, values: Sequence[int]) -> InputError:
     first, *others = (each.info.path for each in raster.rasters)
     more = f" and {len(others)} more" if others else ""
     return InputError(
-        f"{first}{more}: valid pixels or classes have each of {', '.join(map(str, values))}, one "
-        "that none has is wanted for where no raster is valid; convert all of them by gdalwarp "
-        "-dstnodata with such a value, and by its -ot where their type has none"
+        f"{first}{more}: valid pixels or classes have each of {', '.join(map(str, values))}, and "
+        "nodata needs a value that none has; give all of them such a value with gdalwarp "
+        "-dstnodata, and a type that has one with -ot if theirs has none"
     )

@@ -84,8 +84,8 @@ def _refuse_long(period: int | None, info: RasterInfo) -> None:
     longest = _longest(info)
     if period is not None and SHORTEST <= longest < period:
         raise UsageError(
-            f"--period: found {period}, at most {longest} pixels wanted: {info.path} shows "
-            f"{FEWEST} lines or more of no longer one."
+            f"--period: found {period}, at most {longest} pixels wanted; of a longer period "
+            f"{info.path} has fewer than {FEWEST} lines."
         )
 
 

@@ -92,7 +92,7 @@ def tell_unmasked(stack: DateStack, card: Card) -> None:
     if stack.mask is None and masks and masks[0][0] in stack.cube.variables:
         name, *clear = masks[0]
         logger.warning(
-            "%s: %s is there, which told clear pixels (%s) in the model's training, and no "
+            "%s: %s marked clear pixels (%s) in the model's training and is there, but no "
             "--mask-band is given: clouds are taken for ground",
             *(stack.cube.raster.info.path, name, ", ".join(f"{value:g}" for value in clear)),
         )

@@ -263,8 +263,8 @@ def count_classes(raster: Raster, settings: RunSettings, progress: Progress) -> 
     plan_pass(raster, cost, settings).run(count_values, sink, "classes", progress)
     if counts[0].zeros and raster.info.valid_from != "all":
         logger.warning(
-            "%s: %d pixels of value 0 found beside those without data, and 0 is no class; give "
-            "it a number from 1 to %d where it is one",
+            "%s: %d pixels of value 0 found beside those without data, and 0 is no class; if they "
+            "are one, give them a number from 1 to %d",
             *(raster.info.path, counts[0].zeros, MOST_CLASSES),
         )
     return counts[0]

@@ -126,7 +126,7 @@ class _Known:
                 raise BudgetError(
                     f"memory: {self._sorted.size} labels and more need over "
                     f"{_LISTED * self._sorted.size / MB:.0f} MB, {self._allowed / MB:.0f} MB are "
-                    "allowed for a list of them; larger segments, or --memory, would do."
+                    "allowed for a list of them; make larger segments, or raise --memory."
                 )
 
     def _settle(self) -> None:
