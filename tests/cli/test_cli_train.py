@@ -36,7 +36,7 @@ QUICK = TrainingSettings(epochs=2)
 DRAWN = LabelSource(str(LABELS), "class")
 
 
-def fit(scenes, folder, training=QUICK, fitting=None, ears=None):
+def fit(scenes, folder, training=QUICK, fitting=Fitting(), ears=Ears()):
     recipe = Recipe(SLIC, NETWORK, training)
     return train_landcover(scenes, folder, recipe, RunSettings(jobs=1), fitting, ears)
 

@@ -62,7 +62,7 @@ def mosaic(
     target: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> tuple[int, dict[str, Any]]:
     """Lay rasters of one grid side by side; where they overlap, the first named is on top.
@@ -86,7 +86,7 @@ def mosaic(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     with Mosaic([open_raster(path) for path in paths]) as raster:
         info = raster.info
         names = one_legend(raster.rasters)

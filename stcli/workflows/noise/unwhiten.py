@@ -42,7 +42,7 @@ def unwhiten_time(
     spectra: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
     dates: tuple[str, ...] = (),
 ) -> WhitenedRaster:
@@ -60,7 +60,7 @@ def unwhiten_time(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, geobox = file.layout, raster.info.geobox
