@@ -458,7 +458,7 @@ def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_
         with pytest.raises(OutputError, match="No space"):
             fit(one, tmp_path / "model", QUICK)
     assert [path.name for path in tmp_path.iterdir()] == [".model.training"]
-    fit(one, tmp_path / "model", QUICK, None, ears)
+    fit(one, tmp_path / "model", QUICK, ears=ears)
     assert len(epochs) < QUICK.epochs
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

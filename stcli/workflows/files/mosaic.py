@@ -27,7 +27,7 @@ from stcli.workflows.files.gaps import nodata_of
 from stcli.workflows.files.merge_cube import cube_form, cube_of
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
 from stcli.workflows.legends import Legend, one_legend
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Step, resumable, unheard
 
 logger = logging.getLogger("stcli")
 
@@ -101,12 +101,8 @@ def mosaic(
         with resumable((spec,), info.geobox, output, form=form) as product:
             product.identify(**output.identity(Inputs(tuple(paths)), verb="merge"))
             work = product.plan(source, cost, settings)
-            tally = product.run(work, Step(copy, None, "merge"), _ignore, progress)
+            tally = product.run(work, Step(copy, None, "merge"), unheard, progress)
     return len(paths), report(work.budget, tally, time.perf_counter() - begun)
-
-
-def _ignore(tile: Tile, summary: None) -> None:
-    """Nothing is counted."""
 
 
 def _spec(raster: Mosaic, target: str, output: Output, threads: int) -> OutputSpec:

@@ -29,9 +29,9 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise.noise_pass import tell_empty, unheard
+from stcli.workflows.noise.noise_pass import tell_empty
 from stcli.workflows.passes import Planned, plan_first, planned, writing
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Step, resumable, unheard
 
 #: Lines that the first pass samples of each band at most: more tell hardly more.
 LINES = 500

@@ -40,10 +40,9 @@ from stcli.workflows.noise.noise_pass import (
     refuse_unmeasured,
     sample,
     step_of,
-    unheard,
 )
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Step, resumable, unheard
 
 logger = logging.getLogger("stcli")
 

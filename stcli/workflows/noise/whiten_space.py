@@ -41,10 +41,9 @@ from stcli.workflows.noise.noise_pass import (
     ready,
     refuse_unmeasured,
     tell_unmeasured,
-    unheard,
 )
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Noted, Step, resumable
+from stcli.workflows.produce import Noted, Step, resumable, unheard
 
 
 @dataclass(frozen=True)
