@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -52,11 +53,14 @@ def strings():
     return {" ".join(re.sub(r"\\(.)", r"\1", text).split()) for text in found if len(text) >= 8}
 
 
-def score(text, template):
-    """Count the template's own characters in a string that is a stretch of it; 0 for others."""
+def score(text, template, least=0):
+    """Count the template's own characters in a string that is a stretch of it; 0 for others.
+
+    And 0 where they are fewer than `least`, which is known soon.
+    """
     signs = list(template.replace(_GAP, "\0"))
     best = dict.fromkeys(range(len(signs) + 1), 0)  # place in the template: own characters so far
-    for letter in text:
+    for read, letter in enumerate(text, start=1):
         after = {}
         for k, own in best.items():
             if k < len(signs) and signs[k] == "\0":
@@ -66,7 +70,7 @@ def score(text, template):
             if j < len(signs) and signs[j] == letter:
                 after[j + 1] = max(after.get(j + 1, -1), own + 1)
         best = after
-        if not best:
+        if not best or max(best.values()) + len(text) - read < least:
             return 0
     return max(best.values())
 
@@ -79,13 +83,18 @@ def unprovoked():
         for piece in template.split(_GAP):
             for k in range(max(1, len(piece) - 5)):
                 grams.setdefault(piece[k : k + 6], set()).add(template)
-    told = set()
+    wanted = {template: min(OWN, len(template.replace(_GAP, ""))) for template in known}
+    told, least = set(), min(wanted.values())
     for text in strings():
-        near = set().union(*(grams.get(text[k : k + 6], ()) for k in range(len(text) - 5)))
-        scores = {template: score(text, template) for template in near}
-        top = max(scores.values(), default=0)
+        near = Counter()
+        for k in range(len(text) - 5):
+            near.update(grams.get(text[k : k + 6], ()))
+        top, scores = least, {}
+        for template, _ in near.most_common():  # the likeliest first: others are soon behind it
+            scores[template] = score(text, template, top)
+            top = max(top, scores[template])
         for template, own in scores.items():
-            if own == top >= min(OWN, len(template.replace(_GAP, ""))):
+            if own == top >= wanted[template]:
                 told.add(template)
     return [template for template in known if template not in told]
 

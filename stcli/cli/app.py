@@ -173,6 +173,7 @@ def run() -> None:
     streams.secure()
     signals.watch()
     _allow_files()
+    _share_processors()
     code = main(sys.argv[1:])
     streams.settle()
     if code == signals.code():
@@ -186,6 +187,19 @@ def _allow_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _share_processors() -> None:
+    """Let torch's threads sleep soon while they wait for each other, unless the user says how.
+
+    By itself GNU's OpenMP spins for milliseconds at each step of a training; beside other programs
+    that is the time in which the thread that all wait for could run.
+
+    Source: libgomp's manual, ``OMP_WAIT_POLICY`` and ``GOMP_SPINCOUNT``; 1000 is what it takes
+    where it knows of more threads than processors. It reads them as torch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _unexpected(error: Exception, argv: Sequence[str]) -> int:

@@ -202,6 +202,12 @@ def crs_text(geobox: GeoBox) -> str | None:
     return ":".join(authority) if authority else str(geobox.crs.to_wkt())
 
 
+def crs_name(geobox: GeoBox) -> str:
+    """Name a grid's CRS for people, in a few words where its text is a page of WKT."""
+    text = crs_text(geobox) or "no CRS"
+    return text if len(text) < 40 or geobox.crs is None else str(geobox.crs.proj.name)
+
+
 def pixel_size(geobox: GeoBox) -> tuple[float, float]:
     """Return a pixel's width and height in CRS units, both positive, also on rotated grids."""
     t = geobox.transform

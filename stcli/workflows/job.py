@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ class Output:
     """
 
     overwrite: bool = False
-    creation_options: dict[str, str] = field(default_factory=dict)
+    creation_options: Mapping[str, str] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     driver: Driver = "COG"
     resume: bool = True

@@ -87,6 +87,10 @@ class Step:
         return note if self.summary is None else self.summary(blocks)
 
 
+def unheard(tile: Tile, told: Any, /) -> None:
+    """Take what a tile has to tell, of which a pass makes no use: a `Sink`."""
+
+
 @dataclass(frozen=True)
 class _Answer:
     """What came of a tile with valid pixels."""

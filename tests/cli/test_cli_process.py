@@ -395,6 +395,18 @@ def test_version_is_data():
     assert done.stdout.startswith("stcli ")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "-")],
+)
+def test_threads_that_wait_leave_the_processor_unless_told_otherwise(given, told):
+    count = "os.environ.get('GOMP_SPINCOUNT', '-')"
+    tell = f"import atexit, os\natexit.register(lambda: print({count}))"
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+    found = spawn("--version", prelude=tell, env={**plain, **given})
+    assert found.stdout.split()[-1] == told
+
+
 def test_more_files_are_open_than_the_limit_at_first_allows(tmp_path):
     values, profile = crop(Window(0, 0, 40, 40))
     files = [tmp_path / f"{i:02d}.tif" for i in range(90)]

@@ -36,7 +36,7 @@ QUICK = TrainingSettings(epochs=2)
 DRAWN = LabelSource(str(LABELS), "class")
 
 
-def fit(scenes, folder, training=QUICK, fitting=None, ears=None):
+def fit(scenes, folder, training=QUICK, fitting=Fitting(), ears=Ears()):
     recipe = Recipe(SLIC, NETWORK, training)
     return train_landcover(scenes, folder, recipe, RunSettings(jobs=1), fitting, ears)
 
@@ -458,7 +458,7 @@ def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_
         with pytest.raises(OutputError, match="No space"):
             fit(one, tmp_path / "model", QUICK)
     assert [path.name for path in tmp_path.iterdir()] == [".model.training"]
-    fit(one, tmp_path / "model", QUICK, None, ears)
+    fit(one, tmp_path / "model", QUICK, ears=ears)
     assert len(epochs) < QUICK.epochs
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

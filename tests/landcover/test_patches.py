@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stcli.errors import InputError
-from stcli.landcover.patches.patches import Patches, PatchModel, fit, folds, train_patches
+from stcli.landcover.patches.patches import Patches, fit, folds, model_of, shown, train_patches
 from stcli.landcover.patches.patchfeatures import (
     PAIRED,
     Lens,
@@ -128,9 +128,9 @@ def test_an_ensemble_learns_and_is_kept_to_the_bit():
     trained = train_patches(patches, PatchSettings(folds=3))
     assert (trained.probabilities.argmax(axis=0) == patches.truth).mean() > 0.9
     np.testing.assert_allclose(trained.probabilities.sum(axis=0), 1, atol=1e-6)
-    again = PatchModel.of(trained.model.state(), trained.model.temperatures, 3)
-    found = again.probabilities(patches.views)
-    np.testing.assert_array_equal(found, trained.model.probabilities(patches.views))
+    again = model_of(trained.model.state(), trained.model.temperatures, 3)
+    found = again.probabilities(shown(patches.views))
+    np.testing.assert_array_equal(found, trained.model.probabilities(shown(patches.views)))
     twice = train_patches(patches, PatchSettings(folds=3))
     np.testing.assert_array_equal(twice.probabilities, trained.probabilities)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import trim_mean
 
-from stcli.noise.time.smoothing import Smoother, mix, predict
+from stcli.noise.time.smoothing import CLIP, TRIM, Smoother, mix, predict
 
 TIMES = 600
 FAMILY = (Smoother(7, 0), Smoother(13, 1), Smoother(25, 3, True), Smoother(97, 3, True))
@@ -31,10 +32,17 @@ def test_a_parabola_is_followed_without_error():
     assert found[0, 200:400] == pytest.approx(2 - 3 * x[200:400] ** 2, abs=1e-9)
 
 
-def test_cells_tell_the_noise_of_a_prediction():
-    for smoother in (Smoother(25, 3), Smoother(49, 6, True)):
-        found = predict(noise(3, 1.0), (smoother,))[0]
-        assert found.values[0, 50:-50].std() ** 2 * found.cells == pytest.approx(1, abs=0.45)
+@pytest.mark.parametrize("smoother", [Smoother(25, 3), Smoother(49, 6, True)])
+def test_cells_tell_the_noise_of_a_prediction(smoother):
+    rng, series = np.random.default_rng(3), 400
+    found = predict(rng.normal(size=(series, TIMES)), (smoother,))[0]
+    # what is left of the noise once cells are clipped, and means trimmed: by scipy's
+    drawn = np.clip(rng.normal(size=(18, 200_000)), -CLIP, CLIP)
+    wanted = drawn.var() if smoother.parabola else 18 * trim_mean(drawn, TRIM, axis=0).var()
+    used = found.values[:, 50:-50]
+    # five standard errors of a variance of so many values, those of a window counted as one
+    error = np.sqrt(2 * smoother.width / used.size)
+    assert used.var() * found.cells == pytest.approx(wanted, rel=5 * error)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -165,8 +165,11 @@ def test_gain_and_read_noise_are_found_where_there_are_any():
     counts = rng.normal(size=local.size) * np.sqrt(0.5 * local + 16)
     fit = poisson_fit(local, counts)
     assert fit.supported
-    assert fit.gain == pytest.approx(0.5, rel=0.05)
-    assert fit.read_noise == pytest.approx(4, rel=0.15)
+    slopes = np.stack([local, np.ones(local.size)]) / (0.5 * local + 16)
+    bounds = np.linalg.inv(slopes @ slopes.T / 2)  # Fisher's, of gain and read noise squared
+    errors = np.sqrt(np.diag(bounds) / 0.37)  # a median of magnitudes wants that many more values
+    assert abs(fit.gain - 0.5) < 4 * errors[0]
+    assert abs(fit.read_noise**2 - 16) < 4 * errors[1]
     assert not poisson_fit(local, 5 * rng.normal(size=local.size)).supported
     assert not poisson_fit(local[:100], counts[:100]).supported
 

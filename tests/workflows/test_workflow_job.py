@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
@@ -15,6 +17,7 @@ from stcli.errors import BudgetError, InputError, OutputError, UsageError
 from stcli.settings import BandScaling, NetworkSettings, RunSettings, SlicSettings
 from stcli.workflows.job import Inputs, Output, refuse_clash, silent
 from stcli.workflows.landcover.assess import assess
+from stcli.workflows.landcover.scenes import LabelledScene, opened
 from stcli.workflows.landcover.survey import block_side
 from stcli.workflows.landcover.truth import LabelSource, open_truth
 from stcli.workflows.model_folder import refuse_folder
@@ -137,13 +140,35 @@ def test_a_flat_band_weighs_nothing_and_no_pixel_has_no_scaling():
 
 
 def test_truth_of_a_window_is_cut_from_truth_of_the_whole():
-    with Inputs((SCENE,)).open() as raster:
-        truth = open_truth(LabelSource(LABELS, "class"), raster, RunSettings(), silent)
+    labels = LabelSource(LABELS, "class")
+    with (
+        Inputs((SCENE,)).open() as raster,
+        open_truth(labels, raster, RunSettings(), silent) as truth,
+    ):
         whole = truth.read(Window(0, 0, 701, 683))
         part = truth.read(Window(211, 97, 150, 201))
     assert truth.classes == ("bare soil", "built-up", "cropland", "forest", "water", "wetland")
     assert np.bincount(whole.ravel()).tolist()[1:] == [7842, 1668, 8079, 7818, 3954, 4239]
     assert np.array_equal(part, whole[97:298, 211:361])
+
+
+def test_a_class_raster_is_let_go_of_with_its_scene(tmp_path):
+    path = tmp_path / "classes.tif"
+    with rasterio.open(SCENE) as scene:
+        how = {**scene.profile, "count": 1, "dtype": "uint8", "nodata": 0}
+    with rasterio.open(path, "w", **how) as dataset:
+        dataset.write(np.indices((683, 701)).sum(axis=0, keepdims=True).astype("uint8") % 3)
+    scenes = [LabelledScene(Inputs((SCENE,)), (LabelSource(str(path)),))]
+    with opened(scenes, RunSettings(), silent) as (scene,):
+        assert scene.truth.read(Window(0, 0, 3, 1)).tolist() == [[0, 1, 2]]
+        assert held(path)
+    assert not held(path)
+
+
+def held(path):
+    """Tell whether this process holds a file open."""
+    files = Path("/proc/self/fd").iterdir()
+    return str(path) in {os.path.realpath(file) for file in files}
 
 
 def test_a_block_of_validation_is_given_in_units_of_the_crs():

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from stcli.errors import ModelError, apart
 from stcli.landcover.accuracy.calibration import prediction_sets
 from stcli.landcover.accuracy.tempering import temper
-from stcli.landcover.patches.patches import ARCHITECTURE, PatchModel, Views
+from stcli.landcover.joined import Joined
+from stcli.landcover.patches.patches import ARCHITECTURE, Views, model_of, shown
 from stcli.landcover.patches.patchfeatures import UNIT, WAVES, Lens, feature_count, features, pairs
 from stcli.nn.weights import Card, load_card, load_weights, save_weights
 
@@ -33,13 +34,13 @@ class PatchClassifier:
     folder : Path
     card : Card
         Under ``network``: ``side`` and ``temperatures``.
-    model : PatchModel
+    model : Joined
     lens : Lens
     """
 
     folder: Path
     card: Card
-    model: PatchModel
+    model: Joined
     lens: Lens
 
     @property
@@ -92,12 +93,12 @@ class PatchClassifier:
 
     def _looked(self, views: Views, first: int) -> NDArray[np.float64]:
         """Classify `_ROWS` patches from `first` on; those that are not there hold zeros."""
-        shown = {}
+        filled = {}
         for name, view in views.items():
-            shown[name] = np.zeros((_ROWS, view.shape[1]))
+            filled[name] = np.zeros((_ROWS, view.shape[1]))
             part = view[first : first + _ROWS]
-            shown[name][: len(part)] = part
-        chances, calibration = self.model.probabilities(shown), self.card.calibration
+            filled[name][: len(part)] = part
+        chances, calibration = self.model.probabilities(shown(filled)), self.card.calibration
         if calibration is not None:
             chances = temper(chances, calibration.temperature, calibration.growth)
         return np.array(chances, dtype=np.float64)
@@ -119,10 +120,10 @@ class PatchClassifier:
         return prediction_sets(probabilities, float(known[str(coverage)]))
 
 
-def save_patch_model(folder: Path, model: PatchModel, lens: Lens, card: Card) -> Card:
+def save_patch_model(folder: Path, model: Joined, lens: Lens, card: Card) -> Card:
     """Write a model; raises OutputError."""
-    arrays = model.state() | {f"lens.{name}": array for name, array in lens.state().items()}
-    return save_weights(folder, {name: np.array(array) for name, array in arrays.items()}, card)
+    kept = {f"lens.{name}": np.array(array) for name, array in lens.state().items()}
+    return save_weights(folder, model.state() | kept, card)
 
 
 def load_patch_model(folder: Path) -> PatchClassifier:
@@ -142,7 +143,7 @@ def load_patch_model(folder: Path) -> PatchClassifier:
     try:
         temperatures = {str(k): float(v) for k, v in card.network["temperatures"].items()}
         lens = Lens(**{k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("lens.")})
-        model = PatchModel.of(arrays, temperatures, len(card.classes))
+        model = model_of(arrays, temperatures, len(card.classes))
         _try(model, lens, card)
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder}: weights and card do not fit together.") from error
@@ -182,9 +183,10 @@ def most_at_once(patches: int, side: int) -> int:
     return max(1, min(patches, _BATCH, _ENOUGH // side**2))
 
 
-def _try(model: PatchModel, lens: Lens, card: Card) -> None:
+def _try(model: Joined, lens: Lens, card: Card) -> None:
     """Apply the model to one patch, so that a shape that does not fit is found now."""
     side = int(card.network["side"])
-    found = model.probabilities(features(np.ones((1, len(card.bands), side, side)), lens))
+    views = features(np.ones((1, len(card.bands), side, side)), lens)
+    found = model.probabilities(shown(views))
     if found.shape != (len(card.classes), 1):
         raise ValueError("classes")

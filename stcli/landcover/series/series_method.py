@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from stcli.errors import ModelError
+from stcli.landcover.joined import Joined, parts_of
 from stcli.landcover.members import Member
 from stcli.landcover.network.windows import Needs, Window
 from stcli.landcover.series.season import LEAST_SEEN, Season, seen
-from stcli.landcover.series.series import KINDS, Ensemble, parts_of
+from stcli.landcover.series.series import KINDS, shown
 from stcli.landcover.series.temporal_member import Network
 from stcli.nn.device import Compute
 from stcli.nn.tensors import one_thread
@@ -61,10 +62,10 @@ class SeriesMethod:
             members = _members(parts, card, where)
         except (KeyError, AttributeError) as error:
             raise TypeError(str(error)) from error
-        offsets = np.array(self.season.offsets)
+        self._offsets = np.array(self.season.offsets)
         known = np.array(facts["seen"], dtype=np.int64)
         temperatures = {name: float(facts["temperatures"][name]) for name in members}
-        self.model = Ensemble(members, temperatures, known, offsets, len(card.classes))
+        self.model = Joined(members, temperatures, known, len(card.classes))
         self.bands, self.classes, self.grid = len(card.bands), len(card.classes), _WINDOWS
 
     @property
@@ -85,7 +86,7 @@ class SeriesMethod:
         chances = np.full((self.classes, len(series) + 1), np.nan, dtype=np.float32)
         enough = np.flatnonzero(seen(series).mean(axis=1) >= LEAST_SEEN)
         if len(enough):
-            chances[:, enough] = self.model.probabilities(series[enough])
+            chances[:, enough] = self.model.probabilities(shown(series[enough], self._offsets))
         return chances[:, index]
 
 

@@ -15,7 +15,7 @@ from PIL import Image as Images
 from PIL import ImageDraw, ImageFont
 from PIL.Image import Image
 
-from stcli.raster.info import crs_text
+from stcli.raster.info import crs_name
 from stcli.raster.writing.legend import Colour
 
 _Rgb = NDArray[np.uint8]
@@ -210,7 +210,7 @@ def compose(rgb: _Rgb, geobox: GeoBox, key: Key) -> Image:
     top = paper.height - foot + line // 2
     end = _scale_bar(draw, geobox, width, (line // 2, top), font)
     _north(draw, geobox, (end + 2 * line, top + line // 2), line)
-    text = "   ".join(filter(None, [key.title, _place(geobox)]))
+    text = "   ".join(filter(None, [key.title, crs_name(geobox)]))
     draw.text((line // 2, top + line), text, fill=_FAINT, font=font)
     return paper
 
@@ -220,11 +220,6 @@ def png(picture: Image) -> bytes:
     data = io.BytesIO()
     picture.save(data, "PNG", optimize=True)
     return data.getvalue()
-
-
-def _place(geobox: GeoBox) -> str:
-    text = crs_text(geobox) or "no CRS"
-    return text if len(text) < 40 or geobox.crs is None else str(geobox.crs.proj.name)
 
 
 def _key_width(key: Key, font: Any) -> int:

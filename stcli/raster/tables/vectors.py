@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import InputError
-from stcli.raster.info import crs_text
+from stcli.raster.info import crs_name
 from stcli.raster.tables.classnames import distinct, spelt, unlisted
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def _classed(
             "with a class are wanted"
         )
     frame = frame[whole]
-    named = [_name(value) for value in frame[column]]
+    named = [cell_text(value) for value in frame[column]]
     kept = (
         frame[[geometry]].rename_geometry("geometry")
         if geometry != "geometry"
@@ -281,10 +281,10 @@ def _classed(
     return kept.assign(**others, **{"class": named})
 
 
-def _name(value: Any) -> str:
-    """Write a class as text; a column with gaps holds its whole numbers as floats (3.0 -> '3').
+def cell_text(value: Any) -> str:
+    """Write a table's cell; a column with gaps holds its whole numbers as floats (3.0 -> '3').
 
-    Spaces around a name are no part of it.
+    Spaces around it are no part of it.
     """
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value).strip()
@@ -302,7 +302,7 @@ def _touching(frame: geopandas.GeoDataFrame, geobox: GeoBox, path: str) -> geopa
         wanted = (bounds.left, bounds.bottom, bounds.right, bounds.top)
         raise InputError(
             f"{path}: its {len(frame)} labels lie at {_numbers(frame.total_bounds)} and none is "
-            f"in the raster at {_numbers(wanted)} ({_short_crs(geobox)}); labels inside the "
+            f"in the raster at {_numbers(wanted)} ({crs_name(geobox)}); labels inside the "
             "raster are wanted"
         )
     if not keep.all():
@@ -317,11 +317,6 @@ def _touching(frame: geopandas.GeoDataFrame, geobox: GeoBox, path: str) -> geopa
 
 def _numbers(bounds: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:.7g}" for value in bounds) + ")"
-
-
-def _short_crs(geobox: GeoBox) -> str:
-    text = crs_text(geobox) or "no CRS"
-    return text if len(text) < 40 or geobox.crs is None else str(geobox.crs.proj.name)
 
 
 def _place(window: GeoBox, raster: GeoBox) -> tuple[int, int]:

@@ -10,6 +10,7 @@ zlib.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -74,13 +75,24 @@ def part_sum(part: NDArray[Any], row: int, col: int, width: int) -> int:
     for top in range(0, part.shape[1], side):
         first = (row + top) // side * across + col // side
         for number, left in enumerate(range(0, part.shape[2], side), start=first):
-            total += (2 * number + 1) * _crc(part[:, top : top + side, left : left + side])
+            total += (2 * number + 1) * crc(part[:, top : top + side, left : left + side])
     return total % (1 << 32)
 
 
-def _crc(piece: NDArray[Any]) -> int:
-    """CRC-32 of a piece's values, band by band: a copy of one band is small."""
+def crc(arrays: Iterable[NDArray[Any]]) -> int:
+    """Take the CRC-32 of arrays' values, one after the other: a copy of one alone is small.
+
+    Parameters
+    ----------
+    arrays : iterable of ndarray
+        Of any numbers; the bands of a block, too.
+
+    Returns
+    -------
+    int
+        0 to 2**32 - 1.
+    """
     found = 0
-    for band in piece:
-        found = zlib.crc32(np.ascontiguousarray(band).data, found)
+    for array in arrays:
+        found = zlib.crc32(np.ascontiguousarray(array).data, found)
     return found

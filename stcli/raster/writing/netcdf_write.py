@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +29,7 @@ from stcli.raster.axes import axis_attrs, axis_names
 from stcli.raster.info import KEPT
 from stcli.raster.reading.netcdf import HDF5_LOCK, ScalarCoordinate
 from stcli.raster.timeaxis import TimeAxis
+from stcli.raster.writing.checksum import crc
 from stcli.raster.writing.draft import drafts, refuse_file
 from stcli.raster.writing.output import STDOUT
 
@@ -138,7 +138,7 @@ class CubeWriter:
         if cube.shape != shape:
             raise ValueError(f"{self._spec.path}: block of {cube.shape} found, {shape} wanted")
         with HDF5_LOCK, _reported(self._spec):
-            self._sums[where] = _checksum(self._stored(cube, where))
+            self._sums[where] = crc(self._stored(cube, where))
 
     def _stored(self, cube: NDArray[Any], where: tuple[int, ...]) -> Iterator[NDArray[Any]]:
         """Store a cube (time, band, row, col) band by band; give what each is stored as."""
@@ -159,7 +159,7 @@ class CubeWriter:
 
     def _same(self, dataset: Any, where: tuple[int, ...], seen: int) -> bool:
         found = (dataset[band.name][_key(self._spec, band, where)] for band in self._spec.bands)
-        return _checksum(found) == seen
+        return crc(found) == seen
 
 
 @contextlib.contextmanager
@@ -330,13 +330,6 @@ def _timed(spec: CubeSpec, band: CubeBand) -> bool:
 def _key(spec: CubeSpec, band: CubeBand, where: tuple[int, ...]) -> tuple[slice, ...]:
     key = tuple(slice(a, b) for a, b in zip(where[::2], where[1::2], strict=True))
     return key if _timed(spec, band) else key[1:]
-
-
-def _checksum(parts: Iterable[NDArray[Any]]) -> int:
-    seen = 0
-    for part in parts:
-        seen = zlib.crc32(np.ascontiguousarray(part).data, seen)
-    return seen
 
 
 def _open(path: Path, mode: Literal["r", "w"], spec: CubeSpec) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -96,7 +97,7 @@ class OutputSpec:
     bands: tuple[OutputBand, ...]
     nodata: float | int | None
     kind: Literal["labels", "classes", "continuous"]
-    creation_options: dict[str, str] = field(default_factory=dict)
+    creation_options: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     driver: Driver = "COG"

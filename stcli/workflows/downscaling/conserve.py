@@ -123,7 +123,7 @@ def conserve_rasters(
     how: Conserving,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Agreement:
     """Write the fine raster with its block means brought to the coarse values.
@@ -132,7 +132,7 @@ def conserve_rasters(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash((*fine.paths, *coarse.paths), (path,))
     with fine.open() as one, coarse.open() as other:
         pair = Pair.of(one, other)
@@ -167,7 +167,7 @@ def plan_conserve(
     how: Conserving,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `conserve_rasters` would do: its pass, memory by term, output. Nothing is done.
 
@@ -178,7 +178,6 @@ def plan_conserve(
     refuse_clash((*fine.paths, *coarse.paths), (path,))
     with fine.open() as one, coarse.open() as other:
         pair = Pair.of(one, other)
-        output = output or Output()
         target = _target(pair, path, how, output, settings)
         target.refuse(one.info.geobox)
         spec = target.spec

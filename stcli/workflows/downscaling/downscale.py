@@ -98,8 +98,8 @@ def downscale(
     how: DownscaleSettings,
     settings: RunSettings,
     *,
-    help: Help | None = None,
-    output: Output | None = None,
+    help: Help = Help(),
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Downscaled:
     """Make a raster finer by a whole factor.
@@ -119,7 +119,7 @@ def downscale(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, output, help = time.perf_counter(), output or Output(), help or Help()
+    begun = time.perf_counter()
     worst = _Worst()
     with _opened(inputs, path, how, settings, (help, output)) as ready:
         work, tally = _made(ready, inputs, settings, worst, progress)
@@ -135,8 +135,8 @@ def plan_downscale(
     how: DownscaleSettings,
     settings: RunSettings,
     *,
-    help: Help | None = None,
-    output: Output | None = None,
+    help: Help = Help(),
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `downscale` would do: its pass, memory by term, output.
 
@@ -146,10 +146,10 @@ def plan_downscale(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    with _opened(inputs, path, how, settings, (help or Help(), output or Output())) as ready:
+    with _opened(inputs, path, how, settings, (help, output)) as ready:
         work = plan_pass(EachBand(ready.raster), *ready.needs(settings))
         rows, cols = (int(side) for side in ready.grid.shape)
-        target, shard = ready.target, (output or Output()).shard
+        target, shard = ready.target, output.shard
         return planned(
             {"downscale": work}, (target.spec,), (rows, cols), shard, cubes=target.netcdf
         )

@@ -88,7 +88,7 @@ def train_downscaler(
     training: DownscalerTraining,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     figures: Figures = silent,
 ) -> TrainedDownscaler:
     """Train an upscaler on rasters that are fine already, by coarsening them, or on pairs.
@@ -109,7 +109,7 @@ def train_downscaler(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_folder(folder, output.overwrite)
     _refuse_options(given, network, training)
     with contextlib.ExitStack() as stack:

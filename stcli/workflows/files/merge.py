@@ -49,7 +49,7 @@ def merge(
     target: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Merged:
     """Join shards into the output that the whole job would have written, or lay rasters out.
@@ -68,7 +68,6 @@ def merge(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    output = output or Output()
     refuse_clash(paths, (target,))
     cube = output.netcdf(target)
     if any(read_header(Path(path)) for path in paths):

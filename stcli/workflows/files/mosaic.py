@@ -27,7 +27,7 @@ from stcli.workflows.files.gaps import nodata_of
 from stcli.workflows.files.merge_cube import cube_form, cube_of
 from stcli.workflows.job import Inputs, Output, Progress, report, silent
 from stcli.workflows.legends import Legend, one_legend
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Step, resumable, unheard
 
 logger = logging.getLogger("stcli")
 
@@ -62,7 +62,7 @@ def mosaic(
     target: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> tuple[int, dict[str, Any]]:
     """Lay rasters of one grid side by side; where they overlap, the first named is on top.
@@ -86,7 +86,7 @@ def mosaic(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     with Mosaic([open_raster(path) for path in paths]) as raster:
         info = raster.info
         names = one_legend(raster.rasters)
@@ -101,12 +101,8 @@ def mosaic(
         with resumable((spec,), info.geobox, output, form=form) as product:
             product.identify(**output.identity(Inputs(tuple(paths)), verb="merge"))
             work = product.plan(source, cost, settings)
-            tally = product.run(work, Step(copy, None, "merge"), _ignore, progress)
+            tally = product.run(work, Step(copy, None, "merge"), unheard, progress)
     return len(paths), report(work.budget, tally, time.perf_counter() - begun)
-
-
-def _ignore(tile: Tile, summary: None) -> None:
-    """Nothing is counted."""
 
 
 def _spec(raster: Mosaic, target: str, output: Output, threads: int) -> OutputSpec:

@@ -81,7 +81,7 @@ def classify(
     model_folder: Path,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Classified:
     """Classify land cover with a trained model.
@@ -90,7 +90,7 @@ def classify(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, products.paths)
     model = load_model(model_folder, compute(settings.device, settings.scan))
     products = decided(products, model)
@@ -133,7 +133,7 @@ def plan_classify(
     model_folder: Path,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `classify` would do: its pass, memory by term, outputs. Nothing is done.
 
@@ -148,11 +148,11 @@ def plan_classify(
         info = raster.info
         _check(raster, model, bool(inputs.bands))
         threads = threads_of(settings)
-        specs = specs_of(info, products, model.card, output or Output(), threads)
+        specs = specs_of(info, products, model.card, output, threads)
         work = plan_pass(
             raster, writing(cost(info, model, specs, products), specs), settings, *reach(model)
         )
-    return planned({"classify": work}, specs, info.shape, (output or Output()).shard)
+    return planned({"classify": work}, specs, info.shape, output.shard)
 
 
 def _check(raster: Raster, model: Classifier, chosen: bool) -> None:

@@ -57,7 +57,7 @@ def classify_patches(
     folder: Path,
     run: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     coverage: float | None = None,
     progress: Progress = silent,
 ) -> ClassifiedPatches:
@@ -67,7 +67,7 @@ def classify_patches(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash((source.path,), (path,))
     raster = PurePath(path).suffix.lower() in _RASTERS
     _refuse_idle(path, raster, output, coverage)

@@ -118,7 +118,7 @@ def classify_stack(
     settings: RunSettings,
     stacking: Stacking,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Classified:
     """Classify land cover from several dates.
@@ -127,7 +127,7 @@ def classify_stack(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     model = _model(inputs, products, model_folder, settings, stacking)
     products = decided(products, model)
     with inputs.open() as raster:
@@ -156,7 +156,7 @@ def plan_stack(
     settings: RunSettings,
     stacking: Stacking,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `classify_stack` would do. Nothing is done.
 
@@ -168,10 +168,10 @@ def plan_stack(
     products = decided(products, model)
     with inputs.open() as raster:
         look = look_of(raster, model, stacking)
-        specs = _specs(raster.info, products, look, output or Output(), settings)
+        specs = _specs(raster.info, products, look, output, settings)
         cost = writing(look.cost(raster.info, specs), specs)
         work = plan_pass(raster, cost, settings, *reach(model))
-        return planned({"classify": work}, specs, raster.info.shape, (output or Output()).shard)
+        return planned({"classify": work}, specs, raster.info.shape, output.shard)
 
 
 def _model(

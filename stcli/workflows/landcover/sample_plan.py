@@ -75,7 +75,7 @@ def sample_plan(
     path: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Planned:
     """Plan field checks of a class raster: a GeoPackage of points and a path.
@@ -84,7 +84,7 @@ def sample_plan(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash([p for p in (wish.classes, wish.uncertainty) if p], (path,))
     if PurePath(path).suffix.lower() != ".gpkg":
         raise UsageError(f"{path}: a plan has two layers, a GeoPackage (.gpkg) is wanted.")

@@ -19,7 +19,7 @@ from stcli.errors import InputError
 from stcli.landcover.accuracy.accuracy import ConfusionMatrix
 from stcli.landcover.accuracy.strata import Strata
 from stcli.raster.reading.read import Raster
-from stcli.raster.tables.vectors import Labels, sample_points
+from stcli.raster.tables.vectors import Labels, cell_text, sample_points
 
 logger = logging.getLogger("stcli")
 
@@ -106,7 +106,7 @@ def _strata(
             *(points.path, int((~known).sum()), len(known)),
         )
     member = np.full(len(known), -1, np.int64)
-    texts = [", ".join(map(_text, row)) for row in zip(*(k[known] for k in keys), strict=True)]
+    texts = [", ".join(map(cell_text, row)) for row in zip(*(k[known] for k in keys), strict=True)]
     names, member[known] = np.unique(texts, return_inverse=True)
     each = _positive(told[how][known], how, points.path)
     size = _agreed(each, member[known], (names, how, points.path))
@@ -118,12 +118,6 @@ def _strata(
 def _missing(column: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell cells (feature,) that hold nothing: None, NaN, or no letters."""
     return np.array([v is None or v != v or not str(v).strip() for v in column], bool)
-
-
-def _text(value: Any) -> str:
-    """Write a cell: a column with gaps holds its whole numbers as reals."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value).strip()
 
 
 def _positive(column: NDArray[Any], name: str, path: str) -> NDArray[np.float64]:

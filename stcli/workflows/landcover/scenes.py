@@ -134,8 +134,12 @@ def opened(
         for other in every[1:]:
             _check_alike(every[0], other)
         alone = len(scenes) == 1 and len(scenes[0].labels) == 1
+        least = 2 if alone else 1
         truths = [
-            [open_truth(s, raster, settings, progress, 2 if alone else 1) for s in scene.labels]
+            [
+                stack.enter_context(open_truth(s, raster, settings, progress, least))
+                for s in scene.labels
+            ]
             for scene, raster in pairs
         ]
         sources = [source for scene in scenes for source in scene.labels]

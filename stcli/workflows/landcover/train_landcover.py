@@ -85,8 +85,8 @@ def train_landcover(
     folder: Path,
     recipe: Recipe,
     settings: RunSettings,
-    fitting: Fitting | None = None,
-    ears: Ears | None = None,
+    fitting: Fitting = Fitting(),
+    ears: Ears = Ears(),
 ) -> Model:
     """Train a land-cover model.
 
@@ -94,7 +94,7 @@ def train_landcover(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, fitting, ears = time.perf_counter(), fitting or Fitting(), ears or Ears()
+    begun = time.perf_counter()
     refuse_folder(folder, fitting.overwrite)
     stack = scenes[0].dating is not None
     start = Start.of(fitting.init, stack)

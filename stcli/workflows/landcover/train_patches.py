@@ -16,8 +16,9 @@ from stcli import __version__
 from stcli.engine.batches import batch_size
 from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy.accuracy import ConfusionMatrix, accuracy
+from stcli.landcover.joined import Trained
 from stcli.landcover.legend import colors
-from stcli.landcover.patches.patches import ARCHITECTURE, Patches, TrainedPatches, train_patches
+from stcli.landcover.patches.patches import ARCHITECTURE, Patches, train_patches
 from stcli.landcover.patches.patchfeatures import Lens, features
 from stcli.landcover.patches.patchmodel import (
     most_at_once,
@@ -260,7 +261,7 @@ def _card(
     patches: PatchSet,
     classes: tuple[str, ...],
     settings: PatchSettings,
-    trained: TrainedPatches,
+    trained: Trained,
     rest: tuple[NDArray[np.int64], Lens, str],
 ) -> Card:
     truth, lens, split = rest
@@ -285,7 +286,7 @@ def _card(
 
 
 def _metrics(
-    trained: TrainedPatches, truth: NDArray[np.int64], classes: tuple[str, ...], split: str
+    trained: Trained, truth: NDArray[np.int64], classes: tuple[str, ...], split: str
 ) -> dict[str, Any]:
     """Out-of-fold accuracy, each fold's, and how sure the model is."""
     found, fold = trained.probabilities.argmax(axis=0), trained.held.fold

@@ -18,6 +18,7 @@ from stcli.errors import InputError, UsageError
 from stcli.landcover.accuracy.accuracy import ConfusionMatrix, accuracy
 from stcli.landcover.accuracy.calibration import reliability
 from stcli.landcover.architectures import SERIES
+from stcli.landcover.joined import Trained
 from stcli.landcover.legend import colors
 from stcli.landcover.series.season import (
     LEAST_SEEN,
@@ -27,7 +28,7 @@ from stcli.landcover.series.season import (
     season_of,
     seen,
 )
-from stcli.landcover.series.series import Recipe, Samples, Trained, state_of, train_series
+from stcli.landcover.series.series import Recipe, Samples, train_series
 from stcli.landcover.series.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
@@ -109,7 +110,7 @@ def train_series_model(
     where = compute(settings.device, settings.scan, settings.jobs or 1)
     trained = train_series(seasoned.samples, recipe, where, report)
     card = _card(path, seasoned, trained, recipe, slic, where)
-    state = state_of(trained.model)
+    state = trained.model.state()
     count = sum(tensor.size for tensor in state.values())
     card = save_weights(folder, state, card.model_copy(update={"parameters": count}))
     return SeriesModel(folder, card, time.perf_counter() - begun)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -137,10 +138,16 @@ def column_of(source: LabelSource) -> str:
     return source.class_column
 
 
+@contextmanager
 def open_truth(
     source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int = 2
-) -> Truth:
+) -> Iterator[Truth]:
     """Open truth for a raster; `least` classes must be in it.
+
+    Yields
+    ------
+    Truth
+        Of a class raster, which is closed at the end, or of labels in memory.
 
     Raises
     ------
@@ -150,7 +157,9 @@ def open_truth(
         Vectors without a class column.
     """
     if source.is_raster:
-        return _open_raster(source, raster, settings, progress, least)
+        with open_class_raster(source.path, raster.info) as classes:
+            yield _numbered(source, classes, settings, progress, least)
+        return
     labels = read_labels(
         source.path,
         raster.info.geobox,
@@ -158,7 +167,7 @@ def open_truth(
         layer=source.layer,
         least=least,
     )
-    return VectorTruth(labels, raster.info.geobox)
+    yield VectorTruth(labels, raster.info.geobox)
 
 
 def open_classes(path: str) -> Raster:
@@ -283,16 +292,15 @@ def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> d
     return {value: int(n) for value, n in enumerate(counts.classes) if n}
 
 
-def _open_raster(
+def _numbered(
     source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int
 ) -> RasterTruth:
-    info = raster.info
-    truth = open_class_raster(source.path, info)
-    counts = count_classes(truth, settings, progress)
+    """Give numbers to the classes of a raster that are found in it and asked for."""
+    counts = count_classes(raster, settings, progress)
     if not source.names:  # whoever names classes has said that other values are none
         refuse_beyond(counts.beyond, source.path)
     found = [value for value, n in enumerate(counts.classes.tolist()) if n]
-    declared = source.names or class_names(truth)
+    declared = source.names or class_names(raster)
     wanted = set(source.names) if source.names else set(found)
     names = {value: declared.get(value, str(value)) for value in found if value in wanted}
     if len(names) < least:
@@ -300,4 +308,4 @@ def _open_raster(
             f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least "
             f"{least} wanted, 0 and nodata count as not labelled."
         )
-    return RasterTruth(truth, names)
+    return RasterTruth(raster, names)

@@ -181,7 +181,7 @@ def denoise(
     how: tuple[NoiseMapSettings, Method],
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Denoised:
     """Denoise a raster with a model of its noise: shrink wavelet coefficients, or average.
@@ -198,7 +198,7 @@ def denoise(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     _refuse_clash(inputs, path, noise)
     map_settings, method = how
     reach, total = _reach(map_settings, method, noise), _Total()
@@ -251,7 +251,7 @@ def plan_denoise(
     how: tuple[NoiseMapSettings, Method],
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `denoise` would do: passes, memory by term, output. Nothing is done.
 
@@ -264,11 +264,11 @@ def plan_denoise(
     with inputs.open() as opened, ExitStack() as stack:
         raster, info = OwnMasks(opened), opened.info
         with_noise(raster, noise, how[0].model, stack)
-        spec = _spec(info, path, noise, how, output or Output())
+        spec = _spec(info, path, noise, how, output)
         need = writing(_cost(info, how, of_file(noise)), (spec,))
         passes = plan_measure(raster, _measured(*how), settings)
         passes["denoise"] = plan_pass(raster, need, settings, reach)
-        return planned(passes, (spec,), info.shape, (output or Output()).shard)
+        return planned(passes, (spec,), info.shape, output.shard)
 
 
 def _measured(map_settings: NoiseMapSettings, method: Method) -> NoiseMapSettings:

@@ -29,9 +29,9 @@ from stcli.workflows.job import (
     report,
     silent,
 )
-from stcli.workflows.noise.noise_pass import tell_empty, unheard
+from stcli.workflows.noise.noise_pass import tell_empty
 from stcli.workflows.passes import Planned, plan_first, planned, writing
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Step, resumable, unheard
 
 #: Lines that the first pass samples of each band at most: more tell hardly more.
 LINES = 500
@@ -98,7 +98,7 @@ def destripe(
     how: DestripeSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Destriped:
     """Take the stripes of single detectors out of a raster.
@@ -112,7 +112,7 @@ def destripe(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
         raster, info, axis = OwnMasks(opened), opened.info, _axis(how)
@@ -133,7 +133,7 @@ def plan_destripe(
     how: DestripeSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `destripe` would do: passes, memory by term, output. Nothing is done.
 
@@ -144,12 +144,12 @@ def plan_destripe(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
         raster, info, axis = OwnMasks(opened), opened.info, _axis(how)
-        spec = _spec(info, path, how, output or Output())
+        spec = _spec(info, path, how, output)
         passes = {
             "stripes": _plan_sample(raster, axis, settings),
             "destripe": plan_pass(raster, writing(_cost(info, axis), (spec,)), settings),
         }
-        return planned(passes, (spec,), info.shape, (output or Output()).shard)
+        return planned(passes, (spec,), info.shape, output.shard)
 
 
 def _axis(how: DestripeSettings) -> int:

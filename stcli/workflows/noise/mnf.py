@@ -40,10 +40,9 @@ from stcli.workflows.noise.noise_pass import (
     refuse_unmeasured,
     sample,
     step_of,
-    unheard,
 )
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Step, resumable
+from stcli.workflows.produce import Step, resumable, unheard
 
 logger = logging.getLogger("stcli")
 
@@ -86,7 +85,7 @@ def mnf(
     settings: RunSettings,
     *,
     components: int | None = None,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Components:
     """Turn bands into components of falling SNR with white noise of deviation 1.
@@ -102,7 +101,7 @@ def mnf(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
@@ -128,7 +127,7 @@ def unmnf(
     settings: RunSettings,
     *,
     components: int | None = None,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Components:
     """Turn components back into bands.
@@ -142,7 +141,7 @@ def unmnf(
     ------
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
@@ -168,7 +167,7 @@ def plan_mnf(
     settings: RunSettings,
     *,
     components: int | None = None,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `mnf` would do: passes, memory by term, output. Nothing is done.
 
@@ -179,12 +178,12 @@ def plan_mnf(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         info, count = raster.info, _count(raster.info, components)
-        spec = _spec(info, path, count, map_settings, output or Output())
+        spec = _spec(info, path, count, map_settings, output)
         passes = {
             "noise": plan_sample(raster, map_settings, settings),
             "project": plan_pass(raster, writing(_cost(info, count), (spec,)), settings),
         }
-        return planned(passes, (spec,), info.shape, (output or Output()).shard)
+        return planned(passes, (spec,), info.shape, output.shard)
 
 
 def plan_unmnf(
@@ -193,7 +192,7 @@ def plan_unmnf(
     settings: RunSettings,
     *,
     components: int | None = None,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `unmnf` would do. Nothing is done.
 
@@ -207,9 +206,9 @@ def plan_unmnf(
         _count(info, components)
         turned = _stored(info)
         bands, units = turned.bands, turned.units or None
-        spec = float_spec(info, path, bands, output or Output(), units=units)
+        spec = float_spec(info, path, bands, output, units=units)
         work = plan_pass(raster, writing(_cost(info, len(bands)), (spec,)), settings)
-        return planned({"project": work}, (spec,), info.shape, (output or Output()).shard)
+        return planned({"project": work}, (spec,), info.shape, output.shard)
 
 
 def _count(info: RasterInfo, components: int | None) -> int:

@@ -110,7 +110,7 @@ def noise(
     map_settings: NoiseMapSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     plot: str | None = None,
     progress: Progress = silent,
 ) -> Noise:
@@ -128,7 +128,7 @@ def noise(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     plots = (plot,) if plot else ()
     refuse_clash(inputs.paths, (path, *plots))
     for each in plots:
@@ -165,7 +165,7 @@ def plan_noise(
     map_settings: NoiseMapSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `noise` would do: passes, memory by term, output. Nothing is done.
 
@@ -176,11 +176,11 @@ def plan_noise(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
         raster, info = OwnMasks(opened), opened.info
-        spec = _spec(info, path, map_settings, output or Output())
+        spec = _spec(info, path, map_settings, output)
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["noise map"] = plan_pass(raster, need, settings, map_reach(map_settings))
-        return planned(passes, (spec,), info.shape, (output or Output()).shard)
+        return planned(passes, (spec,), info.shape, output.shard)
 
 
 def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:

@@ -374,7 +374,3 @@ def measure(
         for fit, empty in zip(fits, found.empty, strict=True)
     )
     return sample(raster, settings, models, run, progress), models, fits
-
-
-def unheard(tile: Tile, told: Any) -> None:
-    """Take what a tile has to tell, of which a pass makes no use."""

@@ -22,7 +22,6 @@ from stcli.raster.writing.output import OutputSpec
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Output, Progress, plan_pass, refuse_clash, report, silent
 from stcli.workflows.noise.dated_output import cube_bands, cube_spec, tiff_spec
-from stcli.workflows.noise.noise_pass import unheard
 from stcli.workflows.noise.whiten import WhitenedRaster, cost
 from stcli.workflows.noise.whiten_groups import (
     group_windows,
@@ -32,7 +31,7 @@ from stcli.workflows.noise.whiten_groups import (
 )
 from stcli.workflows.noise.whiten_report import refuse_other, refuse_units
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Blocks, Step, resumable
+from stcli.workflows.produce import Blocks, Step, resumable, unheard
 from stcli.workflows.target import refuse_shard
 
 
@@ -42,7 +41,7 @@ def unwhiten_time(
     spectra: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
     dates: tuple[str, ...] = (),
 ) -> WhitenedRaster:
@@ -60,7 +59,7 @@ def unwhiten_time(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash([*inputs.paths, spectra], [path])
     with inputs.open() as raster, open_spectra(spectra) as file:
         layout, geobox = file.layout, raster.info.geobox

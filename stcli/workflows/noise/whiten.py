@@ -108,8 +108,8 @@ def whiten_time(
     whiten: WhitenSettings,
     settings: RunSettings,
     *,
-    spectra: Spectra | None = None,
-    output: Output | None = None,
+    spectra: Spectra = Spectra(),
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> WhitenedRaster:
     """Whiten every pixel's series of dates.
@@ -125,7 +125,7 @@ def whiten_time(
     ------
     UsageError, InputError, OutputError, BudgetError, CheckError
     """
-    begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
+    begun = time.perf_counter()
     _refuse_clash(inputs, path, spectra, output)
     with inputs.open() as raster:
         cube = cube_of(raster, spectra.dates)

@@ -53,8 +53,8 @@ def whiten_series(
     whiten: WhitenSettings,
     settings: RunSettings,
     *,
-    spectra: Spectra | None = None,
-    output: Output | None = None,
+    spectra: Spectra = Spectra(),
+    output: Output = Output(),
 ) -> WhitenedRaster:
     """Whiten the columns of a table, or the one-dimensional variables of a file.
 
@@ -62,7 +62,7 @@ def whiten_series(
     ------
     UsageError, InputError, OutputError, BudgetError, CheckError
     """
-    begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
+    begun = time.perf_counter()
     known, made = spectra.known, (path, *spectra.beside)
     refuse_clash([*inputs.paths, *filter(None, [known])], made)
     refuse_pipe(path)
@@ -104,7 +104,7 @@ def whiten_series(
 
 
 def unwhiten_series(
-    inputs: Inputs, path: str, spectra: str, *, output: Output | None = None
+    inputs: Inputs, path: str, spectra: str, *, output: Output = Output()
 ) -> WhitenedRaster:
     """Undo `whiten_series` with the file of spectra that it wrote.
 
@@ -112,7 +112,7 @@ def unwhiten_series(
     ------
     UsageError, InputError, OutputError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash([*inputs.paths, spectra], [path])
     refuse_pipe(path)
     refuse_file(path, output.overwrite)

@@ -41,10 +41,9 @@ from stcli.workflows.noise.noise_pass import (
     ready,
     refuse_unmeasured,
     tell_unmeasured,
-    unheard,
 )
 from stcli.workflows.passes import planned, writing
-from stcli.workflows.produce import Noted, Step, resumable
+from stcli.workflows.produce import Noted, Step, resumable, unheard
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def whiten_space(
     map_settings: NoiseMapSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Whitened:
     """Divide each band's wavelet details by their local noise.
@@ -124,7 +123,7 @@ def whiten_space(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
         raster, info, around = OwnMasks(opened), opened.info, _around(map_settings)
@@ -157,7 +156,7 @@ def plan_whiten_space(
     map_settings: NoiseMapSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `whiten_space` would do: passes, memory by term, output. Nothing is done.
 
@@ -168,11 +167,11 @@ def plan_whiten_space(
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
         raster, info = OwnMasks(opened), opened.info
-        spec = _spec(info, path, map_settings, output or Output())
+        spec = _spec(info, path, map_settings, output)
         need = writing(_cost(info, map_settings), (spec,))
         passes = plan_measure(raster, map_settings, settings)
         passes["whiten"] = plan_pass(raster, need, settings, _around(map_settings))
-        return planned(passes, (spec,), info.shape, (output or Output()).shard)
+        return planned(passes, (spec,), info.shape, output.shard)
 
 
 def _spec(info: RasterInfo, path: str, settings: NoiseMapSettings, output: Output) -> OutputSpec:
@@ -243,7 +242,7 @@ def unwhiten_space(
     path: str,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Whitened:
     """Undo `whiten_space`.
@@ -253,7 +252,7 @@ def unwhiten_space(
     UsageError, InputError, OutputError, BudgetError
         InputError where the bands are not those that `whiten_space` writes.
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as opened:
         raster, info = OwnMasks(opened), opened.info
@@ -268,7 +267,7 @@ def unwhiten_space(
 
 
 def plan_unwhiten_space(
-    inputs: Inputs, path: str, settings: RunSettings, *, output: Output | None = None
+    inputs: Inputs, path: str, settings: RunSettings, *, output: Output = Output()
 ) -> dict[str, Any]:
     """Say what `unwhiten_space` would do. Nothing is done.
 
@@ -280,9 +279,9 @@ def plan_unwhiten_space(
     with inputs.open() as opened:
         raster, info = OwnMasks(opened), opened.info
         names, _ = _whitened_bands(info)
-        spec = _back_spec(info, path, names, output or Output())
+        spec = _back_spec(info, path, names, output)
         work = plan_pass(raster, writing(_back_cost(info, len(names)), (spec,)), settings)
-        return planned({"unwhiten": work}, (spec,), info.shape, (output or Output()).shard)
+        return planned({"unwhiten": work}, (spec,), info.shape, output.shard)
 
 
 def _back_spec(info: RasterInfo, path: str, names: list[str], output: Output) -> OutputSpec:

@@ -38,7 +38,7 @@ def segment_objects(
     settings: tuple[SlicSettings, RunSettings, Given],
     wanted: tuple[MergeSettings | None, tuple[str | None, str | None], ObjectSettings],
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Segmentation:
     """Segment a raster, merge the segments, and write the objects.
@@ -58,7 +58,7 @@ def segment_objects(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output = time.perf_counter(), output or Output()
+    begun = time.perf_counter()
     refuse_parts(path, output)
     (slic, run, given), (merging, (objects, borders), described) = settings, wanted
     tables = Tables(objects, borders) if objects is not None else None

@@ -94,7 +94,7 @@ def objects(
     wanted: ObjectSettings,
     settings: RunSettings,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Objects:
     """Measure the objects of a label raster and write them.
@@ -103,7 +103,6 @@ def objects(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    output = output or Output()
     scenes = segments.scene.paths if segments.scene else ()
     refuse_clash((segments.path, *scenes), tables.paths)
     for path in tables.paths:

@@ -57,8 +57,8 @@ def segment(
     slic_settings: SlicSettings,
     settings: RunSettings,
     *,
-    given: Given | None = None,
-    output: Output | None = None,
+    given: Given = Given(),
+    output: Output = Output(),
     progress: Progress = silent,
 ) -> Segmented:
     """Segment a raster into SLIC superpixels.
@@ -76,7 +76,7 @@ def segment(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun, output, given = time.perf_counter(), output or Output(), given or Given()
+    begun = time.perf_counter()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         slic_settings = given.settings(slic_settings, raster.info)
@@ -111,7 +111,7 @@ def plan_segment(
     settings: RunSettings,
     given: Given,
     *,
-    output: Output | None = None,
+    output: Output = Output(),
 ) -> dict[str, Any]:
     """Say what `segment` would do: passes, memory by term, output. Nothing is done.
 
@@ -119,7 +119,6 @@ def plan_segment(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    output = output or Output()
     refuse_clash(inputs.paths, (path,))
     with inputs.open() as raster:
         info = raster.info
