@@ -39,7 +39,7 @@ def test_an_interrupt_between_two_renames_does_not_part_them(pair, monkeypatch):
     with drafts(pair, False) as hidden:
         write(hidden)
     assert sorted(map(str, Path(pair[0]).parent.iterdir())) == list(pair)
-    assert appeared.told() == f"{pair[0]} and 1 more were written before"
+    assert appeared.told() == f"{pair[1]} and 1 more were written before"
 
 
 def test_errors_name_a_draft_as_it_shall_be_named(pair, monkeypatch):

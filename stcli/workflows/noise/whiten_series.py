@@ -62,8 +62,9 @@ def whiten_series(
     ------
     UsageError, InputError, OutputError, BudgetError, CheckError
     """
-    begun, spectra, output = time.perf_counter(), spectra or Spectra(), output or Output()
+    begun, spectra = time.perf_counter(), spectra or Spectra()
     known, made = spectra.known, (path, *spectra.beside)
+    output = (output or Output()).taking_up(*made)
     refuse_clash([*inputs.paths, *filter(None, [known])], made)
     refuse_pipe(path)
     for target in made:

@@ -103,7 +103,7 @@ def objects(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    output = output or Output()
+    output = (output or Output()).taking_up(*tables.paths)
     scenes = segments.scene.paths if segments.scene else ()
     refuse_clash((segments.path, *scenes), tables.paths)
     for path in tables.paths:
