@@ -37,6 +37,10 @@ def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
     target = Path(path)
     if path == "-" or path.startswith("/vsi"):
         raise OutputError(f"{path}: cannot be written in place; name a local file")
+    if _is_device(target):
+        raise OutputError(
+            f"{path}: a device or a pipe, a file is wanted; name one, or - for stdout"
+        )
     if target.is_dir() and not directory:
         raise OutputError(f"{path}: is a directory, a file name is wanted")
     if target.exists() and not overwrite:
@@ -51,6 +55,14 @@ def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
                 f"{file}: exists already and would be taken for a part of {path}; give "
                 "--overwrite or another name"
             )
+
+
+def _is_device(target: Path) -> bool:
+    """Tell whether a rename would put a file in the place of what is none."""
+    place = target.parent.resolve()
+    if place == Path("/dev") or place.is_relative_to("/proc"):  # a link there may lead to a file
+        return True
+    return target.exists() and not target.is_file() and not target.is_dir()
 
 
 def _companions(path: Path) -> list[Path]:
