@@ -6,6 +6,9 @@ container whose root cannot be written), and knows no kernel as outdated whose o
 same, though it is put together from functions of other files. So there is a folder for each state
 of all files with kernels: in the package, else in the user's cache, else among temporary files.
 
+Nor does numba look whether what it kept is whole, or let one process alone add to the list of a
+function's kernels: see `_Shelf`.
+
 Source: numba's reference manual, ``NUMBA_CACHE_DIR``; its developer manual, "Notes on Caching".
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -24,6 +28,7 @@ from typing import Any
 
 import numba
 from numba import njit
+from numba.core import caching
 from numba.np import linalg
 
 from stcli.errors import OutputError
@@ -34,6 +39,9 @@ __all__ = ["FOLDER", "compiling", "kernel_folder", "njit"]
 _KEPT = 3
 _PACKAGE = Path(__file__).parent
 _config: Any = numba.config
+_caching: Any = caching
+#: What a file of numba's that is not whole raises when it is read.
+_TORN = (EOFError, _caching.pickle.UnpicklingError)
 
 
 def kernel_folder(named: str) -> Path:
@@ -123,15 +131,56 @@ def _safe(folder: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def compiling() -> Iterator[None]:
+def compiling() -> contextlib.AbstractContextManager[None]:
     """Wait while another process compiles, most likely the same; without locks nothing waits."""
+    return _alone("compiling")
+
+
+@contextlib.contextmanager
+def _alone(lock: str) -> Iterator[None]:
+    """Hold a lock of the folder while the block runs; without locks nothing waits."""
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(OSError):
-            descriptor = os.open(FOLDER / "compiling", os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(FOLDER / lock, os.O_RDWR | os.O_CREAT, 0o600)
             opened.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+class _Shelf(_caching.IndexDataCacheFile):  # type: ignore[misc]
+    """What is kept of one function: its kernels, one for each kind of arguments, and their list.
+
+    Numba reads the list, puts a number behind the last, and writes list and kernel under it. Of two
+    processes that do so at once both take one number, and a kernel of other arguments would be run
+    in place of the one that is asked for. So one at a time adds to any list, and reads it then.
+
+    Neither is flushed to the disk: what a power cut leaves may be empty or torn, and is compiled
+    anew. A kernel that there is no room for is used, and not kept.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        try:
+            with _alone("adding"):
+                super().save(key, data)
+        except OSError as error:
+            logging.getLogger("stcli").warning(
+                "%s: kernels cannot be kept here (%s), and are compiled by each run; make room, or "
+                "name another folder by NUMBA_CACHE_DIR",
+                *(FOLDER, error.strerror),
+            )
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            found: dict[Any, str] = super()._load_index()
+        except _TORN:
+            return {}
+        return found
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return super()._load_data(name)
+        except _TORN as error:
+            raise FileNotFoundError(name) from error  # which is answered by compiling
 
 
 def _refuse_blas() -> None:
@@ -151,3 +200,4 @@ _linalg.ensure_blas = _refuse_blas
 #: Where compiled kernels are kept.
 FOLDER = kernel_folder(_config.CACHE_DIR)
 _config.CACHE_DIR = str(FOLDER)
+_caching.IndexDataCacheFile = _Shelf

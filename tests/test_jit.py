@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
+from numba.core import caching
 
 from stcli import jit
 from stcli.errors import OutputError
@@ -96,3 +98,54 @@ def test_another_state_has_another_folder_and_old_ones_go(monkeypatch, tmp_path)
     assert left == set(states[-4:])
     other.write_text("plain = 2")
     assert jit.kernel_folder("") == states[-1]
+
+
+def shelf_in(folder, monkeypatch):
+    monkeypatch.setattr(jit, "FOLDER", folder)
+    return caching.IndexDataCacheFile(str(folder), "kernel", 1)
+
+
+def test_who_keeps_a_kernel_waits_for_who_keeps_another_of_the_function(tmp_path, monkeypatch):
+    """Both would take one number, and the list would give one the other's code."""
+    first, second = (shelf_in(tmp_path, monkeypatch) for _ in range(2))
+    listed, go = threading.Event(), threading.Event()
+    write = first._save_data
+
+    def slow(name, data):
+        listed.set()
+        go.wait()
+        write(name, data)
+
+    monkeypatch.setattr(first, "_save_data", slow)
+    one = threading.Thread(target=first.save, args=("f4", "of f4"))
+    other = threading.Thread(target=second.save, args=("f8", "of f8"))
+    one.start()
+    listed.wait()
+    other.start()
+    other.join(0.1)
+    waited = other.is_alive()
+    go.set()
+    one.join()
+    other.join()
+    assert waited
+    assert [second.load(key) for key in ("f4", "f8")] == ["of f4", "of f8"]
+
+
+@pytest.mark.parametrize("rest", [0, 7])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_kept_kernel_that_a_power_cut_tore_is_compiled_anew(kind, rest, tmp_path, monkeypatch):
+    shelf = shelf_in(tmp_path, monkeypatch)
+    shelf.save("f4", list(range(100)))
+    (file,) = tmp_path.glob(f"*.{kind}")
+    os.truncate(file, rest)
+    assert shelf.load("f4") is None
+    shelf.save("f4", "whole")
+    assert shelf.load("f4") == "whole"
+
+
+def test_a_kernel_that_there_is_no_room_for_is_told_and_no_error(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(jit, "FOLDER", tmp_path)
+    shelf = caching.IndexDataCacheFile(str(tmp_path / "gone"), "kernel", 1)
+    shelf.save("f4", "kernel")
+    assert f"{tmp_path}: kernels cannot be kept here (No such file or directory)" in caplog.text
+    assert "make room, or name another folder by NUMBA_CACHE_DIR" in caplog.text

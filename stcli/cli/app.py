@@ -117,8 +117,8 @@ def main(argv: Sequence[str]) -> int:
         return _tell(str(error), error.exit_code, argv)
     except KeyboardInterrupt:
         return _tell(f"interrupted; {signals.written()}.", signals.code(), argv)
-    except (BrokenPipeError, SystemExit):  # a reader that left; the latter is typer's answer to it
-        return 0
+    except (BrokenPipeError, SystemExit) as error:
+        return _broken(error, argv)
     except MemoryError:
         return _tell("memory ran out; give a smaller --memory or --tile-size.", 5, argv)
     except Exception as error:
@@ -202,8 +202,21 @@ def _share_processors() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _unexpected(error: Exception, argv: Sequence[str]) -> int:
+def _broken(error: BaseException, argv: Sequence[str]) -> int:
+    """Tell a reader of stdout that left, which is no error, from another pipe that broke.
+
+    Typer exits where any did.
+    """
+    told = error.__context__ if isinstance(error, SystemExit) else error
+    if isinstance(told, BrokenPipeError) and told.filename == streams.STDOUT:
+        return 0
+    return _unexpected(told if isinstance(told, Exception) else error, argv)
+
+
+def _unexpected(error: BaseException, argv: Sequence[str]) -> int:
     """Tell wrong usage, which typer raises, from a bug."""
+    if isinstance(error.__cause__, EOFError) and type(error).__name__ == "Abort":
+        error = error.__cause__  # typer takes it for the end of what a user types
     show = getattr(error, "format_message", None)
     if show is not None:
         return _tell(str(show()), 2, argv)

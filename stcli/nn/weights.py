@@ -77,9 +77,10 @@ def save_weights(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         report(card)
-        _replace(folder / WEIGHTS, content)
-        _replace(folder / ITEM, _text(item_of(card, WEIGHTS, CARD)))
-        _replace(folder / CARD, _text(card.model_dump(by_alias=True)))
+        item, text = item_of(card, WEIGHTS, CARD), card.model_dump(by_alias=True)
+        _replace(
+            {folder / WEIGHTS: content, folder / ITEM: _text(item), folder / CARD: _text(text)}
+        )
     except (OSError, OutputError) as error:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
@@ -202,14 +203,17 @@ def _text(record: dict[str, Any]) -> bytes:
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it."""
-    part = path.with_name(f".{path.name}.part")
+def _replace(contents: dict[Path, bytes]) -> None:
+    """Write files under temporary names, flush all to the disk, and rename them in this order."""
+    parts = {path.with_name(f".{path.name}.part"): path for path in contents}
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        for part, path in parts.items():
+            with part.open("wb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for part, path in parts.items():
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)

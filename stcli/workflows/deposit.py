@@ -13,6 +13,7 @@ from stcli.engine.journal import Header, Journal, read_header, write_header
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import UsageError
 from stcli.lock import Lock
+from stcli.raster.writing.draft import NO_DRAFTS, Drafts
 from stcli.raster.writing.folder import Folder
 from stcli.raster.writing.output import STDOUT, OutputSpec, block_side, describe, packing
 from stcli.raster.writing.packed import PackedParts
@@ -143,10 +144,10 @@ class Deposit:
                 if known is not None:
                     yield tile, known
 
-    def publish(self) -> None:
-        """Put the output under its name."""
+    def publish(self, beside: Drafts = NO_DRAFTS) -> None:
+        """Put the output under its name, and first what is beside it; see `Folder.publish`."""
         with reported(self.spec, self.shape):
-            self.folder.publish(self._finished)
+            self.folder.publish(self._finished, beside)
 
     def close(self, keep: bool) -> None:
         """Let go of the output; what a later run may continue stays if `keep`."""

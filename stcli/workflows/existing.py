@@ -30,7 +30,7 @@ def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> b
         outputs = [shard_path(path, shard) for path in outputs]
     there = [path for path in outputs if Path(path).exists()]
     missing = [path for path in outputs if path not in there]
-    if there and missing and not _left_off(there):
+    if there and missing and not _left_off(outputs):
         raise OutputError(
             f"{there[0]}: exists already, but {missing[0]}, which is wanted with it, does not; "
             f"remove {there[0]}, or give --overwrite in place of --skip-existing"
@@ -42,5 +42,5 @@ def all_there(outputs: Sequence[str], shard: tuple[int, int] | None = None) -> b
 
 
 def _left_off(outputs: Sequence[str]) -> bool:
-    """Tell whether a run was killed that had put one of the outputs under its name."""
+    """Tell whether a run was killed that may have put one of the outputs under its name."""
     return any(hidden_home(Path(path)).exists() for path in outputs)

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.read import NETCDF_SUFFIXES, Raster, open_raster
 from stcli.raster.reading.stack import Resampling
 from stcli.raster.reading.stdin import on_stdin, readable
+from stcli.raster.writing.hidden import is_own, sweep
 from stcli.raster.writing.output import STDOUT, Driver
 from stcli.raster.writing.provenance import inputs_tag
 from stcli.workflows.pace import Progress
@@ -128,6 +129,26 @@ class Output:
         if found and self.creation_options:
             raise UsageError(f"{path}: --co found, none is wanted for NetCDF.")
         return found
+
+    def taking_up(self, path: str, *beside: str) -> Output:
+        """Go on where a run of outputs that appear together was killed between two of them.
+
+        Parameters
+        ----------
+        path : str
+            The output.
+        *beside : str
+            What is written with it.
+
+        Returns
+        -------
+        Output
+            One that may overwrite what that run left under their names; what else it left is gone.
+        """
+        for each in (path, *beside):
+            if each not in STDOUT:
+                sweep(Path(each))
+        return replace(self, overwrite=self.overwrite or is_own(path, *beside))
 
     def identity(self, inputs: Inputs, **settings: Any) -> dict[str, Any]:
         """All that can change a result, in plain facts, for the journal's fingerprint.

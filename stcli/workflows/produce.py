@@ -28,6 +28,7 @@ from stcli.engine.tiling import Tile, TilePlan
 from stcli.engine.work import Strip, StripFunction
 from stcli.errors import BudgetError, InputError, ModelError, UsageError
 from stcli.heap import lean
+from stcli.raster.writing.draft import NO_DRAFTS
 from stcli.raster.writing.output import OutputSpec
 from stcli.raster.writing.parts import Parts
 from stcli.settings import RunSettings
@@ -154,6 +155,8 @@ class Product:
         self.deposits: list[Deposit] = []
         self._facts: dict[str, Any] = {}
         self._threads = 1
+        #: Files that appear just before the outputs, whose block lies around this one.
+        self.beside = NO_DRAFTS
         try:
             for spec in specs:
                 self.deposits.append(Deposit(spec, geobox, output.shard, form))
@@ -247,8 +250,9 @@ class Product:
         with lean():
             for deposit in self.deposits:
                 deposit.finish(self._threads)
+        self.beside.ready()
         for deposit in self.deposits:
-            deposit.publish()
+            deposit.publish(self.beside)
 
     def close(self, keep: bool) -> None:
         """Let go of all outputs; see `Deposit.close`."""

@@ -67,6 +67,9 @@ def test_no_folder_for_temporary_files_is_no_bug(capsys, monkeypatch):
     [
         (OSError(errno.EMFILE, "Too many open files", "/proc/self/statm"), 3, "raise ulimit -n"),
         (PermissionError(13, "no", "/a/temporary directory/b.tif"), 1, "a bug, PermissionError"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "a bug, BrokenPipeError"),
+        (EOFError("Ran out of input"), 1, "a bug, EOFError: Ran out of input"),
+        (SystemExit(3), 1, "a bug, SystemExit: 3"),
     ],
 )
 def test_what_the_system_refuses_is_told_by_its_kind(error, code, words, capsys, monkeypatch):

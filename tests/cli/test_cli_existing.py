@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from cliworld import call, good, save
 from cliworld import scene as crop
 from rasterio.windows import Window
+from test_cli_whiten import values as dated_values
+from test_cli_whiten import write as write_cube
 
 from stcli.raster.writing.hidden import hidden_home, mark
 from stcli.workflows.deposit import Deposit
@@ -61,23 +66,90 @@ def test_objects_of_a_run_that_was_killed_between_two_renames_are_made(tmp_path,
     path, out, table = tmp_path / "a.tif", tmp_path / "s.tif", tmp_path / "o.fgb"
     save(path, *crop(Window(260, 0, 40, 30)))
     words = ("segment", path, out, *SIZE, "--objects", table)
-
-    def killed(places):
-        file, name = next(iter(places.items()))
-        if file.exists():
-            file.replace(name)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("stcli.raster.writing.draft._put", killed)
-        assert call(*words).code == 130
-    assert (out.exists(), table.exists()) == (True, False)
-    table.write_text("another's")
+    with dying(monkeypatch, tmp_path), pytest.raises(Killed):
+        call(*words)
+    assert (out.exists(), table.exists()) == (False, True)
+    out.write_text("another's")
     assert call(*words).code == 4
-    table.unlink()
+    out.unlink()
     good(*words)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "o.fgb", "s.tif"]
     assert call(*words).code == 4
+
+
+class Killed(BaseException):
+    """Nothing catches it; what tidies up is not run by a kill, and finds nothing to do here."""
+
+
+@contextlib.contextmanager
+def dying(monkeypatch, folder):
+    """Let a run die between the first and the second name that it gives."""
+    rename, named = Path.replace, []
+
+    def replace(self, target):
+        if Path(target).parent == folder:
+            named.append(target)
+            if len(named) == 2:
+                raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        yield
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Write what the verbs of `TOGETHER` read."""
+    folder, rng = tmp_path_factory.mktemp("sources"), np.random.default_rng(0)
+    save(folder / "a.tif", *crop(Window(260, 0, 40, 30)))
+    write_cube(folder / "cube.nc", dated_values())
+    rows = "".join(f"{n},{x:.6f}\n" for n, x in enumerate(rng.normal(size=300)))
+    (folder / "s.csv").write_text("time,a\n" + rows)
+    good("segment", folder / "a.tif", folder / "labels.tif", *SIZE)
+    return folder
+
+
+#: Verbs that write a file beside their output: what they read and write, and how.
+TOGETHER = {
+    "noise": ("noise", "a.tif", "n.tif", "--plot", "n.png", "--window", 9),
+    "cube": ("whiten", "cube.nc", "w.nc", "--psd-out", "s.nc", "--share", 16),
+    "dates": ("whiten", "cube.nc", "w.tif", "--psd-out", "s.nc", "--share", 16),
+    "series": ("whiten", "s.csv", "w.csv", "--psd-out", "s.nc"),
+    "objects": ("objects", "labels.tif", "o.gpkg", "--borders", "b.parquet"),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_run_killed_between_an_output_and_what_is_beside_it_is_run_again(
+    name, sources, tmp_path, monkeypatch
+):
+    verb, read, made, option, made_beside, *how = TOGETHER[name]
+    out, beside = tmp_path / made, tmp_path / made_beside
+    words = (verb, sources / read, out, option, beside, *how)
+    with dying(monkeypatch, tmp_path), pytest.raises(Killed):
+        call(*words)
+    assert (out.exists(), beside.exists()) == (False, True)
+    assert hidden_home(out).is_dir()
+    good(*words)
+    assert set(tmp_path.iterdir()) == {out, beside}
+    again = call(*words)
+    assert (again.code, "exists already" in again.err) == (4, True)
+
+
+def test_what_a_killed_run_left_goes_with_one_that_is_refused(sources, tmp_path):
+    out = tmp_path / "o.gpkg"
+    (tmp_path / ".o.gpkg.stcli-abcdefgh").mkdir()
+    out.touch()
+    assert call("objects", sources / "labels.tif", out).code == 4
+    assert not list(tmp_path.glob(".o*"))
+
+
+def test_shards_draw_no_picture(sources, tmp_path):
+    more = ("--tile-size", 16, "--shard", "1/2", "--plot", tmp_path / "n.png")
+    asked = call("noise", sources / "a.tif", tmp_path / "n.tif", *more)
+    assert asked.code == 2
+    assert "--plot: not with --shard, which sees a part of the map" in asked.err
 
 
 @pytest.mark.parametrize("name", ["f.tif", "f.nc"])
@@ -101,8 +173,8 @@ def test_a_run_that_was_killed_between_two_outputs_is_taken_up(scene, model, tmp
     words = ("classify", scene, out, "--model", model, "--proba", proba, "-q", "--skip-existing")
     publish = Deposit.publish
 
-    def once(self):
-        publish(self)
+    def once(self, beside):
+        publish(self, beside)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

@@ -19,6 +19,7 @@ from stcli.cli.parsing import parse_side
 from stcli.errors import InputError, ModelError, OutputError, UsageError
 from stcli.settings import RunSettings, SlicSettings, TrainingSettings
 from stcli.workflows.job import Assumed, Inputs
+from stcli.workflows.landcover.kept_training import KeptTraining
 from stcli.workflows.landcover.samples import Recipe
 from stcli.workflows.landcover.scenes import (
     LabelledScene,
@@ -458,9 +459,16 @@ def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_
         with pytest.raises(OutputError, match="No space"):
             fit(one, tmp_path / "model", QUICK)
     assert [path.name for path in tmp_path.iterdir()] == [".model.training"]
-    fit(one, tmp_path / "model", QUICK, ears=ears)
+    with monkeypatch.context() as patched:  # killed as it tidies up: the model is there
+        patched.setattr(KeptTraining, "__exit__", lambda kept, *error: kept._lock.release())
+        made = fit(one, tmp_path / "model", QUICK, ears=ears)
+    assert len(epochs) < QUICK.epochs
+    assert len(list(tmp_path.iterdir())) == 2
+    assert fit(one, tmp_path / "model", QUICK, ears=ears).card == made.card
     assert len(epochs) < QUICK.epochs
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    with pytest.raises(OutputError, match="a model exists"):
+        fit(one, tmp_path / "model", QUICK)
 
 
 # --- other algorithms ---------------------------------------------------------------------------

@@ -111,6 +111,23 @@ def test_a_model_is_replaced_whole(model):
     assert list(load_weights(model, found)) == ["other"]
 
 
+@pytest.mark.parametrize("flushed", [0, 1, 2])
+def test_an_old_model_stays_until_all_of_the_new_one_is_on_the_disk(flushed, model, monkeypatch):
+    before, flush = {path.name: path.read_bytes() for path in model.iterdir()}, os.fsync
+    calls = []
+
+    def full(descriptor):
+        if len(calls) == flushed:
+            raise OSError(28, "No space left on device")
+        calls.append(descriptor)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_weights(model, {"other": np.ones(2)}, card(parameters=2))
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+
+
 def test_new_weights_without_their_card_are_refused(model):
     """A job killed between the two files."""
     old = (model / CARD).read_bytes()

@@ -10,7 +10,7 @@ import pytest
 
 from stcli.errors import OutputError
 from stcli.raster.writing import appeared
-from stcli.raster.writing.draft import drafts
+from stcli.raster.writing.draft import drafts, refuse_file
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_an_interrupt_between_two_renames_does_not_part_them(pair, monkeypatch):
     with drafts(pair, False) as hidden:
         write(hidden)
     assert sorted(map(str, Path(pair[0]).parent.iterdir())) == list(pair)
-    assert appeared.told() == f"{pair[0]} and 1 more were written before"
+    assert appeared.told() == f"{pair[1]} and 1 more were written before"
 
 
 def test_errors_name_a_draft_as_it_shall_be_named(pair, monkeypatch):
@@ -71,3 +71,18 @@ def test_what_appeared_is_told():
     appeared.note("out/o.tif")
     assert appeared.told() == "out/o.tif was written before"
     appeared.forget()
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "/dev/new.tif", "/proc/self/fd/1"])
+def test_no_file_is_put_in_the_place_of_a_device(name):
+    """Root may do so, and /dev/null would be a raster from then on."""
+    with pytest.raises(OutputError, match=f"{name}: a device or a pipe, a file is wanted; name"):
+        refuse_file(name, overwrite=True)
+
+
+def test_no_file_is_put_in_the_place_of_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe.tif"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="or - for stdout"), drafts((str(pipe),), True):
+        pass
+    assert [*tmp_path.iterdir()] == [pipe]

@@ -270,11 +270,11 @@ def test_a_run_killed_between_two_renames_ends_well(source, out, whole, monkeypa
     expected, _, _ = whole()
     publish, done = Deposit.publish, []
 
-    def once(self):
+    def once(self, beside):
         if done:
             raise KeyboardInterrupt
         done.append(1)
-        publish(self)
+        publish(self, beside)
 
     monkeypatch.setattr(Deposit, "publish", once)
     with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stcli.errors import OutputError
 from stcli.raster.writing import appeared
-from stcli.raster.writing.hidden import hidden_folder
+from stcli.raster.writing.hidden import hidden_folder, mark, marking
 from stcli.raster.writing.output import STDOUT
 
 #: Of what GDAL reads beside a raster as a part of it.
@@ -37,6 +37,10 @@ def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
     target = Path(path)
     if path == "-" or path.startswith("/vsi"):
         raise OutputError(f"{path}: cannot be written in place; name a local file")
+    if _is_device(target):
+        raise OutputError(
+            f"{path}: a device or a pipe, a file is wanted; name one, or - for stdout"
+        )
     if target.is_dir() and not directory:
         raise OutputError(f"{path}: is a directory, a file name is wanted")
     if target.exists() and not overwrite:
@@ -53,6 +57,14 @@ def refuse_file(path: str, overwrite: bool, directory: bool = False) -> None:
             )
 
 
+def _is_device(target: Path) -> bool:
+    """Tell whether a rename would put a file in the place of what is none."""
+    place = target.parent.resolve()
+    if place == Path("/dev") or place.is_relative_to("/proc"):  # a link there may lead to a file
+        return True
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
 def _companions(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in _COMPANIONS]
 
@@ -66,59 +78,117 @@ def put(file: Path, target: Path) -> None:
     file.replace(target)
 
 
+class Drafts(tuple[Path, ...]):
+    """Where files are made that appear together, each with the name that it shall have.
+
+    Attributes
+    ----------
+    places : dict of Path to str
+        Of each, where it shall be.
+    home : Path or None
+        The folder where it is noted that they are about to appear: a run that is killed between
+        two of them finds its own.
+    """
+
+    places: dict[Path, str]
+    home: Path | None
+    _overwrite: bool
+
+    @classmethod
+    def of(cls, places: dict[Path, str], overwrite: bool, home: Path | None) -> Drafts:
+        """Name the drafts of files."""
+        made = cls(places)
+        made.places, made._overwrite, made.home = places, overwrite, home
+        return made
+
+    def ready(self) -> None:
+        """Flush them to the disk, and refuse files that exist by now; raises `OutputError`."""
+        for file, path in self.places.items():
+            if file.exists():
+                refuse_file(path, self._overwrite)  # another process may have been quicker
+                sync(file)
+
+    def appear(self, *finished: Path) -> None:
+        """Put them under their names, as far as they are not yet; the first is the last.
+
+        Parameters
+        ----------
+        *finished : Path
+            Drafts of others that get their names next.
+        """
+        left = [file for file in self if file.exists()]
+        if left and self.home is not None:
+            mark(self.home, (*left, *finished))
+        for file in reversed(left):
+            put(file, Path(self.places[file]))
+            appeared.note(self.places[file])
+        for folder in {Path(self.places[file]).parent for file in left}:
+            sync(folder)
+
+
+#: None at all.
+NO_DRAFTS = Drafts.of({}, False, None)
+
+
 @contextlib.contextmanager
-def drafts(paths: Sequence[str], overwrite: bool) -> Iterator[tuple[Path, ...]]:
+def drafts(
+    paths: Sequence[str],
+    overwrite: bool,
+    home: Path | None = None,
+    beside: Drafts = NO_DRAFTS,
+) -> Iterator[Drafts]:
     """Make files that appear together.
 
-    Yields
-    ------
-    tuple of Path
-        Where to make each file, with the name it shall have.
+    Parameters
+    ----------
+    paths : sequence of str
+    overwrite : bool
+    home : Path, optional
+        The folder of the output that they belong to, which this run has locked; by default that of
+        the first of several.
+    beside : Drafts
+        Further files, whose block lies around this one; they appear just before these.
 
     Raises
     ------
     OutputError
     """
     with contextlib.ExitStack() as stack:
-        hidden = []
         for path in paths:
             refuse_file(path, overwrite)
-            folder = stack.enter_context(hidden_folder(Path(path)))
-            hidden.append(folder / Path(path).name)
-        places = dict(zip(hidden, paths, strict=True))
+        if home is None and len(paths) > 1:
+            home = stack.enter_context(marking(Path(paths[0])))
+        places = {}
+        for path in paths:
+            places[stack.enter_context(hidden_folder(Path(path))) / Path(path).name] = path
         with _told_by_name(places):
-            yield tuple(hidden)
-            for file, path in places.items():
-                refuse_file(path, overwrite)  # another process may have been quicker
-                sync(file)
+            made = Drafts.of(places, overwrite, home)
+            yield made
+            made.ready()
+            beside.ready()
             try:
-                _put(places)
+                beside.appear(*made)
+                made.appear()
             except KeyboardInterrupt:  # some are under their names: so are the others, at once
-                _put(places)
+                beside.appear(*made)
+                made.appear()
 
 
 @contextlib.contextmanager
-def settled(files: Sequence[Path]) -> Iterator[None]:
-    """Flush drafts to the disk before a raster, made around the block, gets its name.
+def drafts_beside(path: str, paths: Sequence[str], overwrite: bool) -> Iterator[Drafts]:
+    """Make files that appear with an output of which no tiles are kept; see `drafts`.
 
     Parameters
     ----------
-    files : sequence of Path
-        As `drafts` gave them, around the raster; complete at the end of the block.
+    path : str
+        The output, which is to be made within the block.
+    paths : sequence of str
+    overwrite : bool
     """
-    yield
-    for file in files:
-        sync(file)
-
-
-def _put(places: dict[Path, str]) -> None:
-    """Put files under their names, as far as they are not yet."""
-    for file, path in places.items():
-        if file.exists():
-            put(file, Path(path))
-            appeared.note(path)
-    for path in places.values():
-        sync(Path(path).parent)
+    with contextlib.ExitStack() as stack:
+        noted = paths and path not in STDOUT
+        home = stack.enter_context(marking(Path(path))) if noted else None
+        yield stack.enter_context(drafts(paths, overwrite, home))
 
 
 @contextlib.contextmanager

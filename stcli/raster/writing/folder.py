@@ -5,7 +5,7 @@ Beside an output ``NAME`` lies, while a job lasts and after it was killed::
     .NAME.stcli/lock        held by the process at work
                 job/        what a later run may continue: job.json, journal, parts
                 final/      the finished file, until it is renamed
-                published   which file is about to be renamed
+                published   which files are about to be renamed
                 staged/     what a job of several steps keeps of the first ones
 """
 
@@ -15,7 +15,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from stcli.raster.writing.draft import discard, sync
+from stcli.raster.writing.draft import Drafts, discard, sync
 from stcli.raster.writing.hidden import (
     ALIVE,
     STAGED,
@@ -81,11 +81,19 @@ class Folder:
         for folder in (self.job, self.final.parent):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def publish(self, finished: Path) -> None:
-        """Put a finished file or directory under the output's name."""
+    def publish(self, finished: Path, beside: Drafts) -> None:
+        """Put a finished file or directory under the output's name, and just before what is beside.
+
+        Parameters
+        ----------
+        finished : Path
+        beside : Drafts
+            Noted in this folder; `Drafts.ready` was called.
+        """
         self.refuse()  # another program may have been quicker
         if self.lasting:
             mark(self.path, (finished,))
+        beside.appear(finished)
         publish(self.spec, finished)
 
     def flush_job(self) -> Path:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
-from stcli.lock import held
+from stcli.lock import Lock, held
 
 #: What a job of several steps keeps of the first ones.
 STAGED = "staged"
@@ -139,9 +139,39 @@ def _remove_left(folder: Path, lock: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def marking(target: Path) -> Iterator[Path]:
+    """Hold an output's folder, of a run that keeps no tiles, to note in it what is renamed.
+
+    It goes with the block; it stays where the run ends between two renames.
+
+    Parameters
+    ----------
+    target : Path
+        The output.
+
+    Raises
+    ------
+    OutputError
+        Another run is writing the output, or nothing can be written beside it.
+    """
+    home = hidden_home(target)
+    lock, done = Lock(home / _LOCK, str(target)), False
+    try:
+        yield home
+        unmark(home)
+        done = True
+    finally:
+        lock.release(remove=done or not (home / _MARKER).exists())
+
+
 def mark(folder: Path, files: Sequence[Path]) -> None:
     """Note in a hidden folder which finished files are about to be put under their names."""
-    (folder / _MARKER).write_text("\n".join(map(_identity, files)))
+    marker = folder / _MARKER
+    with marker.open("w") as file:  # on the disk before the names are
+        file.write("\n".join(map(_identity, files)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def unmark(folder: Path) -> None:
@@ -161,11 +191,22 @@ def is_marked(folder: Path, target: Path) -> bool:
         return True  # killed before this rename: what lies beside the name is its own
 
 
-def is_own(path: str) -> bool:
-    """Tell whether an output is there of a run of its job that was killed as it tidied up."""
-    return is_marked(hidden_home(Path(path)), Path(path))
+def is_own(path: str, *beside: str) -> bool:
+    """Tell whether an output is there of a run of its job that was killed as it tidied up.
+
+    Parameters
+    ----------
+    path : str
+        The output.
+    *beside : str
+        What is written with it, and is to be of that run, too.
+    """
+    home = hidden_home(Path(path))
+    return all(is_marked(home, Path(each)) for each in (path, *beside))
 
 
 def _identity(path: Path) -> str:
+    """Tell a file from others, also from one that got its number in the file system later."""
     found = path.stat()
-    return f"{found.st_dev} {found.st_ino}"
+    changed = "" if path.is_dir() else found.st_mtime_ns  # a rename may change a directory's
+    return f"{found.st_dev} {found.st_ino} {changed}"

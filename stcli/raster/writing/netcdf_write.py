@@ -30,7 +30,7 @@ from stcli.raster.info import KEPT
 from stcli.raster.reading.netcdf import HDF5_LOCK, ScalarCoordinate
 from stcli.raster.timeaxis import TimeAxis
 from stcli.raster.writing.checksum import crc
-from stcli.raster.writing.draft import drafts, refuse_file
+from stcli.raster.writing.draft import NO_DRAFTS, Drafts, drafts, refuse_file
 from stcli.raster.writing.output import STDOUT
 
 #: Bytes of a chunk at most.
@@ -163,7 +163,7 @@ class CubeWriter:
 
 
 @contextlib.contextmanager
-def create_cube(spec: CubeSpec, geobox: GeoBox) -> Iterator[CubeWriter]:
+def create_cube(spec: CubeSpec, geobox: GeoBox, beside: Drafts = NO_DRAFTS) -> Iterator[CubeWriter]:
     """Create a cube; it appears under its name when the block ends without an error.
 
     Parameters
@@ -171,6 +171,8 @@ def create_cube(spec: CubeSpec, geobox: GeoBox) -> Iterator[CubeWriter]:
     spec : CubeSpec
     geobox : GeoBox
         Grid of the output: not rotated.
+    beside : Drafts
+        Files that appear just before it, whose block lies around this one.
 
     Yields
     ------
@@ -184,7 +186,7 @@ def create_cube(spec: CubeSpec, geobox: GeoBox) -> Iterator[CubeWriter]:
         read back.
     """
     refuse_cube(spec, geobox)
-    with drafts((spec.path,), spec.overwrite) as (draft,):
+    with drafts((spec.path,), spec.overwrite, beside=beside) as (draft,):
         with _reported(spec), HDF5_LOCK:
             dataset = _open(draft, "w", spec)
             _define(dataset, spec, geobox)

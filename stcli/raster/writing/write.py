@@ -23,6 +23,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from stcli.raster.writing.checksum import checksum
+from stcli.raster.writing.draft import NO_DRAFTS, Drafts
 from stcli.raster.writing.finish import finish
 from stcli.raster.writing.hidden import hidden_folder
 from stcli.raster.writing.output import STDOUT, OutputBand, OutputSpec, profile
@@ -99,7 +100,9 @@ class RasterWriter:
 
 
 @contextlib.contextmanager
-def create_raster(spec: OutputSpec, geobox: GeoBox) -> Iterator[RasterWriter]:
+def create_raster(
+    spec: OutputSpec, geobox: GeoBox, beside: Drafts = NO_DRAFTS
+) -> Iterator[RasterWriter]:
     """Create one output; it appears under its name when the block ends without an error.
 
     Parameters
@@ -107,6 +110,8 @@ def create_raster(spec: OutputSpec, geobox: GeoBox) -> Iterator[RasterWriter]:
     spec : OutputSpec
     geobox : GeoBox
         Grid of the output; CRS and transform are kept to the bit.
+    beside : Drafts
+        Files that appear just before it, whose block lies around this one.
 
     Yields
     ------
@@ -118,13 +123,13 @@ def create_raster(spec: OutputSpec, geobox: GeoBox) -> Iterator[RasterWriter]:
         At entry: the output exists and may not be overwritten, or its directory is missing or
         not writable. Later: the disk is full, or what was written cannot be read back.
     """
-    with create_rasters([spec], geobox) as (writer,):
+    with create_rasters([spec], geobox, beside) as (writer,):
         yield writer
 
 
 @contextlib.contextmanager
 def create_rasters(
-    specs: Sequence[OutputSpec], geobox: GeoBox
+    specs: Sequence[OutputSpec], geobox: GeoBox, beside: Drafts = NO_DRAFTS
 ) -> Iterator[tuple[RasterWriter, ...]]:
     """Create several outputs on one grid; none is renamed before all are finished.
 
@@ -142,8 +147,9 @@ def create_rasters(
         yield tuple(draft.writer for draft in drafts)
         for draft in drafts:
             draft.finish()
+        beside.ready()
         for draft in drafts:
-            draft.publish()
+            draft.publish(beside)
 
 
 class _Draft:
@@ -170,10 +176,11 @@ class _Draft:
             self.dataset.close()
             finish(self.spec, self.spool, self.final, self.writer.matches)
 
-    def publish(self) -> None:
-        """Put the finished file under the output's name."""
+    def publish(self, beside: Drafts) -> None:
+        """Put the finished file under the output's name, and first what is beside it."""
         refuse_output(self.spec)  # another process may have been quicker
         with reported(self.spec, self.shape):
+            beside.appear(self.final)
             publish(self.spec, self.final)
 
     def close(self) -> None:

@@ -8,9 +8,25 @@ from types import TracebackType
 from typing import Any
 
 from stcli.engine.journal import fingerprint
-from stcli.errors import OutputError, StcliError
+from stcli.errors import ModelError, OutputError, StcliError
 from stcli.lock import Lock
+from stcli.nn.card import Card
 from stcli.nn.states import StateFile
+from stcli.nn.weights import load_card
+
+_MADE = "made"
+
+
+def is_made(folder: Path) -> bool:
+    """Tell whether a model is that of a training which was killed as it tidied up."""
+    try:
+        return (_home(folder) / _MADE).read_text() == load_card(folder).digest
+    except (OSError, ModelError):  # none
+        return False
+
+
+def _home(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.training"
 
 
 class KeptTraining:
@@ -33,7 +49,7 @@ class KeptTraining:
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
-        self.path = folder.parent / f".{folder.name}.training"
+        self.path = _home(folder)
         self._lock = Lock(self.path / "lock", str(folder))
         if not resume:
             self._clear()
@@ -46,6 +62,16 @@ class KeptTraining:
     def state(self, stage: str) -> StateFile:
         """Place of the state of one of the trainings of this run."""
         return StateFile(self.path / f"{stage.replace(' ', '-')}.safetensors", self._mark)
+
+    def note(self, card: Card) -> None:
+        """Note which model is about to be written, so that the same command ends what was killed.
+
+        Parameters
+        ----------
+        card : Card
+            As it will be, with the checksum of the weights.
+        """
+        (self.path / _MADE).write_text(card.digest)
 
     def _clear(self) -> None:
         for file in self.path.glob("*.safetensors"):

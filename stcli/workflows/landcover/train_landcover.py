@@ -27,7 +27,7 @@ from stcli.workflows.job import Progress, fields, report, silent
 from stcli.workflows.landcover.bandnoise import Heed
 from stcli.workflows.landcover.dated import dates_used
 from stcli.workflows.landcover.fine_tune import Start
-from stcli.workflows.landcover.kept_training import KeptTraining
+from stcli.workflows.landcover.kept_training import KeptTraining, is_made
 from stcli.workflows.landcover.samples import Recipe
 from stcli.workflows.landcover.scenes import LabelledScene, OpenScene, opened
 from stcli.workflows.landcover.survey import Survey, check_labels, survey
@@ -95,7 +95,7 @@ def train_landcover(
     UsageError, InputError, OutputError, BudgetError, ModelError
     """
     begun = time.perf_counter()
-    refuse_folder(folder, fitting.overwrite)
+    refuse_folder(folder, fitting.overwrite or is_made(folder))
     stack = scenes[0].dating is not None
     start = Start.of(fitting.init, stack)
     recipe = _dated(start.recipe(recipe), stack)
@@ -121,8 +121,12 @@ def train_landcover(
         data = _data(scenes, rooms, found, outcome) | start.to_json() | heed.to_json()
         card = card.model_copy(update={"data": data, "training": card.training | where})
         notes = (*_stacks(rooms), *notes, *_notes(outcome))
-        state = outcome.learned.state
-        card = save_weights(folder, state, card, lambda c: write_report(folder, c, outcome, notes))
+
+        def tell(card: Card) -> None:
+            write_report(folder, card, outcome, notes)
+            kept.note(card)
+
+        card = save_weights(folder, outcome.learned.state, card, tell)
         ran = report(outcome.budget, outcome.tally, 0) | where
     seconds = time.perf_counter() - begun
     ran |= {"seconds": round(seconds, 3)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from stcli.raster.reading.timecube import Cube
+from stcli.raster.writing.draft import NO_DRAFTS, Drafts
 from stcli.raster.writing.layout import edged, global_attrs, own_attrs, variable_scalars
 from stcli.raster.writing.netcdf_write import CubeBand, CubeSpec, create_cube
 from stcli.raster.writing.output import OutputBand, OutputSpec
@@ -36,7 +37,12 @@ class _Tiff:
 
 @contextlib.contextmanager
 def dated_output(
-    cube: Cube, path: str, output: Output, bands: tuple[CubeBand, ...], **facts: Any
+    cube: Cube,
+    path: str,
+    output: Output,
+    bands: tuple[CubeBand, ...],
+    beside: Drafts = NO_DRAFTS,
+    **facts: Any,
 ) -> Iterator[Any]:
     """Create an output of a cube's dates, in the form that its name asks for.
 
@@ -47,15 +53,17 @@ def dated_output(
     output : Output
     bands : tuple of CubeBand
         The variables, where it is a NetCDF.
+    beside : Drafts
+        Files that appear just before it, whose block lies around this one.
     **facts
         Of the verb, for the file's provenance.
     """
     geobox = cube.raster.info.geobox
     if output.netcdf(path):
-        with create_cube(cube_spec(cube, path, output, bands, **facts), geobox) as writer:
+        with create_cube(cube_spec(cube, path, output, bands, **facts), geobox, beside) as writer:
             yield writer
         return
-    with create_raster(tiff_spec(cube, path, output, **facts), geobox) as writer:
+    with create_raster(tiff_spec(cube, path, output, **facts), geobox, beside) as writer:
         yield _Tiff(writer)
 
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
+from stcli.errors import UsageError
 from stcli.noise.space.models import Model
 from stcli.noise.space.statistics import PoissonFit, Sample, noise_covariance, signal_to_noise
 from stcli.raster.info import RasterInfo
-from stcli.raster.writing.draft import drafts, refuse_file, settled
-from stcli.raster.writing.output import OutputSpec
+from stcli.raster.writing.draft import drafts, refuse_file
+from stcli.raster.writing.hidden import hidden_home
+from stcli.raster.writing.output import STDOUT, OutputSpec
 from stcli.raster.writing.publish import refuse_name
 from stcli.settings import NoiseMapSettings, RunSettings
 from stcli.workflows.each_band import OwnMasks
@@ -128,20 +130,23 @@ def noise(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
-    begun = time.perf_counter()
-    plots = (plot,) if plot else ()
+    begun, plots = time.perf_counter(), (plot,) if plot else ()
+    output = output.taking_up(path, *plots)
     refuse_clash(inputs.paths, (path, *plots))
+    if plot and output.shard is not None:
+        raise UsageError("--plot: not with --shard, which sees a part of the map.")
     for each in plots:
         refuse_name(each, "PNG")
         refuse_file(each, output.overwrite)
     with inputs.open() as opened:
         raster, info, view = OwnMasks(opened), opened.info, _View(opened.info.shape)
         spec, reach = _spec(info, path, map_settings, output), map_reach(map_settings)
+        home = None if path in STDOUT else hidden_home(Path(path))
         with (
-            drafts(plots, output.overwrite) as pictures,  # they appear after the raster
+            drafts(plots, output.overwrite, home) as pictures,
             resumable((spec,), info.geobox, output) as product,
-            settled(pictures),
         ):
+            product.beside = pictures
             work = product.plan(raster, _cost(info, map_settings), settings, reach)
             compile_kernels(progress)
             sample, models, fits = measure(raster, map_settings, settings, progress)

@@ -24,7 +24,7 @@ from stcli.noise.time.spectrum import Spectrum
 from stcli.raster.pictures.plots import counts_of
 from stcli.raster.reading.timecube import Cube, cube_of
 from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
-from stcli.raster.writing.draft import drafts, refuse_file, settled
+from stcli.raster.writing.draft import drafts_beside, refuse_file
 from stcli.raster.writing.netcdf_write import CubeBand
 from stcli.raster.writing.publish import refuse_name
 from stcli.settings import RunSettings, WhitenSettings
@@ -126,6 +126,7 @@ def whiten_time(
     UsageError, InputError, OutputError, BudgetError, CheckError
     """
     begun = time.perf_counter()
+    output = output.taking_up(path, *spectra.beside)
     _refuse_clash(inputs, path, spectra, output)
     with inputs.open() as raster:
         cube = cube_of(raster, spectra.dates)
@@ -134,9 +135,10 @@ def whiten_time(
         work = plan(cube, layout, settings)
         sheet, beside = _Sheet(layout, spectra.plot is not None), spectra.beside
         with (
-            drafts(beside, output.overwrite) as hidden,  # they appear after the raster
-            dated_output(cube, path, output, _whitened(cube, layout), whiten="time") as writer,
-            settled(hidden),
+            drafts_beside(path, beside, output.overwrite) as hidden,
+            dated_output(
+                *(cube, path, output, _whitened(cube, layout)), beside=hidden, whiten="time"
+            ) as writer,
             _opened(spectra, layout, made := dict(zip(beside, hidden, strict=True))) as (
                 known,
                 out,

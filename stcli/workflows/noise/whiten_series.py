@@ -64,6 +64,7 @@ def whiten_series(
     """
     begun = time.perf_counter()
     known, made = spectra.known, (path, *spectra.beside)
+    output = output.taking_up(*made)
     refuse_clash([*inputs.paths, *filter(None, [known])], made)
     refuse_pipe(path)
     for target in made:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stcli.errors import UsageError
 from stcli.raster.writing.draft import drafts, put, refuse_file
-from stcli.raster.writing.hidden import STAGED, hidden_home, is_marked, mark
+from stcli.raster.writing.hidden import STAGED, hidden_home, is_marked
 from stcli.raster.writing.output import STDOUT
 from stcli.settings import MergeSettings, ObjectSettings, RunSettings, SlicSettings
 from stcli.workflows.job import Inputs, Output, Progress, refuse_clash, silent
@@ -82,12 +82,11 @@ def segment_objects(
             levels = _merge(inputs, (first, labels), (merging, run), merged, progress)
         else:
             labels = first
-        with drafts(paths, overwrite) as hidden:
+        with drafts(paths, overwrite, place) as hidden:
             if tables is not None:
                 made, places = Segments(str(labels), inputs, shown=path), (tables, hidden[1:])
                 write_objects(made, places, described, run, output, progress)
             put(labels, hidden[0])
-            mark(place, hidden)  # a kill between two renames is known by it
     ran = {**done.run, "seconds": round(time.perf_counter() - begun, 3)}
     return Segmentation(path, done.segments, levels, ran)
 

@@ -103,6 +103,7 @@ def objects(
     ------
     UsageError, InputError, OutputError, BudgetError
     """
+    output = output.taking_up(*tables.paths)
     scenes = segments.scene.paths if segments.scene else ()
     refuse_clash((segments.path, *scenes), tables.paths)
     for path in tables.paths:
