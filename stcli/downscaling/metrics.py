@@ -136,9 +136,12 @@ def spectrum(
     Returns
     -------
     frequency, power : ndarray of float64
-        Cycles a pixel, and the unit squared; None where no window is complete.
+        Cycles a pixel, and the unit squared; None where no window is complete, or has fewer than
+        8 pixels a side.
     """
     side = min(SPECTRUM, *field.shape)
+    if side < 8:  # a row of millions would have as many windows
+        return None
     taper = np.hanning(side + 2)[1:-1]
     total, count = np.zeros((side, side // 2 + 1)), 0
     for row in range(0, field.shape[0] - side + 1, max(1, side // 2)):
@@ -148,7 +151,7 @@ def spectrum(
                 calm = field[part] - field[part].mean()
                 total += np.abs(np.fft.rfft2(calm * taper * taper[:, None])) ** 2
                 count += 1
-    if not count or side < 8:
+    if not count:
         return None
     radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * side
     ring = np.rint(radius).astype(int)

@@ -85,6 +85,9 @@ class Cost:
     strips : tuple of (int, int)
         What is held of some rows of a tile's read window alone: how many at most, and bytes for
         each of their pixels.
+    opened : tuple of int
+        Bytes that files hold which tiles in flight share: with one tile, two, three, …; the last
+        for more. Each process has its own.
     """
 
     read_pixel: int
@@ -98,6 +101,7 @@ class Cost:
     toil: float = 0.0
     completed: bool = False
     strips: tuple[tuple[int, int], ...] = ()
+    opened: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -284,7 +288,7 @@ def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:
         "gdal_cache": place.cache,
         "read": jobs * (read * cost.read_pixel + _strips(plan, cost)),
         "core": jobs * core * cost.core_pixel,
-        "workers": jobs * cost.worker,
+        "workers": jobs * cost.worker + _opened(cost, jobs, place.each),
         "window": jobs * cost.window,
         "writer": cost.writer,
         "once": cost.once,
@@ -304,6 +308,13 @@ def _peak(terms: dict[str, int]) -> int:
     return max(work, sum(terms[name] for name in _LASTING))
 
 
+def _opened(cost: Cost, jobs: int, each: bool) -> int:
+    """Bytes of the files that so many tiles in flight share, or in processes do not."""
+    if not cost.opened or not jobs:
+        return 0
+    return jobs * cost.opened[0] if each else cost.opened[min(jobs, len(cost.opened)) - 1]
+
+
 def _strips(plan: TilePlan, cost: Cost) -> int:
     """Bytes of what is held of some rows of a tile."""
     (rows, cols), _ = _sides(plan, cost.completed)
@@ -321,18 +332,20 @@ def _sides(plan: TilePlan, completed: bool = False) -> tuple[list[int], list[int
 
 def _fitting(grid: Grid, cost: Cost, place: Place) -> dict[int, int]:
     """Tile sizes that fit, each with the most workers, the place's or fewer, that fit with it."""
-    none = _terms(grid.plan(_STEP * grid.align), cost, replace(place, jobs=0))
-    if _peak(none) > place.allowed:
-        return {}
-    fixed = sum(none.values()) - cost.writer
     workers = {}
     for tile in _candidates(grid):
         plan = grid.plan(tile)
-        one = sum(_terms(plan, cost, replace(place, jobs=1)).values()) - cost.writer - fixed
-        most = min(place.jobs, len(plan), (place.allowed - fixed) // max(one, 1))
-        if most > 0:
+        if most := _most(plan, cost, replace(place, jobs=min(place.jobs, len(plan)))):
             workers[tile] = most
     return workers
+
+
+def _most(plan: TilePlan, cost: Cost, place: Place) -> int:
+    """Give the most workers, the place's or fewer, that fit with tiles of a size; 0 for none."""
+    for jobs in range(place.jobs, 0, -1):
+        if _peak(_terms(plan, cost, replace(place, jobs=jobs))) <= place.allowed:
+            return jobs
+    return 0
 
 
 def _candidates(grid: Grid) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from stcli.errors import InputError
+from stcli.settings import MOST_THREADS
 
 #: Fractions of a pixel above this round up in :func:`lattice_origin`. It is irrational, so that
 #: no usual registration (corners, centres, thirds, tenths of a pixel) sits on the threshold,
@@ -28,6 +29,10 @@ GRID_TOLERANCE = 1e-6
 
 #: Bytes that are kept of the chunks of all NetCDF files that are read.
 KEPT = 64_000_000
+
+#: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
+#: packed bytes; an error where threads need more at once.
+POOL = 2 * MOST_THREADS
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ class Held:
     ----------
     handles : int
         By each thread, as long as it has the files open.
+    behind : tuple of int
+        By each file behind others that a thread has open, the largest first. All threads together
+        keep no more than `POOL` open.
     box : int
         By each thread while it reads one of the files: what it cuts its blocks out of.
     chunks : int
@@ -86,6 +94,7 @@ class Held:
     box: int = 0
     chunks: int = 0
     unpacking: int = 0
+    behind: tuple[int, ...] = ()
 
     def __add__(self, other: Held) -> Held:
         return Held(
@@ -93,6 +102,7 @@ class Held:
             max(self.box, other.box),
             min(self.chunks + other.chunks, KEPT),
             max(self.unpacking, other.unpacking),
+            tuple(sorted(self.behind + other.behind, reverse=True)[:POOL]),
         )
 
     @property
@@ -104,6 +114,17 @@ class Held:
     def once(self) -> int:
         """Bytes of all together."""
         return self.chunks + self.unpacking
+
+    @property
+    def opened(self) -> tuple[int, ...]:
+        """Bytes of the files behind others that one thread has open, two, three, … together."""
+        found: list[int] = []
+        for threads in range(1, POOL + 1):
+            size = sum(sorted(self.behind * threads, reverse=True)[:POOL])
+            if found and size == found[-1]:
+                break
+            found.append(size)
+        return tuple(found)
 
 
 @dataclass(frozen=True)

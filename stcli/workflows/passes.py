@@ -140,9 +140,15 @@ def plan_pass(
     """
     info = raster.info
     grid = Grid(info.shape, halo, align, origin or lattice_origin(info.geobox))
-    held = info.held
-    cost = replace(cost, worker=cost.worker + held.thread, once=cost.once + held.once)
-    chosen = budget(grid, cost, settings, there(settings))
+    held, place = info.held, there(settings)
+    worker, once = (held.once, 0) if place.each else (0, held.once)
+    cost = replace(
+        cost,
+        worker=cost.worker + held.thread + worker,
+        once=cost.once + once,
+        opened=held.opened,
+    )
+    chosen = budget(grid, cost, settings, place)
     if settings.tile_size and settings.tile_size != chosen.plan.tile_size:
         logging.getLogger("stcli").warning(
             "--tile-size %d: rounded up to %d, a multiple of %d",

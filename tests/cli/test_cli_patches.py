@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 
@@ -16,6 +17,7 @@ from rasterio.transform import from_origin
 from stcli.landcover.accuracy.tempering import temper
 from stcli.landcover.patches.patchfeatures import features
 from stcli.landcover.patches.patchmodel import load_patch_model
+from stcli.workflows.landcover import classify_patches
 
 SIDE, ROWS, COLS = 6, 8, 9
 PROFILE = {"crs": CRS.from_epsg(32654), "transform": from_origin(3000, 9000, 10, 10)}
@@ -74,6 +76,21 @@ def test_rows_for_a_stack(patches, tmp_path):
         assert sum(chances.values()) == pytest.approx(1, abs=3e-6)
         assert max(chances, key=chances.get) == row["class"] == other["class"]
         assert row["class"] in row["set"].split("|")
+
+
+def test_rows_are_written_as_they_come_to_the_same_text():
+    """A million rows would take gigabytes at once."""
+    rows = [{"patch": n, "input": f"ä {n},1", "class": None, "p": n / 7} for n in range(2345)]
+    drawn = []
+    for write in (classify_patches._as_json, classify_patches._as_csv):
+        next(write(drawn.append(row) or row for row in rows))
+        assert len(drawn) == classify_patches._AT_ONCE
+        drawn.clear()
+    text = "".join(classify_patches._as_json(iter(rows)))
+    assert text == json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    sheet = io.StringIO("".join(classify_patches._as_csv(iter(rows))))
+    found = list(csv.DictReader(sheet))
+    assert [row["input"] for row in found] == [row["input"] for row in rows]
 
 
 def test_patches_of_another_unit_are_told(patches, tmp_path):

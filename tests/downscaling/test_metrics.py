@@ -83,6 +83,11 @@ def test_a_wave_stands_at_its_frequency():
     assert frequency[power.argmax()] * 128 == 5
 
 
+def test_a_row_too_low_for_a_spectrum_is_not_cut_into_windows(monkeypatch):
+    monkeypatch.setattr(np.fft, "rfft2", lambda part: pytest.fail("a window was transformed"))
+    assert spectrum(np.ones((7, 1000)), np.ones((7, 1000), bool)) is None
+
+
 @pytest.mark.parametrize("side", [64, 63])
 def test_the_spectrum_is_the_mean_over_all_directions(side):
     field = fields(side, side)[1] + 30 * np.sin(np.arange(side) / 3)

@@ -103,6 +103,25 @@ def test_overcompute_is_pixels_read_over_pixels_answered_for():
     assert budget(Grid((100, 90)), Cost(1), RunSettings(32, 10**9, 1)).overcompute == 1
 
 
+def test_files_that_tiles_share_are_counted_by_how_many_are_open():
+    """With one tile, two, and more; each process opens its own."""
+    cost, grid = Cost(1, opened=(100 * MB, 160 * MB, 180 * MB)), Grid((640, 640))
+    for jobs, shared in ((1, 100), (2, 160), (3, 180), (4, 180)):
+        found = budget(grid, cost, RunSettings(64, 10**10, jobs))
+        assert found.terms["workers"] == shared * MB
+    found = budget(grid, cost, RunSettings(64, 10**10, 4, scheduler="processes"))
+    assert found.terms["workers"] == 400 * MB
+
+
+@pytest.mark.parametrize(("room", "jobs"), [(110, 1), (170, 2), (190, 4)])
+def test_as_many_tiles_are_at_work_as_the_files_they_open_leave_room_for(room, jobs):
+    cost = Cost(1, opened=(100 * MB, 160 * MB, 180 * MB))
+    allowed = PROGRAM + CACHE + room * MB
+    found = budget(Grid((640, 640)), cost, RunSettings(None, allowed, 4))
+    assert found.jobs == jobs
+    assert found.predicted <= allowed
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 

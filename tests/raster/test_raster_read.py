@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.control import GroundControlPoint
@@ -18,7 +19,9 @@ from rasterio.windows import Window
 from rasterworld import coordinates
 
 from stcli.errors import InputError, UsageError
+from stcli.raster.info import POOL, Held
 from stcli.raster.reading.assumed import Assumed
+from stcli.raster.reading.gdalsource import describe
 from stcli.raster.reading.read import open_raster
 
 
@@ -456,9 +459,21 @@ def one_strip(path, interleave):
     return path
 
 
-@pytest.mark.parametrize("make", [many_sources, one_strip_of_all, one_strip_a_band])
+def one_strip_behind(path):
+    """Write a VRT over a VRT over one packed strip."""
+    inner = one_strip(path.with_name("strip.tif"), "pixel")
+    for made in (path.with_name("inner.vrt"), path):
+        rasterio.shutil.copy(inner, made, driver="VRT")
+        inner = made
+    return path
+
+
+@pytest.mark.parametrize(
+    "make", [many_sources, one_strip_of_all, one_strip_a_band, one_strip_behind]
+)
 def test_each_threads_handle_holds_no_more_than_is_counted(tmp_path, make):
-    path = make(tmp_path / ("long.vrt" if make is many_sources else "strip.tif"))
+    virtual = make in (many_sources, one_strip_behind)
+    path = make(tmp_path / ("long.vrt" if virtual else "strip.tif"))
     code = """
 import os, sys, threading
 os.environ['GDAL_CACHEMAX'] = '1000000'
@@ -481,9 +496,33 @@ meet.wait(60)
 grown = resident() - before
 meet.wait(60)
 assert seen == [7, 7, 7], seen
-print(grown / 3 / raster.info.held.thread)
+held = raster.info.held
+opened = [0, *held.opened]
+more = opened[min(4, len(opened) - 1)] - opened[min(1, len(opened) - 1)]
+print(grown / (3 * held.thread + more))
 """
     ran = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert 0.1 < float(ran.stdout) < 1
+
+
+def test_files_behind_a_vrt_are_counted_as_often_as_they_may_be_open(tmp_path):
+    one = one_strip_behind(tmp_path / "one.vrt")
+    block = 4 * 1500 * 1500 * 2  # of all bands, as it came, and a band of it
+    held = open_raster(str(one)).info.held
+    assert held.opened[0] == held.behind[0] + sum(held.behind[1:])
+    assert 1.25 * block < held.opened[0] < 2.25 * block + 100_000
+    assert held.opened[2] > 2.9 * held.opened[0]
+    assert len(held.opened) <= POOL
+    many = sum([held] * 2 * POOL, Held())
+    assert len(many.behind) == POOL
+    assert many.opened == (POOL * held.behind[0],)
+
+
+def test_a_vrt_of_what_is_not_there_counts_the_rest(tmp_path):
+    one = one_strip_behind(tmp_path / "one.vrt")
+    (tmp_path / "strip.tif").unlink()
+    (tmp_path / "inner.vrt").write_text("no raster")
+    info = describe(rasterio.open(one), "one.vrt")
+    assert info.held.opened == (0,)

@@ -6,6 +6,7 @@ import geopandas
 import numpy as np
 import pyogrio
 import pytest
+import rasterio.features
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from rasterio import Affine
 from shapely.geometry import LineString, MultiPoint, Point, Polygon, box
 
 from stcli.errors import InputError
+from stcli.raster.tables import vectors
 from stcli.raster.tables.classnames import sorted_names
 from stcli.raster.tables.vectors import Labels, burn, read_labels, sample_points
 
@@ -233,6 +235,29 @@ def test_burning_does_not_depend_on_the_window(features, chosen, data):
         cols = data.draw(st.integers(1, COLS - col))
         part = burn(labels, window_of(whole, row, col, rows, cols))
         np.testing.assert_array_equal(part, burned[row : row + rows, col : col + cols])
+
+
+def test_wide_rasters_are_burnt_some_rows_at_a_time(raster, monkeypatch):
+    """A strip is as wide as the raster, however few columns are wanted of it."""
+    seen = []
+    whole = rasterio.features.rasterize
+
+    def watched(features, out):
+        seen.append(out.shape)
+        return whole(features, out=out)
+
+    width = raster.shape[1]
+    labels = labels_of([area(1, 2, 9, 5), area(4, 4, 3, 3)], [1, 2], raster)
+    window = window_of(raster, 0, 3, 12, 4)
+    burned = burn(labels, window)
+    monkeypatch.setattr(rasterio.features, "rasterize", watched)
+    monkeypatch.setattr(vectors, "_STRIP", 3 * width + 1)
+    np.testing.assert_array_equal(burn(labels, window), burned)
+    assert seen == [(3, width)] * 4
+    seen.clear()
+    monkeypatch.setattr(vectors, "_STRIP", 1)
+    np.testing.assert_array_equal(burn(labels, window), burned)
+    assert set(seen) == {(1, width)}
 
 
 @settings(

@@ -5,6 +5,7 @@ GDAL handles must not be shared between threads, so each thread opens its own on
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -22,18 +23,14 @@ from rasterio.windows import Window
 
 from stcli.errors import InputError
 from stcli.heap import empty, give_back
-from stcli.raster.info import BandInfo, Held
+from stcli.raster.info import POOL, BandInfo, Held
 from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.source import SourceInfo, from_anywhere, stem, unpack
 from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units
-from stcli.settings import MOST_THREADS
 
 #: How a virtual raster's name ends.
 VRT = ".vrt"
-#: Files that GDAL may keep open behind VRTs, by each of which it keeps a block of all bands and its
-#: packed bytes; an error where threads need more at once.
-POOL = 2 * MOST_THREADS
 # A raster in pixel space is allowed here and one that needs a CRS is refused by name, so
 # rasterio's warning (one for each thread's handle) would only be noise.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -230,13 +227,15 @@ def describe(dataset: Any, path: str) -> SourceInfo:
 def _held(dataset: Any) -> Held:
     """Bytes that a thread's own handle holds, and the block cache beyond its limit.
 
-    A VRT of 11 000 sources, 3.9 MB of text, holds 4.5 MB (GDAL 3.10): twice its text is counted.
+    A VRT of 11 000 sources, 3.9 MB of text, holds 4.5 MB (GDAL 3.10): twice its text is counted,
+    and what the files behind it hold that may be open at once.
     Another file's holds the block that was decoded last: as it came, packed; unpacked, where it is
     one of all bands; and a band of it, which GDAL's cache takes even where it has no room for it.
     """
     file = Path(dataset.name)
     if dataset.driver == "VRT":
-        return Held(2 * file.stat().st_size if file.is_file() else 0)
+        text = 2 * file.stat().st_size if file.is_file() else 0
+        return Held(text, behind=_behind(dataset))
     rows, cols = _block(dataset)
     sizes = [rows * cols * np.dtype(dtype).itemsize for dtype in dataset.dtypes]
     mixed = dataset.count > 1 and dataset.interleaving == Interleaving.pixel
@@ -247,6 +246,26 @@ def _held(dataset: Any) -> Held:
         count *= 1 if mixed else dataset.count
         packed = min(block, 2 * file.stat().st_size // count)  # blocks differ
     return Held(packed + (block if mixed else 0) + max(sizes))
+
+
+def _behind(virtual: Any) -> tuple[int, ...]:
+    """Bytes that files behind a VRT hold, the largest first; of many the largest are looked at.
+
+    One that is not there, or no raster, is left to who reads it.
+    """
+    sizes = {file: Path(file).stat().st_size for file in _others(virtual) if Path(file).is_file()}
+    found: list[int] = []
+    for file in sorted(sizes, key=lambda name: (-sizes[name], name))[:POOL]:
+        with contextlib.suppress(RasterioError), rasterio.open(file) as dataset:
+            held = _held(dataset)
+            found += [held.handles, *held.behind]
+    return tuple(sorted(found, reverse=True)[:POOL])
+
+
+def _others(virtual: Any) -> list[str]:
+    """Files that a VRT names, but itself; one that names itself is not followed."""
+    own = Path(virtual.name).resolve()
+    return [name for name in virtual.files if Path(name).resolve() != own]
 
 
 def _transform(dataset: Any) -> Any:

@@ -11,6 +11,7 @@ contains it, a line the pixels of its path. Where features overlap, the later on
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ logger = logging.getLogger("stcli")
 PARQUET_SUFFIXES = {".parquet", ".geoparquet", ".pq"}
 MOST_CLASSES = 255
 _SUBPIXEL = float(1 << 20)
+#: Pixels of a strip that is burnt at once, unless a row has more; GDAL holds it twice.
+_STRIP = 4_000_000
 #: Before the names of columns that are kept, which may be those of our own.
 _KEPT = "kept "
 
@@ -58,6 +61,14 @@ class Labels:
     classes: tuple[str, ...]
     geobox: GeoBox | None = None
     kept: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """Left, bottom, right and top of each feature: (4, feature)."""
+        import shapely
+
+        found: NDArray[np.float64] = shapely.bounds(self.frame.geometry.values).T
+        return found
 
 
 def read_labels(
@@ -143,16 +154,17 @@ def burn(labels: Labels, geobox: GeoBox) -> NDArray[np.uint8]:
     ndarray of uint8, (row, col)
         Class values, 0 where unlabelled; the same for a pixel from every window.
     """
-    from rasterio.features import rasterize
-
     raster = geobox if labels.geobox is None else labels.geobox
     _, left = _place(geobox, raster)
     rows, cols = (int(n) for n in geobox.shape)
-    shapes, values = _in_pixels(labels, raster, geobox)
-    strip = np.zeros((rows, max(left + cols, int(raster.shape[1]))), np.uint8)
-    if len(shapes):
-        rasterize(zip(shapes, values, strict=True), out=strip)
-    return strip[:, left : left + cols].copy()
+    width = max(left + cols, int(raster.shape[1]))
+    burnt, some = np.zeros((rows, cols), np.uint8), max(1, _STRIP // width)
+    for top in range(0, rows, some):
+        here = slice(top, min(top + some, rows))
+        strip = _strip(labels, raster, geobox[here, 0:cols], width)
+        if strip is not None:
+            burnt[here] = strip[:, left : left + cols]
+    return burnt
 
 
 def sample_points(
@@ -340,14 +352,25 @@ def _to_pixels(points: NDArray[np.float64], geobox: GeoBox) -> NDArray[np.float6
     return snapped
 
 
+def _strip(labels: Labels, raster: GeoBox, window: GeoBox, width: int) -> NDArray[np.uint8] | None:
+    """Burn a window's features onto all columns of its rows; None where there are none."""
+    from rasterio.features import rasterize
+
+    shapes, values = _in_pixels(labels, raster, window)
+    if not len(shapes):
+        return None
+    strip = np.zeros((int(window.shape[0]), width), np.uint8)
+    rasterize(zip(shapes, values, strict=True), out=strip)
+    return strip
+
+
 def _in_pixels(
     labels: Labels, raster: GeoBox, window: GeoBox
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Select the features near a window, as shapes in pixels of its strip."""
     import shapely
 
-    shapes = labels.frame.geometry.values
-    x0, y0, x1, y1 = shapely.bounds(shapes).T
+    shapes, (x0, y0, x1, y1) = labels.frame.geometry.values, labels.bounds
     around = window.pad(2).boundingbox
     near = (x1 >= around.left) & (x0 <= around.right) & (y1 >= around.bottom) & (y0 <= around.top)
     down = np.array([0.0, _place(window, raster)[0]])

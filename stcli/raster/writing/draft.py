@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stcli.errors import OutputError
@@ -212,12 +212,24 @@ def _told_by_name(places: dict[Path, str]) -> Iterator[None]:
 
 def write_whole(path: str, data: bytes, overwrite: bool) -> None:
     """Write bytes under a name, whole or not at all, or to stdout; raises `OutputError`."""
+    write_pieces(path, (data,), overwrite)
+
+
+def write_pieces(path: str, pieces: Iterable[bytes], overwrite: bool) -> None:
+    """Write bytes as they come: under a name whole or not at all; or to stdout.
+
+    Raises
+    ------
+    OutputError
+    """
     if path in STDOUT:
-        pour(data)
+        for piece in pieces:
+            pour(piece)
         return
     with drafts((path,), overwrite) as (hidden,):
         try:
-            hidden.write_bytes(data)
+            with hidden.open("wb") as file:
+                file.writelines(pieces)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 

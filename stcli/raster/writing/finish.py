@@ -14,7 +14,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.crs import CRS
 
-from stcli.raster.reading.gdalsource import POOL
+from stcli.raster.info import POOL
 from stcli.raster.writing.copying import copy_windows
 from stcli.raster.writing.draft import sidecar, sync
 from stcli.raster.writing.legend import auxiliary_xml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import logging
 import time
@@ -20,7 +21,7 @@ from stcli.errors import UsageError
 from stcli.landcover.patches.patchmodel import PatchClassifier, load_patch_model
 from stcli.nn.weights import Card
 from stcli.raster.tables.patches import PatchSet, PatchStack, is_table
-from stcli.raster.writing.draft import refuse_file, write_whole
+from stcli.raster.writing.draft import refuse_file, write_pieces
 from stcli.raster.writing.output import STDOUT, OutputSpec
 from stcli.raster.writing.write import create_raster, refuse_output
 from stcli.settings import RunSettings
@@ -37,8 +38,10 @@ _RASTERS = {".tif", ".tiff"}
 _FAR = 20.0
 #: Decimals of what is written as text.
 _DECIMALS = 6
-#: Bytes of a row until it is written, and of each of its classes.
-_ROW, _CLASS = 2500, 450
+#: Rows that are made into text at once, and bytes of such a row and of each of its classes.
+_AT_ONCE, _TEXT, _TEXT_CLASS = 1000, 2500, 450
+#: Bytes that are kept of a patch, and of each of its classes: its probability, thrice.
+_ROW, _CLASS = 100, 32
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def _probabilities(
 ) -> NDArray[np.float64]:
     """Classify all patches (class, n), a batch at a time; another unit is told."""
     count, parts, usual = len(patches.names), [], []
-    kept = count * (_ROW + _CLASS * len(model.card.classes))
+    classes = len(model.card.classes)
+    kept = count * (_ROW + _CLASS * classes) + _AT_ONCE * (_TEXT + _TEXT_CLASS * classes)
     for batch in batches_of(patches, np.arange(count), kept, run):
         values = patches.read(batch)
         parts.append(model.probabilities(values))
@@ -152,16 +156,28 @@ def _rows(
 
 
 def _write_rows(rows: Iterator[dict[str, Any]], path: str, overwrite: bool) -> None:
-    table = list(rows)
-    if PurePath(path).suffix.lower() == ".json":
-        text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
-    else:
+    """Write rows as they come, some at a time: there may be millions."""
+    text = _as_json if PurePath(path).suffix.lower() == ".json" else _as_csv
+    write_pieces(path, (piece.encode() for piece in text(rows)), overwrite)
+
+
+def _as_json(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Give what `json.dumps` gives of the list of all rows, some rows at a time."""
+    before = "["
+    for some in iter(lambda: list(itertools.islice(rows, _AT_ONCE)), []):
+        yield before + json.dumps(some, indent=1, ensure_ascii=False)[1:-2]
+        before = ","
+    yield "\n]\n"
+
+
+def _as_csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    for number, some in enumerate(iter(lambda: list(itertools.islice(rows, _AT_ONCE)), [])):
         sheet = io.StringIO()
-        writer = csv.DictWriter(sheet, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-        text = sheet.getvalue()
-    write_whole(path, text.encode(), overwrite)
+        writer = csv.DictWriter(sheet, list(some[0]), lineterminator="\n")
+        if number == 0:
+            writer.writeheader()
+        writer.writerows(some)
+        yield sheet.getvalue()
 
 
 def _write_raster(

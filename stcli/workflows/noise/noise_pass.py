@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile, TilePlan
 from stcli.errors import InputError
+from stcli.heap import give_back
 from stcli.noise.space.edges import FILL_LEVELS, Surround, fill, fill_reach, surround
 from stcli.noise.space.models import Model
 from stcli.noise.space.separable import Plane
@@ -316,12 +317,14 @@ def plan_measure(raster: Planned, settings: NoiseMapSettings, run: RunSettings) 
 def _sorted(tiles: list[Any]) -> Sample:
     """Put the tiles' parts in the order of the pixels' places, which no tiling changes.
 
-    They are taken out of the tiles one by one, so that the sample is not held twice.
+    They are taken out of the tiles one by one, so that the sample is not held twice; what they and
+    the tiles leave is given back, for the C library keeps it for the threads that made them.
     """
     order = np.argsort(np.concatenate([places for places, *_ in tiles]), kind="stable")
 
     def part() -> NDArray[np.float64]:
         joined: NDArray[np.float64] = np.concatenate([parts.pop(0) for _, parts, _ in tiles])
+        give_back()
         return joined[order]
 
     values, local, diagonal = part(), part(), part()
