@@ -1,4 +1,4 @@
-"""Kernels are compiled once on a machine: in a process of its own, which takes its compiler along.
+"""Kernels are compiled once on a machine: in processes of their own, which take a compiler along.
 
 A process that has compiled keeps twice the memory of one that loads what is compiled, and gives
 none of it back; a plan cannot be larger only because it is the first.
@@ -24,16 +24,16 @@ _STAGE = "compile kernels (once)"
 
 
 def compile_apart(
-    kernels: Sequence[Any], code: str, progress: Progress, dtypes: Sequence[str] = ()
+    kernels: Sequence[Any], codes: Sequence[str], progress: Progress, dtypes: Sequence[str] = ()
 ) -> None:
-    """Compile kernels that numba's cache does not hold, in a process of its own.
+    """Compile kernels that numba's cache does not hold, in processes of their own.
 
     Parameters
     ----------
     kernels : sequence of numba dispatchers
         If these are in the cache, so are the others that are compiled with them.
-    code : str
-        Python that calls all of them.
+    codes : sequence of str
+        Python that calls all of them, in as many processes side by side.
     progress : callable
         Told that it takes a while: up to half a minute, once on a machine.
     dtypes : sequence of str
@@ -44,7 +44,7 @@ def compile_apart(
         return
     progress(_STAGE, 0, 1)
     with compiling():
-        done = all(itertools.starmap(cached, wanted)) or _compiled(code)
+        done = all(itertools.starmap(cached, wanted)) or _compiled(codes)
     progress(_STAGE, 1, 1)
     if not done:
         logging.getLogger("stcli").warning(
@@ -53,13 +53,21 @@ def compile_apart(
         )
 
 
-def _compiled(code: str) -> bool:
-    """Run code in a process of its own; tell whether it ended well."""
+def _compiled(codes: Sequence[str]) -> bool:
+    """Run codes in processes of their own, which end with this call; tell whether all went well."""
     nothing = subprocess.DEVNULL
-    ran = subprocess.run(
-        [*PYTHON, "-c", code], stdin=nothing, capture_output=True, env=environment()
-    )
-    return ran.returncode == 0
+    with contextlib.ExitStack() as running:
+        children = []
+        for code in codes:
+            line = [*PYTHON, "-c", code]
+            child = subprocess.Popen(
+                line, stdin=nothing, stdout=nothing, stderr=nothing, env=environment()
+            )
+            running.callback(child.wait)
+            running.callback(child.kill)  # which does nothing to one that has ended
+            children.append(child)
+        ended = [child.wait() for child in children]
+    return not any(ended)
 
 
 @contextlib.contextmanager

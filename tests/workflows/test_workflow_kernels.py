@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import site
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from stcli.itself import environment
 from stcli.noise.space import spatial
 from stcli.segmentation.superpixels import slic
 from stcli.workflows.job import silent
-from stcli.workflows.kernels import cached, compile_apart
+from stcli.workflows.kernels import _compiled, cached, compile_apart
 from stcli.workflows.noise import denoise, noise_pass
 from stcli.workflows.segmentation import segment
 
@@ -65,8 +66,8 @@ def test_a_kernel_is_cached_once_it_was_compiled_as_it_is(kernel, tmp_path):
 
 def test_what_is_cached_is_not_compiled_again(kernel, monkeypatch):
     kernel(3)
-    monkeypatch.setattr(subprocess, "run", None)
-    compile_apart((kernel,), "never", None)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    compile_apart((kernel,), ("never",), None)
 
 
 def test_the_stcli_at_work_is_compiled_not_one_that_lies_about(kernel, tmp_path, monkeypatch):
@@ -74,7 +75,8 @@ def test_the_stcli_at_work_is_compiled_not_one_that_lies_about(kernel, tmp_path,
     (tmp_path / "stcli").mkdir()
     (tmp_path / "stcli" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
-    compile_apart((kernel,), "import stcli; open('told', 'w').write(stcli.__file__)", silent)
+    code = "import stcli; open('told', 'w').write(stcli.__file__)"
+    compile_apart((kernel,), (code,), silent)
     assert (tmp_path / "told").read_text() == stcli.__file__
 
 
@@ -89,8 +91,40 @@ def test_an_installed_stcli_is_found_without_help(monkeypatch):
 
 def test_compiling_is_progress(kernel):
     told = []
-    compile_apart((kernel,), "pass", lambda *words: told.append(words))
+    compile_apart((kernel,), ("pass",), lambda *words: told.append(words))
     assert told == [("compile kernels (once)", 0, 1), ("compile kernels (once)", 1, 1)]
+
+
+def test_kernels_of_two_rooms_are_compiled_side_by_side(kernel, tmp_path, monkeypatch):
+    """Each process waits until the other is there."""
+    monkeypatch.setattr("stcli.workflows.kernels.cached", lambda *words: False)
+    code = (
+        "import pathlib, time; folder = pathlib.Path({folder!r}); (folder / '{own}').touch()\n"
+        "while not (folder / '{other}').exists(): time.sleep(0.01)\n"
+        "(folder / '{own} met').touch()"
+    )
+    pairs = (("one", "two"), ("two", "one"))
+    codes = [code.format(folder=str(tmp_path), own=own, other=other) for own, other in pairs]
+    compile_apart((kernel,), codes, silent)
+    assert (tmp_path / "one met").exists()
+    assert (tmp_path / "two met").exists()
+
+
+def test_an_interrupt_ends_what_compiles(tmp_path, monkeypatch):
+    """And is no other process's business."""
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *words, **more):
+            if started:
+                raise KeyboardInterrupt
+            super().__init__(*words, **more)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _compiled(("import time; time.sleep(600)", "pass"))
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_runs_that_need_the_same_kernels_compile_them_once(kernel, tmp_path, monkeypatch):
@@ -100,7 +134,7 @@ def test_runs_that_need_the_same_kernels_compile_them_once(kernel, tmp_path, mon
     code = f"import time; open({str(began)!r}, 'a').write('x'); time.sleep(1); "
     code += f"open({str(done)!r}, 'w')"
     runs = [
-        threading.Thread(target=compile_apart, args=((kernel,), code, silent)) for _ in range(3)
+        threading.Thread(target=compile_apart, args=((kernel,), (code,), silent)) for _ in range(3)
     ]
     for run in runs:
         run.start()
@@ -110,7 +144,7 @@ def test_runs_that_need_the_same_kernels_compile_them_once(kernel, tmp_path, mon
 
 
 def test_a_rehearsal_that_fails_is_told_and_is_no_error(kernel, caplog):
-    compile_apart((kernel,), "raise SystemExit(3)", silent)
+    compile_apart((kernel,), ("pass", "raise SystemExit(3)", "pass"), silent)
     assert "kernels could not be compiled beforehand: this run may need 80 MB more" in caplog.text
 
 

@@ -121,9 +121,9 @@ def compiled(model: Classifier, progress: Progress) -> Callable[[], None]:
     """Compile the kernels of a model's run, and return what loads them."""
     known = (architectures.GLOCAL, architectures.ENSEMBLE)
     if model.card.architecture not in known or model.where.device != "cpu":
-        compile_apart(KERNELS, REHEARSAL, progress)
+        compile_apart(KERNELS, (REHEARSAL,), progress)
         return rehearse
-    compile_apart((*KERNELS, *network_cpu.KERNELS), f"{REHEARSAL}; {_REHEARSAL}", progress)
+    compile_apart((*KERNELS, *network_cpu.KERNELS), (REHEARSAL, _REHEARSAL), progress)
     return network_cpu.rehearse
 
 

@@ -209,7 +209,7 @@ def denoise(
         product = stack.enter_context(resumable((spec,), info.geobox, output))
         # planned first: what the first pass leaves in memory serves this one too
         work = product.plan(raster, _cost(info, how, of_file(noise)), settings, reach)
-        compile_apart(KERNELS, REHEARSAL, progress)
+        compile_apart(KERNELS, (REHEARSAL,), progress)
         sample, models, _ = measure(raster, _measured(*how), settings, progress)
         tell_unmeasured(sample, info)
         level, middle = typical(sample), _middle(sample, models)

@@ -151,7 +151,7 @@ def cost(info: RasterInfo, planes: int, core_values: int, once: int = 0, writer:
 
 def compile_kernels(progress: Progress) -> None:
     """Have the kernels of noise maps compiled; see `compile_apart`."""
-    compile_apart(KERNELS, REHEARSAL, progress)
+    compile_apart(KERNELS, (REHEARSAL,), progress)
 
 
 def rehearse() -> None:

@@ -96,7 +96,7 @@ def list_labels(raster: Raster, settings: RunSettings, progress: Progress) -> ND
 
     own = raster.info.dtype.name
     code = f"from stcli.segmentation.numbering import rehearse; rehearse({own!r})"
-    compile_apart(KERNELS, code, progress, (own,) * len(KERNELS))
+    compile_apart(KERNELS, (code,), progress, (own,) * len(KERNELS))
     cost = Cost(read_pixel=raster.info.dtype.itemsize + 1 + 4 + 8)
     plan_pass(raster, cost, settings).run(_distinct, sink, "labels", progress)
     if not known.labels.size:

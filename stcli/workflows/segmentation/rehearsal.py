@@ -44,7 +44,7 @@ def compile_measuring(
         kernels |= {kernel_of(bands): bands.name} | dict.fromkeys(MERGING if merging else (), "")
     words = own.name, None if bands is None else bands.name, merging
     code = f"from stcli.workflows.segmentation.rehearsal import rehearse; rehearse{words!r}"
-    compile_apart(tuple(kernels), code, progress, tuple(kernels.values()))
+    compile_apart(tuple(kernels), (code,), progress, tuple(kernels.values()))
 
 
 def rehearse(labels: str, bands: str | None, merging: bool) -> None:

@@ -92,7 +92,7 @@ def segment(
                 slic_settings,
                 settings,
             )
-            compile_apart(KERNELS, REHEARSAL, progress)
+            compile_apart(KERNELS, (REHEARSAL,), progress)
             with loading(lambda: rehearse([raster.info.dtype])):
                 scaling = known or band_scaling(raster, settings, progress)
             used = {"slic": fields(slic_settings), "scaling": fields(scaling)}
