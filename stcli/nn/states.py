@@ -16,6 +16,21 @@ from torch import Tensor
 
 from stcli.errors import OutputError
 
+_MADE = "made"
+
+
+def note(folder: Path, model: str) -> None:
+    """Note beside states the digest of the model that comes of them, before it is written."""
+    (folder / _MADE).write_text(model)
+
+
+def noted(folder: Path) -> str:
+    """Read what `note` wrote; nothing where there is none."""
+    try:
+        return (folder / _MADE).read_text()
+    except OSError:
+        return ""
+
 
 @dataclass(frozen=True)
 class StateFile:

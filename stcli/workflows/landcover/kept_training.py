@@ -11,17 +11,15 @@ from stcli.engine.journal import fingerprint
 from stcli.errors import ModelError, OutputError, StcliError
 from stcli.lock import Lock
 from stcli.nn.card import Card
-from stcli.nn.states import StateFile
+from stcli.nn.states import StateFile, note, noted
 from stcli.nn.weights import load_card
-
-_MADE = "made"
 
 
 def is_made(folder: Path) -> bool:
     """Tell whether a model is that of a training which was killed as it tidied up."""
     try:
-        return (_home(folder) / _MADE).read_text() == load_card(folder).digest
-    except (OSError, ModelError):  # none
+        return noted(_home(folder)) == load_card(folder).digest
+    except ModelError:  # none
         return False
 
 
@@ -71,7 +69,7 @@ class KeptTraining:
         card : Card
             As it will be, with the checksum of the weights.
         """
-        (self.path / _MADE).write_text(card.digest)
+        note(self.path, card.digest)
 
     def _clear(self) -> None:
         for file in self.path.glob("*.safetensors"):
