@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 
 import netCDF4
@@ -80,6 +81,19 @@ def test_a_line_is_told_by_its_number_in_the_file(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("\ntime,v\n\n1,2\n2,x\n")
     assert run("whiten", tmp_path / "a.csv", tmp_path / "w.csv") == 3
     assert "line 5 holds 'x', a number is wanted" in capsys.readouterr().err
+
+
+def test_what_is_kept_while_a_spectrum_is_written_is_counted(tmp_path, capsys):
+    """The NetCDF library keeps 64 MB of chunks."""
+    path = table(tmp_path / "a.csv", ["date", *DAYS], ["v", *values().tolist()])
+    needed = []
+    for more in ((), ("--psd-out", tmp_path / "psd.nc")):
+        words = (path, tmp_path / "w.csv", *more, "--memory", "20MB", "-q")
+        assert run("whiten", *words) == 5
+        told = capsys.readouterr().err
+        needed.append(int(re.search(r"need (\d+) MB, 20 MB are allowed", told)[1]))
+    assert 60 < needed[1] - needed[0] < 80
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_a_mark_of_the_byte_order_is_no_part_of_a_name(tmp_path):

@@ -459,6 +459,12 @@ def one_strip(path, interleave):
     return path
 
 
+RING = (
+    '<SimpleSource><SourceFilename relativeToVRT="1">one.vrt</SourceFilename>'
+    "<SourceBand>1</SourceBand></SimpleSource>"
+)
+
+
 def one_strip_behind(path):
     """Write a VRT over a VRT over one packed strip."""
     inner = one_strip(path.with_name("strip.tif"), "pixel")
@@ -518,6 +524,16 @@ def test_files_behind_a_vrt_are_counted_as_often_as_they_may_be_open(tmp_path):
     many = sum([held] * 2 * POOL, Held())
     assert len(many.behind) == POOL
     assert many.opened == (POOL * held.behind[0],)
+
+
+def test_vrts_behind_themselves_are_looked_at_once(tmp_path):
+    one = one_strip_behind(tmp_path / "one.vrt")
+    held = open_raster(str(one)).info.held
+    inner = tmp_path / "inner.vrt"
+    inner.write_text(inner.read_text().replace("</VRTRasterBand>", RING + "</VRTRasterBand>", 1))
+    found = describe(rasterio.open(one), "one.vrt").held
+    assert len(found.behind) == len(held.behind)
+    assert found.behind[0] == held.behind[0]
 
 
 def test_a_vrt_of_what_is_not_there_counts_the_rest(tmp_path):

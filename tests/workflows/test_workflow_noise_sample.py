@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-CODE = """
-import resource
+CODE = r"""
+import re
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from stcli.engine.memory import resident
@@ -21,7 +21,7 @@ with ThreadPoolExecutor(2) as pool:
 before, part = resident(), 800_000 * 2 * 8
 found = _sorted(tiles)
 assert found.sigma.shape == (800_000, 2, 3) and (found.sigma[:, :, 2] == 5.5).all()
-peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = 1024 * int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
 print((peak - before) / part)
 """
 

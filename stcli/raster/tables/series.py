@@ -8,6 +8,7 @@ Xunits, else from the step that the user gives. Where groups have the same names
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -320,10 +321,8 @@ def write_series(path: str, draft: Path, series: Series, attrs: dict[str, Any]) 
     """
     try:
         if draft.suffix.lower() in TEXT:
-            labels = series.labels or (
-                f"time [{series.time_unit}]",
-                *map(repr, series.times.tolist()),
-            )
+            head, times = f"time [{series.time_unit}]", (repr(float(t)) for t in series.times)
+            labels = series.labels or itertools.chain((head,), times)
             write_table(draft, labels, series.names, series.values)
         else:
             _write_netcdf(draft, series, attrs)

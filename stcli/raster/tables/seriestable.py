@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,10 +49,6 @@ class Table:
     labels: tuple[str, ...] = ()
 
 
-#: A line's number in the file, and its fields.
-_Line = tuple[int, list[str]]
-
-
 def read_table(path: str, step: float | None = None) -> Table:
     """Read a table.
 
@@ -65,79 +62,123 @@ def read_table(path: str, step: float | None = None) -> Table:
     ------
     InputError
     """
-    (_, head), *lines = _lines(path)
-    other = next((k for k, row in lines if len(row) != len(head)), None)
-    if other:
-        raise InputError(
-            f"{path}: line {other} has another number of fields, a time and at least one series "
-            "in each line is wanted"
-        )
+    rows = _rows(path)
+    head = next(rows, (1, []))[1]
+    sheet = _Sheet(path, len(head), timed=step is None)
+    for line, row in rows:
+        sheet.add(line, row)
+    sheet.refuse_uneven()
     if step is not None:
-        values = _values(path, lines, len(head))
-        times = step * np.arange(len(lines), dtype=np.float64)
+        values = sheet.values()
+        times = step * np.arange(len(values), dtype=np.float64)
         return Table(_names(head), values, times, "s")
     if len(head) < 2:
         raise InputError(
             f"{path}: one column only, a time and at least one series in each line is wanted; "
             "where there are no times, give --step"
         )
-    labels = [row[0] for _, row in lines]
-    times, unit, dated = _times(path, head[0], labels)
-    values = _values(path, [(k, row[1:]) for k, row in lines], len(head) - 1)
-    return Table(_names(head[1:]), values, times, unit, dated, (head[0], *labels))
+    times, unit, dated = _times(path, head[0], sheet.labels)
+    return Table(_names(head[1:]), sheet.values(), times, unit, dated, (head[0], *sheet.labels))
+
+
+class _Sheet:
+    """The lines below a table's header as numbers: as text they take ten times the memory.
+
+    Parameters
+    ----------
+    path : str
+    width : int
+        Fields of a line.
+    timed : bool
+        The first is a time.
+    """
+
+    def __init__(self, path: str, width: int, timed: bool) -> None:
+        self.labels: list[str] = []
+        self._path, self._width, self._first = path, width, int(timed)
+        self._found, self._count = array("d"), 0
+        self._uneven = 0
+        self._bad: InputError | None = None
+
+    def add(self, line: int, row: list[str]) -> None:
+        """Take a line; what is wrong with the first that is wrong is told later."""
+        if len(row) != self._width or self._uneven:
+            self._uneven = self._uneven or line
+            return
+        self.labels += row[: self._first]
+        self._count += 1
+        try:
+            self._found.extend([_number(self._path, line, text) for text in row[self._first :]])
+        except InputError as error:
+            self._bad = self._bad or error
+
+    def refuse_uneven(self) -> None:
+        """Refuse lines of another number of fields; raises `InputError`."""
+        if self._uneven:
+            raise InputError(
+                f"{self._path}: line {self._uneven} has another number of fields, a time and at "
+                "least one series in each line is wanted"
+            )
+
+    def values(self) -> NDArray[np.float64]:
+        """Give the numbers (line, series); raises `InputError` where one is none."""
+        if self._bad is not None:
+            raise self._bad
+        found = np.array(self._found, np.float64)
+        return found.reshape(self._count, self._width - self._first)
 
 
 def write_table(
-    draft: Path, labels: Sequence[str], names: Sequence[str], values: NDArray[np.float64]
+    draft: Path, labels: Iterable[str], names: Sequence[str], values: NDArray[np.float64]
 ) -> None:
     """Write a table.
 
     Parameters
     ----------
     draft : Path
-    labels : sequence of str
+    labels : iterable of str
         Header of the times, then each time as it is to be written.
     names : sequence of str
     values : ndarray, (time, series), float64
         NaN becomes an empty field.
     """
+    first = iter(labels)
     with draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=_delimiter(draft))
-        writer.writerow([labels[0], *names])
-        for label, row in zip(labels[1:], values.tolist(), strict=True):
-            writer.writerow([label, *("" if math.isnan(v) else repr(v) for v in row)])
+        writer.writerow([next(first), *names])
+        for label, row in zip(first, values, strict=True):
+            writer.writerow([label, *("" if math.isnan(v) else repr(v) for v in row.tolist())])
 
 
 def _delimiter(path: Path) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
-def _lines(path: str) -> list[_Line]:
-    """Read the lines of a table, the header first; there is one, if an empty one."""
+def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the lines of a table, the header first, each with its number in the file.
+
+    Empty lines are passed over; but the only field of a line may be empty, before another line.
+    """
+    head, empty = 0, list[int]()
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, delimiter=_delimiter(Path(path)))
-            lines = [(rows.line_num, row) for row in rows]
+            for row in rows:
+                if row:
+                    yield from ((line, [""]) for line in empty)
+                    yield rows.line_num, row
+                    head, empty = head or len(row), []
+                elif head == 1:
+                    empty.append(rows.line_num)
     except (ValueError, csv.Error) as error:
         raise InputError(
             f"{path}: cannot be read as a table ({error}); a header line and rows "
             "of a time and numbers are wanted"
         ) from error
-    filled = [line for line in lines if line[1]] or [(1, [])]
-    first, last = filled[0], filled[-1]
-    if len(first[1]) != 1:
-        return filled
-    # the only field of a line may be empty
-    return [(k, row or [""]) for k, row in lines if first[0] <= k <= last[0]]
 
 
 def _names(fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in fields)
-
-
-def _values(path: str, lines: Sequence[_Line], count: int) -> NDArray[np.float64]:
-    values = [[_number(path, k, text) for text in row] for k, row in lines]
-    return np.array(values, float).reshape(len(lines), count)
 
 
 def _number(path: str, line: int, text: str) -> float:
@@ -154,7 +195,7 @@ def _times(path: str, head: str, texts: Sequence[str]) -> tuple[NDArray[np.float
     digits = not bracket and all(len(t) == 8 and t.isdecimal() for t in map(str.strip, texts))
     for read in (_dated, _counted) if digits else (_counted, _dated):
         try:
-            times = np.array(read(texts), float)
+            times = np.fromiter(read(texts), float, len(texts))
         except ValueError as error:
             told = error
             continue
@@ -163,11 +204,12 @@ def _times(path: str, head: str, texts: Sequence[str]) -> tuple[NDArray[np.float
     raise InputError(f"{path}: times are neither numbers nor ISO dates ({told})") from told
 
 
-def _counted(texts: Sequence[str]) -> list[float]:
-    return [float(text) for text in texts]
+def _counted(texts: Sequence[str]) -> Iterator[float]:
+    return map(float, texts)
 
 
-def _dated(texts: Sequence[str]) -> list[float]:
+def _dated(texts: Sequence[str]) -> Iterator[float]:
     """Days since 1970-01-01 of ISO dates; raises ValueError where one is none."""
-    stamps = [datetime.fromisoformat(text.strip()) for text in texts]
-    return [(s if s.tzinfo else s.replace(tzinfo=UTC)).timestamp() / 86400 for s in stamps]
+    for text in texts:
+        stamp = datetime.fromisoformat(text.strip())
+        yield (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp() / 86400

@@ -18,6 +18,7 @@ from stcli.noise.time.diagonal import verdict
 from stcli.noise.time.frame import frame
 from stcli.noise.time.groups import Whitened, unwhiten_group, whiten_group
 from stcli.noise.time.stationary import segment_length
+from stcli.raster.info import KEPT
 from stcli.raster.pictures.plots import counts_of
 from stcli.raster.tables.series import Series, read_series, refuse_names, refuse_pipe, write_series
 from stcli.raster.tables.spectra import SpectraFile, SpectraLayout, create_spectra, open_spectra
@@ -44,6 +45,8 @@ from stcli.workflows.noise.whiten_report import (
 
 #: float64 numbers that a sample of a frame needs at the peak of a transform and its checks.
 _NUMBERS = 30
+#: As many while a spectrum is written, beside the chunks that the NetCDF library keeps.
+_WRITTEN = 4
 _PIXEL = Window(0, 0, 1, 1)
 
 
@@ -73,7 +76,7 @@ def whiten_series(
     refuse_names(path, series)
     dates = dates_of(series.times, inputs.paths[0], whiten)
     layout = _layout(series, dates, whiten)
-    _refuse_large(layout, settings)
+    _refuse_large(layout, settings, bool(spectra.out))
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open_spectra(known)) if known else None
         if file is not None:
@@ -182,8 +185,8 @@ def _layout(series: Series, dates: Dates, settings: WhitenSettings) -> SpectraLa
     )
 
 
-def _refuse_large(layout: SpectraLayout, settings: RunSettings) -> None:
-    """Refuse series that do not fit: a series is transformed whole.
+def _refuse_large(layout: SpectraLayout, settings: RunSettings, kept: bool) -> None:
+    """Refuse series that do not fit: a series is transformed whole, and its spectrum maybe kept.
 
     Raises
     ------
@@ -191,6 +194,7 @@ def _refuse_large(layout: SpectraLayout, settings: RunSettings) -> None:
     """
     size = 8 * layout.rows * layout.times
     needed = resident() + size * (_NUMBERS + 4 * len(layout.bands))
+    needed += KEPT + _WRITTEN * size if kept else 0
     allowed = settings.memory or default_memory()
     if needed > allowed:
         raise BudgetError(
