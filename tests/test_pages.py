@@ -24,7 +24,7 @@ ELSEWHERE = {"batch.md", "cron.md", "slurm.md", "cluster.md", "python.md"}
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
-from cliworld import CUBE, call, random_model  # noqa: E402
+from cliworld import CUBE, call, random_model, save, scene  # noqa: E402
 from errors_page import messages, page  # noqa: E402
 
 
@@ -72,6 +72,9 @@ def test_the_lines_of_a_how_to_run_as_they_stand(path, checkout):
 def test_the_how_to_of_many_files_says_what_happens(checkout):
     path = ROOT / "docs" / "how-to" / "batch.md"
     folder, env = checkout
+    (folder / "sample_data").unlink()
+    (folder / "sample_data").mkdir()
+    save(folder / "sample_data" / "scene.tif", *scene())  # a crop: the page is of files, not pixels
     told = (["done"] * 3 + ["failed"], ["skipped"] * 3 + ["done"], ["done"] * 12)
     for (_, lines), statuses in zip(blocks(path), told, strict=True):
         done = subprocess.run(
