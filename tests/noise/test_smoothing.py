@@ -66,3 +66,35 @@ def test_bursts_and_slow_change_are_followed_where_each_is():
 
 def test_too_few_times_predict_nothing():
     assert predict(noise()[:, :12], FAMILY) == []
+
+
+def test_a_mixture_is_that_of_the_formula():
+    y = noise(7)
+    y[0, 200:260] += 0.5
+    y[0, 100] += 20  # beyond both bounds of a loss
+    found = predict(y, FAMILY)
+    mixed = mix(y, found)
+    row, level = y[0], trim_mean(y[0], TRIM)
+    variance = (1.4826 * np.median(np.abs(np.diff(row)))) ** 2 / 2
+    values = [np.full(TIMES, level), *(p.values[0] for p in found)]
+    losses = [(row - v) ** 2 / variance for v in values]
+    for t in (40, 98, 103, 110, 199, 230, 500):
+        near = [u for u in range(t - 25, t + 26) if abs(u - t) > 3]
+        weights = np.exp([-np.minimum(loss[near], 9).sum() / 2 for loss in losses])
+        wanted = np.average([v[t] for v in values], weights=weights) - level
+        assert mixed.change[0, t] == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    calm, *others = (np.minimum(loss, 36).sum() for loss in losses)
+    shares = [TIMES / p.cells for p in found]
+    evidence = [
+        (calm - other + share) / np.sqrt(8 * share)
+        for other, share in zip(others, shares, strict=True)
+    ]
+    assert mixed.errors[0] == pytest.approx(max(evidence), rel=1e-9)
+
+
+def test_an_outlier_counts_as_if_it_stood_at_the_edge_of_the_noise():
+    """However far out: neither it nor a farther one moves a parabola more."""
+    near, far = noise(), noise()
+    near[0, 300], far[0, 300] = 1e3, 1e6
+    one, other = (predict(y, (FAMILY[0], FAMILY[3]))[1].values for y in (near, far))
+    np.testing.assert_array_equal(one, other)
