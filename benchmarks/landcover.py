@@ -41,7 +41,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stcli.landcover.accuracy.calibration import cross_fit
 from stcli.landcover.members import Machine
-from stcli.landcover.patches.patches import Patches, hold_out
+from stcli.landcover.patches.patches import Patches, hold_out_groups
 from stcli.landcover.patches.patchfeatures import PERCENTILES, Lens, features
 from stcli.noise.space.bands import band_noise, clarity, weights
 from stcli.segmentation.space import LabelSpace
@@ -126,7 +126,7 @@ def tokyo(which: str, data: Path, seeds: range) -> None:
     ours, theirs, last = [], [], None
     for seed in seeds:
         task = Patches(measured(patches, seed), truth, None, 6)
-        held = hold_out(task, PatchSettings(folds=FOLDS, seed=seed))
+        held = hold_out_groups(task, PatchSettings(folds=FOLDS, seed=seed))
         chances = held.probabilities(truth)
         ours.append(100 * float((chances.argmax(axis=0) == truth).mean()))
         each = {m: f"{100 * (p.argmax(0) == truth).mean():.2f}" for m, p in held.each.items()}

@@ -30,7 +30,7 @@ from sklearn.svm import SVC
 
 from stcli.landcover.accuracy.calibration import prediction_sets, reliability
 from stcli.landcover.accuracy.tempering import temper
-from stcli.landcover.series.series import Recipe, Samples, folds, train_series
+from stcli.landcover.series.series import Recipe, Samples, folds, shown, train_series
 from stcli.nn.device import compute
 from stcli.settings import SeriesSettings
 
@@ -75,7 +75,11 @@ def look(samples, seed, algorithm, trees):
         rest = samples.part(~here)
         trained = train_series(rest, recipe, compute("cpu"))
         sure = trained.calibration
-        p = temper(trained.model.probabilities(samples.series[here]), sure.temperature, sure.growth)
+        p = temper(
+            trained.model.probabilities(shown(samples.series[here], samples.offsets)),
+            sure.temperature,
+            sure.growth,
+        )
         chances[:, here], learnable[here] = p, np.isin(samples.truth[here], rest.truth)
         true = (samples.truth[here], np.arange(here.sum()))
         for c, asked in enumerate(COVERAGES):

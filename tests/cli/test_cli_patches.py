@@ -14,6 +14,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from stcli.landcover.accuracy.tempering import temper
+from stcli.landcover.patches.patches import shown
 from stcli.landcover.patches.patchfeatures import features
 from stcli.landcover.patches.patchmodel import load_patch_model
 
@@ -245,7 +246,7 @@ def test_a_card_without_growth_is_read_and_one_with_it_applied(patches, tmp_path
     (model / "card.json").write_text(json.dumps(card))
     values = stack()[0][:, :SIDE, : 5 * SIDE].reshape(2, SIDE, 5, SIDE).transpose(2, 0, 1, 3)
     found = load_patch_model(model)
-    plain = found.model.probabilities(features(values, found.lens))
+    plain = found.model.probabilities(shown(features(values, found.lens)))
     wanted = temper(plain, 2.0, growth.get("growth", 0.0))
     np.testing.assert_allclose(found.probabilities(values), wanted, atol=1e-12)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stcli.errors import InputError
-from stcli.landcover.joined import Joined, Report, Shown, Trained, hold_out, parts_of, settle
+from stcli.landcover.joined import Held, Joined, Report, Shown, Trained, hold_out, parts_of, settle
 from stcli.landcover.members import Arrays, Machine, Member
 from stcli.landcover.split import fewer_folds
 from stcli.settings import PatchSettings
@@ -128,6 +128,28 @@ def folds(patches: Patches, settings: PatchSettings) -> NDArray[np.int64]:
     return fold
 
 
+def hold_out_groups(
+    patches: Patches,
+    settings: PatchSettings,
+    report: Report = lambda fold, folds: None,
+) -> Held:
+    """Train without each fold of groups in turn, and look at it.
+
+    Raises
+    ------
+    InputError
+        A fold leaves one class, or none could learn what it holds out.
+    """
+
+    def train(chosen: NDArray[np.bool_]) -> Joined:
+        return fit(patches, chosen, settings)
+
+    def look(chosen: NDArray[np.bool_]) -> Shown:
+        return shown({name: view[chosen] for name, view in patches.views.items()})
+
+    return hold_out(patches.truth, folds(patches, settings), train, look, report)
+
+
 def train_patches(
     patches: Patches,
     settings: PatchSettings,
@@ -138,17 +160,11 @@ def train_patches(
     Raises
     ------
     InputError
-        Too few groups, patches or classes; or no fold could learn what it holds out.
+        Too few groups, patches or classes; see `hold_out_groups`.
     """
-
-    def train(chosen: NDArray[np.bool_]) -> Joined:
-        return fit(patches, chosen, settings)
-
-    def look(chosen: NDArray[np.bool_]) -> Shown:
-        return shown({name: view[chosen] for name, view in patches.views.items()})
-
-    held = hold_out(patches.truth, folds(patches, settings), train, look, report)
-    return settle(train(np.ones(len(patches.truth), dtype=np.bool_)), held, patches.truth)
+    held = hold_out_groups(patches, settings, report)
+    model = fit(patches, np.ones(len(patches.truth), dtype=np.bool_), settings)
+    return settle(model, held, patches.truth)
 
 
 def shown(views: Views) -> Shown:
