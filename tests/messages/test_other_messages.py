@@ -168,7 +168,7 @@ def test_a_file_with_its_directory_at_the_end_is_no_stream(tmp_path):
 
 
 def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     said = refusal(call(draft.write_whole, str(tmp_path / "a.json"), b"x", False))
     assert said == f"{tmp_path / 'a.json'}: cannot be written (No space left on device)"
     with (
@@ -201,6 +201,7 @@ def test_a_geopackage_tells_what_is_wrong_without_its_sql(tmp_path, monkeypatch)
 
 def test_a_model_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_replace", full)
+    monkeypatch.setattr(weights, "item_of", lambda *words: {})
     card = SimpleNamespace(
         model_copy=lambda update: SimpleNamespace(model_dump=lambda by_alias: {})
     )
