@@ -158,7 +158,8 @@ class Trained:
     calibration : Calibration
     held : Held
     probabilities : ndarray (K, n)
-        Of each sample, held out; calibrated by the other folds.
+        Of each sample, held out; calibrated by the other folds, as each of these was joined: by
+        methods' temperatures for which this fold was seen, too.
     """
 
     model: Joined
