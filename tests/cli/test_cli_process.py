@@ -397,7 +397,7 @@ def test_version_is_data():
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "-")],
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "-")],
 )
 def test_threads_that_wait_leave_the_processor_unless_told_otherwise(given, told):
     count = "os.environ.get('GOMP_SPINCOUNT', '-')"
