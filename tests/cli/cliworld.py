@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import loggers
 import numpy as np
 import rasterio
 import xarray as xr
@@ -85,17 +85,9 @@ def interrupt_at(monkeypatch, count, method="save"):
 
 def call(*argv):
     """Call the command line in this process; logging is left as it was."""
-    loggers = [logging.getLogger(name) for name in ("", "stcli")]
-    before = [(log.handlers[:], log.level, log.propagate) for log in loggers]
     out, err = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(a) for a in argv])
-    finally:
-        logging.captureWarnings(False)
-        for log, (handlers, level, propagate) in zip(loggers, before, strict=True):
-            log.handlers[:], log.propagate = handlers, propagate
-            log.setLevel(level)
+    with loggers.as_they_were(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(a) for a in argv])
     return Result(tuple(map(str, argv)), code, out.getvalue(), err.getvalue())
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 from affine import Affine
@@ -128,8 +126,7 @@ class Model:
     ],
 )
 def test_a_training_that_begins_with_a_model_is_told_by_its_bands_ranges(
-    model, caplog, monkeypatch, low, high, said
+    model, caplog, low, high, said
 ):
-    monkeypatch.setattr(logging.getLogger("stcli"), "propagate", True)
     tell_ranges("i.tif", BandScaling((low,) * 4, (high,) * 4), Model(model))
     assert (said in caplog.text) if said else (caplog.text == "")
