@@ -3,6 +3,9 @@
 As many of these processes run side by side as there are processors, so that a second thread of one
 has none of its own. Tests of several threads ask for them by number.
 
+Programs that tests start find this package compiled, whatever the environment says: there are some
+hundred of them.
+
 Nor does a test hear less because the command line, called by another one, let nothing through.
 """
 
@@ -18,6 +21,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(autouse=True)

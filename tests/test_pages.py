@@ -54,6 +54,7 @@ def params():
             yield pytest.param(path, id=path.stem, marks=marks)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [*params()])
 def test_the_lines_of_a_how_to_run_as_they_stand(path, checkout):
     folder, env = checkout
@@ -69,6 +70,7 @@ def test_the_lines_of_a_how_to_run_as_they_stand(path, checkout):
         assert done.returncode == 0, f"{lines}\n{done.stderr}"
 
 
+@pytest.mark.long
 def test_the_how_to_of_many_files_says_what_happens(checkout):
     path = ROOT / "docs" / "how-to" / "batch.md"
     folder, env = checkout
@@ -89,6 +91,7 @@ def test_the_how_to_of_many_files_says_what_happens(checkout):
     ]
 
 
+@pytest.mark.long
 def test_the_scripts_of_the_page_on_python_run_as_they_stand(checkout):
     folder, env = checkout
     found = blocks(ROOT / "docs" / "how-to" / "python.md", "python")

@@ -64,6 +64,7 @@ def test_scenes_of_a_file_a_band_train_together(archive, tmp_path):
     assert "bands B02, B03, B04 found" in done.err
 
 
+@pytest.mark.long
 def test_a_band_called_after_its_file_is_taken_with_a_word(archive, tmp_path):
     model = trained(archive[0][3:], tmp_path / "model")
     done = call("classify", archive[1][3], tmp_path / "map.tif", "--model", model)

@@ -390,6 +390,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_nothing(scene, model, small_disk):
     outputs = (small_disk / "o.tif", "--proba", small_disk / "p.tif")
     for argv in (

@@ -60,6 +60,7 @@ def outputs(box):
     return {path.name: path.read_bytes() for path in (box / "out").iterdir()}
 
 
+@pytest.mark.long
 def test_damaged_files_are_named_the_rest_is_done_and_nothing_is_done_twice(box):
     first = run(box, "--skip-existing")
     assert first.code == 8
@@ -460,6 +461,7 @@ worker.serve()
 """
 
 
+@pytest.mark.long
 def test_a_crash_costs_one_file(box):
     argv = ("batch", "segment", box / "in/*.tif", "--out-dir", box / "out", "--files", 2)
     done = spawn(*argv, prelude=CRASH)
@@ -510,6 +512,7 @@ def test_an_interrupt_ends_soon_and_leaves_whole_files_only(box):
         assert read(path).shape == (1, 30, 40)
 
 
+@pytest.mark.long
 def test_a_batch_that_is_killed_takes_its_workers_along_and_the_next_goes_on(tmp_path):
     out, path = tmp_path / "out", tmp_path / "a.tif"
     save(path, *crop(Window(0, 0, 400, 400)))

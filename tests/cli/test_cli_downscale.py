@@ -315,6 +315,7 @@ def test_nothing_to_compare_is_refused(tmp_path):
     assert "one at least is wanted" in found.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [("--tile-size", 0, "-j", 1), ("-j", 2, "--tile-size", 128)])
 def test_memory_stays_below_its_prediction(how, tmp_path):
     big = save(tmp_path / "big.tif", values(401, 433, 2), UTM)

@@ -88,6 +88,7 @@ def run(files, out, *more):
     return good("downscale", files["coarse"], out, "--overwrite", "-q", *more)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["plain", "guided", "latent", "linear", "members"])
 def test_tiles_do_not_show_and_block_means_are_kept(name, files, models, tmp_path):
     more = [] if name == "linear" else ["--model", models[MODEL.get(name, name)]]
@@ -394,6 +395,7 @@ def test_pairs_of_two_sources_teach_what_blocks_hold(tmp_path):
         assert (wrong.code, said in wrong.err) == (code, True), wrong.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["guided", "linear"])
 def test_memory_stays_below_its_prediction(name, files, models, tmp_path):
     big = save(tmp_path / "big.tif", values(401, 433), UTM, ("B05", "B11"))
@@ -409,6 +411,7 @@ def test_memory_stays_below_its_prediction(name, files, models, tmp_path):
     assert int(line.split()[1]) <= predicted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [(), ("--tile-size", 32, "-j", 2)])
 def test_values_in_another_unit_are_warned_of(more, files, models, tmp_path):
     array = read(files["coarse"])

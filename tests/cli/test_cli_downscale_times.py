@@ -52,6 +52,7 @@ def test_a_model_is_of_variables(world):
     assert [list(ratios[s]) for s in ("2", "4")] == [["t2m", "q"]] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("members", [(), ("--members", "2")])
 def test_each_time_is_what_it_is_alone(members, world, tmp_path):
     three = save(tmp_path / "three.nc", 3, seed=1)

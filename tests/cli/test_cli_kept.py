@@ -70,6 +70,7 @@ def same(path, told, expected):
     np.testing.assert_array_equal(read(path), expected[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", VERBS)
 def test_interrupted_and_resumed_is_uninterrupted(name, holed, whole, tmp_path, monkeypatch):
     path = tmp_path / "out.tif"
@@ -95,6 +96,7 @@ def test_shards_joined_are_the_whole(name, holed, whole, tmp_path):
     np.testing.assert_array_equal(read(path), whole[name][1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mnf", "whiten", "denoise", "downscale", "conserve"])
 def test_processes_make_what_threads_make(name, holed, whole, tmp_path):
     path = tmp_path / "out.tif"
@@ -102,6 +104,7 @@ def test_processes_make_what_threads_make(name, holed, whole, tmp_path):
     same(path, told.json, whole[name])
 
 
+@pytest.mark.long
 def test_a_noise_map_read_beside_is_kept_and_shared_out(holed, tmp_path):
     good("noise", holed, tmp_path / "noise.tif", *MAP, "-q")
     words = ("denoise", holed, tmp_path / "out.tif", "--noise", tmp_path / "noise.tif", *MAP, *HOW)
@@ -182,6 +185,7 @@ def test_a_series_has_no_tiles_to_plan(tmp_path):
 LEVELS = ("--size", 80, "--iterations", 2, "--scale", "5,20")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["segment", "merge"])
 def test_segments_are_kept_for_their_levels(step, holed, tmp_path, monkeypatch):
     how = (*LEVELS, "--tile-size", 64, "-j", 1, "--no-progress", "--json")
@@ -232,6 +236,7 @@ def cube_of(path):
         return found.drop_attrs(deep=False).load()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "tiles"), [("downscale", 12), ("unwhiten", 16)])
 def test_netcdf_is_kept_through_an_interrupt(name, tiles, dated, tmp_path, monkeypatch):
     verb, source, *words = dated[name]

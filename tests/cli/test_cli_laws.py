@@ -122,6 +122,7 @@ def test_a_nan_pixel_changes_nothing_beyond_the_reach(name, large, model, tmp_pa
         assert np.isfinite(new[:, near].astype(float)).all()
 
 
+@pytest.mark.long
 def test_training_twice_gives_the_same_bytes(train, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(tmp_path / name, epochs=2, seed=seed)
@@ -170,6 +171,7 @@ def test_segment_stays_below_its_prediction(how, big, tmp_path):
     assert measured <= predicted <= BUDGET
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [("--tile-size", "0", "-j", "1"), ("-j", "2")])
 def test_classify_stays_below_its_prediction(how, big, model, tmp_path):
     products = ("--proba", tmp_path / "p.tif", "--uncertainty", tmp_path / "u.tif")
@@ -179,6 +181,7 @@ def test_classify_stays_below_its_prediction(how, big, model, tmp_path):
     assert measured <= predicted <= BUDGET
 
 
+@pytest.mark.long
 def test_training_stays_below_its_prediction(big, tmp_path):
     few = geopandas.read_file(LABELS, bbox=(442850, 4175480, 445050, 4177480))
     few.to_file(tmp_path / "few.gpkg")  # windows of full size, and few of them

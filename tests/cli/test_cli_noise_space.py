@@ -248,6 +248,7 @@ def test_what_measures_by_noise_refuses_one_row_or_column(shape, tmp_path):
     refused(tmp_path, 3, "its noise is unknown", *space)
 
 
+@pytest.mark.long
 def test_the_level_of_a_scene_shows_in_no_map_beside_a_wide_hole(tmp_path):
     noise = np.random.default_rng(0).normal(size=(1, 250, 260))
     noise[:, 70:190, 60:200] = np.nan
@@ -385,6 +386,7 @@ MEMORY = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MEMORY)
 def test_memory_stays_below_its_prediction(name, tmp_path):
     array = np.tile(plain(), (1, 5, 4))[:, :701, :643]

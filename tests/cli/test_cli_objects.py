@@ -89,6 +89,7 @@ def test_the_table_equals_brute_force(made, tmp_path):
         assert pytest.approx((n - red) / (n + red), rel=1e-12) == row.NDVI
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
 @pytest.mark.parametrize("labels", ["segments.tif", "wild.tif"])
 def test_polygons_cover_the_labels_and_burn_back(labels, suffix, made, tmp_path):
@@ -470,6 +471,7 @@ def big(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "how",
     [

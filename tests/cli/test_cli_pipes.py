@@ -126,6 +126,7 @@ def piped(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "line"),
     [

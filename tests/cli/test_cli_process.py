@@ -93,6 +93,7 @@ def test_a_kill_leaves_the_old_output_as_it_was(scene, tmp_path):
     assert out.read_bytes() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_with_its_code_and_leaves_parts_only(number, scene, tmp_path):
     process = start(scene, tmp_path / "o.tif")
@@ -201,6 +202,7 @@ def small(tmp_path):
     return save(tmp_path / "a.tif", array, profile)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["{} > /dev/full", "{} >&-"])
 @pytest.mark.parametrize("words", [["info", "a.tif"], ["--help"], ["--version"], ["doctor"]])
 def test_a_result_that_cannot_be_printed_is_no_success(line, words, small):
@@ -227,6 +229,7 @@ def test_a_closed_stdout_is_no_matter_where_nothing_is_printed(small, tmp_path):
     assert read(tmp_path / "o.tif").shape == (1, 30, 40)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["{} 2>&-", "{} 2> /dev/full", "{} 2> >(true)"])
 def test_talk_that_nobody_hears_stops_nothing(line, small, tmp_path):
     done = shell(line, ["segment", small, tmp_path / "o.tif", "-v", "--progress"])
@@ -407,6 +410,7 @@ def test_threads_that_wait_leave_the_processor_unless_told_otherwise(given, told
     assert found.stdout.split()[-1] == told
 
 
+@pytest.mark.long
 def test_more_files_are_open_than_the_limit_at_first_allows(tmp_path):
     values, profile = crop(Window(0, 0, 40, 40))
     files = [tmp_path / f"{i:02d}.tif" for i in range(90)]

@@ -125,6 +125,7 @@ def test_a_raster_is_a_valid_cog_to_each_validator(verb, box, monkeypatch):
         assert not floats or np.isnan(dataset.nodata)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ORDERS)
 def test_netcdf_is_clean_to_the_compliance_checker_or_refused(verb, box, monkeypatch):
     monkeypatch.chdir(box)

@@ -43,6 +43,7 @@ def colours(text):
     return re.findall(r"\x1b\[[0-9;]*m", text)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("environment", "moves", "coloured"),
     [({}, True, True), ({"NO_COLOR": "1"}, True, False), ({"TERM": "dumb"}, False, False)],

@@ -542,6 +542,7 @@ def test_a_crop_moves_nothing_inside(series_model, stack, whole, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_processes_give_the_same(stack, series_model, whole, tmp_path):
     how = ("--tile-size", 128, "-j", 2, "--scheduler", "processes")
     found = classified(stack, series_model, tmp_path, *how)

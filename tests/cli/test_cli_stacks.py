@@ -123,6 +123,7 @@ def right(found):
     return float((found == truth())[seen].mean())
 
 
+@pytest.mark.long
 def test_the_course_tells_what_the_composite_cannot(whole, stack, labels, tmp_path):
     values = np.concatenate([np.where(v < 0, np.nan, v) for v in cells()])
     one = np.where(clear().any(axis=0), composite(values, 3), -1)
@@ -378,6 +379,7 @@ def big(tmp_path_factory):
     return [save(folder / f"b_{day}.tif", v, PROFILE, NAMES) for day, v in pairs]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "how",
     [("-j", "2"), pytest.param(("--tile-size", "0", "-j", "1"), marks=pytest.mark.slow)],

@@ -253,6 +253,7 @@ def test_another_assumed_crs_begins_anew(tmp_path):
     assert heard == [1, 1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("changed", [{"seed": 1}, None])
 def test_other_settings_begin_anew_and_so_does_no_resume(one, tmp_path, changed):
     def stop(epoch, epochs, values):

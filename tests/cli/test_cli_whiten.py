@@ -267,6 +267,7 @@ def test_series_without_times_take_the_step_that_is_given(suffix, tmp_path):
     assert np.abs(back[:, 1] - x).max() < 1e-9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["csv", "nc", "tsv"])
 @pytest.mark.parametrize("verb", ["whiten", "unwhiten"])
 def test_series_through_a_pipe_are_refused_as_such(kind, verb, tmp_path):
@@ -328,6 +329,7 @@ def test_a_netcdf_of_series_keeps_what_stays_true(tmp_path, capsys):
     assert "was whitened by another run" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["series", "cube"])
 @pytest.mark.parametrize("last", ["result", "spectra", "plot"])
 def test_result_spectra_and_plot_appear_together_or_not_at_all(kind, last, tmp_path, monkeypatch):

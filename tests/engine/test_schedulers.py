@@ -87,6 +87,7 @@ def plan_window(shape):
     return tile.core
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["processes", "cluster"])
 @pytest.mark.parametrize(
     ("shape", "tile", "align", "origin"),
@@ -122,6 +123,7 @@ def test_a_store_runs_for_tiles_with_pixels_and_the_sink_gets_its_answer(kind, a
     assert len(list(tmp_path.iterdir())) == tally.tiles - tally.empty
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
 @pytest.mark.parametrize("rows", [3, 100])

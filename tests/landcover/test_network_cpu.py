@@ -26,7 +26,7 @@ SETTINGS = {
     "coarse": {"fine": 0, "local_width": 7},
     "bands alone": {"local_width": 0},
     "alone": {"layers": 0, "model_width": 20},
-    "odd": {"model_width": 33, "state": 3},
+    "odd": {"model_width": 33, "state": 5},
 }
 
 

@@ -158,6 +158,7 @@ def test_no_feature_depends_on_the_patches_beside_to_the_bit(bands, side):
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("bands", "classes"), [(1, 2), (4, 10)])
 def test_no_probability_depends_on_the_patches_beside_to_the_bit(bands, classes):
     values, truth = drawn(130, bands, 8, classes)

@@ -117,6 +117,7 @@ def test_more_folds_than_samples_of_a_class_are_as_many_as_these(samples):
     assert len(np.unique(fold)) == 30
 
 
+@pytest.mark.long
 def test_the_network_learns_and_skips_gaps(samples):
     recipe = Recipe(
         SeriesSettings("network", folds=2),

@@ -44,6 +44,7 @@ def of_confidence(probabilities, truth, value) -> float:
     return float(-np.log(np.where(right, confidence, 1 - confidence)).mean())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sharper", [0.5, 1.0, 3.0])
 def test_temperature_of_confidence_is_the_best_of_a_grid_and_undoes_a_sharpening(drawn, sharper):
     probabilities, truth = drawn(20_000, sharper=sharper)

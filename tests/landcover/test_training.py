@@ -211,6 +211,7 @@ class StopError(Exception):
     """A kill, in the middle of a training."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [1, 2, 4])
 def test_a_training_that_was_killed_goes_on_to_the_same_bytes(task, tiny, tmp_path, after):
     settings = replace(QUICK, epochs=4)

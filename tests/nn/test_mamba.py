@@ -37,7 +37,7 @@ def official(d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2):
     return mixer
 
 
-@pytest.mark.parametrize("sizes", [(64, 16, 4, 2), (24, 8, 3, 2), (16, 4, 2, 1)])
+@pytest.mark.parametrize("sizes", [(64, 16, 4, 2), (24, 5, 3, 2), (16, 4, 2, 1)])
 def test_weights_load_both_ways_and_outputs_agree(sizes):
     theirs, ours = official(*sizes), Mamba(*sizes)
     ours.load_state_dict(theirs.state_dict(), strict=True)
@@ -52,7 +52,7 @@ def test_weights_load_both_ways_and_outputs_agree(sizes):
 
 
 def test_gradients_agree_with_the_official_block():
-    theirs, ours = official(32, 8), Mamba(32, 8)
+    theirs, ours = official(32, 5), Mamba(32, 5)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     x = torch.randn(2, 67, 32)
     for block in (theirs, ours):
@@ -91,7 +91,7 @@ def test_a_fresh_block_starts_as_the_paper_says():
 
 @pytest.fixture
 def block() -> Mamba:
-    return Mamba(20, 6).eval()
+    return Mamba(20, 5).eval()
 
 
 def test_the_block_is_causal(block):

@@ -45,10 +45,10 @@ def test_weights_load_both_ways_and_outputs_agree_with_transformers():
     from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 
     torch.manual_seed(0)
-    ours = Mamba2(64, d_state=32, headdim=32)
+    ours = Mamba2(64, d_state=8, headdim=32)
     config = transformers.Mamba2Config(
         hidden_size=64,
-        state_size=32,
+        state_size=8,
         expand=2,
         conv_kernel=4,
         head_dim=32,
@@ -66,7 +66,7 @@ def test_weights_load_both_ways_and_outputs_agree_with_transformers():
 
 def blocks():
     torch.manual_seed(1)
-    yield Mamba(32, d_state=8)
+    yield Mamba(32, d_state=5)
     yield Mamba2(32, d_state=8, headdim=16, ngroups=2)
 
 

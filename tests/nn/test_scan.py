@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -14,15 +12,6 @@ from stcli.nn.scan_cpu import cpu_scan
 
 LENGTHS = (1, 2, 63, 64, 65, 129)
 EPS = 2.0**-24  # half a unit in the last place of float32
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """One thread unless a test asks for more: each kernel that is compiled costs seconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def problem(channels: int, length: int, states: int, seed: int = 0, dtype=torch.float64):
@@ -159,7 +148,7 @@ def test_float32_gradients_for_any_number_of_channels(channels):
 
 
 def test_gradients_come_only_from_what_was_asked():
-    u, delta, matrices = problem(4, 20, 3)
+    u, delta, matrices = problem(4, 20, 5)
     u.requires_grad_()
     cpu_scan(u, delta, matrices, starts_at(20, 0))[:, 7].sum().backward()
     assert (u.grad[:, 8:] == 0).all()  # causal
@@ -169,7 +158,7 @@ def test_gradients_come_only_from_what_was_asked():
 
 def test_expanded_and_transposed_tensors_are_taken():
     """`y.sum()` sends back a gradient of stride 0, and Mamba passes transposed inputs."""
-    u, delta, matrices = problem(6, 50, 3)
+    u, delta, matrices = problem(6, 50, 5)
     twins = [t.T.contiguous().T.requires_grad_() for t in (u, delta)]
     plain = [t.clone().requires_grad_() for t in (u, delta)]
     for scan, leaves in ((cpu_scan, twins), (scan_reference, plain)):
@@ -194,14 +183,14 @@ def test_packed_sequences_are_each_alone_bit_for_bit(dtype):
 
 
 def test_no_gradient_crosses_a_start():
-    u, delta, matrices = problem(4, 140, 3)
+    u, delta, matrices = problem(4, 140, 5)
     u.requires_grad_()
     cpu_scan(u, delta, matrices, starts_at(140, 0, 70))[:, 70:].sum().backward()
     assert (u.grad[:, :70] == 0).all()
 
 
 def test_a_first_step_starts_from_zero_with_or_without_its_mark():
-    u, delta, matrices = problem(4, 30, 3)
+    u, delta, matrices = problem(4, 30, 5)
     marked = cpu_scan(u, delta, matrices, starts_at(30, 0))
     assert torch.equal(marked, cpu_scan(u, delta, matrices, starts_at(30)))
 

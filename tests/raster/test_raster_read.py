@@ -474,6 +474,7 @@ def one_strip_behind(path):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make", [many_sources, one_strip_of_all, one_strip_a_band, one_strip_behind]
 )

@@ -538,6 +538,7 @@ def test_a_file_size_limit_leaves_nothing(tmp_path, limit):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("driver", ["COG", "GTiff"])
 @pytest.mark.parametrize(("bands", "side"), [(8, 512), (12, 256), (40, 128), (200, 128)])
 def test_blocks_of_many_bands_are_smaller_and_count_as_what_they_are(

@@ -100,6 +100,7 @@ def test_a_job_that_failed_continues_and_ends_as_if_it_had_not(source, out, whol
     assert content(out) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", KEPT.values(), ids=KEPT)
 @pytest.mark.parametrize("how", ["cut", "empty", "gone", "changed"])
 def test_damaged_tiles_are_done_again(source, out, whole, output, how, caplog):
@@ -400,6 +401,7 @@ def test_a_zarr_is_overwritten_whole(source, out, whole):
     assert content(out) == whole(ZARR)[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", OUTPUTS[::2], ids=IDS[::2])
 def test_processes_make_the_same(source, out, whole, output):
     expected, told, tally = whole(output)
@@ -588,6 +590,7 @@ def start(source, out, kind):
     return process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KEPT)
 def test_killed_and_resumed_is_uninterrupted(source, out, whole, kind):
     output = KEPT[kind]

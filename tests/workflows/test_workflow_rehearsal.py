@@ -36,6 +36,7 @@ sys.exit(main(["objects", folder + "/l.tif", folder + "/s.tif", folder + "/o.par
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("labels", "bands"), [("uint32", "uint16"), ("int64", "float32")])
 def test_a_rehearsal_leaves_nothing_to_compile(tmp_path, labels, bands):
     """With kernels that earlier runs kept, none would be compiled whatever was rehearsed."""
