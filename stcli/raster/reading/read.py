@@ -378,11 +378,14 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
 def _tell_alpha(opened: list[Source]) -> None:
     for source in opened:
         info = source.info
-        if len(info.default) < len(info.bands):
-            number = next(i for i in range(1, len(info.bands) + 1) if i not in info.default)
-            logger.warning(
-                "%s: band %d is declared alpha and is used as the valid mask; "
-                "if it holds data, name the bands with --bidx",
-                info.path,
-                number,
-            )
+        if not info.alpha:
+            continue
+        rule = min((info.rules[i - 1] for i in info.default), key=RULES.index)
+        unread = f"not read, because its {rule} tells what is valid"
+        used = "is used as the valid mask" if rule == "alpha" else unread
+        logger.warning(
+            "%s: band %d is declared alpha and %s; if it holds data, name the bands with --bidx",
+            info.path,
+            info.alpha,
+            used,
+        )
