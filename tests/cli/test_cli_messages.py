@@ -306,7 +306,12 @@ CASES = [
     (
         "train landcover scene.tif --labels bare.gpkg --class-column class -o new --epochs 1",
         3,
-        "bare.gpkg: has no CRS, features with a CRS are wanted; add it first",
+        "bare.gpkg: has no CRS, features with a CRS are wanted; add it first, with ogr2ogr -a_srs",
+    ),
+    (
+        "train landcover scene.tif --labels series.csv --class-column class -o new --epochs 1",
+        3,
+        "become points with ogr2ogr points.gpkg series.csv -oo X_POSSIBLE_NAMES=lon*",
     ),
     (
         "train landcover scene.tif --labels two.tif --class-names 1=a,1=b -o new --epochs 1",

@@ -359,7 +359,7 @@ def test_a_column_that_no_date_changes_is_told(samples, tmp_path):
     assert "bands: RED, NIR, height" in made.err
 
 
-def test_labels_that_are_numbers_stand_in_their_order(samples, tmp_path):
+def test_labels_that_are_numbers_stand_in_their_order_and_keep_their_values(samples, tmp_path):
     table = tmp_path / "codes.csv"
     codes = {"crop": "10", "forest": "9", "water": "100"}
     text = samples.read_text()
@@ -368,7 +368,11 @@ def test_labels_that_are_numbers_stand_in_their_order(samples, tmp_path):
     table.write_text(text)
     words = ("-o", tmp_path / "m", "--algorithm", "discriminant", "--folds", 2, "--json", "-q")
     card = good("train", "series", table, *words).json["card"]
-    assert [c["name"] for c in card["classes"]] == ["9", "10", "100"]
+    assert [(c["value"], c["name"]) for c in card["classes"]] == [
+        (9, "9"),
+        (10, "10"),
+        (100, "100"),
+    ]
     assert [c["support"] for c in card["metrics"]["validation"]["classes"]] == [30, 30, 30]
     assert card["metrics"]["validation"]["overall"] > 0.9
 

@@ -448,6 +448,27 @@ def test_legends_are_joined_by_name():
         joined_legend([drawn, drawn], many)
 
 
+def test_codes_of_drawn_classes_are_their_values_where_a_map_can_hold_them(caplog):
+    raster, drawn = LabelSource("r.tif"), LabelSource("d.gpkg", "code")
+
+    def of(*classes):
+        return Given(classes, tuple(range(1, len(classes) + 1)))
+
+    assert joined_legend([drawn], [of("1", "2", "10")]) == {"1": 1, "2": 2, "10": 10}
+    assert joined_legend([drawn, drawn], [of("1", "90"), of("10")]) == {"1": 1, "10": 10, "90": 90}
+    assert joined_legend([drawn], [of("forest", "water")]) == {"forest": 1, "water": 2}
+    assert not caplog.text
+    assert joined_legend([drawn], [of("0", "1")]) == {"0": 1, "1": 2}
+    assert "d.gpkg: its classes are numbers that a map cannot hold as they are" in caplog.text
+    assert "in maps 0 has the value 1, 1 has the value 2, and is named by its number" in caplog.text
+    assert joined_legend([drawn], [of("111", "231", "512")]) == {"111": 1, "231": 2, "512": 3}
+    assert joined_legend([drawn], [of("01", "1")]) == {"01": 1, "1": 2}
+    caplog.clear()
+    legend = joined_legend([raster, drawn], [Given(("water",), (2,)), of("1", "2")])
+    assert legend == {"1": 1, "water": 2, "2": 3}
+    assert "1 has the value 1, 2 has the value 3" in caplog.text
+
+
 def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_path, monkeypatch):
     def full(*words):
         raise OutputError("report.html: cannot be written (No space left on device)")

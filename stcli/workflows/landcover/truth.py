@@ -20,7 +20,8 @@ from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import RasterInfo, refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
 from stcli.raster.reading.stdin import on_stdin
-from stcli.raster.tables.vectors import MOST_CLASSES, Labels, burn, read_labels
+from stcli.raster.tables.classnames import MOST_CLASSES, values_of
+from stcli.raster.tables.vectors import Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.legends import class_names
@@ -69,7 +70,7 @@ class Truth(Protocol):
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Value of each class in a class raster."""
+        """Value of each class in a map."""
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read a window: (row, col)."""
@@ -81,7 +82,7 @@ class VectorTruth:
     def __init__(self, labels: Labels, geobox: GeoBox) -> None:
         self.labels, self.geobox = labels, geobox
         self.classes = labels.classes
-        self.values = tuple(range(1, len(labels.classes) + 1))
+        self.values = values_of(labels.classes)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Burn a window: (row, col)."""
