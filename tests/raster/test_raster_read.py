@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -423,6 +424,14 @@ def test_a_geotiff_needs_neither_xarray_nor_geopandas():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_pipe_by_a_name_is_sent_to_stdin(tmp_path):
+    """As ``<(…)`` of a shell is: GDAL says that an IFD starts elsewhere, or reads it once."""
+    pipe = tmp_path / "pipe.tif"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match=r"a pipe, .* only once; send it to stdin and name -"):
+        open_raster(str(pipe))
 
 
 @pytest.mark.real

@@ -27,7 +27,7 @@ from stcli.raster.info import POOL, BandInfo, Held
 from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.source import SourceInfo, from_anywhere, stem, unpack
-from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units
+from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units, tell_foreign
 
 #: How a virtual raster's name ends.
 VRT = ".vrt"
@@ -173,6 +173,8 @@ def open_dataset(path: str) -> Any:
     # GDAL reads it once, when the first file behind a VRT is opened; threads are the engine's own
     os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(POOL))
     os.environ.setdefault("VRT_NUM_THREADS", "1")
+    if Path(path).is_fifo():  # /dev/stdin, or <(…) of a shell
+        raise InputError(f"{path}: a pipe, which is read only once; send it to stdin and name -")
     try:
         return rasterio.open(path)
     except RasterioError as error:
@@ -216,7 +218,9 @@ def describe(dataset: Any, path: str) -> SourceInfo:
             "with gdal_edit.py -a_srs"
         ) from error
     rows, cols = _block(dataset)
-    units = _units(dataset)
+    units, tags = _units(dataset), _tags(dataset)
+    if dataset.driver == "Zarr" and geobox.crs is None:
+        tell_foreign(path, tags)
     return SourceInfo(
         path=path,
         driver=dataset.driver,
@@ -225,7 +229,7 @@ def describe(dataset: Any, path: str) -> SourceInfo:
         rules=tuple(_rule(dataset, i, bool(alpha) and i in data) for i in range(1, count + 1)),
         default=data or tuple(alpha),
         times=("",) * count,
-        tags=_tags(dataset),
+        tags=tags,
         tiles=cols if rows == cols < dataset.width else 0,
         rows=rows,
         held=_held(dataset),
