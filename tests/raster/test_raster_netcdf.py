@@ -214,6 +214,16 @@ def test_times_become_bands(nc):
     assert whole(chosen)[0][0, 0, 1] == 102
 
 
+def test_a_variable_by_its_name_alone_means_all_of_its_times(nc):
+    path = cube(nc, [0, 5], units="days since 2020-01-05")
+    chosen = open_raster(path, bands=("b", "a@2020-01-10"))
+    assert chosen.info.band_names == ("b@2020-01-05", "b@2020-01-10", "a@2020-01-10")
+    with pytest.raises(InputError, match="has no band c; choose among 1 to 4 or a@2020-01-05"):
+        open_raster(path, bands=("c",))
+    path = nc(LAT, LON, {"t": (("level", "lat", "lon"), np.ones((2, 3, 4)), {})}, name="levels.nc")
+    assert open_raster(path, bands=("t",)).info.band_names == ("t[level=1]", "t[level=2]")
+
+
 @pytest.mark.parametrize("told", ["by variable", "by file", "by standard name"])
 def test_places_of_pixels_are_coordinates_and_no_bands(told, tmp_path, caplog):
     """Models on a turned pole write the latitude and longitude of each pixel, and its corners."""

@@ -243,7 +243,8 @@ def open_raster(
         Anything GDAL reads (``/vsi…`` names too), or NetCDF. The bands of several files stack in
         this order. Files on a coarser grid that nests in the finest are resampled on read.
     bands : sequence of int or str, optional
-        1-based numbers over all bands of all files, or names; by default all but alpha.
+        1-based numbers over all bands of all files, or names; that of a variable of several times
+        or levels means all of its bands. By default all but alpha.
     resampling : {'nearest', 'bilinear'}
         For files on a coarser grid.
     assumed : Assumed, optional
@@ -330,6 +331,8 @@ def _choose(
             chosen.append(names.index(band))
         elif str(band).isdecimal() and 1 <= int(band) <= len(table):
             chosen.append(int(band) - 1)
+        elif of_variable := [k for k, name in enumerate(names) if name.startswith(_within(band))]:
+            chosen += of_variable
         else:
             path = " + ".join(source.info.path for source in opened)
             listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
@@ -337,6 +340,11 @@ def _choose(
                 f"{path}: has no band {band}; choose among 1 to {len(table)} or {listed}"
             )
     return chosen
+
+
+def _within(variable: int | str) -> tuple[str, str]:
+    """How the names of a variable's bands begin: its times, or its places on other dimensions."""
+    return f"{variable}@", f"{variable}["
 
 
 def _parts(
