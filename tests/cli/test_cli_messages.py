@@ -102,7 +102,7 @@ def rasters(folder: Path) -> None:
     holed = array.copy()
     holed[:, :40, :40] = 0
     save(folder / "holed.tif", holed, profile, nodata=0)
-    save(folder / "two.tif", far, profile, ())
+    save(folder / "two.tif", far, profile, (), nodata=0)
 
 
 @pytest.fixture(scope="module")

@@ -310,6 +310,24 @@ def test_names_of_values_that_no_label_has_are_told(more, told, scene_path, tmp_
     assert (said in caplog.text, "--class-names" in caplog.text) == (told, told)
 
 
+@pytest.mark.parametrize(
+    ("declared", "names", "told"),
+    [({}, None, True), ({"nodata": 0}, None, False), ({}, {1: "a", 2: "b"}, False)],
+)
+def test_zeros_that_nothing_declares_are_told_not_to_be_learnt(
+    declared, names, told, scene_path, tmp_path, caplog
+):
+    """Masks for networks have their first class there."""
+    labels = np.ones((1, 200, 220), np.uint8)
+    labels[0, :, :100], labels[0, :50] = 2, 0
+    path = save(tmp_path / "masks.tif", labels, scene()[1], **declared)
+    scenes = [LabelledScene(Inputs((scene_path,)), (LabelSource(path, names=names),))]
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None) as rooms:
+        assert len(rooms[0].truth.classes) == 2
+    said = "masks.tif: 11000 pixels of value 0 are taken for not labelled; if 0 is a class, give"
+    assert (said in caplog.text) is told
+
+
 @pytest.mark.parametrize(("far", "told"), [(0, True), (5e4, False)])
 def test_scenes_of_one_place_in_two_crss_are_told(scene_path, tmp_path, caplog, far, told):
     array, profile = scene()
