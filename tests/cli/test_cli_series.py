@@ -199,6 +199,7 @@ def numbered(text):
         ),
         (lambda t: t.replace(",crop,", ",,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",crop,", ", ,"), "bad.csv: 30 samples without a label found"),
+        (lambda t: t.replace(",crop,", ",NA,"), "otherwise where it is NA, None or null, which"),
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
         (
             lambda t: t.replace("2019-02-10,crop", "2019-02-10,water"),
