@@ -243,6 +243,17 @@ def test_bands_by_number_and_name(tif, grid):
             open_raster(path, bands=(wrong,))
 
 
+def test_of_many_files_a_message_names_the_first(tif, grid):
+    """A stack of two years of dates filled a screen with every warning."""
+    paths = [tif(f"{k}.tif", coordinates(4, 5)[:1], grid(4, 5)) for k in range(6)]
+    with open_raster(paths[:4]) as four, open_raster(paths) as six:
+        assert four.info.path == " + ".join(paths[:4])
+        assert six.info.path == f"{paths[0]} + 5 more"
+        assert six.info.origin == six.info.to_json()["path"] == " + ".join(paths)
+    with pytest.raises(InputError, match=r"0.tif \+ 5 more: has no band x"):
+        open_raster(paths, bands=("x",))
+
+
 def test_files_on_one_grid_stack(tif, grid):
     array = coordinates(5, 7)
     paths = [tif("B02.tif", array[:1], grid(5, 7)), tif("B03.tif", array[1:], grid(5, 7))]

@@ -34,7 +34,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.heap import empty
 from stcli.raster.bandnames import among_files, once_each
-from stcli.raster.info import BandInfo, Held, RasterInfo
+from stcli.raster.info import BandInfo, Held, RasterInfo, named
 from stcli.raster.nodata import clear
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.gdalsource import GdalSource
@@ -334,7 +334,7 @@ def _choose(
         elif of_variable := [k for k, name in enumerate(names) if name.startswith(_within(band))]:
             chosen += of_variable
         else:
-            path = " + ".join(source.info.path for source in opened)
+            path = named([source.info.path for source in opened])
             listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
             raise InputError(
                 f"{path}: has no band {band}; choose among 1 to {len(table)} or {listed}"
@@ -371,7 +371,7 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
         if info.times[i - 1]:
             times.append(info.times[i - 1])
     return RasterInfo(
-        path=" + ".join(source.info.path for source in opened),
+        path=named([source.info.path for source in opened]),
         driver=grid.driver,
         geobox=grid.geobox,
         bands=tuple(bands),
