@@ -7,6 +7,7 @@ import errno
 import gc
 import importlib
 import os
+import re
 import resource
 import sys
 import traceback
@@ -222,7 +223,7 @@ def _unexpected(error: BaseException, argv: Sequence[str]) -> int:
         error = error.__cause__  # typer takes it for the end of what a user types
     show = getattr(error, "format_message", None)
     if show is not None:
-        return _tell(str(show()), 2, argv)
+        return _tell(_dashes(str(show()), argv), 2, argv)
     if type(error).__name__ == "Abort":
         return _tell(f"interrupted; {signals.written()}.", signals.code(), argv)
     if isinstance(error, UnicodeEncodeError):
@@ -253,6 +254,15 @@ def _unexpected(error: BaseException, argv: Sequence[str]) -> int:
     if {"-v", "--verbose"} & set(argv):
         traceback.print_exc()
     return _tell(f"a bug, {type(error).__name__}: {error} (-v shows where).", 1, argv)
+
+
+def _dashes(message: str, argv: Sequence[str]) -> str:
+    """Add to what typer says of ``-co`` as GDAL has it, of which it takes the first letter."""
+    letter = message.removeprefix("No such option: -")
+    word = next((w for w in argv if re.match(f"-{re.escape(letter)}[a-z_]", w)), None)
+    if letter == message or word is None:
+        return message
+    return f"{message}, of {word}; a name of several letters has two dashes here: -{word}"
 
 
 def _tell(message: str, code: int, argv: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ def command(
         bool, typer.Option("--provenance", help="Say instead how each raster was made.")
     ] = False,
     json: options.Json = False,
+    quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Describe rasters as stcli reads them, as JSON.
@@ -32,7 +33,7 @@ def command(
     from stcli.workflows.job import Assumed, Inputs
 
     assumed = Assumed(assume_crs, assume_nodata)
-    with Console(verbose=verbose):
+    with Console(quiet, verbose):
         if provenance:
             print_json({"files": [{"path": path, **asdict(made(path))} for path in inputs]})
             return

@@ -7,6 +7,7 @@ Values only: nothing here opens a file. A grid is always an ``odc.geo.geobox.Geo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ PHASE_THRESHOLD = 1 / math.sqrt(2)
 
 #: Pixel sizes that differ by less, relative to their size, count as one resolution.
 _SAME_SIZE = 1e-3
+#: Files of a stack that are named one by one.
+_NAMED = 4
 
 #: Two transforms are one grid when they differ by less than this, in pixels.
 GRID_TOLERANCE = 1e-6
@@ -134,7 +137,7 @@ class RasterInfo:
     Attributes
     ----------
     path : str
-        Where it came from; the sources of a stack joined by ``' + '``.
+        Where it came from, for messages; see `named`.
     driver : str
         GDAL's short driver name, or ``netCDF`` when read with xarray.
     geobox : GeoBox
@@ -179,6 +182,11 @@ class RasterInfo:
         return np.dtype(np.result_type(*(band.block_dtype for band in self.bands)))
 
     @property
+    def origin(self) -> str:
+        """Where it came from, the sources of a stack joined by ``' + '``."""
+        return " + ".join(self.sources) or self.path
+
+    @property
     def band_names(self) -> tuple[str, ...]:
         """Names of the bands in order."""
         return tuple(band.name for band in self.bands)
@@ -188,7 +196,7 @@ class RasterInfo:
         rows, cols = self.shape
         bounds = self.geobox.boundingbox
         return {
-            "path": self.path,
+            "path": self.origin,
             "driver": self.driver,
             "size": {"rows": rows, "cols": cols},
             "crs": crs_text(self.geobox),
@@ -213,6 +221,13 @@ def _band_json(band: BandInfo) -> dict[str, Any]:
         "offset": band.offset,
         "units": band.units,
     }
+
+
+def named(paths: Sequence[str]) -> str:
+    """Name the files of a stack for a message: up to four, or the first and how many more."""
+    if len(paths) <= _NAMED:
+        return " + ".join(paths)
+    return f"{paths[0]} + {len(paths) - 1} more"
 
 
 def crs_text(geobox: GeoBox) -> str | None:

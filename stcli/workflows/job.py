@@ -175,7 +175,7 @@ class Output:
         tags = {
             "STCLI_VERSION": __version__,
             "STCLI_COMMAND": self.command if self.argv else "",
-            "STCLI_INPUT": info.path,
+            "STCLI_INPUT": info.origin,
             "STCLI_INPUTS": inputs_tag(info.sources or (info.path,)),
         }
         for name, value in settings.items():

@@ -102,7 +102,7 @@ def rasters(folder: Path) -> None:
     holed = array.copy()
     holed[:, :40, :40] = 0
     save(folder / "holed.tif", holed, profile, nodata=0)
-    save(folder / "two.tif", far, profile, ())
+    save(folder / "two.tif", far, profile, (), nodata=0)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,12 @@ CASES = [
     (
         "train landcover scene.tif --labels bare.gpkg --class-column class -o new --epochs 1",
         3,
-        "bare.gpkg: has no CRS, features with a CRS are wanted; add it first",
+        "bare.gpkg: has no CRS, features with a CRS are wanted; add it first, with ogr2ogr -a_srs",
+    ),
+    (
+        "train landcover scene.tif --labels series.csv --class-column class -o new --epochs 1",
+        3,
+        "become points with ogr2ogr points.gpkg series.csv -oo X_POSSIBLE_NAMES=lon*",
     ),
     (
         "train landcover scene.tif --labels two.tif --class-names 1=a,1=b -o new --epochs 1",

@@ -279,7 +279,8 @@ def test_bad_input_is_refused_in_a_sentence(verb, tmp_path):
     negative = save(tmp_path / "m.tif", -plain(), PROFILE, NAMES)
     out = tmp_path / "o.tif"
     refused(tmp_path, 3, "no valid pixel", verb, empty, out)
-    refused(tmp_path, 3, "above 0", verb, negative, out, "--model", "multiplicative")
+    speckle = (verb, negative, out, "--model", "multiplicative")
+    refused(tmp_path, 3, "where 0 means no data, give --assume-nodata 0", *speckle)
     refused(tmp_path, 3, "does not grow", verb, negative, out, "--model", "poisson")
     refused(tmp_path, 2, "--window", verb, negative, out, "--window", 10)
     refused(tmp_path, 2, "--levels", verb, negative, out, "--levels", 0)

@@ -100,3 +100,5 @@ def test_a_warning_is_told_once_a_command(scene, tmp_path):
         "segment", path, tmp_path / "o.tif", "--scale", 20, "--objects", tmp_path / "o.gpkg"
     )
     assert told.err.count("is declared alpha") == 1
+    assert "is declared alpha" in good("info", path).err
+    assert not good("info", path, "-q").err

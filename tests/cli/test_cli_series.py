@@ -199,6 +199,7 @@ def numbered(text):
         ),
         (lambda t: t.replace(",crop,", ",,"), "bad.csv: 30 samples without a label found"),
         (lambda t: t.replace(",crop,", ", ,"), "bad.csv: 30 samples without a label found"),
+        (lambda t: t.replace(",crop,", ",NA,"), "otherwise where it is NA, None or null, which"),
         (lambda t: t.replace(",45.05,", ",,"), "samples without longitude or latitude found"),
         (
             lambda t: t.replace("2019-02-10,crop", "2019-02-10,water"),
@@ -359,7 +360,7 @@ def test_a_column_that_no_date_changes_is_told(samples, tmp_path):
     assert "bands: RED, NIR, height" in made.err
 
 
-def test_labels_that_are_numbers_stand_in_their_order(samples, tmp_path):
+def test_labels_that_are_numbers_stand_in_their_order_and_keep_their_values(samples, tmp_path):
     table = tmp_path / "codes.csv"
     codes = {"crop": "10", "forest": "9", "water": "100"}
     text = samples.read_text()
@@ -368,7 +369,11 @@ def test_labels_that_are_numbers_stand_in_their_order(samples, tmp_path):
     table.write_text(text)
     words = ("-o", tmp_path / "m", "--algorithm", "discriminant", "--folds", 2, "--json", "-q")
     card = good("train", "series", table, *words).json["card"]
-    assert [c["name"] for c in card["classes"]] == ["9", "10", "100"]
+    assert [(c["value"], c["name"]) for c in card["classes"]] == [
+        (9, "9"),
+        (10, "10"),
+        (100, "100"),
+    ]
     assert [c["support"] for c in card["metrics"]["validation"]["classes"]] == [30, 30, 30]
     assert card["metrics"]["validation"]["overall"] > 0.9
 

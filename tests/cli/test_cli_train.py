@@ -311,6 +311,24 @@ def test_names_of_values_that_no_label_has_are_told(more, told, scene_path, tmp_
     assert (said in caplog.text, "--class-names" in caplog.text) == (told, told)
 
 
+@pytest.mark.parametrize(
+    ("declared", "names", "told"),
+    [({}, None, True), ({"nodata": 0}, None, False), ({}, {1: "a", 2: "b"}, False)],
+)
+def test_zeros_that_nothing_declares_are_told_not_to_be_learnt(
+    declared, names, told, scene_path, tmp_path, caplog
+):
+    """Masks for networks have their first class there."""
+    labels = np.ones((1, 200, 220), np.uint8)
+    labels[0, :, :100], labels[0, :50] = 2, 0
+    path = save(tmp_path / "masks.tif", labels, scene()[1], **declared)
+    scenes = [LabelledScene(Inputs((scene_path,)), (LabelSource(path, names=names),))]
+    with opened(scenes, RunSettings(jobs=1), lambda *of: None) as rooms:
+        assert len(rooms[0].truth.classes) == 2
+    said = "masks.tif: 11000 pixels of value 0 are taken for not labelled; if 0 is a class, give"
+    assert (said in caplog.text) is told
+
+
 @pytest.mark.parametrize(("far", "told"), [(0, True), (5e4, False)])
 def test_scenes_of_one_place_in_two_crss_are_told(scene_path, tmp_path, caplog, far, told):
     array, profile = scene()
@@ -447,6 +465,27 @@ def test_legends_are_joined_by_name():
     many = [Given(tuple(f"{letter}{n}" for n in range(200)), range(1, 201)) for letter in "ab"]
     with pytest.raises(InputError, match="more than 255 classes in all labels together"):
         joined_legend([drawn, drawn], many)
+
+
+def test_codes_of_drawn_classes_are_their_values_where_a_map_can_hold_them(caplog):
+    raster, drawn = LabelSource("r.tif"), LabelSource("d.gpkg", "code")
+
+    def of(*classes):
+        return Given(classes, tuple(range(1, len(classes) + 1)))
+
+    assert joined_legend([drawn], [of("1", "2", "10")]) == {"1": 1, "2": 2, "10": 10}
+    assert joined_legend([drawn, drawn], [of("1", "90"), of("10")]) == {"1": 1, "10": 10, "90": 90}
+    assert joined_legend([drawn], [of("forest", "water")]) == {"forest": 1, "water": 2}
+    assert not caplog.text
+    assert joined_legend([drawn], [of("0", "1")]) == {"0": 1, "1": 2}
+    assert "d.gpkg: its classes are numbers that a map cannot hold as they are" in caplog.text
+    assert "in maps 0 has the value 1, 1 has the value 2, and is named by its number" in caplog.text
+    assert joined_legend([drawn], [of("111", "231", "512")]) == {"111": 1, "231": 2, "512": 3}
+    assert joined_legend([drawn], [of("01", "1")]) == {"01": 1, "1": 2}
+    caplog.clear()
+    legend = joined_legend([raster, drawn], [Given(("water",), (2,)), of("1", "2")])
+    assert legend == {"1": 1, "water": 2, "2": 3}
+    assert "1 has the value 1, 2 has the value 3" in caplog.text
 
 
 def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_path, monkeypatch):

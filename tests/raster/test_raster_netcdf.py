@@ -214,6 +214,49 @@ def test_times_become_bands(nc):
     assert whole(chosen)[0][0, 0, 1] == 102
 
 
+def test_a_variable_by_its_name_alone_means_all_of_its_times(nc):
+    path = cube(nc, [0, 5], units="days since 2020-01-05")
+    chosen = open_raster(path, bands=("b", "a@2020-01-10"))
+    assert chosen.info.band_names == ("b@2020-01-05", "b@2020-01-10", "a@2020-01-10")
+    with pytest.raises(InputError, match="has no band c; choose among 1 to 4 or a@2020-01-05"):
+        open_raster(path, bands=("c",))
+    path = nc(LAT, LON, {"t": (("level", "lat", "lon"), np.ones((2, 3, 4)), {})}, name="levels.nc")
+    assert open_raster(path, bands=("t",)).info.band_names == ("t[level=1]", "t[level=2]")
+
+
+@pytest.mark.parametrize("told", ["by variable", "by file", "by standard name"])
+def test_places_of_pixels_are_coordinates_and_no_bands(told, tmp_path, caplog):
+    """Models on a turned pole write the latitude and longitude of each pixel, and its corners."""
+    flat, corners = np.ones((4, 5)), np.ones((4, 5, 4))
+    turned = {"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 39.25}
+    sides = {"rlat": ("grid_latitude", 4), "rlon": ("grid_longitude", 5)}
+    dataset = xr.Dataset(
+        {
+            "tas": (("rlat", "rlon"), flat, {"grid_mapping": "pole"}),
+            "lat": (("rlat", "rlon"), 50 * flat, {"bounds": "lat_vertices"}),
+            "lon": (("rlat", "rlon"), 10 * flat),
+            "lat_vertices": (("rlat", "rlon", "vertices"), corners),
+            "orog": (("rlat", "rlon"), flat, {"grid_mapping": "pole"}),
+            "pole": ((), 0, {**turned, "grid_north_pole_longitude": -162.0}),
+        },
+        {
+            dim: (dim, np.arange(n) / 8, {"standard_name": word, "units": "degrees"})
+            for dim, (word, n) in sides.items()
+        },
+    )
+    if told == "by variable":
+        dataset["tas"].attrs["coordinates"] = "lon lat"
+    elif told == "by file":
+        dataset.attrs["coordinates"] = "lat lon"
+    else:
+        dataset["lat"].attrs["standard_name"] = "latitude"
+        dataset["lon"].attrs["standard_name"] = "longitude"
+    dataset.to_netcdf(tmp_path / "turned.nc")
+    with caplog.at_level("INFO", "stcli"):
+        assert open_raster(str(tmp_path / "turned.nc")).info.band_names == ("tas", "orog")
+    assert "turned.nc: lat, lon, lat_vertices: coordinates and no bands" in caplog.text
+
+
 def test_a_single_time_stays_out_of_the_name(nc):
     raster = open_raster(cube(nc, [5], units="days since 2020-01-05"))
     assert raster.info.band_names == ("a", "b")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -112,6 +113,36 @@ def test_alpha_is_a_mask_and_no_data_band(tif, grid, caplog):
     assert np.argwhere(~whole(raster)[1]).tolist() == [[2, 2]]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7])
+def test_alpha_is_a_mask_among_any_number_of_bands(count, dtype, tif, grid, caplog):
+    """GDAL's own masks know an alpha band among two or four bands of 8 or 16 bits alone."""
+    array = np.full((count, 5, 7), 9, dtype)
+    array[-1] = 0.25 if dtype == "float32" else 300 if dtype != "uint8" else 255
+    array[-1, 2, 2] = 0
+    path = tif("last.tif", array, grid(5, 7))
+    with rasterio.open(path, "r+") as dataset:
+        others = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 2)
+        dataset.colorinterp = [*others, ColorInterp.alpha]
+    raster = open_raster(path)
+    assert f"band {count} is declared alpha and is used as the valid mask" in caplog.text
+    assert raster.info.count == count - 1
+    assert raster.info.valid_from == "alpha"
+    assert np.argwhere(~whole(raster)[1]).tolist() == [[2, 2]]
+    assert np.argwhere(~each(raster)[1])[:, 1:].tolist() == [[2, 2]] * (count - 1)
+
+
+def test_alpha_beside_nodata_is_said_to_be_unread(tif, grid, caplog):
+    array = np.full((5, 5, 7), 9, "uint16")
+    array[0, 1, 1], array[4, 2, 2] = 0, 0
+    path = tif("both.tif", array, grid(5, 7), nodata=0)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.gray] * 4 + [ColorInterp.alpha]
+    raster = open_raster(path)
+    assert "band 5 is declared alpha and not read, because its nodata tells" in caplog.text
+    assert np.argwhere(~whole(raster)[1]).tolist() == [[1, 1]]
+
+
 def test_alpha_asked_for_is_data_and_masks_nothing(tif, grid, caplog):
     raster = open_raster(rgba(tif, grid), bands=(1, 4))
     block, valid = whole(raster)
@@ -210,6 +241,17 @@ def test_bands_by_number_and_name(tif, grid):
     for wrong in (3, 0, "x"):
         with pytest.raises(InputError, match=r"has no band .* choose among 1 to 2 or rows, cols"):
             open_raster(path, bands=(wrong,))
+
+
+def test_of_many_files_a_message_names_the_first(tif, grid):
+    """A stack of two years of dates filled a screen with every warning."""
+    paths = [tif(f"{k}.tif", coordinates(4, 5)[:1], grid(4, 5)) for k in range(6)]
+    with open_raster(paths[:4]) as four, open_raster(paths) as six:
+        assert four.info.path == " + ".join(paths[:4])
+        assert six.info.path == f"{paths[0]} + 5 more"
+        assert six.info.origin == six.info.to_json()["path"] == " + ".join(paths)
+    with pytest.raises(InputError, match=r"0.tif \+ 5 more: has no band x"):
+        open_raster(paths, bands=("x",))
 
 
 def test_files_on_one_grid_stack(tif, grid):
@@ -393,6 +435,14 @@ def test_a_geotiff_needs_neither_xarray_nor_geopandas():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_pipe_by_a_name_is_sent_to_stdin(tmp_path):
+    """As ``<(…)`` of a shell is: GDAL says that an IFD starts elsewhere, or reads it once."""
+    pipe = tmp_path / "pipe.tif"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match=r"a pipe, .* only once; send it to stdin and name -"):
+        open_raster(str(pipe))
 
 
 @pytest.mark.real

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
@@ -34,3 +36,21 @@ def test_each_band_keeps_its_unit(units, tmp_path):
     bands = (OutputBand(f"b{i}", units=unit) for i, unit in enumerate(units))
     info, _ = described(tmp_path / "a.zarr", (4, 5), *bands)
     assert tuple(band.units for band in info.bands) == units
+
+
+def test_what_is_not_read_of_a_store_that_xarray_wrote_is_told(tmp_path, caplog):
+    values = np.ones((2, 3, 4), "float32")
+    cube = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values)},
+        {"time": ("time", [0, 1], {"units": "days since 2020-01-01"}), "lat": [3.0, 2, 1]},
+    )
+    cube.assign_coords(lon=[0.0, 1, 2, 3]).to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    open_raster(str(tmp_path / "a.zarr")).close()
+    assert "a.zarr: a Zarr in which GDAL finds no CRS; names of variables and times" in caplog.text
+    caplog.clear()
+    box = GeoBox((4, 5), Affine(1, 0, 0, 0, -1, 0), None)
+    tags = {"STCLI_VERSION": "0"}
+    spec = OutputSpec("b", "float32", (OutputBand("a"),), 0, "continuous", tags=tags, driver="Zarr")
+    create(tmp_path / "b.zarr", spec, box)
+    open_raster(str(tmp_path / "b.zarr")).close()
+    assert not caplog.text

@@ -27,7 +27,7 @@ from stcli.raster.info import POOL, BandInfo, Held
 from stcli.raster.nodata import TOGETHER, comparable, exclude
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.source import SourceInfo, from_anywhere, stem, unpack
-from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units
+from stcli.raster.reading.zarrtags import group_tags, stored_transform, stored_units, tell_foreign
 
 #: How a virtual raster's name ends.
 VRT = ".vrt"
@@ -133,8 +133,16 @@ class GdalSource:
         masked = [r == "mask" or (r == "alpha" and not alpha_is_data) for r in rules]
         if any(masked):
             first = indexes[masked.index(True)]
-            valid[masked if each else slice(None)] = dataset.read_masks(first, window=window) > 0
+            valid[masked if each else slice(None)] = self._mask(dataset, window, first)
         return valid
+
+    def _mask(self, dataset: Any, window: Window, index: int) -> NDArray[np.bool_]:
+        """Read the mask of a band, or the alpha band itself: GDAL knows it among 2 or 4 alone."""
+        if self.info.rules[index - 1] != "alpha":
+            return np.asarray(dataset.read_masks(index, window=window) > 0)
+        whole = np.dtype(self.info.bands[self.info.alpha - 1].dtype).kind in "iu"
+        dtype = {"out_dtype": "uint8"} if whole else {}  # what is beyond becomes 0 and 255
+        return np.asarray(dataset.read(self.info.alpha, window=window, **dtype) > 0)
 
     def _exclude(
         self,
@@ -165,6 +173,8 @@ def open_dataset(path: str) -> Any:
     # GDAL reads it once, when the first file behind a VRT is opened; threads are the engine's own
     os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(POOL))
     os.environ.setdefault("VRT_NUM_THREADS", "1")
+    if Path(path).is_fifo():  # /dev/stdin, or <(…) of a shell
+        raise InputError(f"{path}: a pipe, which is read only once; send it to stdin and name -")
     try:
         return rasterio.open(path)
     except RasterioError as error:
@@ -208,16 +218,18 @@ def describe(dataset: Any, path: str) -> SourceInfo:
             "with gdal_edit.py -a_srs"
         ) from error
     rows, cols = _block(dataset)
-    units = _units(dataset)
+    units, tags = _units(dataset), _tags(dataset)
+    if dataset.driver == "Zarr" and geobox.crs is None:
+        tell_foreign(path, tags)
     return SourceInfo(
         path=path,
         driver=dataset.driver,
         geobox=geobox,
         bands=tuple(_band(dataset, path, i, units[i - 1]) for i in range(1, count + 1)),
-        rules=tuple(_rule(dataset, i) for i in range(1, count + 1)),
+        rules=tuple(_rule(dataset, i, bool(alpha) and i in data) for i in range(1, count + 1)),
         default=data or tuple(alpha),
         times=("",) * count,
-        tags=_tags(dataset),
+        tags=tags,
         tiles=cols if rows == cols < dataset.width else 0,
         rows=rows,
         held=_held(dataset),
@@ -324,14 +336,14 @@ def _band(dataset: Any, path: str, i: int, units: str | None) -> BandInfo:
     )
 
 
-def _rule(dataset: Any, i: int) -> str:
+def _rule(dataset: Any, i: int, beside_alpha: bool) -> str:
     flags = dataset.mask_flag_enums[i - 1]
     if MaskFlags.nodata in flags:
         return "nodata"
-    if MaskFlags.alpha in flags:
-        return "alpha"
-    if MaskFlags.per_dataset in flags:
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
         return "mask"
+    if beside_alpha:
+        return "alpha"
     return "nan" if dataset.dtypes[i - 1].startswith("float") else "all"
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stcli.errors import InputError
+from stcli.errors import InputError, few
 from stcli.raster.packing import Packing, packing_of
 from stcli.raster.reading.cfgrid import Grid
 
 if TYPE_CHECKING:
     import xarray as xr
+
+logger = logging.getLogger("stcli")
+
+#: Standard names of what is on the globe.
+_GLOBE = ("latitude", "longitude")
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,36 @@ def layers_of(dataset: xr.Dataset, grid: Grid, path: str) -> tuple[Layer, ...]:
         There is none.
     """
     layers: list[Layer] = []
+    places, passed = _coordinates(dataset), []
     for key, variable in dataset.data_vars.items():
         dims = [str(dim) for dim in variable.dims]
-        if {grid.y, grid.x} <= set(dims) and variable.dtype.kind in "iuf":
-            others = [d for d in dims if d not in (grid.y, grid.x)]
-            layers += _of_variable(dataset, str(key), others, path)
+        if not {grid.y, grid.x} <= set(dims) or variable.dtype.kind not in "iuf":
+            continue
+        if key in places:
+            passed.append(str(key))
+            continue
+        others = [d for d in dims if d not in (grid.y, grid.x)]
+        layers += _of_variable(dataset, str(key), others, path)
+    if passed:
+        logger.info("%s: %s: coordinates and no bands", path, few(passed))
     if not layers:
         raise InputError(
             f"{path}: has no numeric variable over {grid.y} and {grid.x}, one at least is wanted"
         )
     return tuple(layers)
+
+
+def _coordinates(dataset: xr.Dataset) -> set[str]:
+    """Name the variables that say where others are.
+
+    These are what any variable calls its coordinates or bounds, latitudes and longitudes (CF wants
+    those of each pixel beside the rows and columns of a rotated pole), and what the file calls
+    coordinates: xarray names there those that no variable has to itself.
+    """
+    every = [dataset.attrs, *(variable.attrs for variable in dataset.variables.values())]
+    told = [str(attrs.get(key, "")) for attrs in every for key in ("coordinates", "bounds")]
+    globe = [str(k) for k, v in dataset.variables.items() if v.attrs.get("standard_name") in _GLOBE]
+    return {*" ".join(told).split(), *globe}
 
 
 def _of_variable(dataset: xr.Dataset, key: str, others: list[str], path: str) -> list[Layer]:

@@ -13,7 +13,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from stcli.errors import InputError
-from stcli.raster.info import Held, RasterInfo, crs_text, pixel_size, same_pixels
+from stcli.raster.info import Held, RasterInfo, crs_text, named, pixel_size, same_pixels
 from stcli.raster.nodata import TOGETHER, clear, representable
 from stcli.raster.reading.read import Raster
 from stcli.raster.reading.source import RULES, SourceInfo
@@ -53,7 +53,7 @@ class Mosaic(Raster):
         infos = [raster.info for raster in rasters]
         whole = replace(
             first,
-            path=" + ".join(info.path for info in infos),
+            path=named([path for info in infos for path in info.sources]),
             geobox=self._geobox(first.geobox, (top, left)),
             valid_from=min((info.valid_from for info in infos), key=RULES.index),
             sources=tuple(path for info in infos for path in info.sources),

@@ -34,7 +34,7 @@ from rasterio.windows import Window
 from stcli.errors import InputError
 from stcli.heap import empty
 from stcli.raster.bandnames import among_files, once_each
-from stcli.raster.info import BandInfo, Held, RasterInfo
+from stcli.raster.info import BandInfo, Held, RasterInfo, named
 from stcli.raster.nodata import clear
 from stcli.raster.reading.assumed import NOTHING, Assumed
 from stcli.raster.reading.gdalsource import GdalSource
@@ -243,7 +243,8 @@ def open_raster(
         Anything GDAL reads (``/vsi…`` names too), or NetCDF. The bands of several files stack in
         this order. Files on a coarser grid that nests in the finest are resampled on read.
     bands : sequence of int or str, optional
-        1-based numbers over all bands of all files, or names; by default all but alpha.
+        1-based numbers over all bands of all files, or names; that of a variable of several times
+        or levels means all of its bands. By default all but alpha.
     resampling : {'nearest', 'bilinear'}
         For files on a coarser grid.
     assumed : Assumed, optional
@@ -330,13 +331,20 @@ def _choose(
             chosen.append(names.index(band))
         elif str(band).isdecimal() and 1 <= int(band) <= len(table):
             chosen.append(int(band) - 1)
+        elif of_variable := [k for k, name in enumerate(names) if name.startswith(_within(band))]:
+            chosen += of_variable
         else:
-            path = " + ".join(source.info.path for source in opened)
+            path = named([source.info.path for source in opened])
             listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
             raise InputError(
                 f"{path}: has no band {band}; choose among 1 to {len(table)} or {listed}"
             )
     return chosen
+
+
+def _within(variable: int | str) -> tuple[str, str]:
+    """How the names of a variable's bands begin: its times, or its places on other dimensions."""
+    return f"{variable}@", f"{variable}["
 
 
 def _parts(
@@ -363,7 +371,7 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
         if info.times[i - 1]:
             times.append(info.times[i - 1])
     return RasterInfo(
-        path=" + ".join(source.info.path for source in opened),
+        path=named([source.info.path for source in opened]),
         driver=grid.driver,
         geobox=grid.geobox,
         bands=tuple(bands),
@@ -378,11 +386,14 @@ def _info(opened: list[Source], grid_path: str, chosen: list[tuple[int, int, str
 def _tell_alpha(opened: list[Source]) -> None:
     for source in opened:
         info = source.info
-        if len(info.default) < len(info.bands):
-            number = next(i for i in range(1, len(info.bands) + 1) if i not in info.default)
-            logger.warning(
-                "%s: band %d is declared alpha and is used as the valid mask; "
-                "if it holds data, name the bands with --bidx",
-                info.path,
-                number,
-            )
+        if not info.alpha:
+            continue
+        rule = min((info.rules[i - 1] for i in info.default), key=RULES.index)
+        unread = f"not read, because its {rule} tells what is valid"
+        used = "is used as the valid mask" if rule == "alpha" else unread
+        logger.warning(
+            "%s: band %d is declared alpha and %s; if it holds data, name the bands with --bidx",
+            info.path,
+            info.alpha,
+            used,
+        )

@@ -55,6 +55,12 @@ class SourceInfo:
     rows: int = 0
     held: Held = field(default_factory=Held)
 
+    @property
+    def alpha(self) -> int:
+        """1-based number of the band that is alpha and no data, the first of several; else 0."""
+        others = (i for i in range(1, len(self.bands) + 1) if i not in self.default)
+        return next(others, 0)
+
 
 class Source(Protocol):
     """A file that can be read by windows, from several threads, and pickled."""

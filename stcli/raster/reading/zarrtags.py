@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rasterio import Affine
+
+logger = logging.getLogger("stcli")
 
 #: A store's attribute: the units of its bands, where they differ.
 BAND_UNITS = "band_units"
@@ -30,6 +34,25 @@ def stored_transform(path: str) -> Affine | None:
     """Read the transform that a store of ours tells; GDAL's comes of two coordinates an axis."""
     text = _said(Path(path) / "spatial_ref").get("GeoTransform")
     return None if text is None else Affine.from_gdal(*map(float, text.split()))
+
+
+def tell_foreign(path: str, tags: Mapping[str, str]) -> None:
+    """Warn of what GDAL does not read of a store without a CRS that others wrote, such as xarray.
+
+    Parameters
+    ----------
+    path : str
+        As the user named it.
+    tags : mapping of str to str
+        Of the store.
+    """
+    if not any(key.startswith("STCLI_") for key in tags):
+        logger.warning(
+            "%s: a Zarr in which GDAL finds no CRS; names of variables and times are not read "
+            "either, and longitudes are left as they are: write it as NetCDF, which keeps all "
+            "(to_netcdf in xarray), or name the CRS alone with --assume-crs",
+            path,
+        )
 
 
 def _said(folder: Path) -> dict[str, Any]:

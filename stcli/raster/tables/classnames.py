@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from stcli.errors import InputError
+from stcli.errors import InputError, few
 from stcli.raster.writing.legend import word
 
 logger = logging.getLogger("stcli")
+
+#: Classes that a map can hold: values from 1 to this, 0 being none.
+MOST_CLASSES = 255
 
 
 def distinct(found: set[str], path: str, least: int) -> tuple[str, ...]:
@@ -74,7 +77,58 @@ def unlisted(names: list[str], listed: Sequence[str], where: str) -> list[str]:
 
 def sorted_names(names: Iterable[str]) -> list[str]:
     """Sort names of classes: as numbers if they all are whole numbers, else as text."""
+    listed = sorted(names)
+    numbers = _numbers(listed)
+    return (
+        listed
+        if numbers is None
+        else [name for _, name in sorted(zip(numbers, listed, strict=True))]
+    )
+
+
+def values_of(names: Sequence[str]) -> tuple[int, ...]:
+    """Give each class its value in a map.
+
+    Parameters
+    ----------
+    names : sequence of str
+        In the order of `sorted_names`.
+
+    Returns
+    -------
+    tuple of int
+        The numbers themselves where all names are numbers from 1 to 255, as codes of classes are;
+        else those of their order, from 1.
+    """
+    numbers = _numbers(names) or []
+    own = all(1 <= number <= MOST_CLASSES for number in numbers) and len({*numbers}) == len(names)
+    return tuple(numbers) if own else tuple(range(1, len(names) + 1))
+
+
+def tell_renumbered(names: Sequence[str], values: Sequence[int], path: str) -> None:
+    """Warn of codes that are not the values of their classes in a map.
+
+    Parameters
+    ----------
+    names : sequence of str
+    values : sequence of int
+        One each.
+    path : str
+        Where the names come from.
+    """
+    if (_numbers(names) or list(values)) == list(values):
+        return
+    pairs = [f"{name} has the value {value}" for name, value in zip(names, values, strict=True)]
+    logger.warning(
+        "%s: its classes are numbers that a map cannot hold as they are, where 1 to %d are free "
+        "for classes and 0 is none: in maps %s, and is named by its number",
+        *(path, MOST_CLASSES, few(pairs)),
+    )
+
+
+def _numbers(names: Iterable[str]) -> list[int] | None:
+    """Read names as whole numbers; None where one is not."""
     try:
-        return sorted(names, key=lambda name: (int(name), name))
+        return [int(name) for name in names]
     except ValueError:
-        return sorted(names)
+        return None

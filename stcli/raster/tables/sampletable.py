@@ -191,7 +191,10 @@ def _sorted(table: Any, names: dict[str, str | None], path: str) -> SampleTable:
     one = table.iloc[first]
     labels = one[names["label"]]
     if labels.isna().any():
-        raise InputError(f"{path}: {int(labels.isna().sum())} samples without a label found")
+        raise InputError(
+            f"{path}: {int(labels.isna().sum())} samples without a label found; leave them out, or "
+            "name the class otherwise where it is NA, None or null, which mean none"
+        )
     where = [names["longitude"], names["latitude"]]
     _refuse_commas(one[where], path)
     places = np.stack([_numbers(one[column], path) for column in where], axis=1)

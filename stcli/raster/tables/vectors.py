@@ -24,7 +24,7 @@ from odc.geo.geobox import GeoBox
 
 from stcli.errors import InputError
 from stcli.raster.info import crs_name
-from stcli.raster.tables.classnames import distinct, spelt, unlisted
+from stcli.raster.tables.classnames import MOST_CLASSES, distinct, spelt, unlisted
 
 if TYPE_CHECKING:
     import geopandas
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stcli")
 
 PARQUET_SUFFIXES = {".parquet", ".geoparquet", ".pq"}
-MOST_CLASSES = 255
 _SUBPIXEL = float(1 << 20)
 #: Pixels of a strip that is burnt at once, unless a row has more; GDAL holds it twice.
 _STRIP = 4_000_000
@@ -227,9 +226,17 @@ def _read(path: str, layer: str | None) -> geopandas.GeoDataFrame:
             f"{path}: cannot be read as vectors ({detail}); GeoPackage, GeoJSON, FlatGeobuf or "
             "GeoParquet is wanted"
         ) from error
-    if not isinstance(frame, geopandas.GeoDataFrame) or frame.crs is None:
-        found = "no CRS" if isinstance(frame, geopandas.GeoDataFrame) else "no geometries"
-        raise InputError(f"{path}: has {found}, features with a CRS are wanted; add it first")
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise InputError(
+            f"{path}: has no geometries, features with a CRS are wanted; columns of coordinates "
+            f"become points with ogr2ogr points.gpkg {path} -oo X_POSSIBLE_NAMES=lon* "
+            "-oo Y_POSSIBLE_NAMES=lat* -a_srs EPSG:4326"
+        )
+    if frame.crs is None:
+        raise InputError(
+            f"{path}: has no CRS, features with a CRS are wanted; add it first, with "
+            "ogr2ogr -a_srs EPSG:n for one"
+        )
     return frame
 
 

@@ -309,7 +309,7 @@ def _card(
         network=fields(recipe[0]),
         training=fields(recipe[1]),
         data={
-            "inputs": [Path(path).name for path in info.path.split(" + ")],
+            "inputs": [Path(path).name for path in info.sources],
             "guides": list(guides),
             "guide_ranges": _guide_ranges(judged, len(known.variables), len(guides)),
             "units": [info.bands[place].units for place in known.places[0]],

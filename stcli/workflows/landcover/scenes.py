@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from stcli.raster.info import crs_text, pixel_size, same_pixels
 from stcli.raster.reading.datestack import DateStack
 from stcli.raster.reading.frames import nameless
 from stcli.raster.reading.read import Raster
-from stcli.raster.tables.classnames import sorted_names
+from stcli.raster.tables.classnames import MOST_CLASSES, sorted_names, tell_renumbered, values_of
 from stcli.raster.tables.manifest import read_manifest
 from stcli.settings import RunSettings
 from stcli.workflows.job import Inputs, Progress
@@ -156,16 +156,14 @@ def opened(
 def joined_legend(sources: Sequence[LabelSource], truths: Sequence[Truth]) -> dict[str, int]:
     """Value of each class, by name, over several sources.
 
-    Class rasters bring their values, drawn labels alone have those of their order; classes of
-    drawn labels that no raster has get the next free values.
+    Class rasters bring their values; classes of drawn labels that no raster has get theirs of
+    `values_of`, or the next free values where a raster has taken one of these.
 
     Raises
     ------
     InputError
         Two class rasters in which a value has two names, or a name two values.
     """
-    if len(truths) == 1:
-        return dict(zip(truths[0].classes, truths[0].values, strict=True))
     legend: dict[str, int] = {}
     for source, truth in zip(sources, truths, strict=True):
         for name, value in zip(truth.classes, truth.values, strict=True):
@@ -179,16 +177,23 @@ def joined_legend(sources: Sequence[LabelSource], truths: Sequence[Truth]) -> di
                     "give all the same names with --class-names."
                 )
             legend[name] = value
-    drawn = {
-        name for s, t in zip(sources, truths, strict=True) if not s.is_raster for name in t.classes
-    }
-    free = (value for value in range(1, 256) if value not in set(legend.values()))
-    for name in sorted_names(drawn - set(legend)):
-        spare = next(free, 0)
-        if not spare:
-            raise InputError(f"{sources[0].path}: more than 255 classes in all labels together.")
-        legend[name] = spare
+    drawn = [(s.path, t) for s, t in zip(sources, truths, strict=True) if not s.is_raster]
+    fresh = sorted_names({name for _, truth in drawn for name in truth.classes} - set(legend))
+    if fresh:
+        path = drawn[0][0]
+        values = _free_values(fresh, set(legend.values()), path)
+        tell_renumbered(fresh, values, path)
+        legend |= zip(fresh, values, strict=True)
     return dict(sorted(legend.items(), key=lambda item: item[1]))
+
+
+def _free_values(names: Sequence[str], taken: set[int], path: str) -> tuple[int, ...]:
+    """Give classes their own values, or where one is taken the next free ones."""
+    own = values_of(names)
+    if len(own) + len(taken) > MOST_CLASSES:
+        raise InputError(f"{path}: more than {MOST_CLASSES} classes in all labels together.")
+    free = (value for value in range(1, MOST_CLASSES + 1) if value not in taken)
+    return own if taken.isdisjoint(own) else tuple(islice(free, len(names)))
 
 
 def _tell_unfound(sources: Sequence[LabelSource], legend: dict[str, int]) -> None:

@@ -28,6 +28,7 @@ from stcli.landcover.patches.patchmodel import (
     training_bytes,
 )
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard
+from stcli.raster.tables.classnames import sorted_names, tell_renumbered, values_of
 from stcli.raster.tables.patches import (
     PatchLabels,
     PatchSet,
@@ -197,9 +198,9 @@ def _classes(found: NDArray[np.str_], source: PatchSource) -> tuple[str, ...]:
         )
     if source.names and classes <= set(source.names.values()):
         return tuple(dict.fromkeys(n for _, n in sorted(source.names.items()) if n in classes))
-    if all(name.isdecimal() for name in classes):
-        return tuple(sorted(classes, key=int))
-    return tuple(sorted(classes))
+    names = tuple(sorted_names(classes))
+    tell_renumbered(names, values_of(names), path)
+    return names
 
 
 def _measured(
@@ -265,14 +266,14 @@ def _card(
     rest: tuple[NDArray[np.int64], Lens, str],
 ) -> Card:
     truth, lens, split = rest
-    legend = enumerate(zip(classes, colors(classes), strict=True), start=1)
+    legend = zip(values_of(classes), classes, colors(classes), strict=True)
     network = {"side": patches.side, "temperatures": trained.model.temperatures}
     # bands are scaled by arsinh of the value over one unit: low and high say so
     return Card(
         schema="stcli-card-1",
         architecture=ARCHITECTURE,
         bands=tuple(BandCard(name=name, low=0.0, high=float(lens.unit)) for name in patches.bands),
-        classes=tuple(ClassCard(value=v, name=name, color=c) for v, (name, c) in legend),
+        classes=tuple(ClassCard(value=v, name=name, color=c) for v, name, c in legend),
         resolution=(float(patches.side), float(patches.side)),
         segmentation={},
         network=network,

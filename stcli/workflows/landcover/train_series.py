@@ -32,7 +32,7 @@ from stcli.landcover.series.series import Recipe, Samples, train_series
 from stcli.landcover.series.series_method import composite
 from stcli.nn.device import Compute, compute
 from stcli.nn.weights import BandCard, CalibrationCard, Card, ClassCard, save_weights
-from stcli.raster.tables.classnames import sorted_names
+from stcli.raster.tables.classnames import sorted_names, tell_renumbered, values_of
 from stcli.raster.tables.sampletable import SampleTable, read_samples
 from stcli.settings import SERIES_BLOCK, BandScaling, RunSettings, SlicSettings
 from stcli.workflows.job import fields
@@ -174,8 +174,9 @@ def seasoned_of(table: SampleTable, block: float, path: str) -> Seasoned:
         )
     _tell_lonely(places, groups, block, path)
     samples = Samples(series[use], truth, groups, np.array(season.offsets), len(classes))
-    left_out = int((~use).sum())
-    return Seasoned(samples, season, tuple(map(str, classes)), table.bands, unused, left_out)
+    left_out, names = int((~use).sum()), tuple(map(str, classes))
+    tell_renumbered(names, values_of(names), path)
+    return Seasoned(samples, season, names, table.bands, unused, left_out)
 
 
 def _refuse_boundless(seasoned: Seasoned, path: str) -> None:
@@ -247,12 +248,13 @@ def _card(
 ) -> Card:
     low, high = _scaling(seasoned.samples.series)
     bands = zip(seasoned.bands, low, high, strict=True)
-    legend = zip(seasoned.classes, colors(seasoned.classes), strict=True)
+    names = seasoned.classes
+    legend = zip(values_of(names), names, colors(names), strict=True)
     return Card(
         schema="stcli-card-1",
         architecture=SERIES,
         bands=tuple(BandCard(name=n, low=float(a), high=float(b)) for n, a, b in bands),
-        classes=tuple(ClassCard(value=k, name=n, color=c) for k, (n, c) in enumerate(legend, 1)),
+        classes=tuple(ClassCard(value=v, name=n, color=c) for v, n, c in legend),
         resolution=(0.0, 0.0),
         segmentation=fields(slic),
         network=_facts(seasoned, trained, recipe),

@@ -20,7 +20,8 @@ from stcli.errors import InputError, UsageError, few
 from stcli.raster.info import RasterInfo, refuse_other_grid
 from stcli.raster.reading.read import Raster, open_raster
 from stcli.raster.reading.stdin import on_stdin
-from stcli.raster.tables.vectors import MOST_CLASSES, Labels, burn, read_labels
+from stcli.raster.tables.classnames import MOST_CLASSES, values_of
+from stcli.raster.tables.vectors import Labels, burn, read_labels
 from stcli.settings import RunSettings
 from stcli.workflows.job import Progress, plan_pass
 from stcli.workflows.legends import class_names
@@ -69,7 +70,7 @@ class Truth(Protocol):
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Value of each class in a class raster."""
+        """Value of each class in a map."""
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read a window: (row, col)."""
@@ -81,7 +82,7 @@ class VectorTruth:
     def __init__(self, labels: Labels, geobox: GeoBox) -> None:
         self.labels, self.geobox = labels, geobox
         self.classes = labels.classes
-        self.values = tuple(range(1, len(labels.classes) + 1))
+        self.values = values_of(labels.classes)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Burn a window: (row, col)."""
@@ -256,7 +257,7 @@ def refuse_beyond(values: tuple[int, ...], path: str) -> None:
         raise InputError(
             f"{path}: values {', '.join(map(str, values))} found, classes from 1 to "
             f"{MOST_CLASSES} wanted, and 0 or nodata where there is none; give the classes such "
-            "numbers, with gdal_calc for one, or name the value of nodata."
+            "numbers, with gdal_calc for one, or declare nodata with gdal_edit.py -a_nodata."
         )
 
 
@@ -292,6 +293,16 @@ def class_values(raster: Raster, settings: RunSettings, progress: Progress) -> d
     return {value: int(n) for value, n in enumerate(counts.classes) if n}
 
 
+def _tell_zeros(counts: Counts, info: RasterInfo) -> None:
+    """Tell that 0 is not learnt: masks that others draw often have classes from 0."""
+    if counts.zeros and info.valid_from == "all":  # else told as they are counted
+        logger.warning(
+            "%s: %d pixels of value 0 are taken for not labelled; if 0 is a class, give classes "
+            "numbers from 1, with gdal_calc.py --calc A+1 for one, else declare 0 as nodata",
+            *(info.path, counts.zeros),
+        )
+
+
 def _numbered(
     source: LabelSource, raster: Raster, settings: RunSettings, progress: Progress, least: int
 ) -> RasterTruth:
@@ -308,4 +319,6 @@ def _numbered(
             f"{source.path}: classes found: {', '.join(names.values()) or 'none'}; at least "
             f"{least} wanted, 0 and nodata count as not labelled."
         )
+    if not source.names:
+        _tell_zeros(counts, raster.info)
     return RasterTruth(raster, names)

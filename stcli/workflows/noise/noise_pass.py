@@ -247,7 +247,8 @@ def sample(
         if model.name == "multiplicative" and low <= 0:
             raise InputError(
                 f"{info.path}: {low:g} found in {name}, values above 0 are wanted for "
-                "--model multiplicative; a raster in dB has additive noise already."
+                "--model multiplicative; where 0 means no data, give --assume-nodata 0; a raster "
+                "in dB has additive noise already."
             )
     return found
 
