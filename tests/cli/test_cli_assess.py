@@ -58,6 +58,7 @@ def assess(folder, frame, *more, call=cliworld.good):
     return call(*words, "--class-column", "truth", *more)
 
 
+@pytest.mark.long
 def test_points_of_a_plan_tell_the_truth_of_the_whole_map(world):
     """Uneven densities do not bias: over 24 plans the mean, and how often intervals hold it."""
     folder, truth, mapped = world

@@ -364,6 +364,7 @@ def test_a_real_radar_chip_with_ground_control_points_is_refused(tmp_path):
         pytest.skip("real data s1-chips holds no chip with ground control points alone")
 
 
+@pytest.mark.long
 def test_a_file_size_limit_leaves_nothing(scene, model, tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     ignore = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"

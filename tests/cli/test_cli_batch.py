@@ -100,6 +100,7 @@ def test_a_file_is_what_the_verb_alone_makes_of_it(box):
     assert record["output"] == str(box / "out" / "00.tif")
 
 
+@pytest.mark.long
 def test_options_may_name_files_by_the_stem(box):
     pattern, table = box / "in" / "0[025].tif", box / "out" / "{stem}.parquet"
     words = ("--size", 25, f"--objects={table}", "--no-geometry")

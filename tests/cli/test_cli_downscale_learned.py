@@ -334,6 +334,7 @@ def test_a_model_of_an_older_kind_is_refused(files, models, tmp_path):
     assert "holds stcli-upscaler-2, stcli-upscaler-3 is wanted; train it again" in found.err
 
 
+@pytest.mark.long
 def test_training_by_the_command_line(files, tmp_path):
     fine = save(tmp_path / "fine.tif", values(260, 256), UTM, ("B05", "B11"))
     how = ("train", "downscaler", fine, "-o", tmp_path / "m", "--steps", 2, "--width", 8)

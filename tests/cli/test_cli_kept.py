@@ -87,6 +87,7 @@ def test_interrupted_and_resumed_is_uninterrupted(name, holed, whole, tmp_path, 
     assert [file.name for file in tmp_path.iterdir()] == ["out.tif"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", VERBS)
 def test_shards_joined_are_the_whole(name, holed, whole, tmp_path):
     path = tmp_path / "out.tif"

@@ -222,6 +222,7 @@ def test_a_constant_band_has_no_noise(verb, tmp_path):
 FLAT = pytest.mark.parametrize("shape", [(2, 1, 1), (2, 1, 90), (2, 90, 1)])
 
 
+@pytest.mark.long
 @FLAT
 def test_the_noise_of_one_row_or_column_is_unknown(shape, tmp_path):
     array = np.random.default_rng(4).normal(100, 3, shape).astype("float32")

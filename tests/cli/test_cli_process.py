@@ -213,6 +213,7 @@ def test_a_result_that_cannot_be_printed_is_no_success(line, words, small):
     assert told == f"stcli: stdout: cannot be written ({why}); send it elsewhere.\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["{} > /dev/full", "{} >&-"])
 @pytest.mark.parametrize("words", [["segment", "-q"], ["preview"]])
 def test_a_raster_that_stdout_does_not_take_is_stdout_s_fault(line, words, small):

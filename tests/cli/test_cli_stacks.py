@@ -264,6 +264,7 @@ def small(stack, labels, tmp_path):
     return [corner(path, PROFILE, NAMES) for path in stack[:3]], known
 
 
+@pytest.mark.long
 def test_training_is_repeatable_and_a_killed_one_goes_on(small, tmp_path, monkeypatch):
     from stcli.landcover.network import training
 

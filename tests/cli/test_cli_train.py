@@ -207,6 +207,7 @@ def test_the_report_stands_alone_and_shows_what_was_measured(folded):
 # --- going on after a kill ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_training_killed_again_and_again_goes_on_to_the_same_bytes(folded, one, tmp_path):
     training = replace(QUICK, folds=3, block=200.0, block_unit="m")
     heard = []
@@ -285,6 +286,7 @@ def sides(tmp_path):
     return made
 
 
+@pytest.mark.long
 def test_two_halves_are_surveyed_as_the_whole(sides, one, tmp_path, world):
     scenes = read_scenes(str(tmp_path / "scenes.csv"), Inputs(()), None)
     assert [s.inputs.paths[0] for s in scenes] == sides
@@ -488,6 +490,7 @@ def test_codes_of_drawn_classes_are_their_values_where_a_map_can_hold_them(caplo
     assert "1 has the value 1, 2 has the value 3" in caplog.text
 
 
+@pytest.mark.long
 def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_path, monkeypatch):
     def full(*words):
         raise OutputError("report.html: cannot be written (No space left on device)")
@@ -514,6 +517,7 @@ def test_a_training_whose_report_finds_no_room_goes_on_from_its_states(one, tmp_
 # --- other algorithms ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("algorithm", ["forest", "svm"])
 def test_folds_and_calibration_take_any_algorithm(one, tmp_path, algorithm, scene_path):
     training = replace(QUICK, folds=2, block=200.0, final_fit=False)
@@ -532,6 +536,7 @@ def test_folds_and_calibration_take_any_algorithm(one, tmp_path, algorithm, scen
 # --- given weights ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_training_begins_with_a_models_weights(trained, one, tmp_path):
     still = TrainingSettings(epochs=1, learning_rate=0.0, weight_decay=0.0)
     found = fit(one, tmp_path / "model", still, Fitting(init=Path(trained)))

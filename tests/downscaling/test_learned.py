@@ -196,6 +196,7 @@ def test_turning_and_averaging_is_blind_to_turns(settings):
 # --- training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @each_kind
 def test_it_learns_what_ibp_cannot_know(settings):
     truth, guide = scene(192, 160)

@@ -273,6 +273,7 @@ def test_a_worker_s_own_error_stays_one():
 # --- death --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["processes", "cluster"])
 def test_a_worker_that_dies_costs_its_tiles_another_try(kind, address, tmp_path):
     plan, found = TilePlan((1, 24), 2), []
@@ -294,6 +295,7 @@ def test_a_tile_that_kills_every_worker_is_listed_after_all_others_are_done(tmp_
     assert sorted(found) == [n for n in range(12) if n != 3]
 
 
+@pytest.mark.long
 def test_workers_that_all_die_do_not_go_on_for_ever(tmp_path):
     plan = TilePlan((1, 4000), 2)
     deadly = Deadly(tmp_path, tuple(range(2000)), always=True)
@@ -366,6 +368,7 @@ def test_an_interrupt_while_threads_start_lets_them_draw_no_more(monkeypatch):
     assert drawn in ([], [0])
 
 
+@pytest.mark.long
 def test_an_interrupt_ends_the_workers_of_a_cluster_here_at_once(monkeypatch):
     here = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     monkeypatch.setenv("PYTHONPATH", here)

@@ -137,6 +137,7 @@ def test_empty_bands_are_left_out_or_named(blanked, caplog):
         Heed.of(blanked, "weight", RunSettings(), silent)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["weight", "drop"])
 def test_a_training_heeds_the_noise_without_a_crs_and_its_map_needs_no_more(path, tmp_path, mode):
     rows, cols = np.mgrid[:ROWS, :COLS]
