@@ -6,6 +6,7 @@ import pytest
 from provoked import score, templates, unprovoked
 
 
+@pytest.mark.long
 def test_every_message_has_a_test_that_looks_for_it():
     assert unprovoked() == []
 

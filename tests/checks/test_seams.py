@@ -89,6 +89,7 @@ def test_classes():
     assert (found.period, found.offset) == (96, (40, 8))
 
 
+@pytest.mark.long
 def test_false_alarms_are_rare():
     alarms = [search(texture((300, 320), seed)).score >= 3 for seed in range(30)]
     assert sum(alarms) <= 1

@@ -164,6 +164,7 @@ GAPS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("values", "nodata", "dtype", "wanted"), GAPS.values(), ids=GAPS)
 def test_a_gap_gets_a_value_that_no_valid_pixel_has(tmp_path, values, nodata, dtype, wanted):
     arrays = [ones(value, dtype=dtype) for value in values]

@@ -88,6 +88,7 @@ def test_the_stream_is_uncompressed_with_its_directory_first(scene, segments, tm
         assert dataset.tags()["STCLI_COMMAND"].startswith("stcli segment")
 
 
+@pytest.mark.long
 def test_a_pipe_and_a_file_behind_stdin_give_the_same(scene, segments, tmp_path):
     piped, behind = tmp_path / "piped.tif", tmp_path / "behind.tif"
     first = shell(f"cat {scene} | {words('segment', '-', piped, '-v')}", text=True)
@@ -182,6 +183,7 @@ def test_every_verb_that_reads_a_raster_reads_stdin(name, line, piped, monkeypat
         os.close(before)
 
 
+@pytest.mark.long
 def test_netcdf_comes_through_a_pipe(tmp_path):
     wanted = good("info", CUBE).json
     for line in (f"cat {CUBE} | {words('info', '-')}", f"{words('info', '-')} < {CUBE}"):
@@ -200,6 +202,7 @@ BAD = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("before", "sentence"), BAD)
 def test_bad_stdin_is_one_sentence(before, sentence, scene, tmp_path):
     folder = tmp_path / "tmp"

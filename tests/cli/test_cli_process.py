@@ -136,6 +136,7 @@ def test_a_step_that_hears_nothing_is_ended_and_says_what_is_kept(scene, tmp_pat
     assert "20 of 20 tiles were finished already" in again.err
 
 
+@pytest.mark.long
 def test_a_second_run_on_one_output_is_refused_by_the_name_of_the_first(scene, tmp_path):
     process = start(scene, tmp_path / "o.tif")
     process.send_signal(signal.SIGSTOP)  # it waits while the second tries
@@ -257,6 +258,7 @@ def test_letters_that_an_encoding_lacks_are_escaped(tmp_path):
     assert told.stdout.decode("ascii").startswith("band ")
 
 
+@pytest.mark.long
 def test_names_do_not_command_the_terminal(small, tmp_path):
     with rasterio.open(small, "r+") as dataset:
         dataset.set_band_description(1, "red\x9b2J\r!")

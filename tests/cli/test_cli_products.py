@@ -105,6 +105,7 @@ def test_every_verb_that_writes_rasters_is_here():
     assert set(CUBES) <= set(ORDERS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ORDERS)
 def test_a_raster_is_a_valid_cog_to_each_validator(verb, box, monkeypatch):
     monkeypatch.chdir(box)

@@ -45,6 +45,7 @@ def write(path, axis):
     return x
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", AXES)
 @pytest.mark.parametrize("suffix", ["tif", "nc"])
 def test_a_geotiff_of_any_calendar_comes_back(kind, suffix, tmp_path):

@@ -107,6 +107,7 @@ def test_a_window_beyond_the_raster_and_a_turned_one_keep_their_series():
     assert rows[0] == rows[1]
 
 
+@pytest.mark.long
 def test_the_network_hears_the_dates_and_learns_through_them():
     torch.manual_seed(0)
     model = GLocal(4, 3, SETTINGS)

@@ -26,6 +26,7 @@ def ssd_inputs(groups, dtype=torch.float64):
     return x, delta, (-draw(heads).exp(), B, C, draw(heads)), starts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("groups", [1, 2])
 def test_heads_scanned_as_channels_equal_the_plain_loop_and_its_gradients(groups):
     x, delta, matrices, starts = ssd_inputs(groups)

@@ -198,6 +198,7 @@ def test_a_first_step_starts_from_zero_with_or_without_its_mark():
 # --- threads ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("channels", "states"), [(1, 5), (17, 16), (64, 16), (33, 5)])
 def test_the_number_of_threads_changes_no_bit(channels, states):
     dtype = torch.float32

@@ -127,6 +127,7 @@ def test_a_colour_is_shown_and_said():
     assert "&quot;" in table(("colour",), [(Swatch('"><b>'),)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draw", FIGURES)
 def test_a_figure_is_a_png_the_same_each_time(draw):
     data = draw()

@@ -82,6 +82,7 @@ OUTPUTS = [
 IDS = ["COG", "GTiff", "Zarr", "GTiff packed", "Zarr of parts", "Zarr 3"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", OUTPUTS, ids=IDS)
 def test_a_job_that_failed_continues_and_ends_as_if_it_had_not(source, out, whole, output, caplog):
     expected, told, tally = whole(output)
