@@ -122,8 +122,9 @@ def _mourned(client: Any, how: Workers) -> Iterator[None]:
     except Exception as error:
         if client.status == "running" and not isinstance(error, _dask.comm.CommClosedError):
             raise
+        told = next(iter(str(error).splitlines()), type(error).__name__)  # dask may add its message
         raise TilesError(
-            f"--scheduler {how.address}: it went away while tiles were at work ({error}); the same "
+            f"--scheduler {how.address}: it went away while tiles were at work ({told}); the same "
             "command continues when one runs there again"
         ) from error
 
