@@ -120,6 +120,9 @@ def days_of(times: TimeAxis, path: str) -> tuple[int, ...]:
 
 
 def _day(year: int, month: int, day: int) -> int:
-    first = np.datetime64(f"{year:04d}-{month:02d}")
-    length = int(((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(int))
-    return int((first.astype("datetime64[D]") + min(day, length) - 1).astype(np.int64))
+    month_of = np.datetime64(f"{year:04d}-{month:02d}")
+    first, after = (
+        int(when.astype("datetime64[D]").astype(np.int64))
+        for when in (month_of, month_of + np.timedelta64(1, "M"))
+    )
+    return min(first + day, after) - 1
