@@ -10,40 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from stcli import __version__
-from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.models import ARCHITECTURE, seeded
-from stcli.downscaling.samples import Sample, copies, paired, transferred
+from stcli.downscaling.samples import Sample
 from stcli.downscaling.training import Figures, Trained, silent, train
-from stcli.engine.memory import Cost, Grid, budget
 from stcli.errors import InputError, UsageError
 from stcli.nn.tensors import arrays_of
 from stcli.nn.weights import BandCard, Card, save_weights
 from stcli.raster.info import pixel_size
 from stcli.raster.pictures.page import write_page
-from stcli.raster.reading.frames import Frames, beside, frames, matched_bands
 from stcli.raster.reading.read import Raster
-from stcli.raster.reading.stack import nest
 from stcli.settings import DownscalerTraining, RunSettings, UpscalerSettings
-from stcli.workflows.downscaling.nested import Pair, none_whole
+from stcli.workflows.downscaling.training_fields import Rasters, frames_of, samples_of
 from stcli.workflows.downscaling.training_page import training_page
-from stcli.workflows.downscaling.upscalers import Guide
-from stcli.workflows.each_band import EachBand
-from stcli.workflows.empty import no_valid_pixel
 from stcli.workflows.job import Inputs, Output, fields
 from stcli.workflows.model_folder import refuse_folder
 
 #: What a model's folder tells of its training, for people.
 REPORT = "report.html"
-#: Samples that are made of a field at one factor, at most: shifted and blurred ones.
-COPIES = 6
-#: From so many times on each is coarsened from one place where the block grid may begin.
-MANY = 4
-#: Times that are judged by, at most, spread evenly.
-JUDGED = 8
 
 
 @dataclass(frozen=True)
@@ -121,11 +106,10 @@ def train_downscaler(
         )
         asked = coarse or fine
         _refuse_bands(asked, training)
-        _refuse_large(fine, guide, network, settings)
-        samples, checked = _samples((fine, guide, coarse), network, training)
-        guides, threads = 0 if guide is None else len(_frames(guide).variables), settings.jobs or 1
-        bands = _frames(asked).variables
-        model = seeded(len(bands), guides, network, training.seed, threads)
+        samples, checked = samples_of(Rasters(fine, guide, coarse), network, training, settings)
+        guides = 0 if guide is None else len(frames_of(guide).variables)
+        bands = frames_of(asked).variables
+        model = seeded(len(bands), guides, network, training.seed, settings.jobs or 1)
         try:
             trained = train(model, samples, training, checked, figures)
         except ValueError as error:
@@ -160,131 +144,12 @@ def _refuse_options(given: Given, network: UpscalerSettings, training: Downscale
 
 
 def _refuse_bands(raster: Raster, training: DownscalerTraining) -> None:
-    bands = len(_frames(raster).variables)
+    bands = len(frames_of(raster).variables)
     if len(training.psf) not in (0, 1, bands):
         raise UsageError(
             f"--mtf, --psf: {len(training.psf)} values found, 1 or {bands} wanted, "
             "one for each band."
         )
-
-
-def _samples(
-    rasters: tuple[Raster, Raster | None, Raster | None],
-    network: UpscalerSettings,
-    training: DownscalerTraining,
-) -> tuple[list[Sample], int]:
-    """Make samples of fine bands, guide and coarse bands; the first, one a factor, are judged."""
-    raster, finer, coarse = rasters
-    if coarse is not None:
-        found = _pairs(raster, finer, coarse, network.factors[0])
-        return found, min(len(found), JUDGED)
-    truth, known = _read(raster), _frames(raster)
-    guides = _shown(known, finer, None if finer is None else _guide(raster, finer))
-    fields = [
-        (field, guide)
-        for places, guide in zip(known.places, guides, strict=True)
-        if not np.isnan(field := truth[list(places)]).all(axis=(1, 2)).any()
-    ]
-    if not fields:
-        raise no_valid_pixel(raster)
-    least = 2 * max(network.factors)  # block grids are shifted by up to a block
-    if min(truth.shape[1:]) < least:
-        rows, cols = truth.shape[1:]
-        raise InputError(
-            f"{raster.info.path}: {rows} rows and {cols} columns found, at least {least} of each "
-            "are wanted to coarsen it; a larger raster or a smaller factor is wanted."
-        )
-    return _coarsened(fields, network, training)
-
-
-def _coarsened(
-    fields: list[tuple[NDArray[Any], NDArray[Any] | None]],
-    network: UpscalerSettings,
-    training: DownscalerTraining,
-) -> tuple[list[Sample], int]:
-    """Coarsen the field and the guide of each time; those that are judged by come first."""
-    judged, many = set(_spread(len(fields))), len(fields) >= MANY
-    firsts: list[Sample] = []
-    others: list[Sample] = []
-    for number, (truth, guide) in enumerate(fields):
-        for factor in network.factors:
-            bands = len(truth)
-            known = training.transfer or training.psf
-            blurs = transferred(training.psf, factor, bands) if known else [(0.0,) * bands]
-            first, *more = copies(truth, guide, factor, blurs, number if many else None)
-            (firsts if number in judged else others).append(first)
-            others += more
-    return firsts + others, len(firsts)
-
-
-def _spread(count: int) -> list[int]:
-    """Choose numbers below a count, `JUDGED` at most, spread evenly."""
-    return sorted({int(n) for n in np.linspace(0, count - 1, min(count, JUDGED)).round()})
-
-
-def _pairs(fine: Raster, finer: Raster | None, coarse: Raster, factor: int) -> list[Sample]:
-    """Read a fine raster and a guide on the blocks of a coarse one; some to judge by come first."""
-    Pair.of(fine, coarse)
-    known, whole = _frames(coarse), _whole(coarse)
-    places = beside(known, _frames(fine), fine.info.path)
-    guide = None if finer is None else Guide.of(finer, coarse, factor).read(whole)
-    truth, seen = Guide.of(fine, coarse, factor).read(whole), _read(coarse)
-    names = known.variables, _frames(fine).variables
-    order = list(matched_bands(*names, coarse.info.path, fine.info.path))
-    trios = zip(known.places, places, _shown(known, finer, guide), strict=True)
-    made = [paired(seen[list(a)], truth[list(b)][order], shown, factor) for a, b, shown in trios]
-    made = [one for one in made if not np.isnan(one.target).all()]
-    if not made:
-        raise none_whole(fine, coarse)
-    first = _spread(len(made))
-    return [made[n] for n in first] + [one for n, one in enumerate(made) if n not in first]
-
-
-def _shown(
-    known: Frames, finer: Raster | None, guide: NDArray[Any] | None
-) -> list[NDArray[Any] | None]:
-    """Cut a guide's bands into what stands beside each frame."""
-    if finer is None or guide is None:
-        return [None] * len(known.times)
-    places = beside(known, _frames(finer), finer.info.path)
-    return [guide[list(shown)] for shown in places]
-
-
-def _frames(raster: Raster) -> Frames:
-    return frames(raster.info.band_names, raster.info.path)
-
-
-def _read(raster: Raster) -> NDArray[Any]:
-    values, _ = EachBand(raster).read(_whole(raster))
-    return values.astype(np.float64)
-
-
-def _whole(raster: Raster) -> Window:
-    rows, cols = raster.info.shape
-    return Window(0, 0, cols, rows)
-
-
-def _guide(raster: Raster, fine: Raster) -> NDArray[Any]:
-    """Read a guide on the raster's grid: as it is, or by block means."""
-    nesting = nest(fine.info, raster.info)
-    if nesting is None:
-        return _read(fine)
-    factor = nesting.factor[0]
-    return block_mean(Guide.of(fine, raster, factor).read(_whole(raster)), factor)
-
-
-def _refuse_large(
-    raster: Raster, fine: Raster | None, network: UpscalerSettings, settings: RunSettings
-) -> None:
-    """Refuse rasters that do not fit in memory whole, with their features; raises `BudgetError`."""
-    times = len(_frames(raster).times)
-    bands, guides = raster.info.count, fine.info.count if fine else 0
-    shown = guides * (times if fine and len(_frames(fine).times) == 1 else 1)
-    copies = COPIES if times < MANY else COPIES - 3
-    pixel = 8 * (6 * bands + 6 * guides) + copies * 4 * 4 * (bands + shown) * len(network.factors)
-    finer = 1 if fine is None else 8 * guides * fine.info.shape[0] / raster.info.shape[0]
-    cost = Cost(pixel + 2 * int(finer), once=1_000_000_000)
-    budget(Grid(raster.info.shape), cost, RunSettings(0, settings.memory, 1))
 
 
 def _card(
@@ -294,11 +159,11 @@ def _card(
     recipe: tuple[UpscalerSettings, DownscalerTraining],
     trained: Trained,
 ) -> Card:
-    info, known = raster.info, _frames(raster)
+    info, known = raster.info, frames_of(raster)
     seen = [one.coarse.reshape(len(one.coarse), -1) for one in judged]
     lows, highs = np.nanpercentile(np.concatenate(seen, axis=1), (2, 98), axis=1)
     bands = zip(known.variables, lows.tolist(), highs.tolist(), strict=True)
-    guides = () if fine is None else _frames(fine).variables
+    guides = () if fine is None else frames_of(fine).variables
     return Card(
         schema="stcli-card-1",
         architecture=ARCHITECTURE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from stcli.raster.pictures.page import Page, Part, Section, figure, paragraph, t
 
 #: Bands that are drawn, at most; the table has all of them.
 SHOWN = 4
-#: Side of the part that is drawn, in coarse pixels.
-SIDE = 48
+#: Side of the part that is drawn of a band, and of that whose spectra are, in coarse pixels.
+SIDE, FIELD = 48, 256
 
 
 def training_page(
@@ -89,11 +90,13 @@ def _bands(network: Upscaler, trained: Trained, bands: dict[str, str | None]) ->
 
 
 def _drawn(network: Upscaler, one: Sample, bands: dict[str, str | None]) -> Section:
-    """Draw each band's part with the most to find, and the spectra of the whole field."""
+    """Draw each band's part with the most to find, and the spectra around them."""
+    one, whole = _part(one), one.whole
     s, fields = one.factor, rebuilt(network, one)
+    rows, cols = one.coarse.shape[1:]
     parts: list[Part] = []
     for band, (name, units) in enumerate(list(bands.items())[:SHOWN]):
-        top, left = _busiest(one.target[band * s**2 : (band + 1) * s**2])
+        top, left = _busiest(one.target[band * s**2 : (band + 1) * s**2], SIDE)
         small = np.s_[top : top + SIDE, left : left + SIDE]
         large = np.s_[s * top : s * (top + SIDE), s * left : s * (left + SIDE)]
         planes = [one.coarse[band][small], *(f[band][large] for f in fields.values())]
@@ -105,22 +108,33 @@ def _drawn(network: Upscaler, one: Sample, bands: dict[str, str | None]) -> Sect
             axes = Axis("cycles a fine pixel", log=True), Axis("power", log=True)
             caption = f"{name}: power spectrum, averaged over directions."
             parts.append(figure(draw_lines(lines, *axes, mark=0.5 / s), caption))
+    field = "the whole field" if (rows, cols) == whole else f"{rows} × {cols} coarse pixels"
     told = paragraph(
-        "Parts and spectra are of the whole field, most of which was trained on. The thin line "
+        f"Parts and spectra are of {field}, most of which was trained on. The thin line "
         "stands at the coarse raster's Nyquist frequency."
     )
     return Section(f"Factor {s}", (told, *parts))
 
 
-def _busiest(missed: NDArray[np.float32]) -> tuple[int, int]:
+def _part(one: Sample) -> Sample:
+    """Cut the square of at most `FIELD` pixels a side in which most is missed."""
+    if max(one.coarse.shape[1:]) <= FIELD:
+        return one
+    power = np.nanmean(one.target.astype(np.float64) ** 2, axis=(1, 2))
+    unit = np.sqrt(np.where(power > 0, power, 1))
+    top, left = _busiest(one.target / unit[:, None, None], FIELD)
+    part = np.s_[:, top : top + FIELD, left : left + FIELD]
+    return replace(one, inputs=one.inputs[part], target=one.target[part], coarse=one.coarse[part])
+
+
+def _busiest(missed: NDArray[np.floating[Any]], side: int) -> tuple[int, int]:
     """Find the corner of the part where most is missed, among parts side by side."""
     power = (np.nan_to_num(missed).astype(np.float64) ** 2).sum(axis=0)
-    rows, cols = (n // SIDE for n in power.shape)
-    if not rows or not cols:
-        return 0, 0
-    whole = power[: rows * SIDE, : cols * SIDE].reshape(rows, SIDE, cols, SIDE)
+    high, wide = (min(side, n) for n in power.shape)
+    rows, cols = power.shape[0] // high, power.shape[1] // wide
+    whole = power[: rows * high, : cols * wide].reshape(rows, high, cols, wide)
     row, col = divmod(int(whole.sum(axis=(1, 3)).argmax()), cols)
-    return row * SIDE, col * SIDE
+    return row * high, col * wide
 
 
 def _spectra(fields: dict[str, NDArray[Any]]) -> list[Line]:
