@@ -25,6 +25,8 @@ _CACHE, _CACHE_SHARE = 64 * MB, 16
 #: Terms that are not needed while tiles run, and those that are still needed afterwards.
 _FINISHING = "writer"
 _LASTING = ("program", "gdal_cache", "kernels", "once", _FINISHING)
+#: A proposed budget is a multiple of this, and half of it larger: no two starts are alike in size.
+_ROUND = 10 * MB
 #: Tiles of which it is reckoned who takes which.
 _FEW = 64
 #: Nanoseconds in which the system finds and zeroes a byte that a worker's first tile needs; on some
@@ -180,7 +182,7 @@ def budget(grid: Grid, cost: Cost, settings: RunSettings, place: Place | None = 
     Raises
     ------
     BudgetError
-        When no choice fits; names the bytes needed, allowed, and the tile size that would fit.
+        When no choice fits; names the bytes needed and allowed, and what would fit.
     """
     place = place or here(settings)
     jobs = place.jobs
@@ -395,7 +397,17 @@ def _refuse(grid: Grid, cost: Cost, place: Place, tile_size: int) -> None:
     hint = f"--tile-size {max(fits)} would fit" if fits else "no tile size fits"
     if not fits and workers:
         hint = f"--jobs {max(workers.values())} would fit with smaller tiles"
+    enough = _enough(grid.plan(tile_size), cost, place) // MB
     raise BudgetError(
         f"memory: tiles of {tile_size} px with {jobs} jobs need {needed / MB:.0f} MB, "
-        f"{place.allowed / MB:.0f} MB are allowed; {hint} (--memory raises the budget)."
+        f"{place.allowed / MB:.0f} MB are allowed; {hint} (--memory {enough}MB would do)."
     )
+
+
+def _enough(plan: TilePlan, cost: Cost, place: Place) -> int:
+    """Bytes that, if allowed, let such tiles fit: GDAL's cache grows with what is allowed."""
+    allowed, needed = 0, _peak(_terms(plan, cost, place))
+    while needed + _ROUND // 2 > allowed:
+        allowed = math.ceil((needed + _ROUND // 2) / _ROUND) * _ROUND
+        needed = _peak(_terms(plan, cost, replace(place, cache=gdal_cache(allowed))))
+    return allowed

@@ -173,6 +173,24 @@ def test_whatever_size_a_refusal_proposes_then_fits(shape, halo, align, jobs, ti
         assume(False)
 
 
+@pytest.mark.parametrize(
+    "cost", [Cost(60), Cost(20, 90, once=700 * MB), Cost(900, writer=250 * MB)]
+)
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize("tile_size", [None, 0, 700])
+def test_the_budget_that_a_refusal_proposes_is_enough(monkeypatch, tile_size, scheduler, cost):
+    """GDAL's cache is larger where more is allowed, and the program may start a little larger."""
+    monkeypatch.delenv("GDAL_CACHEMAX")
+    grid = Grid((2000, 2000), halo=20)
+    with pytest.raises(BudgetError, match=r"--memory (\d+)MB would do") as caught:
+        budget(grid, cost, RunSettings(tile_size, 100 * MB, 3, scheduler=scheduler))
+    proposed = int(re.findall(r"--memory (\d+)MB", str(caught.value))[0]) * MB
+    programs = 4 if scheduler == "processes" else 1
+    monkeypatch.setattr(memory, "resident", lambda: PROGRAM + 5 * MB // programs)
+    fitting = budget(grid, cost, RunSettings(tile_size, proposed, 3, scheduler=scheduler))
+    assert fitting.predicted <= proposed
+
+
 def test_a_budget_below_the_program_itself_fits_no_size():
     for tile_size in (None, 64):
         wanted = RunSettings(tile_size, PROGRAM, 2)
