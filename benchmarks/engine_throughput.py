@@ -37,7 +37,8 @@ OPTIONS = {
 
 def identity(source: str, path: str, driver: str) -> None:
     """Copy a raster through the engine, as a verb would."""
-    from stcli.engine.memory import MB, Cost
+    from stcli.engine.machine import MB
+    from stcli.engine.memory import Cost
     from stcli.workflows.job import Inputs, Output
     from stcli.workflows.produce import Step, resumable
 

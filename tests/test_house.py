@@ -59,7 +59,7 @@ OWNERS = {
 }
 #: Files opened outside raster/ and nn/weights.py, each with its reason.
 MAY_OPEN = {
-    "engine/memory.py": "reads /proc and cgroup files of the kernel: no data of a user",
+    "engine/machine.py": "reads /proc and cgroup files of the kernel: no data of a user",
     "lock.py": "a lock is a file of stcli's own: no data of a user",
     "engine/journal.py": "the journal and its header are files of the engine's own",
     "cli/streams.py": "the null device holds a standard stream that is closed: no data of a user",
@@ -282,10 +282,10 @@ def test_exceptions_are_still_needed(where):
     assert opened(PACKAGE / where)
 
 
-def test_the_memory_exception_reads_the_kernels_files_only():
+def test_the_exception_for_the_machine_reads_the_kernels_files_only():
     paths = [
         node.value
-        for node in ast.walk(tree(PACKAGE / "engine" / "memory.py"))
+        for node in ast.walk(tree(PACKAGE / "engine" / "machine.py"))
         if isinstance(node, ast.Constant) and str(node.value).startswith("/")
     ]
     assert paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 
-from stcli.engine.memory import MB, default_memory, gdal_cache, resident
+from stcli.engine.machine import MB, default_memory, gdal_cache, resident
 from stcli.errors import BudgetError
 from stcli.settings import RunSettings
 

@@ -25,7 +25,8 @@ import dask
 import distributed
 
 from stcli import __version__
-from stcli.engine.memory import Place, default_memory, gdal_cache, resident
+from stcli.engine.machine import default_memory, gdal_cache, resident
+from stcli.engine.memory import Place
 from stcli.engine.processes import ONE_THREAD
 from stcli.engine.tiling import Tile
 from stcli.engine.work import ATTEMPTS, Failure, Job, Work, Workers, sendable

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import heapq
 import math
-import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from stcli.engine.machine import MB, default_memory, gdal_cache, processors, resident
 from stcli.engine.tiling import TilePlan, aligned, whole
 from stcli.errors import BudgetError
 from stcli.settings import MOST_THREADS, RunSettings
 
-MB = 1_000_000
 #: Candidate tile sizes are multiples of this, and large ones of half the blocks of outputs, so
 #: that cores meet the blocks of files.
 _STEP, _BLOCK = 64, 256
 #: A tile's own cost, in pixels: scheduling, a part of the output.
 _TILE = 1 << 14
-#: GDAL's block cache, and the share of the budget that it has at most.
-_CACHE, _CACHE_SHARE = 64 * MB, 16
 #: Terms that are not needed while tiles run, and those that are still needed afterwards.
 _FINISHING = "writer"
 _LASTING = ("program", "gdal_cache", "kernels", "once", _FINISHING)
@@ -211,74 +205,6 @@ def asked(settings: RunSettings) -> int:
 def threads_of(settings: RunSettings) -> int:
     """Threads of one process that may work at once, of a run's jobs."""
     return min(asked(settings), MOST_THREADS)
-
-
-def processors() -> int:
-    """Processors that this process may use: Slurm's word, else the scheduler's."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return int(slurm) if slurm.isdecimal() and int(slurm) else len(os.sched_getaffinity(0))
-
-
-def default_memory() -> int:
-    """Half of the bytes that the container may use: the smaller of cgroup limit and RAM."""
-    return min([_machine_memory(), *_cgroup_limits()]) // 2
-
-
-def gdal_cache(allowed: int) -> int:
-    """Bytes of GDAL's block cache: GDAL_CACHEMAX as GDAL reads it, or 64 MB.
-
-    Where less than sixteen times as much is allowed, it is a sixteenth of that. A number is
-    megabytes below 100 000, else bytes; a percentage is of the machine's memory.
-    """
-    text = os.environ.get("GDAL_CACHEMAX", "").strip()
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):
-        return round(float(match[1]) / 100 * _machine_memory())
-    if match := re.fullmatch(r"(\d+)\s*MB", text, re.IGNORECASE):
-        return int(match[1]) << 20
-    if not text.isdecimal():
-        return min(_CACHE, allowed // _CACHE_SHARE)
-    return int(text) * (1 << 20 if int(text) < 100_000 else 1)
-
-
-def _machine_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def resident() -> int:
-    """Resident bytes of this process now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _cgroup_limits() -> Iterator[int]:
-    """Give each limit of the control groups that this process is in: all up to the root bind.
-
-    Sources: cgroups(7); the kernel's cgroup-v2.rst (``memory.max``) and cgroup-v1/memory.rst.
-    """
-    for mount, name, inside in _cgroups():
-        for folder in (inside, *inside.parents):
-            try:
-                text = (mount / folder / name).read_text().strip()
-            except OSError:  # a group that is seen from outside only, or the root of version 2
-                continue
-            if text.isdecimal():
-                yield int(text)
-
-
-def _cgroups() -> Iterator[tuple[Path, str, Path]]:
-    """Give mount, name of the limit and group of each hierarchy that counts memory."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = ["0::/"]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        inside = Path(*(part for part in Path(path).parts[1:] if part != ".."))
-        if not controllers:
-            yield root, "memory.max", inside
-        elif "memory" in controllers.split(","):
-            yield root / "memory", "memory.limit_in_bytes", inside
 
 
 def _terms(plan: TilePlan, cost: Cost, place: Place) -> dict[str, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stcli import __version__
-from stcli.engine.memory import default_memory, processors
+from stcli.engine.machine import default_memory, processors
 from stcli.errors import OutputError
 
 

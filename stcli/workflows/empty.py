@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rasterio.windows import Window
 
-from stcli.engine.memory import MB
+from stcli.engine.machine import MB
 from stcli.errors import InputError, few
 from stcli.raster.reading.read import Raster
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from stcli.engine.memory import resident
+from stcli.engine.machine import resident
 
 
 class Progress(Protocol):

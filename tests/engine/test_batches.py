@@ -6,7 +6,7 @@ import pytest
 
 from stcli.engine import batches
 from stcli.engine.batches import batch_size
-from stcli.engine.memory import MB
+from stcli.engine.machine import MB
 from stcli.errors import BudgetError
 from stcli.settings import RunSettings
 

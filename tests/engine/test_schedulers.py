@@ -31,7 +31,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stcli.engine import run as engine
-from stcli.engine.memory import MB, Cost, Grid, Place, budget
+from stcli.engine.machine import MB
+from stcli.engine.memory import Cost, Grid, Place, budget
 from stcli.engine.run import Job, Tally, Workers, run
 from stcli.engine.tiling import TilePlan
 from stcli.errors import InputError, TilesError, UsageError

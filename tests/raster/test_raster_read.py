@@ -535,7 +535,7 @@ def test_each_threads_handle_holds_no_more_than_is_counted(tmp_path, make):
 import os, sys, threading
 os.environ['GDAL_CACHEMAX'] = '1000000'
 from rasterio.windows import Window
-from stcli.engine.memory import resident
+from stcli.engine.machine import resident
 from stcli.raster.reading.read import open_raster
 
 def look():

@@ -13,7 +13,7 @@ from stcli.raster.tables.seriestable import read_table
 
 CODE = r"""
 import re, sys
-from stcli.engine.memory import resident
+from stcli.engine.machine import resident
 from stcli.raster.tables.seriestable import read_table
 
 before = resident()

@@ -9,7 +9,7 @@ CODE = r"""
 import re
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from stcli.engine.memory import resident
+from stcli.engine.machine import resident
 from stcli.workflows.noise.noise_pass import _sorted
 
 def tile(number):

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from stcli.downscaling.coarsen import block_mean
 from stcli.downscaling.samples import Sample, copies, paired, shifts, transferred
-from stcli.engine.memory import MB, default_memory, resident
+from stcli.engine.machine import MB, default_memory, resident
 from stcli.errors import BudgetError, InputError
 from stcli.raster.info import RasterInfo
 from stcli.raster.reading.frames import Frames, beside, frames, matched_bands

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from stcli.engine.memory import default_memory, processors
+from stcli.engine.machine import default_memory, processors
 from stcli.errors import InputError, ModelError, OutputError, StcliError, UsageError
 from stcli.lock import Lock
 from stcli.raster.writing import appeared

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as Rectangle
 
-from stcli.engine.memory import MB, Budget, Cost, threads_of
+from stcli.engine.machine import MB
+from stcli.engine.memory import Budget, Cost, threads_of
 from stcli.engine.run import Tally
 from stcli.engine.tiling import Tile
 from stcli.landcover.dates import composite_scaling

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import MB, Cost
+from stcli.engine.machine import MB
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import InputError
 from stcli.noise.time.dates import Dates

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rasterio.windows import Window
 
-from stcli.engine.memory import MB, default_memory, resident
+from stcli.engine.machine import MB, default_memory, resident
 from stcli.errors import BudgetError, InputError
 from stcli.noise.time.dates import Dates
 from stcli.noise.time.diagonal import verdict

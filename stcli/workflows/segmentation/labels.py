@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import MB, Cost, default_memory
+from stcli.engine.machine import MB, default_memory
+from stcli.engine.memory import Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError, InputError
 from stcli.raster.info import refuse_other_grid

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stcli.engine.memory import Budget, Cost, default_memory, resident
+from stcli.engine.machine import default_memory, resident
+from stcli.engine.memory import Budget, Cost
 from stcli.engine.tiling import Tile
 from stcli.errors import BudgetError
 from stcli.raster.reading.read import Raster
