@@ -51,7 +51,8 @@ def command(
             progress=console.progress,
         )
     rows = [("class", "points"), *((name, str(n)) for name, n in found.classes.items())]
-    console.say(f"{path}: {found.points} points, {found.metres / 1000:.1f} km from first to last")
+    far = "no CRS" if found.metres is None else f"{found.metres / 1000:.1f} km from first to last"
+    console.say(f"{path}: {found.points} points, {far}")
     console.say(table(rows))
     if json:
         print_json(asdict(found))

@@ -148,6 +148,21 @@ def test_fewer_pixels_than_points_are_told(world, tmp_path):
     assert f"few.tif: 100 points wanted and {count} pixels of a class found; all of" in found.err
 
 
+def test_without_a_crs_the_path_has_no_length(world, tmp_path):
+    """Units of a raster without a CRS, pixels mostly, were told as metres."""
+    folder, classes, _ = world
+    with rasterio.open(folder / "c.tif") as file:
+        profile = {**file.profile, "crs": None}
+    path = cliworld.save(tmp_path / "bare.tif", classes[None], profile, ())
+    found = cliworld.good("sample-plan", path, tmp_path / "p.gpkg", "--points", 20, "--json")
+    assert found.json["points"] == 20
+    assert found.json["metres"] is None
+    assert "p.gpkg: 20 points, no CRS" in found.err
+    assert "km" not in found.err.split("p.gpkg: 20 points")[1]
+    line = geopandas.read_file(tmp_path / "p.gpkg", layer="path")
+    assert line["metres"].isna().all()
+
+
 def test_a_path_is_short():
     """On a grid the shortest open path has one step a point; and never longer than it began."""
     row, col = np.mgrid[:6, :7]

@@ -39,7 +39,7 @@ def write_survey(
     path: str,
     geobox: GeoBox,
     columns: dict[str, Any],
-    line: tuple[NDArray[np.float64], float],
+    line: tuple[NDArray[np.float64], float | None],
     overwrite: bool,
 ) -> None:
     """Write points and the path through them.
@@ -48,8 +48,9 @@ def write_survey(
     ----------
     columns : dict of str
         What is known of each point.
-    line : (ndarray of float64 (point, 2), float)
-        Coordinates of the points in the path's order, and its length in metres.
+    line : (ndarray of float64 (point, 2), float or None)
+        Coordinates of the points in the path's order, and its length in metres; None where no CRS
+        says what a unit is, NULL in the file.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def write_survey(
             points.to_file(file, layer=POINTS, driver="GPKG", engine="pyogrio")
             if len(xy) > 1:
                 drawn = geopandas.GeoDataFrame(
-                    {"points": [len(xy)], "metres": [metres]},
+                    {"points": [len(xy)], "metres": np.array([metres], np.float64)},
                     geometry=[shapely.linestrings(xy)],
                     crs=crs,
                 )

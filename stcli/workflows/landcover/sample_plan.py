@@ -37,12 +37,12 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Planned:
-    """What came out: points in all and of each class, the path's length in metres."""
+    """What came out: points in all and of each class; the path's metres, None without a CRS."""
 
     output: str
     points: int
     classes: dict[str, int]
-    metres: float
+    metres: float | None
     run: dict[str, Any]
 
 
@@ -140,7 +140,7 @@ class _Finder:
             self.found = self.found.join(result, self.wish.points)
 
 
-def _write(finder: _Finder, path: str, overwrite: bool) -> tuple[list[str], float]:
+def _write(finder: _Finder, path: str, overwrite: bool) -> tuple[list[str], float | None]:
     """Choose and order the points and write them; return their classes and the path's metres."""
     found, geobox = finder.found, finder.geobox
     chosen, weight = choose(found, finder.wish.points)
@@ -159,7 +159,7 @@ def _write(finder: _Finder, path: str, overwrite: bool) -> tuple[list[str], floa
         "pixels": weight[order],
         "stratum_pixels": found.count[stratum],
     }
-    metres = length(flat, order)
+    metres = None if geobox.crs is None else length(flat, order)
     write_survey(path, geobox, columns, (xy[order], metres), overwrite)
     return named, metres
 
