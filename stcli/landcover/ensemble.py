@@ -20,7 +20,7 @@ from stcli.landcover.classical.pixels import PixelMethod, pixel_method
 from stcli.landcover.network.network_method import NetworkMethod, network_of
 from stcli.landcover.network.windows import Needs, Window
 from stcli.nn.device import Compute
-from stcli.nn.weights import Arrays, Card, load_weights
+from stcli.nn.weights import Arrays, Card, load_weights, part_of
 
 #: Names of the members: before the names of their arrays, and in the card's temperatures.
 NETWORK, FOREST = "network", "forest"
@@ -78,12 +78,6 @@ def join(network: Arrays, forest: Arrays) -> Arrays:
     return {f"{member}.{name}": array for member, state in pairs for name, array in state.items()}
 
 
-def part(state: Arrays, member: str) -> Arrays:
-    """Take a member's arrays out of `join`'s."""
-    start = f"{member}."
-    return {name[len(start) :]: a for name, a in state.items() if name.startswith(start)}
-
-
 def load_ensemble(folder: Path, card: Card, where: Compute) -> EnsembleMethod:
     """Make the method of a model's folder: see `stcli.landcover.prediction.Factory`.
 
@@ -96,8 +90,8 @@ def load_ensemble(folder: Path, card: Card, where: Compute) -> EnsembleMethod:
         settings: dict[str, Any] = card.network[NETWORK]
         found = card.network["temperatures"]
         temperatures = float(found[NETWORK]), float(found[FOREST])
-        forest = pixel_method(Forest, part(state, FOREST), card, settings)
+        forest = pixel_method(Forest, part_of(state, FOREST), card, settings)
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(f"{folder}: weights and card do not fit together.") from error
-    network = network_of(part(state, NETWORK), card, settings, where)
+    network = network_of(part_of(state, NETWORK), card, settings, where)
     return EnsembleMethod(network, forest, temperatures)

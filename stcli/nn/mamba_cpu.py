@@ -15,15 +15,10 @@ from stcli.lanes import OPTIONS, WIDTH, load, store
 from stcli.nn.activations import silu, softplus
 from stcli.nn.products import Linear, padded
 from stcli.nn.scan_kernels import scan_tokens
+from stcli.nn.weights import part_of
 
 Floats = NDArray[np.float32]
 State = Mapping[str, Floats]
-
-
-def part_of(state: State, name: str) -> State:
-    """Take the weights of a part of a network, under their own names."""
-    start = f"{name}."
-    return {key[len(start) :]: a for key, a in state.items() if key.startswith(start)}
 
 
 def linear(state: State, name: str) -> Linear:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,20 @@ ITEM = "item.json"
 
 #: What a model has learnt, by name.
 Arrays = dict[str, NDArray[Any]]
+
+
+def part_of(state: Mapping[str, NDArray[Any]], name: str) -> Arrays:
+    """Take the arrays of a part, or of a member, under their own names.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray of any shape
+        Named ``part.name``.
+    name : str
+        Of the part.
+    """
+    start = f"{name}."
+    return {key[len(start) :]: a for key, a in state.items() if key.startswith(start)}
 
 
 def save_weights(

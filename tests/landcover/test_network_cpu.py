@@ -13,7 +13,7 @@ from stcli.landcover.network.network import GLocal
 from stcli.landcover.network.network_cpu import GLocalCpu
 from stcli.landcover.network.neural import TorchNetwork
 from stcli.landcover.network.parameters import shapes
-from stcli.landcover.network.windows import Window, part_of
+from stcli.landcover.network.windows import Window, cut_out
 from stcli.nn.device import compute
 from stcli.nn.tensors import arrays_of
 from stcli.settings import BandScaling, NetworkSettings
@@ -90,7 +90,7 @@ def test_a_window_is_classified_alike_after_any_other():
     mine, _ = networks("dense")
     asked = (slice(0, 32), slice(0, 32))
     first = mine(window(3), asked)
-    mine(part_of(window(3), (slice(0, 40), slice(4, 64))), asked)
+    mine(cut_out(window(3), (slice(0, 40), slice(4, 64))), asked)
     assert np.array_equal(mine(window(3), asked), first)
 
 

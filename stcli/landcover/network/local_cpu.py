@@ -23,7 +23,8 @@ from stcli.nn.convolution import (
     convolve_rows,
     extent,
 )
-from stcli.nn.mamba_cpu import Floats, State, part_of
+from stcli.nn.mamba_cpu import Floats, State
+from stcli.nn.weights import part_of
 from stcli.settings import NetworkSettings
 
 #: Of torch's layer norm.

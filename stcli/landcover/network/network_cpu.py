@@ -15,8 +15,9 @@ from stcli.landcover.network.parameters import shapes
 from stcli.landcover.network.sums import mean_deviation
 from stcli.landcover.network.tokens import Tokens
 from stcli.landcover.network.windows import Window
-from stcli.nn.mamba_cpu import BidirectionalMambaCpu, Floats, State, layer_norm, linear, part_of
+from stcli.nn.mamba_cpu import BidirectionalMambaCpu, Floats, State, layer_norm, linear
 from stcli.nn.products import padded
+from stcli.nn.weights import part_of
 from stcli.settings import BandScaling, NetworkSettings
 
 #: Bytes a pixel of `tokens.tokenise`, with a window's segments and their places.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stcli.landcover.dates import composite_scaling
 from stcli.landcover.network.network_cpu import GLocalCpu
-from stcli.landcover.network.windows import Needs, Window, most_tokens, part_of
+from stcli.landcover.network.windows import Needs, Window, cut_out, most_tokens
 from stcli.nn.device import Compute
 from stcli.nn.weights import Arrays, Card, load_weights
 from stcli.settings import BandScaling, NetworkSettings, SlicSettings
@@ -82,7 +82,7 @@ class NetworkMethod:
         last = first + self.grid.stride
         asked = [slice(max(u.start, first), min(u.stop, last)) for u in used]
         if all(a.start < a.stop for a in asked):
-            part, at = part_of(window, used), [u.start for u in used]
+            part, at = cut_out(window, used), [u.start for u in used]
             rows, cols = (slice(a.start - n, a.stop - n) for a, n in zip(asked, at, strict=True))
             result[:, *asked] = self.network(part, (rows, cols))
         return result

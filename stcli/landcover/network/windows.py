@@ -233,7 +233,7 @@ def places(scene: Scene, core: tuple[slice, slice], settings: NetworkSettings) -
         yield Place(centre, (into[0], into[1]), (out[0], out[1]))
 
 
-def part_of(window: Window, part: tuple[slice, slice]) -> Window:
+def cut_out(window: Window, part: tuple[slice, slice]) -> Window:
     """Cut rows and columns out of a window."""
     w, (rows, cols) = window, part
     corner = (w.lattice[0] + rows.start, w.lattice[1] + cols.start)
