@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +149,21 @@ def test_what_does_not_fit_in_memory_is_refused(tmp_path):
     path = save(tmp_path / "fine.tif", waves(64, 64), UTM)
     with open_raster(path) as fine, pytest.raises(BudgetError, match=r"learning from .* needs"):
         samples_of(Rasters(fine), TWO, DownscalerTraining(), RunSettings(memory=300_000_000))
+
+
+def test_pairs_are_reckoned_by_their_fine_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_fields, "resident", lambda: 0)
+    truth = waves(512, 512)
+    coarse = truth.reshape(1, 256, 2, 256, 2).mean((2, 4))
+    a = save(tmp_path / "fine.tif", truth, UTM)
+    b = save(tmp_path / "coarse.tif", coarse, UTM, transform=UTM["transform"] @ Affine.scale(2))
+    needed = []
+    with open_raster(a) as fine, open_raster(b) as half:
+        for given in (Rasters(half), Rasters(fine, None, half)):
+            with pytest.raises(BudgetError) as refused:
+                samples_of(given, TWO, DownscalerTraining(), RunSettings(memory=1000))
+            needed.append(float(re.search(r"needs (\d+) MB", str(refused.value))[1]) - 1000)
+    assert needed[1] > 2 * needed[0] > 0  # four times the pixels, a quarter of the copies
 
 
 def test_a_model_of_a_large_raster_is_told_what_it_learned_from(tmp_path, small_windows):

@@ -159,7 +159,7 @@ def samples_of(
     _refuse_large(rasters, plan, (network, training), settings)
     if rasters.coarse is None:
         _refuse_small(asked.info, 2 * max(network.factors))  # block grids are shifted by a block
-        fields = _taken(plan, _whole_pixels(rasters), asked.info, times)
+        fields = _taken(plan, _to_coarsen(rasters), asked.info, times)
         if not fields:
             raise no_valid_pixel(asked)
         return _coarsened(fields, network, training)
@@ -172,7 +172,7 @@ def frames_of(raster: Raster) -> Frames:
     return frames(raster.info.band_names, raster.info.path)
 
 
-def _whole_pixels(rasters: Rasters) -> Look:
+def _to_coarsen(rasters: Rasters) -> Look:
     """Read a raster whose truth will be coarsened, and its guide on the same grid."""
     fine, guide = rasters.fine, rasters.guide
     known = frames_of(fine)
@@ -320,17 +320,19 @@ def _refuse_large(
     """Refuse what does not fit in memory, with its features; raises `BudgetError`."""
     asked, guide = rasters.asked, rasters.guide
     (network, training), times = recipe, len(frames_of(asked).times)
-    windows = min(plan.most, len(plan.windows))
-    pixels = int(plan.windows[0].height * plan.windows[0].width)
+    finer = network.factors[0] ** 2 if rasters.coarse else 1
+    window, windows = plan.windows[0], min(plan.most, len(plan.windows))
+    pixels = int(window.height * window.width) * finer  # of the fine raster
     bands, guides = asked.info.count, guide.info.count if guide else 0
     shown = guides * (times if guide and len(frames_of(guide).times) == 1 else 1)
     blurs = 3 if training.psf else 2 if training.transfer else 1
-    copied = blurs + (0 if windows * plan.times >= MANY else len(shifts(network.factors[0])) - 1)
-    kept = 8 * (bands + shown) + 12 * copied * (bands + shown) * len(network.factors)
-    finer = 0 if guide is None else 16 * guides * guide.info.shape[0] // asked.info.shape[0]
-    made = 48 * (bands + guides) + finer  # while a window is read and coarsened
-    held = int(kept * pixels * windows * plan.times / times)
-    needed = resident() + _TRAINING + made * pixels + held
+    whole = rasters.coarse is None and windows * plan.times < MANY
+    copied = blurs + (len(shifts(network.factors[0])) - 1 if whole else 0)
+    kept = (bands + shown) * (8 + 12 * copied * len(network.factors))
+    share = 0.0 if guide is None else math.prod(guide.info.shape) / math.prod(asked.info.shape)
+    made = 48 * (bands + guides) + 8 * guides * share / finer  # while a window is read
+    needed = resident() + _TRAINING + int(made * pixels)
+    needed += int(kept * pixels * windows * plan.times / times)
     allowed = settings.memory or default_memory()
     if needed > allowed:
         raise BudgetError(
